@@ -1,0 +1,39 @@
+// Time behind an interface, so that daemon cores can be driven by a test's own clock.
+//
+// Threads: implementations are thread-safe.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <string>
+
+namespace alpa {
+
+using Duration = std::chrono::nanoseconds;
+using MonotonicTime = std::chrono::time_point<std::chrono::steady_clock, Duration>;
+using WallTime = std::chrono::time_point<std::chrono::system_clock, Duration>;
+
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual MonotonicTime Now() const = 0;  // for durations and deadlines
+  virtual WallTime WallNow() const = 0;   // for records that people read
+
+  static Clock& Real();
+};
+
+// Stands still until told to move.
+class FakeClock : public Clock {
+ public:
+  MonotonicTime Now() const override { return MonotonicTime(Duration(nanos_.load())); }
+  WallTime WallNow() const override { return WallTime(Duration(nanos_.load())); }
+  void Advance(Duration d) { nanos_ += d.count(); }
+
+ private:
+  std::atomic<int64_t> nanos_{0};
+};
+
+// RFC 3339 in UTC with milliseconds: "2026-01-31T12:00:00.123Z".
+std::string FormatWallTime(WallTime time);
+
+}  // namespace alpa

@@ -1,0 +1,23 @@
+// Quantities as signed 64-bit integers with their unit in the name.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+namespace alpa {
+
+using Bytes = int64_t;
+using Flops = int64_t;
+
+inline constexpr Bytes kKiB = 1024;
+inline constexpr Bytes kMiB = 1024 * kKiB;
+inline constexpr Bytes kGiB = 1024 * kMiB;
+
+// a * b, or nothing where it does not fit. For sizes that come from outside.
+inline std::optional<int64_t> CheckedMultiply(int64_t a, int64_t b) {
+  int64_t product;
+  if (__builtin_mul_overflow(a, b, &product)) return std::nullopt;
+  return product;
+}
+
+}  // namespace alpa

@@ -1,0 +1,68 @@
+// Makes graphs op by op, inferring each result's shape and refusing what does not fit.
+//
+// Errors: methods that can be reached with bad input return StatusOr from the `Add` family; the typed shorthands are for
+//         code that knows its shapes are right (lowering, tests) and stop the process on a broken one.
+#pragma once
+
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+
+namespace alpa::graph {
+
+class GraphBuilder {
+ public:
+  // Adds a parameter with the next index.
+  ValueId Parameter(Shape shape, std::string location = "");
+
+  // Adds an op whose result shapes are already known (import has them; shorthands infer them). Does not check: Build's
+  // caller runs Verify. Returns the results.
+  std::vector<ValueId> AddOp(Opcode opcode, std::vector<ValueId> operands, std::vector<Shape> result_shapes,
+                             Attributes attrs = {}, std::vector<std::shared_ptr<const Graph>> regions = {},
+                             std::string location = "");
+  // A copy of `op` of `source` reading `operands`: same attributes, regions, location and result shapes.
+  std::vector<ValueId> Clone(const Graph& source, const Op& op, std::vector<ValueId> operands);
+  // Appends all ops of `body` with its parameters bound to `arguments`; returns what its results are here.
+  std::vector<ValueId> Inline(const Graph& body, const std::vector<ValueId>& arguments);
+
+  // Shorthands, shape inferred.
+  ValueId Constant(Literal literal);
+  ValueId Scalar(DType dtype, double value);
+  ValueId Full(Shape shape, double value);                         // broadcast scalar
+  ValueId Iota(Shape shape, int64_t dim);
+  ValueId Unary(Opcode opcode, ValueId a);
+  ValueId Binary(Opcode opcode, ValueId a, ValueId b);
+  ValueId Compare(CompareDirection direction, ValueId a, ValueId b);
+  ValueId Select(ValueId predicate, ValueId on_true, ValueId on_false);
+  ValueId Convert(ValueId a, DType dtype);
+  ValueId Broadcast(ValueId a, std::vector<int64_t> result_dims, std::vector<int64_t> dims);
+  ValueId Reshape(ValueId a, std::vector<int64_t> result_dims);
+  ValueId Transpose(ValueId a, std::vector<int64_t> permutation);
+  ValueId Slice(ValueId a, std::vector<int64_t> starts, std::vector<int64_t> limits, std::vector<int64_t> strides = {});
+  ValueId DynamicSlice(ValueId a, std::vector<ValueId> starts, std::vector<int64_t> sizes);
+  ValueId DynamicUpdateSlice(ValueId a, ValueId update, std::vector<ValueId> starts);
+  ValueId Concatenate(std::vector<ValueId> operands, int64_t dim);
+  ValueId Dot(ValueId lhs, ValueId rhs, DotAttrs attrs, DType result_dtype);
+  ValueId Reduce(ValueId a, ReduceKind kind, std::vector<int64_t> dims);  // initial value: the kind's identity
+  std::vector<ValueId> AllReduce(std::vector<ValueId> operands, std::vector<int64_t> mesh_axes, ReduceKind kind);
+
+  const Shape& shape(ValueId id) const { return graph_.shape(id); }
+  const Graph& graph() const { return graph_; }
+  void SetResults(std::vector<ValueId> results);
+  // Hands the graph over; the builder is empty afterwards.
+  Graph Build();
+
+ private:
+  int32_t Intern(const std::string& location);
+  Graph graph_;
+};
+
+// The two-parameter scalar graph of a reduction, for Reduce and AllReduce lowering; and its identity.
+std::shared_ptr<const Graph> ReduceRegion(ReduceKind kind, DType dtype);
+Literal ReduceIdentity(ReduceKind kind, DType dtype);
+
+}  // namespace alpa::graph
