@@ -1,0 +1,96 @@
+#include "plan/reshard.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/status.h"
+
+namespace alpa::plan {
+namespace {
+
+// The common box of two, or one with no elements.
+Region Intersect(const Region& a, const Region& b) {
+  Region common;
+  for (size_t d = 0; d < a.start.size(); ++d) {
+    const int64_t start = std::max(a.start[d], b.start[d]);
+    const int64_t end = std::min(a.start[d] + a.size[d], b.start[d] + b.size[d]);
+    common.start.push_back(start);
+    common.size.push_back(std::max<int64_t>(0, end - start));
+  }
+  return common;
+}
+
+// `box` minus `hole` (a box inside it), as disjoint boxes.
+std::vector<Region> Subtract(Region box, const Region& hole) {
+  std::vector<Region> rest;
+  for (size_t d = 0; d < box.start.size(); ++d) {
+    const int64_t before = hole.start[d] - box.start[d];
+    if (before > 0) {
+      Region piece = box;
+      piece.size[d] = before;
+      rest.push_back(piece);
+    }
+    const int64_t hole_end = hole.start[d] + hole.size[d];
+    const int64_t after = box.start[d] + box.size[d] - hole_end;
+    if (after > 0) {
+      Region piece = box;
+      piece.start[d] = hole_end;
+      piece.size[d] = after;
+      rest.push_back(piece);
+    }
+    box.start[d] = hole.start[d];
+    box.size[d] = hole.size[d];
+  }
+  return rest;
+}
+
+}  // namespace
+
+std::vector<DeviceTile> Tiles(const LeafPlacement& placement, const std::vector<cluster::Mesh>& meshes) {
+  std::vector<DeviceTile> tiles;
+  for (const RegionPlacement& region : placement.regions) {
+    const cluster::Mesh& mesh = meshes[region.mesh.value()];
+    for (int64_t i = 0; i < mesh.size(); ++i) {
+      Region tile = TileOf(region.region.size, region.sharding, mesh, i);
+      if (tile.elements() == 0) continue;
+      for (size_t d = 0; d < tile.start.size(); ++d) tile.start[d] += region.region.start[d];
+      tiles.push_back({mesh.devices[i], std::move(tile)});
+    }
+  }
+  return tiles;
+}
+
+std::vector<Transfer> Reshard(const std::vector<DeviceTile>& source, const std::vector<DeviceTile>& destination,
+                              Bytes element_size) {
+  std::map<DeviceId, Bytes> sent;
+  std::vector<Transfer> transfers;
+  for (const DeviceTile& target : destination) {
+    std::vector<Region> missing = {target.region};
+    while (!missing.empty()) {
+      const Region want = missing.back();
+      missing.pop_back();
+      // The best source of any part of `want`: local first, then the largest part, then the least loaded.
+      const DeviceTile* best = nullptr;
+      Region best_part;
+      auto key = [&](const DeviceTile& tile, const Region& part) {
+        const bool local = tile.device == target.device;
+        return std::tuple(!local, -part.elements(), local ? 0 : sent[tile.device], tile.device);
+      };
+      for (const DeviceTile& tile : source) {
+        Region part = Intersect(want, tile.region);
+        if (part.elements() == 0) continue;
+        if (best == nullptr || key(tile, part) < key(*best, best_part)) {
+          best = &tile;
+          best_part = std::move(part);
+        }
+      }
+      ALPA_CHECK(best != nullptr);
+      if (best->device != target.device) sent[best->device] += best_part.elements() * element_size;
+      for (Region& rest : Subtract(want, best_part)) missing.push_back(std::move(rest));
+      transfers.push_back({best->device, target.device, std::move(best_part)});
+    }
+  }
+  return transfers;
+}
+
+}  // namespace alpa::plan

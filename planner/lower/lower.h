@@ -1,0 +1,16 @@
+// Turns a Plan into what workers run: SPMD programs with their collectives, slots, and an instruction list a mesh.
+//
+// Decides nothing: everything follows from the plan. The result passes plan::Verify(Executable).
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+#include "plan/executable.h"
+#include "plan/plan.h"
+
+namespace alpa::planner {
+
+// REQUIRES: plan::Verify(plan, ...) is OK. Errors: as MakePlan, where a hand-written plan asks for an impossible split.
+absl::StatusOr<plan::Executable> Lower(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);
+
+}  // namespace alpa::planner

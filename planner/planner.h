@@ -1,0 +1,30 @@
+// Chooses a Plan for a program on some devices, within what the user pinned.
+//
+// Today it gives the plans that a user can pin: one device, or data parallelism over any devices, with k micro-batches.
+// What is left open is chosen as: all devices, k = 1, seeds by search.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/ids.h"
+#include "graph/graph.h"
+#include "plan/plan.h"
+
+namespace alpa::planner {
+
+struct PlanOptions {
+  int devices = 0;                      // how many of the given devices to use; 0: all
+  int data_parallel = 0;                // 0: not pinned; otherwise it must equal the devices used
+  int64_t microbatches = 0;             // 0: not pinned
+  std::vector<plan::Seed> batch_dims;   // empty: found by search
+  plan::Statistics statistics = plan::Statistics::kExact;
+};
+
+// A plan on the first of `devices`, verified by the caller with plan::Verify.
+// Errors: kInvalidArgument where a pin contradicts itself or does not divide; kFailedPrecondition where the program cannot
+// be split as pinned (the message names the op that couples the batch, its location, and what would work instead).
+absl::StatusOr<plan::Plan> MakePlan(const graph::Graph& program, const plan::Roles& roles,
+                                    const std::vector<DeviceId>& devices, const PlanOptions& options);
+
+}  // namespace alpa::planner
