@@ -8,7 +8,7 @@ namespace alpa::graph {
 
 struct OpCost {
   Flops flops = 0;       // multiply-add counts 2; transcendental counts 1
-  Bytes bytes_read = 0;  // every operand once
+  Bytes bytes_read = 0;  // every operand once; of a slice, dynamic slice or gather only what it takes
   Bytes bytes_written = 0;
 };
 OpCost CostOf(const Graph& graph, const Op& op);  // regions of loops counted once an iteration where known, else once

@@ -163,7 +163,7 @@ struct Op {
   std::vector<ValueId> results;
   Attributes attrs;
   // Reduce, ReduceWindow, Scatter, Sort: {combiner or comparator}. While: {condition, body} over the carried values.
-  // Conditional: one per branch; operands: predicate or index, then the same operands for every branch, which all
+  // Conditional: one per branch (a predicate takes the first when true); operands: predicate or index, then the same operands for every branch, which all
   // branch graphs take whole. SelectAndScatter: {select, scatter}.
   std::vector<std::shared_ptr<const Graph>> regions;
   // Where the user wrote it: "model.py:42 (jit(step)/attention/dot_general)", for messages; never for decisions.
