@@ -1,0 +1,107 @@
+#include <algorithm>
+
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "plan/executable.h"
+#include "plan/plan.h"
+
+namespace alpa::plan {
+namespace {
+
+std::string Size(Bytes bytes) {
+  if (bytes >= kGiB) return absl::StrFormat("%.2f GiB", static_cast<double>(bytes) / kGiB);
+  if (bytes >= kMiB) return absl::StrFormat("%.1f MiB", static_cast<double>(bytes) / kMiB);
+  if (bytes >= kKiB) return absl::StrFormat("%.1f KiB", static_cast<double>(bytes) / kKiB);
+  return absl::StrFormat("%d B", bytes);
+}
+
+std::string Slots(const std::vector<SlotId>& slots) {
+  return absl::StrJoin(slots, " ", [](std::string* out, SlotId s) {
+    absl::StrAppend(out, s.valid() ? absl::StrCat("s", s.value()) : "loop-index");
+  });
+}
+
+void PrintInstructions(const std::vector<Instruction>& list, const Executable& executable, int indent, std::string* out) {
+  const std::string margin(indent, ' ');
+  for (const Instruction& instruction : list) {
+    if (const auto* run = std::get_if<RunInstruction>(&instruction.action)) {
+      absl::StrAppendFormat(out, "%sRUN \"%s\" (%d inputs) -> %s\n", margin, executable.programs[run->program].name,
+                            run->inputs.size(), Slots(run->outputs));
+    } else if (const auto* send = std::get_if<SendInstruction>(&instruction.action)) {
+      absl::StrAppendFormat(out, "%sSEND s%d to %d of mesh %d, tag %d\n", margin, send->slot.value(), send->peer_position,
+                            send->peer_mesh.value(), send->tag);
+    } else if (const auto* recv = std::get_if<RecvInstruction>(&instruction.action)) {
+      absl::StrAppendFormat(out, "%sRECV s%d from %d of mesh %d, tag %d\n", margin, recv->slot.value(),
+                            recv->peer_position, recv->peer_mesh.value(), recv->tag);
+    } else if (const auto* broadcast = std::get_if<BroadcastInstruction>(&instruction.action)) {
+      absl::StrAppendFormat(out, "%sBROADCAST s%d from %d\n", margin, broadcast->slot.value(), broadcast->root_position);
+    } else if (const auto* collective = std::get_if<CollectiveInstruction>(&instruction.action)) {
+      absl::StrAppendFormat(out, "%sCOLLECTIVE %s %s\n", margin, std::string(graph::NameOf(collective->kind)),
+                            Slots(collective->slots));
+    } else if (const auto* alloc = std::get_if<AllocInstruction>(&instruction.action)) {
+      absl::StrAppendFormat(out, "%sALLOC s%d = %g\n", margin, alloc->slot.value(), alloc->fill);
+    } else if (const auto* free = std::get_if<FreeInstruction>(&instruction.action)) {
+      absl::StrAppendFormat(out, "%sFREE s%d\n", margin, free->slot.value());
+    } else if (const auto* loop = std::get_if<LoopInstruction>(&instruction.action)) {
+      absl::StrAppendFormat(out, "%sLOOP %d\n", margin, loop->count);
+      PrintInstructions(loop->body, executable, indent + 2, out);
+    }
+  }
+}
+
+}  // namespace
+
+std::string Print(const Plan& plan, const graph::Graph& program, const Roles& roles) {
+  Bytes state = 0;
+  int state_leaves = 0;
+  for (size_t p = 0; p < roles.inputs.size(); ++p) {
+    if (roles.inputs[p].kind != InputRole::Kind::kState) continue;
+    state += program.shape(program.parameters()[p]).bytes();
+    ++state_leaves;
+  }
+  std::string out = absl::StrFormat("plan %016x: %d stage%s, %d micro-batch%s (%s)\n", plan.program_fingerprint,
+                                    plan.stages.size(), plan.stages.size() == 1 ? "" : "s", plan.microbatches,
+                                    plan.microbatches == 1 ? "" : "es", plan.origin);
+  for (size_t s = 0; s < plan.stages.size(); ++s) {
+    const StagePlan& stage = plan.stages[s];
+    const cluster::Mesh& mesh = plan.meshes[stage.mesh.value()];
+    std::vector<std::string> axes;
+    for (size_t a = 0; a < mesh.shape.size(); ++a) axes.push_back(absl::StrCat(mesh.axis_names[a], "=", mesh.shape[a]));
+    absl::StrAppendFormat(&out, "  stage %d on mesh [%s], devices %s\n", s, absl::StrJoin(axes, ", "),
+                          absl::StrJoin(mesh.devices, " ", [](std::string* to, DeviceId d) { absl::StrAppend(to, d.value()); }));
+    absl::StrAppendFormat(&out, "    state: %d leaves, %s on each device\n", state_leaves, Size(state));
+  }
+  for (const Seed& seed : plan.batch_seeds) {
+    const graph::Shape& shape = program.shape(program.parameters()[seed.leaf]);
+    absl::StrAppendFormat(&out, "  batch: %s %s is cut along dimension %d\n", roles.inputs[seed.leaf].path,
+                          shape.ToString(), seed.dim);
+  }
+  if (plan.statistics == Statistics::kLocal) {
+    absl::StrAppend(&out, "  statistics over the batch are each micro-batch's own (declared local)\n");
+  }
+  if (plan.predicted.step_seconds > 0) {
+    absl::StrAppendFormat(&out, "  predicted: %.4g s a step, %s a device at most\n", plan.predicted.step_seconds,
+                          Size(plan.predicted.peak_device_memory));
+  }
+  return out;
+}
+
+std::string Print(const Executable& executable) {
+  std::string out;
+  for (size_t p = 0; p < executable.programs.size(); ++p) {
+    const StageProgram& program = executable.programs[p];
+    const int64_t collectives =
+        std::count_if(program.graph.ops().begin(), program.graph.ops().end(),
+                      [](const graph::Op& op) { return graph::IsCollective(op.opcode); });
+    absl::StrAppendFormat(&out, "program %d \"%s\": %d ops, %d collectives, %d inputs, %d outputs\n", p, program.name,
+                          program.graph.size(), collectives, program.graph.parameters().size(),
+                          program.graph.results().size());
+  }
+  for (size_t m = 0; m < executable.mesh_programs.size(); ++m) {
+    absl::StrAppendFormat(&out, "mesh %d (%d devices):\n", m, executable.meshes[m].size());
+    PrintInstructions(executable.mesh_programs[m].instructions, executable, 2, &out);
+  }
+  return out;
+}
+
+}  // namespace alpa::plan

@@ -1,0 +1,309 @@
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/status.h"
+#include "graph/verify.h"
+#include "plan/executable.h"
+#include "plan/verify_progress.h"
+
+namespace alpa::plan {
+
+using graph::Op;
+using graph::Opcode;
+using graph::Shape;
+using graph::ValueId;
+
+namespace {
+
+const Shape kLoopIndexShape{graph::DType::kS32, {}};
+
+absl::Status VerifyProgram(const Executable& executable, const StageProgram& program) {
+  if (!program.mesh.valid() || program.mesh.value() >= static_cast<int32_t>(executable.meshes.size())) {
+    return InvalidArgument("it is for mesh %d of %d", program.mesh.value(), executable.meshes.size());
+  }
+  graph::VerifyOptions options;
+  options.allow_collectives = true;
+  options.mesh_shape = executable.meshes[program.mesh.value()].shape;
+  ALPA_RETURN_IF_ERROR(graph::Verify(program.graph, options));
+  if (program.alias.size() != program.graph.results().size()) {
+    return InvalidArgument("it has %d results but %d alias entries", program.graph.results().size(), program.alias.size());
+  }
+  std::set<int32_t> aliased;
+  for (size_t r = 0; r < program.alias.size(); ++r) {
+    const int32_t parameter = program.alias[r];
+    if (parameter == -1) continue;
+    if (parameter < 0 || parameter >= static_cast<int32_t>(program.graph.parameters().size())) {
+      return InvalidArgument("result %d aliases parameter %d of %d", r, parameter, program.graph.parameters().size());
+    }
+    if (!aliased.insert(parameter).second) return InvalidArgument("two results alias parameter %d", parameter);
+    const Shape& from = program.graph.shape(program.graph.parameters()[parameter]);
+    const Shape& to = program.graph.shape(program.graph.results()[r]);
+    if (from != to) {
+      return InvalidArgument("result %d (%s) aliases parameter %d (%s)", r, to.ToString(), parameter, from.ToString());
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Walks one mesh's list, knowing which slots hold a value.
+class ListVerifier {
+ public:
+  ListVerifier(const Executable& executable, size_t mesh)
+      : executable_(executable), mesh_(mesh), list_(executable.mesh_programs[mesh]) {}
+
+  absl::Status Run() {
+    for (const Slot& slot : list_.slots) {
+      const bool given = slot.kind == Slot::Kind::kState || slot.kind == Slot::Kind::kInput;
+      holds_.push_back(given);
+    }
+    ALPA_RETURN_IF_ERROR(Walk(list_.instructions, false));
+    for (size_t s = 0; s < list_.slots.size(); ++s) {
+      const Slot::Kind kind = list_.slots[s].kind;
+      if (kind == Slot::Kind::kTemporary && holds_[s]) return InvalidArgument("temporary slot %d is never freed", s);
+      if (kind == Slot::Kind::kAux && !holds_[s]) return InvalidArgument("aux slot %d is never written", s);
+      if (kind == Slot::Kind::kState && !holds_[s]) return InvalidArgument("state slot %d holds nothing at the end", s);
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status Walk(const std::vector<Instruction>& instructions, bool in_loop) {
+    for (size_t i = 0; i < instructions.size(); ++i) {
+      absl::Status status = std::visit([&](const auto& action) { return Visit(action, in_loop); }, instructions[i].action);
+      if (!status.ok()) return Annotate(status, absl::StrFormat("instruction %d%s", i, in_loop ? " of a loop" : ""));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckSlot(SlotId slot) const {
+    if (!slot.valid() || slot.value() >= static_cast<int32_t>(list_.slots.size())) {
+      return InvalidArgument("slot %d of %d", slot.value(), list_.slots.size());
+    }
+    return absl::OkStatus();
+  }
+  absl::Status Read(SlotId slot) const {
+    ALPA_RETURN_IF_ERROR(CheckSlot(slot));
+    if (!holds_[slot.value()]) return InvalidArgument("slot %d is read before anything was put there", slot.value());
+    return absl::OkStatus();
+  }
+  absl::Status Write(SlotId slot) {
+    ALPA_RETURN_IF_ERROR(CheckSlot(slot));
+    if (list_.slots[slot.value()].kind == Slot::Kind::kInput) {
+      return InvalidArgument("slot %d is written, but it is an input", slot.value());
+    }
+    holds_[slot.value()] = true;
+    return absl::OkStatus();
+  }
+  absl::Status CheckAxes(const std::vector<int64_t>& axes) const {
+    std::set<int64_t> seen;
+    for (int64_t axis : axes) {
+      if (axis < 0 || axis >= static_cast<int64_t>(executable_.meshes[mesh_].shape.size()) || !seen.insert(axis).second) {
+        return InvalidArgument("mesh axis %d is wrong or named twice", axis);
+      }
+    }
+    return absl::OkStatus();
+  }
+  absl::Status CheckPeer(MeshId mesh, int32_t position) const {
+    if (!mesh.valid() || mesh.value() >= static_cast<int32_t>(executable_.meshes.size()) || position < 0 ||
+        position >= executable_.meshes[mesh.value()].size()) {
+      return InvalidArgument("peer %d of mesh %d does not exist", position, mesh.value());
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Visit(const RunInstruction& run, bool in_loop) {
+    if (run.program < 0 || run.program >= static_cast<int32_t>(executable_.programs.size())) {
+      return InvalidArgument("program %d of %d", run.program, executable_.programs.size());
+    }
+    const StageProgram& program = executable_.programs[run.program];
+    const graph::Graph& graph = program.graph;
+    if (program.mesh.value() != static_cast<int32_t>(mesh_)) {
+      return InvalidArgument("program \"%s\" is for mesh %d", program.name, program.mesh.value());
+    }
+    if (run.inputs.size() != graph.parameters().size() || run.outputs.size() != graph.results().size()) {
+      return InvalidArgument("program \"%s\" takes %d inputs and gives %d outputs; %d and %d slots are named", program.name,
+                             graph.parameters().size(), graph.results().size(), run.inputs.size(), run.outputs.size());
+    }
+    for (size_t p = 0; p < run.inputs.size(); ++p) {
+      const Shape& wanted = graph.shape(graph.parameters()[p]);
+      if (!run.inputs[p].valid()) {
+        if (!in_loop) return InvalidArgument("input %d is the loop index, outside of any loop", p);
+        if (wanted != kLoopIndexShape) return InvalidArgument("input %d is the loop index, but %s", p, wanted.ToString());
+        continue;
+      }
+      ALPA_RETURN_IF_ERROR(Read(run.inputs[p]));
+      const Shape& given = list_.slots[run.inputs[p].value()].shape;
+      if (given != wanted) {
+        return InvalidArgument("input %d of \"%s\" is %s, slot %d holds %s", p, program.name, wanted.ToString(),
+                               run.inputs[p].value(), given.ToString());
+      }
+    }
+    std::set<SlotId> written;
+    for (size_t r = 0; r < run.outputs.size(); ++r) {
+      const SlotId slot = run.outputs[r];
+      ALPA_RETURN_IF_ERROR(CheckSlot(slot));
+      const Shape& given = graph.shape(graph.results()[r]);
+      if (list_.slots[slot.value()].shape != given) {
+        return InvalidArgument("output %d of \"%s\" is %s, slot %d is for %s", r, program.name, given.ToString(),
+                               slot.value(), list_.slots[slot.value()].shape.ToString());
+      }
+      if (!written.insert(slot).second) return InvalidArgument("two outputs go to slot %d", slot.value());
+      // A slot that is read and written is so in place, by agreement with the program.
+      const auto input = std::find(run.inputs.begin(), run.inputs.end(), slot);
+      const int32_t aliased = input == run.inputs.end() ? -1 : static_cast<int32_t>(input - run.inputs.begin());
+      if (program.alias[r] != aliased) {
+        return InvalidArgument("output %d of \"%s\" goes to slot %d, which is input %d, but it aliases input %d", r,
+                               program.name, slot.value(), aliased, program.alias[r]);
+      }
+      if (std::count(run.inputs.begin(), run.inputs.end(), slot) > 1) {
+        return InvalidArgument("slot %d is written in place, but is given as two inputs", slot.value());
+      }
+      ALPA_RETURN_IF_ERROR(Write(slot));
+    }
+    return absl::OkStatus();
+  }
+  absl::Status Visit(const SendInstruction& send, bool) {
+    ALPA_RETURN_IF_ERROR(CheckPeer(send.peer_mesh, send.peer_position));
+    return Read(send.slot);
+  }
+  absl::Status Visit(const RecvInstruction& recv, bool) {
+    ALPA_RETURN_IF_ERROR(CheckPeer(recv.peer_mesh, recv.peer_position));
+    return Write(recv.slot);
+  }
+  absl::Status Visit(const BroadcastInstruction& broadcast, bool) {
+    ALPA_RETURN_IF_ERROR(CheckAxes(broadcast.mesh_axes));
+    if (broadcast.root_position < 0 || broadcast.root_position >= executable_.meshes[mesh_].size()) {
+      return InvalidArgument("broadcast from position %d", broadcast.root_position);
+    }
+    return Write(broadcast.slot);
+  }
+  absl::Status Visit(const CollectiveInstruction& collective, bool) {
+    ALPA_RETURN_IF_ERROR(CheckAxes(collective.mesh_axes));
+    for (SlotId slot : collective.slots) {
+      ALPA_RETURN_IF_ERROR(Read(slot));
+      ALPA_RETURN_IF_ERROR(Write(slot));
+    }
+    return absl::OkStatus();
+  }
+  absl::Status Visit(const AllocInstruction& alloc, bool) {
+    ALPA_RETURN_IF_ERROR(CheckSlot(alloc.slot));
+    const Slot::Kind kind = list_.slots[alloc.slot.value()].kind;
+    if (kind != Slot::Kind::kTemporary && kind != Slot::Kind::kAux) {
+      return InvalidArgument("ALLOC of slot %d, which is given from outside", alloc.slot.value());
+    }
+    if (holds_[alloc.slot.value()]) return InvalidArgument("ALLOC of slot %d, which is in use", alloc.slot.value());
+    return Write(alloc.slot);
+  }
+  absl::Status Visit(const FreeInstruction& free, bool) {
+    ALPA_RETURN_IF_ERROR(CheckSlot(free.slot));
+    if (list_.slots[free.slot.value()].kind != Slot::Kind::kTemporary) {
+      return InvalidArgument("FREE of slot %d, which is not temporary", free.slot.value());
+    }
+    if (!holds_[free.slot.value()]) return InvalidArgument("FREE of slot %d, which holds nothing", free.slot.value());
+    holds_[free.slot.value()] = false;
+    return absl::OkStatus();
+  }
+  absl::Status Visit(const LoopInstruction& loop, bool in_loop) {
+    if (in_loop) return InvalidArgument("a loop inside a loop");
+    if (loop.count < 1 || loop.count > (int64_t{1} << 20)) return InvalidArgument("a loop of %d rounds", loop.count);
+    ALPA_RETURN_IF_ERROR(Walk(loop.body, true));
+    if (loop.count == 1) return absl::OkStatus();
+    // What the first round leaves behind must let the second one run, and change nothing more.
+    const std::vector<bool> after = holds_;
+    ALPA_RETURN_IF_ERROR(Walk(loop.body, true));
+    if (holds_ != after) return InvalidArgument("the rounds of a loop leave different slots in use");
+    return absl::OkStatus();
+  }
+
+  const Executable& executable_;
+  const size_t mesh_;
+  const MeshProgram& list_;
+  std::vector<bool> holds_;
+};
+
+// Every region of every leaf has its slot, with the tile's shape, on its mesh.
+absl::Status VerifyLeaves(const Executable& executable) {
+  if (executable.inputs.size() != executable.input_is_state.size()) {
+    return InvalidArgument("%d inputs are placed, %d are told to be state or batch", executable.inputs.size(),
+                           executable.input_is_state.size());
+  }
+  // (is aux, leaf, region) -> found
+  std::map<std::tuple<bool, int32_t, int32_t>, bool> wanted;
+  auto place = [&](const std::vector<LeafPlacement>& leaves, bool aux) -> absl::Status {
+    for (size_t l = 0; l < leaves.size(); ++l) {
+      for (size_t r = 0; r < leaves[l].regions.size(); ++r) {
+        const RegionPlacement& region = leaves[l].regions[r];
+        const auto& dims = leaves[l].shape.dims;
+        if (!region.mesh.valid() || region.mesh.value() >= static_cast<int32_t>(executable.meshes.size())) {
+          return InvalidArgument("leaf %s lies on mesh %d", leaves[l].path, region.mesh.value());
+        }
+        if (region.region.start.size() != dims.size() || region.region.size.size() != dims.size()) {
+          return InvalidArgument("leaf %s has a region of another rank", leaves[l].path);
+        }
+        for (size_t d = 0; d < dims.size(); ++d) {
+          const int64_t start = region.region.start[d], size = region.region.size[d];
+          if (start < 0 || size < 0 || start > dims[d] || size > dims[d] - start) {
+            return InvalidArgument("leaf %s has a region outside of it", leaves[l].path);
+          }
+        }
+        ALPA_RETURN_IF_ERROR(Annotate(
+            Verify(region.sharding, region.region.size, executable.meshes[region.mesh.value()]), leaves[l].path));
+        wanted[{aux, static_cast<int32_t>(l), static_cast<int32_t>(r)}] = false;
+      }
+    }
+    return absl::OkStatus();
+  };
+  ALPA_RETURN_IF_ERROR(place(executable.inputs, false));
+  ALPA_RETURN_IF_ERROR(place(executable.outputs, true));
+  for (size_t m = 0; m < executable.mesh_programs.size(); ++m) {
+    for (const Slot& slot : executable.mesh_programs[m].slots) {
+      if (slot.kind == Slot::Kind::kTemporary) continue;
+      const bool aux = slot.kind == Slot::Kind::kAux;
+      const auto found = wanted.find({aux, slot.leaf, slot.region});
+      if (found == wanted.end()) return InvalidArgument("a slot is for leaf %d, region %d, which is nowhere", slot.leaf, slot.region);
+      if (found->second) return InvalidArgument("leaf %d, region %d has two slots", slot.leaf, slot.region);
+      found->second = true;
+      const LeafPlacement& leaf = (aux ? executable.outputs : executable.inputs)[slot.leaf];
+      const RegionPlacement& region = leaf.regions[slot.region];
+      if (!aux && executable.input_is_state[slot.leaf] != (slot.kind == Slot::Kind::kState)) {
+        return InvalidArgument("the slot of leaf %s is of the wrong kind", leaf.path);
+      }
+      const Shape tile{leaf.shape.dtype, TileDims(region.region.size, region.sharding, executable.meshes[m])};
+      if (region.mesh.value() != static_cast<int32_t>(m) || tile != slot.shape) {
+        return InvalidArgument("the slot of leaf %s is %s on mesh %d, its placement makes it %s on mesh %d", leaf.path,
+                               slot.shape.ToString(), m, tile.ToString(), region.mesh.value());
+      }
+    }
+  }
+  for (const auto& [key, found] : wanted) {
+    if (!found) return InvalidArgument("leaf %d, region %d has no slot", std::get<1>(key), std::get<2>(key));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Verify(const Executable& executable) {
+  if (executable.mesh_programs.size() != executable.meshes.size()) {
+    return InvalidArgument("%d meshes but %d instruction lists", executable.meshes.size(), executable.mesh_programs.size());
+  }
+  std::set<DeviceId> devices;
+  for (const cluster::Mesh& mesh : executable.meshes) {
+    ALPA_RETURN_IF_ERROR(Check(mesh));
+    for (DeviceId device : mesh.devices) {
+      if (!devices.insert(device).second) return InvalidArgument("device %d is in two meshes", device.value());
+    }
+  }
+  for (size_t p = 0; p < executable.programs.size(); ++p) {
+    ALPA_RETURN_IF_ERROR(Annotate(VerifyProgram(executable, executable.programs[p]),
+                                  absl::StrFormat("program %d \"%s\"", p, executable.programs[p].name)));
+  }
+  ALPA_RETURN_IF_ERROR(VerifyLeaves(executable));
+  for (size_t m = 0; m < executable.meshes.size(); ++m) {
+    ALPA_RETURN_IF_ERROR(Annotate(ListVerifier(executable, m).Run(), absl::StrFormat("mesh %d", m)));
+  }
+  return VerifyProgress(executable);
+}
+
+}  // namespace alpa::plan

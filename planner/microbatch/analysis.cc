@@ -1,0 +1,392 @@
+#include "planner/microbatch/analysis.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/status.h"
+#include "graph/cost.h"
+
+namespace alpa::planner {
+
+using graph::Graph;
+using graph::Op;
+using graph::Opcode;
+using graph::OpId;
+using graph::ValueId;
+
+namespace {
+
+constexpr int kNever = std::numeric_limits<int>::max();
+
+bool IsMatrixProduct(const Op& op) { return op.opcode == Opcode::kDot || op.opcode == Opcode::kConvolution; }
+
+// Values that are zero everywhere, as far as movement of a zero constant shows.
+std::vector<bool> FindZeros(const Graph& program) {
+  std::vector<bool> zero(program.values().size(), false);
+  for (const Op& op : program.ops()) {
+    bool is_zero = false;
+    switch (op.opcode) {
+      case Opcode::kConstant:
+        is_zero = op.as<graph::ConstantAttrs>().literal.AllEqual(0);
+        break;
+      case Opcode::kBroadcast: case Opcode::kReshape: case Opcode::kTranspose: case Opcode::kConvert:
+      case Opcode::kCopy: case Opcode::kSlice: case Opcode::kReverse: case Opcode::kPad: case Opcode::kConcatenate:
+        is_zero = std::all_of(op.operands.begin(), op.operands.end(), [&](ValueId v) { return zero[v.value()]; });
+        break;
+      default: break;
+    }
+    for (ValueId v : op.results) zero[v.value()] = is_zero;
+  }
+  return zero;
+}
+
+// The loops in which a value is needed, as far as it matters: first and last.
+struct Span {
+  int first = kNever;
+  int last = -1;
+  bool needed() const { return last >= 0; }
+  void Add(const Span& other) {
+    first = std::min(first, other.first);
+    last = std::max(last, other.last);
+  }
+};
+
+class Analyser {
+ public:
+  Analyser(const Graph& program, const plan::Roles& roles, const AnalysisOptions& options)
+      : program_(program), roles_(roles), options_(options), values_(program.values().size()) {
+    out_.chunks = options.chunks;
+    out_.zero = FindZeros(program);
+    out_.local.assign(values_, false);
+    depends_on_state_.assign(values_, false);
+  }
+
+  AxisAnalysis Run() {
+    for (;;) {
+      Propagate();
+      Schedule();
+      FindCouplings();
+      if (out_.couplings.empty() || !options_.local_statistics) break;
+      bool progress = false;
+      for (const Coupling& coupling : out_.couplings) {
+        const int v = coupling.statistic.value();
+        // What is whole only when put together (a sort over the batch, say) has no version of one chunk.
+        if (!out_.states[v].partial() || out_.local[v]) continue;
+        progress = out_.local[v] = true;
+      }
+      if (!progress) break;
+    }
+    CountFlops();
+    return std::move(out_);
+  }
+
+ private:
+  const AxisState& state(ValueId v) const { return out_.states[v.value()]; }
+  const OpRule& rule(size_t i) const { return out_.rules[i]; }
+
+  // Forward: states, and the earliest segment of each value: for replicated ones (in `earliest_`) the once segment; in
+  // `chunk_earliest_` the first loop that can use it, which is sooner where it is built from chunk-local statistics.
+  void Propagate() {
+    out_.states.assign(values_, {});
+    out_.rules.assign(program_.ops().size(), {});
+    earliest_.assign(values_, 0);
+    chunk_earliest_.assign(values_, 0);
+    out_.chunk_local.assign(values_, false);
+    const RuleContext context = out_.Context(program_);
+    for (size_t i = 0; i < program_.ops().size(); ++i) {
+      const Op& op = program_.ops()[i];
+      if (op.opcode == Opcode::kParameter) {
+        Parameter(op, i);
+        continue;
+      }
+      std::vector<AxisState> states;
+      for (ValueId v : op.operands) states.push_back(state(v));
+      OpRule chosen = ChooseRule(context, op, states);
+      if (!PartialsMeet(op, chosen)) {
+        chosen = {std::vector<AxisState>(states.size()), std::vector<AxisState>(op.results.size())};
+      }
+      Times(op, chosen);
+      for (size_t r = 0; r < op.results.size(); ++r) out_.states[op.results[r].value()] = chosen.results[r];
+      out_.rules[i] = std::move(chosen);
+    }
+  }
+
+  void Parameter(const Op& op, size_t index) {
+    const int64_t parameter = op.as<graph::ParameterAttrs>().index;
+    const int v = op.results[0].value();
+    depends_on_state_[v] = roles_.inputs[parameter].kind == plan::InputRole::Kind::kState;
+    out_.rules[index].results = {AxisState::Replicated()};
+    for (const plan::Seed& seed : options_.seeds) {
+      if (seed.leaf == parameter) out_.states[v] = out_.rules[index].results[0] = AxisState::Split(seed.dim);
+    }
+  }
+
+  // A linear op on partials is done per chunk only if all that it needs is there in the loop that has the partials;
+  // otherwise the partial would move to a later loop, and all that it is made from with it.
+  bool PartialsMeet(const Op& op, const OpRule& chosen) const {
+    if (op.opcode == Opcode::kOptimizationBarrier) return true;
+    int loop = -1;
+    for (size_t i = 0; i < op.operands.size(); ++i) {
+      const ValueId v = op.operands[i];
+      if (!chosen.operands[i].partial() || !state(v).partial()) continue;
+      if (loop >= 0 && earliest_[v.value()] != loop) return false;
+      loop = earliest_[v.value()];
+    }
+    if (loop < 0) return true;
+    for (size_t i = 0; i < op.operands.size(); ++i) {
+      const ValueId v = op.operands[i];
+      if (state(v).replicated() && chunk_earliest_[v.value()] > loop) return false;
+    }
+    return true;
+  }
+
+  void Times(const Op& op, const OpRule& chosen) {
+    int earliest = 0, chunk_earliest = 0;
+    bool chunk_local = false, on_state = false;
+    const bool barrier = op.opcode == Opcode::kOptimizationBarrier;
+    const bool replicated = chosen.results.empty() || chosen.results[0].replicated();
+    for (size_t i = 0; i < op.operands.size(); ++i) {
+      const int v = op.operands[i].value();
+      on_state = on_state || depends_on_state_[v];
+      int exact, chunk;
+      if (state(op.operands[i]).replicated()) {
+        exact = earliest_[v];
+        chunk = chunk_earliest_[v];
+        chunk_local = chunk_local || out_.chunk_local[v];
+      } else if (chosen.operands[i] == state(op.operands[i])) {
+        exact = chunk = earliest_[v];
+      } else {
+        exact = earliest_[v] + 1;
+        chunk = out_.local[v] ? earliest_[v] : exact;
+        chunk_local = chunk_local || out_.local[v];
+      }
+      if (barrier) {
+        const int r = op.results[i].value();
+        earliest_[r] = exact;
+        chunk_earliest_[r] = chunk;
+        out_.chunk_local[r] = out_.chunk_local[v];
+        depends_on_state_[r] = depends_on_state_[v];
+      }
+      earliest = std::max(earliest, exact);
+      chunk_earliest = std::max(chunk_earliest, chunk);
+    }
+    if (barrier) return;
+    for (ValueId r : op.results) {
+      // A value of a loop uses chunk-local statistics where there are any; it is itself what it is.
+      earliest_[r.value()] = replicated ? earliest : chunk_earliest;
+      chunk_earliest_[r.value()] = chunk_earliest;
+      out_.chunk_local[r.value()] = replicated && chunk_local;
+      depends_on_state_[r.value()] = on_state;
+    }
+  }
+
+  // Backward: the latest segment of everything that is needed.
+  void Schedule() {
+    int loops = 0;
+    for (size_t v = 0; v < values_; ++v) {
+      loops = std::max(loops, out_.states[v].replicated() ? earliest_[v] : earliest_[v] + 1);
+    }
+    out_.loops = loops;
+    once_.assign(values_, kNever);
+    out_.truth.assign(values_, kNever);
+    truth_consumer_.assign(values_, OpId());
+    span_.assign(values_, Span());
+    chunk_span_.assign(values_, Span());
+    out_.split_result.assign(program_.results().size(), false);
+    for (size_t r = 0; r < program_.results().size(); ++r) {
+      const ValueId v = program_.results()[r];
+      if (state(v).replicated()) {
+        once_[v.value()] = loops;
+      } else if (StaysSplit(r)) {
+        out_.split_result[r] = true;
+        span_[v.value()].Add({loops - 1, loops - 1});
+      } else {
+        WantTruth(v, loops, OpId());
+      }
+    }
+    for (size_t i = program_.ops().size(); i-- > 0;) Demand(i);
+    out_.segment.assign(values_, -1);
+    for (size_t v = 0; v < values_; ++v) {
+      if (out_.states[v].replicated()) {
+        if (once_[v] != kNever) out_.segment[v] = once_[v];
+      } else if (span_[v].needed()) {
+        out_.segment[v] = span_[v].first;
+      }
+      if (out_.truth[v] == kNever) out_.truth[v] = -1;
+    }
+  }
+
+  // A result that is cut on contiguous slices stays so: aux as it is, state where its input is cut alike.
+  bool StaysSplit(size_t result) const {
+    const AxisState& s = state(program_.results()[result]);
+    if (!s.split() || s.outer != 1) return false;
+    const plan::OutputRole& role = roles_.outputs[result];
+    if (role.kind == plan::OutputRole::Kind::kAux) return true;
+    return std::find(options_.seeds.begin(), options_.seeds.end(), plan::Seed{role.state_input, s.dim}) !=
+           options_.seeds.end();
+  }
+
+  void WantTruth(ValueId v, int once, OpId consumer) {
+    if (once < out_.truth[v.value()]) {
+      out_.truth[v.value()] = once;
+      truth_consumer_[v.value()] = consumer;
+    }
+  }
+
+  void Demand(size_t i) {
+    const Op& op = program_.ops()[i];
+    const OpId id(static_cast<int32_t>(i));
+    for (ValueId r : op.results) {
+      const int truth = out_.truth[r.value()];
+      if (truth != kNever) span_[r.value()].Add({truth - 1, truth - 1});
+    }
+    if (op.opcode == Opcode::kOptimizationBarrier) {
+      for (size_t k = 0; k < op.operands.size(); ++k) Pass(op.operands[k], op.results[k]);
+      return;
+    }
+    int once = kNever;
+    Span loops, chunk_loops;
+    for (ValueId r : op.results) {
+      once = std::min(once, once_[r.value()]);
+      loops.Add(span_[r.value()]);
+      chunk_loops.Add(chunk_span_[r.value()]);
+    }
+    for (size_t k = 0; k < op.operands.size(); ++k) {
+      const ValueId v = op.operands[k];
+      const bool kept = !state(v).replicated() && rule(i).operands[k] == state(v);
+      if (once != kNever) {
+        if (state(v).replicated()) {
+          once_[v.value()] = std::min(once_[v.value()], once);
+        } else {
+          WantTruth(v, once, id);
+        }
+      }
+      Span needed = loops;
+      needed.Add(chunk_loops);
+      if (!needed.needed()) continue;
+      if (kept) {
+        span_[v.value()].Add(needed);
+      } else if (state(v).replicated()) {
+        if (out_.chunk_local[v.value()]) {
+          chunk_span_[v.value()].Add(needed);
+        } else {
+          once_[v.value()] = std::min(once_[v.value()], needed.first);
+        }
+      } else if (out_.local[v.value()]) {
+        span_[v.value()].Add(needed);
+      } else {
+        WantTruth(v, needed.first, id);
+      }
+    }
+  }
+
+  void Pass(ValueId operand, ValueId result) {
+    const int o = operand.value(), r = result.value();
+    once_[o] = std::min(once_[o], once_[r]);
+    span_[o].Add(span_[r]);
+    chunk_span_[o].Add(chunk_span_[r]);
+  }
+
+  // Matrix products in two loops, and the statistics whose truth puts them there.
+  void FindCouplings() {
+    out_.couplings.clear();
+    // By value: the last loop of a repeated product that the value is made from within its loop, and which product.
+    std::vector<int> last(values_, -1);
+    std::vector<OpId> product(values_);
+    for (size_t i = 0; i < program_.ops().size(); ++i) {
+      const Op& op = program_.ops()[i];
+      const bool barrier = op.opcode == Opcode::kOptimizationBarrier;
+      for (size_t r = 0; r < op.results.size(); ++r) {
+        const int v = op.results[r].value();
+        if (out_.states[v].replicated()) continue;
+        for (size_t k = 0; k < op.operands.size(); ++k) {
+          const int o = op.operands[k].value();
+          if (barrier && k != r) continue;
+          if (out_.states[o].replicated() || rule(i).operands[k] != out_.states[o]) continue;
+          if (last[o] > last[v]) last[v] = last[o], product[v] = product[o];
+        }
+        if (IsMatrixProduct(op) && depends_on_state_[v] && span_[v].needed() && span_[v].first != span_[v].last &&
+            span_[v].last > last[v]) {
+          last[v] = span_[v].last;
+          product[v] = OpId(static_cast<int32_t>(i));
+        }
+        if (out_.truth[v] > 0 && last[v] > out_.truth[v] - 1) {
+          out_.couplings.push_back({op.results[r], truth_consumer_[v], product[v]});
+        }
+      }
+    }
+  }
+
+  void CountFlops() {
+    out_.split_flops = out_.total_flops = 0;
+    for (const Op& op : program_.ops()) {
+      if (!IsMatrixProduct(op)) continue;
+      const Flops flops = graph::CostOf(program_, op).flops;
+      out_.total_flops += flops;
+      if (!state(op.results[0]).replicated()) out_.split_flops += flops;
+    }
+  }
+
+  const Graph& program_;
+  const plan::Roles& roles_;
+  const AnalysisOptions& options_;
+  const size_t values_;
+  AxisAnalysis out_;
+  std::vector<bool> depends_on_state_;
+  std::vector<int> earliest_, chunk_earliest_;
+  std::vector<int> once_;           // replicated values: latest once segment
+  std::vector<Span> span_;          // split and partial values: loops
+  std::vector<Span> chunk_span_;    // replicated values: loops that use the chunk-local version
+  std::vector<OpId> truth_consumer_;
+};
+
+}  // namespace
+
+RuleContext AxisAnalysis::Context(const Graph& program) const {
+  return {&program, chunks, [this](ValueId v) { return zero[v.value()]; }};
+}
+
+AxisAnalysis Analyse(const Graph& program, const plan::Roles& roles, const AnalysisOptions& options) {
+  return Analyser(program, roles, options).Run();
+}
+
+absl::Status CheckSeeds(const Graph& program, const plan::Roles& roles, const std::vector<plan::Seed>& seeds,
+                        int64_t chunks) {
+  std::set<int32_t> leaves;
+  for (const plan::Seed& seed : seeds) {
+    if (seed.leaf < 0 || seed.leaf >= static_cast<int32_t>(roles.inputs.size())) {
+      return InvalidArgument("batch_dims names input %d of a program with %d inputs", seed.leaf, roles.inputs.size());
+    }
+    const std::string& path = roles.inputs[seed.leaf].path;
+    if (!leaves.insert(seed.leaf).second) return InvalidArgument("batch_dims names %s twice", path);
+    const graph::Shape& shape = program.shape(program.parameters()[seed.leaf]);
+    if (seed.dim < 0 || seed.dim >= shape.rank()) {
+      return InvalidArgument("batch_dims names dimension %d of %s, which is %s", seed.dim, path, shape.ToString());
+    }
+    if (shape.dims[seed.dim] == 0 || shape.dims[seed.dim] % chunks != 0) {
+      return InvalidArgument(
+          "dimension %d of %s has size %d, which %d chunks (data-parallel devices x micro-batches) do not divide",
+          seed.dim, path, shape.dims[seed.dim], chunks);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CouplingError(const Graph& program, const AxisAnalysis& analysis) {
+  const Coupling& coupling = analysis.couplings.front();
+  auto describe = [&](OpId id) {
+    const Op& op = program.op(id);
+    const std::string location = program.location(op);
+    return absl::StrCat("\"", std::string(graph::NameOf(op.opcode)), "\"", location.empty() ? "" : " at ", location);
+  };
+  const Op& statistic = program.def(coupling.statistic);
+  const std::string where = program.location(statistic);
+  return FailedPrecondition(
+      "the batch cannot be split into micro-batches: the result of %s%s%s is taken over the whole batch and feeds back into "
+      "each micro-batch%s%s, so that %s would have to run again. Use microbatches=1, or declare such statistics local "
+      "(local_statistics=True)",
+      graph::NameOf(statistic.opcode), where.empty() ? "" : " at ", where, coupling.consumer.valid() ? " through " : "",
+      coupling.consumer.valid() ? describe(coupling.consumer) : "", describe(coupling.repeated));
+}
+
+}  // namespace alpa::planner

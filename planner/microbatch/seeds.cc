@@ -1,0 +1,136 @@
+#include "planner/microbatch/seeds.h"
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+namespace alpa::planner {
+
+using graph::Graph;
+using graph::Op;
+using graph::Opcode;
+using graph::ValueId;
+using plan::Seed;
+
+namespace {
+
+// At most so many starting points are tried; each costs one pass over the program.
+constexpr int kMaxCandidates = 64;
+
+// What is read of replicated values: all of it, or only certain slices.
+struct Reads {
+  bool whole = false;
+  std::vector<AxisState> slices;
+  void Add(const AxisState& slice) {
+    if (std::find(slices.begin(), slices.end(), slice) == slices.end()) slices.push_back(slice);
+  }
+};
+
+// Inputs of which one and the same contiguous slice is all that any chunk reads: they are cut along with the seeds.
+std::vector<Seed> Followers(const Graph& program, const plan::Roles& roles, const AxisAnalysis& analysis) {
+  std::vector<Reads> reads(program.values().size());
+  const RuleContext context = analysis.Context(program);
+  auto replicated = [&](ValueId v) { return analysis.states[v.value()].replicated(); };
+  std::set<ValueId> state_results;
+  for (size_t r = 0; r < program.results().size(); ++r) {
+    if (replicated(program.results()[r])) reads[program.results()[r].value()].whole = true;
+  }
+  for (size_t i = program.ops().size(); i-- > 0;) {
+    const Op& op = program.ops()[i];
+    if (op.opcode == Opcode::kParameter) continue;
+    const OpRule& rule = analysis.rules[i];
+    if (!replicated(op.results[0])) {
+      for (size_t k = 0; k < op.operands.size(); ++k) {
+        if (!replicated(op.operands[k])) continue;
+        if (rule.operands[k].split()) reads[op.operands[k].value()].Add(rule.operands[k]);
+        else reads[op.operands[k].value()].whole = true;
+      }
+      continue;
+    }
+    Reads& own = reads[op.results[0].value()];
+    bool sinks = op.results.size() == 1 && !own.whole;
+    for (const AxisState& slice : own.slices) sinks = sinks && OperandsForSlice(context, op, slice).has_value();
+    for (size_t k = 0; k < op.operands.size(); ++k) {
+      if (!replicated(op.operands[k])) continue;
+      Reads& operand = reads[op.operands[k].value()];
+      if (!sinks) {
+        operand.whole = true;
+        continue;
+      }
+      for (const AxisState& slice : own.slices) {
+        const AxisState wanted = (*OperandsForSlice(context, op, slice))[k];
+        if (wanted.split()) operand.Add(wanted);
+        else operand.whole = true;
+      }
+    }
+  }
+  std::vector<Seed> followers;
+  for (size_t p = 0; p < program.parameters().size(); ++p) {
+    const ValueId v = program.parameters()[p];
+    const Reads& read = reads[v.value()];
+    if (!replicated(v) || read.whole || read.slices.size() != 1 || read.slices[0].outer != 1) continue;
+    const Seed seed{static_cast<int32_t>(p), read.slices[0].dim};
+    if (roles.inputs[p].kind == plan::InputRole::Kind::kState) {
+      // State follows only if its new value is cut likewise.
+      const AxisState& next = analysis.states[program.results()[roles.StateOutputOf(static_cast<int>(p))].value()];
+      if (next != read.slices[0]) continue;
+    }
+    followers.push_back(seed);
+  }
+  return followers;
+}
+
+std::tuple<bool, Flops, int64_t> Score(const Graph& program, const AxisAnalysis& analysis, bool avoid_couplings) {
+  int64_t cut_bytes = 0;
+  for (size_t v = 0; v < analysis.states.size(); ++v) {
+    if (analysis.states[v].split()) cut_bytes += program.shape(ValueId(static_cast<int32_t>(v))).bytes();
+  }
+  return {!avoid_couplings || analysis.couplings.empty(), analysis.split_flops, cut_bytes};
+}
+
+}  // namespace
+
+SeedSearch FindSeeds(const Graph& program, const plan::Roles& roles, int64_t chunks, bool avoid_couplings,
+                     bool local_statistics) {
+  std::vector<Seed> candidates;
+  for (size_t p = 0; p < roles.inputs.size(); ++p) {
+    if (roles.inputs[p].kind != plan::InputRole::Kind::kBatch) continue;
+    const graph::Shape& shape = program.shape(program.parameters()[p]);
+    for (int64_t d = 0; d < shape.rank(); ++d) {
+      if (CanSplit(shape.dims, d, 1, chunks)) candidates.push_back({static_cast<int32_t>(p), d});
+    }
+  }
+  // Large leaves first: they are the likelier ones, should there be too many.
+  std::stable_sort(candidates.begin(), candidates.end(), [&](const Seed& a, const Seed& b) {
+    return program.shape(program.parameters()[a.leaf]).elements() >
+           program.shape(program.parameters()[b.leaf]).elements();
+  });
+  if (candidates.size() > kMaxCandidates) candidates.resize(kMaxCandidates);
+
+  SeedSearch best;
+  std::set<std::pair<int32_t, int64_t>> covered;
+  bool found = false;
+  for (const Seed& candidate : candidates) {
+    if (covered.contains({candidate.leaf, candidate.dim})) continue;
+    SeedSearch found_here;
+    found_here.seeds = {candidate};
+    AnalysisOptions options{chunks, found_here.seeds, local_statistics};
+    found_here.analysis = Analyse(program, roles, options);
+    for (int round = 0; round < 4; ++round) {
+      const std::vector<Seed> followers = Followers(program, roles, found_here.analysis);
+      if (followers.empty()) break;
+      options.seeds.insert(options.seeds.end(), followers.begin(), followers.end());
+      found_here.analysis = Analyse(program, roles, options);
+      found_here.seeds = options.seeds;
+    }
+    for (const Seed& seed : found_here.seeds) covered.insert({seed.leaf, seed.dim});
+    if (!found || Score(program, found_here.analysis, avoid_couplings) > Score(program, best.analysis, avoid_couplings)) {
+      best = std::move(found_here);
+      found = true;
+    }
+  }
+  std::sort(best.seeds.begin(), best.seeds.end(), [](const Seed& a, const Seed& b) { return a.leaf < b.leaf; });
+  return best;
+}
+
+}  // namespace alpa::planner
