@@ -1,0 +1,32 @@
+"""Element types: their names in plans and job directories, and their numbers on the wire (graph::DType)."""
+
+import ml_dtypes
+import numpy as np
+
+_TABLE = {
+    "pred": (1, np.dtype(np.bool_)),
+    "s8": (2, np.dtype(np.int8)),
+    "s16": (3, np.dtype(np.int16)),
+    "s32": (4, np.dtype(np.int32)),
+    "s64": (5, np.dtype(np.int64)),
+    "u8": (6, np.dtype(np.uint8)),
+    "u16": (7, np.dtype(np.uint16)),
+    "u32": (8, np.dtype(np.uint32)),
+    "u64": (9, np.dtype(np.uint64)),
+    "f16": (10, np.dtype(np.float16)),
+    "f32": (11, np.dtype(np.float32)),
+    "f64": (12, np.dtype(np.float64)),
+    "bf16": (16, np.dtype(ml_dtypes.bfloat16)),
+}
+_NAMES = {dtype: name for name, (_, dtype) in _TABLE.items()}
+NUMPY_BY_NUMBER = {number: dtype for number, dtype in _TABLE.values()}
+
+
+def name(dtype):
+    """"f32" for np.float32; None where the system has no such type."""
+    return _NAMES.get(np.dtype(dtype))
+
+
+def describe(shape, dtype):
+    """"f32[2,3]", as messages write it."""
+    return f"{name(dtype) or dtype}[{','.join(map(str, shape))}]"

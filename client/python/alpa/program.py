@@ -1,0 +1,264 @@
+"""A step function as a program: traced once, lowered for the plainest platform, with the role of every leaf.
+
+Start at Signature (how the user's arguments and results map to state, batch and aux), then trace().
+"""
+
+import dataclasses
+import inspect
+
+import jax
+
+from alpa import dtypes, errors, leaves
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """Which arguments of `step` are state, and which of its results replace them.
+
+    `names`: how paths call the arguments. `outs`: how they call the results; None: out[0], out[1], ...
+    """
+
+    step: object
+    state_argnums: tuple
+    state_outs: tuple
+    names: tuple
+    outs: tuple | None = None
+
+    @staticmethod
+    def of_step(step):
+        """step(state, batch) -> (state, aux)."""
+        _check_callable(step)
+        return Signature(step, (0,), (0,), ("state", "batch"), ("state", "aux"))
+
+    @staticmethod
+    def of_jit(step, state_argnums, state_outs):
+        """A step of any arguments and results, as jax.jit would take it."""
+        _check_callable(step)
+        argnums = (state_argnums,) if isinstance(state_argnums, int) else tuple(state_argnums)
+        outs = (state_outs,) if isinstance(state_outs, int) else tuple(state_outs)
+        if len(argnums) != len(outs):
+            raise errors.InputError(f"state_argnums={argnums} and state_outs={outs} must pair up")
+        for what, numbers in (("state_argnums", argnums), ("state_outs", outs)):
+            if any(n < 0 for n in numbers) or len(set(numbers)) != len(numbers):
+                raise errors.InputError(f"{what}={numbers} must be different and not negative")
+        return Signature(step, argnums, outs, _parameter_names(step))
+
+    def name_of(self, i):
+        return self.names[i] if i < len(self.names) else f"arg{i}"
+
+    def title(self):
+        return getattr(self.step, "__name__", None) or type(self.step).__name__
+
+
+@dataclasses.dataclass(frozen=True)
+class InputLeaf:
+    kind: str  # "state" or "batch"
+    path: str
+    type: leaves.LeafType
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputLeaf:
+    kind: str  # "state" or "aux"
+    path: str
+    type: leaves.LeafType
+    state_input: int = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A traced and lowered step. `inputs` and `outputs` are in the order of the module's parameters and results."""
+
+    signature: Signature
+    module: bytes  # a serialized HloModuleProto
+    inputs: tuple
+    outputs: tuple
+    argument_trees: tuple
+    output_tree: object
+
+    def state_inputs(self):
+        return [i for i, leaf in enumerate(self.inputs) if leaf.kind == "state"]
+
+    def batch_inputs(self):
+        return [i for i, leaf in enumerate(self.inputs) if leaf.kind == "batch"]
+
+    def flatten_arguments(self, args):
+        """The values of all input leaves. InputError naming the leaf where structure, shape or dtype differ."""
+        if len(args) != len(self.argument_trees):
+            raise errors.InputError(f"{self.signature.title()} was traced with {len(self.argument_trees)} arguments and "
+                                    f"is now called with {len(args)}")
+        values = []
+        for i, (arg, expected) in enumerate(zip(args, self.argument_trees)):
+            name = self.signature.name_of(i)
+            pairs, tree = leaves.flatten(arg, name)
+            if tree != expected:
+                known = [leaf.path for leaf in self.inputs[len(values):len(values) + expected.num_leaves]]
+                difference = leaves.structure_difference(known, [path for path, _ in pairs])
+                raise errors.InputError(f"argument {name} changed its structure since the first call: {difference}")
+            for path, value in pairs:
+                leaf = self.inputs[len(values)]
+                found = leaves.type_of(value, path)
+                if not found.same(leaf.type):
+                    raise errors.InputError(f"{path} is {found}; the program was traced with {leaf.type}")
+                values.append(value)
+        return values
+
+    def unflatten_results(self, values):
+        return jax.tree_util.tree_unflatten(self.output_tree, values)
+
+
+def trace(signature, args):
+    """Traces and lowers the step for arguments like `args`. Exceptions of the user's step pass through."""
+    inputs, trees = _input_leaves(signature, args)
+    found = {}
+
+    def flat(*values):
+        arguments, position = [], 0
+        for tree in trees:
+            part = values[position:position + tree.num_leaves]
+            types = [leaf.type for leaf in inputs[position:position + tree.num_leaves]]
+            position += tree.num_leaves
+            arguments.append(jax.tree_util.tree_unflatten(tree, [_wrap(v, t) for v, t in zip(part, types)]))
+        out = signature.step(*arguments)
+        pairs, found["tree"] = jax.tree_util.tree_flatten_with_path(out)
+        found["paths"] = [path for path, _ in pairs]
+        found["several"] = type(out) in (tuple, list)
+        found["count"] = len(out) if found["several"] else 1
+        found["impls"] = [jax.random.key_impl(x) if leaves.is_key(x) else None for _, x in pairs]
+        return tuple(jax.random.key_data(x) if leaves.is_key(x) else x for _, x in pairs)
+
+    flat.__name__ = flat.__qualname__ = signature.title()
+    traced = jax.jit(flat, keep_unused=True).trace(*(leaf.type.abstract() for leaf in inputs))
+    outputs = _output_leaves(signature, inputs, trees, found, traced.out_info)
+    return Program(signature, _lower(traced), tuple(inputs), tuple(outputs), tuple(trees), found["tree"])
+
+
+def batch_dims(program, pins):
+    """(leaf, dimension) pairs for a user's `batch_dims=`: one dimension for every batch leaf, a pytree of dimensions
+    like the batch (None: not cut), or {path: dimension}, which may name state leaves too."""
+    if pins is None:
+        return ()
+    paths = {leaf.path: i for i, leaf in enumerate(program.inputs)}
+    batch = program.batch_inputs()
+    if isinstance(pins, int):
+        chosen = {i: pins for i in batch if program.inputs[i].type.shape}
+    elif isinstance(pins, dict) and pins and all(key in paths for key in pins):
+        chosen = {paths[key]: dim for key, dim in pins.items()}
+    else:
+        chosen = dict(zip(batch, _broadcast_pins(program, pins)))
+    out = []
+    for i, dim in chosen.items():
+        if dim is None:
+            continue
+        leaf = program.inputs[i]
+        rank = len(leaf.type.shape)
+        if not isinstance(dim, int) or not -rank <= dim < rank:
+            raise errors.InputError(f"batch_dims names dimension {dim!r} of {leaf.path}, which is {leaf.type}")
+        out.append((i, dim % rank))
+    return tuple(sorted(out))
+
+
+def _broadcast_pins(program, pins):
+    trees = [tree for i, tree in enumerate(program.argument_trees) if i not in program.signature.state_argnums]
+    whole = trees[0] if len(trees) == 1 else jax.tree_util.treedef_tuple(trees)
+    full = jax.tree_util.tree_unflatten(whole, list(range(whole.num_leaves)))
+    try:
+        pinned = jax.tree_util.tree_map(lambda pin, part: jax.tree_util.tree_map(lambda _: _Pin(pin), part), pins, full,
+                                        is_leaf=lambda x: x is None)
+        return [pin.dim for pin in jax.tree_util.tree_leaves(pinned)]
+    except (ValueError, TypeError) as e:
+        names = [program.inputs[i].path for i in program.batch_inputs()]
+        raise errors.InputError(f"batch_dims={pins!r} does not fit the batch, whose leaves are {names}: {e}") from None
+
+
+class _Pin:
+    def __init__(self, dim):
+        self.dim = dim
+
+
+def _check_callable(step):
+    if not callable(step):
+        raise errors.InputError(f"step is {step!r}, which cannot be called")
+
+
+def _parameter_names(step):
+    try:
+        parameters = inspect.signature(step).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(p.name for p in parameters if p.kind in positional)
+
+
+def _wrap(value, leaf_type):
+    return jax.random.wrap_key_data(value, impl=leaf_type.key_impl) if leaf_type.key_impl is not None else value
+
+
+def _input_leaves(signature, args):
+    if max(signature.state_argnums, default=-1) >= len(args):
+        raise errors.InputError(f"state_argnums={signature.state_argnums}, but {signature.title()} is called with "
+                                f"{len(args)} arguments")
+    inputs, trees = [], []
+    for i, arg in enumerate(args):
+        pairs, tree = leaves.flatten(arg, signature.name_of(i))
+        kind = "state" if i in signature.state_argnums else "batch"
+        inputs += [InputLeaf(kind, path, leaves.type_of(value, path)) for path, value in pairs]
+        trees.append(tree)
+    return inputs, trees
+
+
+def _output_leaves(signature, inputs, trees, found, infos):
+    """Pairs every state result with the state input that it replaces, and checks that it fits."""
+    title = signature.title()
+    if signature.outs is not None and (not found["several"] or found["count"] != len(signature.outs)):
+        got = f"{found['count']} results" if found["several"] else "one value"
+        raise errors.InputError(f"{title} must return ({', '.join(signature.outs)}); it returned {got}")
+    if max(signature.state_outs, default=-1) >= found["count"]:
+        raise errors.InputError(f"state_outs={signature.state_outs}, but {title} returned {found['count']} result(s)")
+
+    first = [sum(tree.num_leaves for tree in trees[:i]) for i in range(len(trees))]
+    waiting = {out: list(range(first[arg], first[arg] + trees[arg].num_leaves))
+               for arg, out in zip(signature.state_argnums, signature.state_outs)}
+    outputs = []
+    for path, impl, info in zip(found["paths"], found["impls"], infos):
+        number = path[0].idx if found["several"] else 0
+        rest = jax.tree_util.keystr(path[1:] if found["several"] else path)
+        found_type = leaves.LeafType(tuple(info.shape), jax.numpy.dtype(info.dtype), impl)
+        if number not in waiting:
+            name = signature.outs[number] if signature.outs else f"out[{number}]"
+            if dtypes.name(found_type.dtype) is None:
+                raise errors.InputError(f"{name}{rest} has dtype {found_type.dtype}, which is not supported")
+            outputs.append(OutputLeaf("aux", name + rest, found_type))
+            continue
+        argument = signature.name_of(signature.state_argnums[signature.state_outs.index(number)])
+        i = waiting[number].pop(0) if waiting[number] else -1
+        if i < 0 or inputs[i].path != argument + rest:
+            expected = f"where {inputs[i].path} was expected" if i >= 0 else "which the state does not have"
+            raise errors.InputError(f"{title} returns the state leaf {argument}{rest}, {expected}; "
+                                    "state must keep its structure")
+        before = inputs[i]
+        if not found_type.same(before.type):
+            raise errors.InputError(f"state leaf {before.path} comes in as {before.type} and goes out as {found_type}; "
+                                    "state must keep shape and dtype")
+        outputs.append(OutputLeaf("state", before.path, before.type, i))
+    missing = [inputs[i].path for rest in waiting.values() for i in rest]
+    if missing:
+        raise errors.InputError(f"{title} does not return the state leaf {missing[0]}; state must keep its structure")
+    children = found["tree"].children() if found["several"] else [found["tree"]]
+    for arg, out in zip(signature.state_argnums, signature.state_outs):
+        if children[out] != trees[arg]:
+            raise errors.InputError(f"{title} takes {signature.name_of(arg)} as {trees[arg]} and returns it as "
+                                    f"{children[out]}; state must keep its structure")
+    if not outputs:
+        raise errors.InputError(f"{title} has no state and no aux: there is nothing to compute")
+    return outputs
+
+
+def _lower(traced):
+    """The HLO of a traced function. The TPU lowering is the plainest (no loops in the random generator, no calls into
+    libraries of one platform); where an op has none, the CPU's is taken."""
+    try:
+        lowered = traced.lower(lowering_platforms=("tpu",))
+    except NotImplementedError:
+        lowered = traced.lower(lowering_platforms=("cpu",))
+    return lowered.compiler_ir("hlo").as_serialized_hlo_module_proto()

@@ -1,0 +1,37 @@
+"""Channels and calls to the daemons."""
+
+import grpc
+
+from alpa import errors
+
+try:
+    from alpa._proto import job_service_pb2, job_service_pb2_grpc, plan_pb2, tensor_service_pb2  # noqa: F401
+except ImportError as e:
+    if "_pb2" not in str(e):
+        raise
+    raise ImportError("the generated protocol files are missing: run `python client/python/generate.py` "
+                      f"in the checkout ({e})") from e
+
+CALL_SECONDS = 60.0  # deadline of calls that answer at once
+UPLOAD_CHUNK = 1 << 20
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.enable_http_proxy", 0),
+]
+
+
+def channel(address, own_connection=False):
+    """A channel; `own_connection`: not shared with other channels to the same address."""
+    options = _OPTIONS + ([("grpc.use_local_subchannel_pool", 1)] if own_connection else [])
+    return grpc.insecure_channel(address, options=options)
+
+
+def call(method, request, doing, timeout=CALL_SECONDS, **kwargs):
+    """A unary call; failures become AlpaErrors that begin with `doing`."""
+    try:
+        return method(request, timeout=timeout, **kwargs)
+    except grpc.RpcError as e:
+        raise errors.from_rpc(e, doing) from None

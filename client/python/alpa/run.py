@@ -1,0 +1,455 @@
+"""One job as a Python function: run(state, batch) -> (state, aux).
+
+The first call traces the step, submits it, waits for a plan and for the workers, and uploads the state. Each call after
+that uploads its batch, asks for one step, and returns at once with handles. A few steps may be in flight; the first
+failure is raised by the next use of the run or of a handle.
+"""
+
+import collections
+import logging
+import threading
+import weakref
+
+import grpc
+import jax
+import numpy as np
+
+from alpa import errors, handles, leaves, plan as plan_module, program as program_module, rpc, tensors
+from alpa._proto import job_service_pb2 as pb
+
+IN_FLIGHT = 8  # steps of single calls; each has its own batch slot
+FIRST_SHARED_SLOT = IN_FLIGHT  # slots from here on are for steps()
+SLOTS = 1024
+METRICS_KEPT = 100_000
+
+_FINAL = (pb.Job.SUCCEEDED, pb.Job.FAILED, pb.Job.STOPPED)
+_log = logging.getLogger("alpa")
+
+
+class Step:
+    """One step that was asked for, and its result once there is one."""
+
+    __slots__ = ("number", "generation", "scalars", "__weakref__")
+
+    def __init__(self, number, generation):
+        self.number = number
+        self.generation = generation
+        self.scalars = None  # {graph result: bytes}
+
+
+class Run:
+    """Made by Cluster.parallelize() and Cluster.jit(). Calls are thread-safe, one after the other."""
+
+    def __init__(self, cluster, signature, pins, batch_dims, name, timeout):
+        self._cluster = cluster
+        self._signature = signature
+        self._pins = pins  # a function: resolved batch_dims -> plan.Request
+        self._batch_dims = batch_dims
+        self._name = name or signature.title()
+        self._timeout = timeout
+        self._program = None
+        self._job = None
+        self._link = None
+        self._stream = None
+        self._lock = threading.RLock()
+        self._closed = False
+        self._generation = 0  # raised when the user puts other state in place
+        self._state_ready = False
+        self._submitted = 0
+        self._slot_step = {}  # batch slot -> last step that reads it
+        self._next_shared = FIRST_SHARED_SLOT
+
+    # ---- what the user calls ----
+
+    def __call__(self, *args):
+        """One step. Returns what the step returns, with handles for arrays."""
+        with self._lock:
+            values = self._prepare(args)
+            slot = self._submitted % IN_FLIGHT
+            self._stream.wait_for(self._slot_step.get(slot, 0))
+            self._put_batch(slot, values)
+            step = self._submit(1, slot, 1)
+            return self._results(step)
+
+    def steps(self, state, batches, n):
+        """`n` steps asked for in one message; step i uses batches[i % len(batches)]. Returns the last step's results;
+        run.metrics has the losses of all. For steps made with cluster.parallelize()."""
+        batches = list(batches)
+        if self._signature.names[:2] != ("state", "batch") or self._signature.outs is None:
+            raise errors.InputError("steps() is for step(state, batch) -> (state, aux)")
+        if n < 1 or not batches:
+            raise errors.InputError(f"steps() needs n >= 1 and at least one batch; got n={n}, {len(batches)} batches")
+        batches = batches[:n]
+        if len(batches) > SLOTS - FIRST_SHARED_SLOT:
+            raise errors.InputError(f"{len(batches)} batches; at most {SLOTS - FIRST_SHARED_SLOT} fit on the workers")
+        with self._lock:
+            values = [self._prepare((state, batches[0]))]
+            for batch in batches[1:]:
+                values.append([None] * len(self._program.state_inputs()) + self._batch_values(batch))
+            first = self._next_shared if self._next_shared + len(batches) <= SLOTS else FIRST_SHARED_SLOT
+            self._next_shared = first + len(batches)
+            for i, batch in enumerate(values):
+                self._stream.wait_for(self._slot_step.get(first + i, 0))
+                self._put_batch(first + i, batch)
+            return self._results(self._submit(n, first, len(batches)))
+
+    @property
+    def plan(self):
+        """What was decided. Known once the run was called."""
+        if self._job is None:
+            raise errors.AlpaError("there is no plan yet: call the run once first", "NOT_STARTED")
+        return plan_module.PlanView(self._job.plan, self._job.plan_text, self._job.devices)
+
+    @property
+    def job_id(self):
+        return self._job.job_id if self._job is not None else None
+
+    @property
+    def metrics(self):
+        """One dict a finished step: "step" (from 1), "seconds", and every scalar aux by its path."""
+        return list(self._stream.metrics) if self._stream is not None else []
+
+    @property
+    def steps_submitted(self):
+        return self._submitted
+
+    def wait(self):
+        """Blocks until all steps that were asked for are done; raises the failure if one failed."""
+        with self._lock:
+            if self._stream is not None:
+                self._stream.wait_for(self._submitted)
+
+    def describe(self):
+        """The job as the coordinator sees it now."""
+        if self._job is None:
+            raise errors.AlpaError("there is no job yet: call the run once first", "NOT_STARTED")
+        return rpc.call(self._cluster._jobs.GetJob, pb.JobRequest(job_id=self._job.job_id), f"asking for job {self.job_id}")
+
+    def close(self):
+        """Ends the job and frees its devices. Handles of this run can no longer be fetched. May be called twice."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._stream is None:
+                return
+            failed = self._stream.failure is not None
+            if not failed:
+                try:
+                    self._stream.wait_for(self._submitted)
+                except errors.AlpaError:
+                    failed = True
+            self._end.detach()
+            _end_job(self._cluster._jobs, self._job.job_id, self._stream, self._link, failed)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __repr__(self):
+        return f"<alpa run of {self._name}, job {self.job_id}, {self._submitted} steps asked for>"
+
+    # ---- a call, part by part ----
+
+    def _prepare(self, args):
+        """Starts the job if need be and sees to it that the state given is the state on the workers."""
+        if self._closed:
+            raise errors.AlpaError(f"run of {self._name} is closed", "CLOSED")
+        if self._program is None:
+            program = program_module.trace(self._signature, args)
+            request = self._pins(program_module.batch_dims(program, self._batch_dims))
+            values = program.flatten_arguments(args)
+            self._check_fresh(values, program)
+            self._start(program, request)
+        else:
+            self._stream.check()
+            values = self._program.flatten_arguments(args)
+        self._settle_state(values)
+        return values
+
+    def _check_fresh(self, values, program):
+        """Handles of other runs must still be good before anything is submitted."""
+        for leaf, value in zip(program.inputs, values):
+            if isinstance(value, handles.Handle):
+                value._run._check(value, leaf.path)
+
+    def _start(self, program, request):
+        self._job = self._cluster._submit(program, request, self._name, self._timeout)
+        jobs = self._cluster._jobs
+        doing = f"asking where job {self._job.job_id} lies"
+        try:
+            placement = tensors.Placement(rpc.call(jobs.GetPlacement, pb.JobRequest(job_id=self._job.job_id), doing))
+        except errors.AlpaError:
+            self._cluster._give_up(self._job.job_id)
+            raise
+        self._link = tensors.TensorLink(self._job.job_id, placement)
+        scalars = {i: (leaf.path, leaf.type) for i, leaf in enumerate(program.outputs)
+                   if leaf.kind == "aux" and leaf.type.shape == () and leaf.type.key_impl is None}
+        self._stream = _StepStream(jobs, self._job.job_id, placement.epoch, scalars)
+        self._program = program
+        self._cluster._runs.add(self)
+        # A run that nobody holds any more, nor a handle of, gives its devices back.
+        self._end = weakref.finalize(self, _end_job, jobs, self._job.job_id, self._stream, self._link, False)
+
+    def _settle_state(self, values):
+        """Uploads the state leaves that are not on the workers already."""
+        now = (self._generation, self._submitted)
+        upload = {}
+        for i in self._program.state_inputs():
+            value = values[i]
+            if isinstance(value, handles.StateHandle) and value._run is self and value._leaf == i:
+                if value._token != now:
+                    raise self._stale(value, self._program.inputs[i].path)
+                if self._state_ready:
+                    continue
+            upload[i] = value
+        if not upload:
+            return
+        self._stream.wait_for(self._submitted)  # state may be written only between steps
+        fetched = self._host_values(upload)
+        if self._submitted or self._state_ready:
+            self._generation += 1
+        self._state_ready = False
+        self._link.put(tensors.STATE, self._submitted, fetched)
+        self._state_ready = True
+
+    def _host_values(self, chosen):
+        """{leaf: numpy array} for {leaf: value}, handles fetched."""
+        remote = [i for i, value in chosen.items() if isinstance(value, handles.Handle)]
+        out = dict(zip(remote, handles.fetch_all([chosen[i] for i in remote])))
+        out.update((i, value) for i, value in chosen.items() if i not in out)
+        return {i: leaves.to_host(value, self._program.inputs[i].type) for i, value in out.items()}
+
+    def _batch_values(self, batch):
+        """Values of a further batch, checked like those of a call."""
+        tree = self._program.argument_trees[1]
+        pairs, found = leaves.flatten(batch, "batch")
+        expected = [self._program.inputs[i] for i in self._program.batch_inputs()]
+        if found != tree:
+            difference = leaves.structure_difference([leaf.path for leaf in expected], [path for path, _ in pairs])
+            raise errors.InputError(f"the batches differ in structure: {difference}")
+        for leaf, (path, value) in zip(expected, pairs):
+            type_ = leaves.type_of(value, path)
+            if not type_.same(leaf.type):
+                raise errors.InputError(f"{path} is {type_}; the program was traced with {leaf.type}")
+        return [value for _, value in pairs]
+
+    def _put_batch(self, slot, values):
+        chosen = {i: values[i] for i in self._program.batch_inputs()}
+        self._guard(lambda: self._link.put(tensors.BATCH, slot, self._host_values(chosen)))
+
+    def _submit(self, count, slot, slots):
+        first = self._submitted + 1
+        last = self._submitted + count
+        step = Step(last, self._generation)
+        self._stream.send(first, count, slot, slots, step)
+        self._submitted = last
+        for i in range(slots):
+            self._slot_step[slot + i] = last
+        return step
+
+    def _results(self, step):
+        token = (step.generation, step.number)
+        values = []
+        for i, leaf in enumerate(self._program.outputs):
+            if leaf.kind == "state":
+                values.append(handles.StateHandle(self, leaf.state_input, leaf.path, leaf.type, token))
+            else:
+                values.append(handles.AuxHandle(self, i, leaf.path, leaf.type, step))
+        return self._program.unflatten_results(values)
+
+    # ---- handles ----
+
+    def _stale(self, handle, path):
+        generation, version = handle._token
+        gone = (f"it was given to step {version + 1}" if generation == self._generation and self._submitted > version
+                else "other state was put in its place")
+        return errors.StaleStateError(f"{path} is the state after step {version}, which is gone: {gone}; "
+                                      "keep the state that the last call returned, or alpa.fetch() what you keep")
+
+    def _check(self, handle, path):
+        if self._closed:
+            raise errors.StaleStateError(f"{path} lies in a run of {self._name} that is closed; "
+                                         "alpa.fetch() what you want to keep before close()")
+        self._stream.check()
+        if isinstance(handle, handles.StateHandle) and handle._token != (self._generation, self._submitted):
+            raise self._stale(handle, path)
+
+    def _fetch(self, wanted):
+        """Arrays of handles of this run."""
+        with self._lock:
+            for handle in wanted:
+                self._check(handle, handle.path)
+            state = {h._leaf: h.leaf_type for h in wanted if isinstance(h, handles.StateHandle)}
+            arrays = {}
+            if state:
+                self._stream.wait_for(self._submitted)
+                found = self._guard(lambda: self._link.get(tensors.STATE, self._submitted, state))
+                arrays.update(((None, leaf), array) for leaf, array in found.items())
+            for handle in wanted:
+                if isinstance(handle, handles.AuxHandle):
+                    arrays[handle._token, handle._leaf] = self._fetch_aux(handle)
+            return [arrays[None if isinstance(h, handles.StateHandle) else h._token, h._leaf] for h in wanted]
+
+    def _fetch_aux(self, handle):
+        step, leaf_type = handle._token, handle.leaf_type
+        self._stream.wait_for(step.number)
+        data = (step.scalars or {}).get(handle._leaf)
+        if data is not None and len(data) == leaf_type.nbytes:
+            return np.frombuffer(bytearray(data), leaf_type.dtype).reshape(leaf_type.shape)
+        return self._guard(lambda: self._link.get(tensors.AUX, step.number, {handle._leaf: leaf_type}))[handle._leaf]
+
+    def _guard(self, action):
+        """Runs a transfer; if it fails because the job did, raises the job's own cause."""
+        try:
+            return action()
+        except errors.AlpaError:
+            failure = self._stream.failure_soon()
+            if failure is not None:
+                raise failure from None
+            raise
+
+
+class _StepStream:
+    """The RunSteps call of one job, and what came back on it."""
+
+    def __init__(self, jobs, job_id, epoch, scalars):
+        self.failure = None
+        self.metrics = collections.deque(maxlen=METRICS_KEPT)
+        self._jobs = jobs
+        self._job_id = job_id
+        self._epoch = epoch
+        self._scalars = scalars
+        self._waiting = weakref.WeakValueDictionary()  # step number -> Step that somebody still holds
+        self._commands = collections.deque()
+        self._changed = threading.Condition()
+        self._done = 0
+        self._closing = False
+        self._call = jobs.RunSteps(self._outgoing())
+        self._reader = threading.Thread(target=self._read, name=f"alpa-steps-{job_id}", daemon=True)
+        self._reader.start()
+
+    def send(self, first, count, slot, slots, step):
+        command = pb.StepCommand(job_id=self._job_id, epoch=self._epoch, first_step=first, count=count,
+                                 first_batch_slot=slot, batch_slots=slots)
+        with self._changed:
+            self._raise_failure()
+            self._waiting[step.number] = step
+            self._commands.append(command)
+            self._changed.notify_all()
+
+    def wait_for(self, step):
+        """Blocks until step number `step` is done; raises the failure if it will never be."""
+        with self._changed:
+            while self._done < step:
+                self._raise_failure()
+                self._changed.wait()
+
+    def check(self):
+        with self._changed:
+            self._raise_failure()
+
+    def failure_soon(self):
+        """The job's failure, given a moment to arrive; None if there is none."""
+        with self._changed:
+            if self.failure is None:
+                self._changed.wait_for(lambda: self.failure is not None, timeout=2.0)
+            if self.failure is not None:
+                return self.failure
+        return self._describe_failure(None)
+
+    def close(self):
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if threading.current_thread() is not self._reader:
+            self._reader.join(timeout=5)
+        self._call.cancel()
+
+    def _raise_failure(self):
+        if self.failure is not None:
+            raise self.failure.with_traceback(None)
+
+    def _outgoing(self):
+        while True:
+            with self._changed:
+                while not self._commands and not self._closing and self.failure is None:
+                    self._changed.wait()
+                if not self._commands or self.failure is not None:
+                    return
+                command = self._commands.popleft()
+            yield command
+
+    def _read(self):
+        error = None
+        try:
+            for result in self._call:
+                self._take(result)
+        except grpc.RpcError as e:
+            error = e
+        with self._changed:
+            if self._closing:
+                return
+        failure = self._describe_failure(error) or errors.AlpaError(f"job {self._job_id}: the coordinator ended the "
+                                                                    "stream of steps", "STREAM_ENDED")
+        with self._changed:
+            self.failure = failure
+            self._changed.notify_all()
+
+    def _take(self, result):
+        found = {s.output: s.data for s in result.scalars}
+        record = {"step": result.step, "seconds": result.seconds}
+        for output, (path, leaf_type) in self._scalars.items():
+            if len(found.get(output, b"")) == leaf_type.nbytes:
+                record[path] = np.frombuffer(found[output], leaf_type.dtype)[0].item()
+        with self._changed:
+            step = self._waiting.pop(result.step, None)
+            if step is not None:
+                step.scalars = found
+            self.metrics.append(record)
+            self._done = max(self._done, result.step)
+            self._changed.notify_all()
+
+    def _describe_failure(self, error):
+        """The job's own account of its end where the coordinator can give it, else the stream's error."""
+        try:
+            job = self._jobs.GetJob(pb.JobRequest(job_id=self._job_id), timeout=5.0)
+        except (grpc.RpcError, ValueError):  # ValueError: the channel was closed
+            job = None
+        if job is not None and job.state in _FINAL:
+            return job_failure(job)
+        return errors.from_rpc(error, f"running job {self._job_id}") if error is not None else None
+
+
+def _end_job(jobs, job_id, stream, link, failed):
+    """Closes what a run holds here, then its job."""
+    stream.close()
+    link.close()
+    try:
+        rpc.call(jobs.StopJob if failed else jobs.FinishJob, pb.JobRequest(job_id=job_id), f"ending job {job_id}", timeout=10.0)
+    except (errors.AlpaError, ValueError) as e:  # ValueError: the channel was closed
+        _log.log(logging.DEBUG if failed else logging.WARNING, "%s", e)
+
+
+def job_failure(job):
+    """The exception for a job in a final state."""
+    state = pb.Job.State.Name(job.state)
+    where = "".join(f" {word} {value}" for word, value in (("on worker", job.failed_worker), ("at", job.failed_op)) if value)
+    message = f"job {job.job_id} {state}{where}: {job.reason or 'no reason given'}"
+    planning = errors.from_reason(job.error_reason, message) if job.error_reason else None
+    if planning is not None and not isinstance(planning, errors.JobFailedError) and type(planning) is not errors.AlpaError:
+        return planning
+    return errors.JobFailedError(message, job.error_reason or state, pb.Job.Cause.Name(job.cause), job.failed_worker,
+                                 job.failed_op)
+
+
+def block_until_ready(tree):
+    """Waits for the steps behind the handles of a pytree, without fetching them."""
+    for value in jax.tree_util.tree_leaves(tree):
+        if isinstance(value, handles.StateHandle):
+            value._run.wait()
+        elif isinstance(value, handles.AuxHandle):
+            value._run._stream.wait_for(value._token.number)
+    return tree

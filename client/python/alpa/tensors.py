@@ -1,0 +1,245 @@
+"""Moves arrays between this process and the workers, past the coordinator.
+
+A Placement says which worker holds which region of each leaf; a TensorLink writes and reads regions, many at once.
+"""
+
+import concurrent.futures
+import dataclasses
+import itertools
+import math
+
+import grpc
+import numpy as np
+
+from alpa import errors, rpc
+from alpa._proto import tensor_service_pb2 as pb
+
+CHUNK = 1 << 20  # bytes of data in a message
+PIECE = 16 << 20  # larger regions are moved in several pieces at once
+THREADS = 8
+CALL_SECONDS = 600.0
+
+STATE, BATCH, AUX = 0, 1, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """A box of a leaf."""
+
+    start: tuple
+    size: tuple
+
+    @property
+    def slices(self):
+        return tuple(slice(a, a + n) for a, n in zip(self.start, self.size))
+
+    @property
+    def empty(self):
+        return 0 in self.size
+
+
+def tile_of(dims, sharding, mesh, index):
+    """The region of an array of `dims` that the mesh's device number `index` holds: tiles of ceil(size / ways), the last
+    ones short or empty."""
+    coordinates = np.unravel_index(index, tuple(mesh.shape)) if mesh.shape else ()
+    start, size = [], []
+    for d, length in enumerate(dims):
+        ways, position = 1, 0
+        for axis in sharding.dims[d].axes if d < len(sharding.dims) else ():
+            ways *= mesh.shape[axis]
+            position = position * mesh.shape[axis] + int(coordinates[axis])
+        full = -(-length // ways)
+        first = min(length, full * position)
+        start.append(first)
+        size.append(min(length, first + full) - first)
+    return Region(tuple(start), tuple(size))
+
+
+class Placement:
+    """Where the leaves of a job lie, from the coordinator's answer."""
+
+    def __init__(self, proto):
+        self.epoch = proto.epoch
+        self.addresses = {w.worker: w.tensor_address for w in proto.workers}
+        self._worker_of = {device: w.worker for w in proto.workers for device in w.devices}
+        self._inputs = [self._holders(leaf, proto.meshes) for leaf in proto.inputs]
+        self._outputs = [self._holders(leaf, proto.meshes) for leaf in proto.outputs]
+
+    def input_holders(self, leaf):
+        """[(region, [workers])]: every part of an input leaf with all that hold it."""
+        return self._inputs[leaf]
+
+    def output_holders(self, leaf):
+        return self._outputs[leaf]
+
+    def _holders(self, leaf, meshes):
+        found = {}
+        for placed in leaf.regions:
+            mesh = meshes[placed.mesh]
+            for index, device in enumerate(mesh.devices):
+                tile = tile_of(placed.region.size, placed.sharding, mesh, index)
+                region = Region(tuple(a + b for a, b in zip(placed.region.start, tile.start)), tile.size)
+                workers = found.setdefault(region, [])
+                worker = self._worker_of.get(device)
+                if worker is None:
+                    raise errors.AlpaError(f"the placement of {leaf.path} names device {device}, which no worker has",
+                                           "INTERNAL")
+                if worker not in workers:
+                    workers.append(worker)
+        return list(found.items())
+
+
+class TensorLink:
+    """Connections to the workers of one job."""
+
+    def __init__(self, job_id, placement):
+        self._job_id = job_id
+        self._placement = placement
+        self._channels = {name: [rpc.channel(address, own_connection=True) for _ in range(2)]
+                          for name, address in placement.addresses.items()}
+        self._calls = {name: [_Calls(channel) for channel in channels] for name, channels in self._channels.items()}
+        self._turn = itertools.count()
+        self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="alpa-tensors")
+
+    def close(self):
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for channels in self._channels.values():
+            for channel in channels:
+                channel.close()
+
+    def put(self, kind, version, arrays):
+        """Writes input leaves {leaf: numpy array} to all that hold them."""
+        jobs = []
+        for leaf, array in arrays.items():
+            for region, workers in self._placement.input_holders(leaf):
+                if region.empty:
+                    continue
+                for piece in _pieces(region, array.itemsize):
+                    jobs += [(self._put_piece, worker, kind, leaf, version, piece, array) for worker in workers]
+        self._run(jobs)
+
+    def get(self, kind, version, leaf_types):
+        """Reads leaves {leaf: LeafType}, input leaves for STATE and output leaves for AUX, as {leaf: numpy array}."""
+        arrays = {leaf: np.empty(t.shape, t.dtype) for leaf, t in leaf_types.items()}
+        jobs = []
+        for leaf, array in arrays.items():
+            holders = self._placement.output_holders(leaf) if kind == AUX else self._placement.input_holders(leaf)
+            if not holders:
+                raise errors.AlpaError(f"the placement does not say where leaf {leaf} lies", "INTERNAL")
+            for region, workers in holders:
+                if region.empty:
+                    continue
+                for i, piece in enumerate(_pieces(region, array.itemsize)):
+                    jobs.append((self._get_piece, workers[i % len(workers)], kind, leaf, version, piece, array))
+        self._run(jobs)
+        return arrays
+
+    def _run(self, jobs):
+        """Runs all; raises the first failure after every one has ended (no thread may touch an array later)."""
+        if len(jobs) == 1:
+            function, *args = jobs[0]
+            return function(*args)
+        futures = [self._pool.submit(*job) for job in jobs]
+        concurrent.futures.wait(futures)
+        for future in futures:
+            future.result()
+
+    def _pick(self, worker):
+        calls = self._calls[worker]
+        return calls[next(self._turn) % len(calls)]
+
+    def _ref(self, kind, leaf, version, region):
+        return pb.LeafRef(job_id=self._job_id, epoch=self._placement.epoch, kind=kind, leaf=leaf, version=version,
+                          region={"start": region.start, "size": region.size})
+
+    def _put_piece(self, worker, kind, leaf, version, region, array):
+        data = memoryview(np.ascontiguousarray(array[region.slices + (...,)]).reshape(-1).view(np.uint8))
+        ref = self._ref(kind, leaf, version, region)
+        try:
+            reply = self._pick(worker).put(_put_messages(ref, data), timeout=CALL_SECONDS)
+        except grpc.RpcError as e:
+            raise errors.from_rpc(e, f"writing leaf {leaf} to worker {worker}") from None
+        if reply.bytes != len(data):
+            raise errors.AlpaError(f"worker {worker} took {reply.bytes} of {len(data)} bytes of leaf {leaf}", "INTERNAL")
+
+    def _get_piece(self, worker, kind, leaf, version, region, array):
+        target = array[region.slices + (...,)]
+        direct = target.flags.c_contiguous
+        buffer = target if direct else np.empty(region.size, array.dtype)
+        flat = buffer.reshape(-1).view(np.uint8)
+        position = 0
+        try:
+            for message in self._pick(worker).get(pb.GetRequest(ref=self._ref(kind, leaf, version, region)),
+                                                  timeout=CALL_SECONDS):
+                data = _data_of(message)
+                end = position + len(data)
+                if data and end <= flat.size:
+                    flat[position:end] = np.frombuffer(data, np.uint8)
+                position = end
+        except grpc.RpcError as e:
+            raise errors.from_rpc(e, f"reading leaf {leaf} from worker {worker}") from None
+        if position != flat.size:
+            raise errors.AlpaError(f"worker {worker} sent {position} bytes for leaf {leaf}, which needs {flat.size}",
+                                   "INTERNAL")
+        if not direct:
+            array[region.slices + (...,)] = buffer
+
+
+class _Calls:
+    """TensorService with messages as bytes: the data part is framed here, to save copies of it."""
+
+    def __init__(self, channel):
+        self.put = channel.stream_unary("/alpa.proto.TensorService/Put", request_serializer=lambda message: message,
+                                        response_deserializer=pb.PutReply.FromString)
+        self.get = channel.unary_stream("/alpa.proto.TensorService/Get",
+                                        request_serializer=pb.GetRequest.SerializeToString,
+                                        response_deserializer=lambda message: message)
+
+
+def _pieces(region, itemsize):
+    """Cuts a large region along its first dimension longer than 1, so that each piece stays dense in the leaf."""
+    size = math.prod(region.size) * itemsize
+    dim = next((d for d, n in enumerate(region.size) if n > 1), None)
+    if size <= PIECE or dim is None:
+        return [region]
+    count = min(region.size[dim], -(-size // PIECE))
+    bounds = [region.size[dim] * i // count for i in range(count + 1)]
+    return [Region(_replace(region.start, dim, region.start[dim] + a), _replace(region.size, dim, b - a))
+            for a, b in zip(bounds, bounds[1:])]
+
+
+def _replace(values, index, value):
+    return values[:index] + (value,) + values[index + 1:]
+
+
+def _varint(n):
+    out = bytearray()
+    while n > 127:
+        out.append(n & 127 | 128)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+
+def _put_messages(ref, data):
+    yield pb.PutChunk(ref=ref, data=bytes(data[:CHUNK])).SerializeToString()
+    for start in range(CHUNK, len(data), CHUNK):
+        chunk = data[start:start + CHUNK]
+        yield b"".join((b"\x12", _varint(len(chunk)), chunk))
+
+
+def _data_of(message):
+    """The bytes of a serialized GetChunk, not copied: one field, number 1."""
+    if not message:
+        return b""
+    if message[0] == 0x0A:
+        length, shift, at = 0, 0, 1
+        while True:
+            byte = message[at]
+            length |= (byte & 127) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 128:
+                break
+        if at + length == len(message):
+            return memoryview(message)[at:]
+    return pb.GetChunk.FromString(message).data

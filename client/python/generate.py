@@ -1,0 +1,42 @@
+"""Writes the Python form of the .proto files into alpa/_proto/.  Run it once after a checkout, and when they change:
+
+    python client/python/generate.py
+
+protoc names its imports after the folder of the .proto files, `proto`, which is also a package on PyPI; so the files are
+generated aside and their imports are pointed at `alpa._proto`.
+"""
+
+import pathlib
+import re
+import sys
+import tempfile
+
+from grpc_tools import protoc
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+TARGET = HERE / "alpa" / "_proto"
+FILES = ["graph", "plan", "job_service", "tensor_service"]
+IMPORT = re.compile(r"^from proto import (\w+_pb2)", re.MULTILINE)
+
+
+def _write_if_changed(path, text):
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as scratch:
+        includes = pathlib.Path(protoc.__file__).parent / "_proto"
+        arguments = ["protoc", f"-I{ROOT}", f"-I{includes}", f"--python_out={scratch}", f"--grpc_python_out={scratch}"]
+        code = protoc.main(arguments + [f"proto/{name}.proto" for name in FILES])
+        if code != 0:
+            return code
+        TARGET.mkdir(parents=True, exist_ok=True)
+        for source in sorted(pathlib.Path(scratch, "proto").glob("*.py")):
+            _write_if_changed(TARGET / source.name, IMPORT.sub(r"from alpa._proto import \1", source.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
