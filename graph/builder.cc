@@ -60,9 +60,10 @@ Literal AllOnes(DType dtype) {
 
 int32_t GraphBuilder::Intern(const std::string& location) {
   if (location.empty()) return -1;
-  // Ops of one place come one after the other; a full table would cost more than the few repeats.
-  if (graph_.locations_.empty() || graph_.locations_.back() != location) graph_.locations_.push_back(location);
-  return static_cast<int32_t>(graph_.locations_.size()) - 1;
+  const auto [entry, is_new] =
+      location_index_.try_emplace(location, static_cast<int32_t>(graph_.locations_.size()));
+  if (is_new) graph_.locations_.push_back(location);
+  return entry->second;
 }
 
 ValueId GraphBuilder::Parameter(Shape shape, std::string location) {
@@ -211,6 +212,7 @@ void GraphBuilder::SetResults(std::vector<ValueId> results) { graph_.results_ = 
 Graph GraphBuilder::Build() {
   Graph graph = std::move(graph_);
   graph_ = Graph();
+  location_index_.clear();
   return graph;
 }
 

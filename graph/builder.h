@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -59,6 +60,7 @@ class GraphBuilder {
  private:
   int32_t Intern(const std::string& location);
   Graph graph_;
+  std::unordered_map<std::string, int32_t> location_index_;
 };
 
 // The two-parameter scalar graph of a reduction, for Reduce and AllReduce lowering; and its identity.

@@ -129,6 +129,8 @@ class Verifier {
 
   absl::Status CheckCollective(Opcode opcode, const CollectiveAttrs& attrs, const std::vector<Shape>& operands,
                                const std::vector<Shape>& results) const {
+    if (attrs.kind > ReduceKind::kProduct) return InvalidArgument("reduction kind is unknown");
+    if (options_.mesh_shape.empty()) return absl::OkStatus();
     int64_t group = 1;
     std::vector<bool> seen(options_.mesh_shape.size());
     for (int64_t axis : attrs.mesh_axes) {
@@ -138,7 +140,6 @@ class Verifier {
       seen[axis] = true;
       group *= options_.mesh_shape[axis];
     }
-    if (attrs.kind > ReduceKind::kProduct) return InvalidArgument("reduction kind is unknown");
     const auto resized = [&](int64_t dim, int64_t from, int64_t to) -> absl::Status {
       if (from == to) return absl::OkStatus();
       return InvalidArgument("dimension %d of %s does not give %s in a group of %d", dim, operands[0].ToString(),

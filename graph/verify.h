@@ -9,7 +9,8 @@ namespace alpa::graph {
 
 struct VerifyOptions {
   bool allow_collectives = false;
-  // Sizes of the mesh's axes; needed where collectives are allowed, to check tile shapes.
+  // Sizes of the mesh's axes, to check collectives' tile shapes. Empty: the mesh is not known yet, and group sizes are
+  // not checked; whoever knows it verifies again.
   std::vector<int64_t> mesh_shape;
 };
 
