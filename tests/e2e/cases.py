@@ -1,0 +1,78 @@
+"""The models, batches and steps that the tests run, small enough for two cores, and their cached references."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import models
+import numpy as np
+from compare import Reference
+
+BATCH, STEPS = 32, 10
+GPT = models.Gpt(length=16, width=32, heads=4, layers=2)
+GPT_DROPOUT = models.Gpt(length=16, width=32, heads=4, layers=2, dropout=0.1)
+MLP = models.Mlp()
+VIT = models.Vit(width=32)
+VIT_CONVOLUTION = models.Vit(width=32, layers=1, patches_by="convolution")
+
+_MODELS = {
+    "gpt": (GPT, models.init_gpt, models.gpt_loss),
+    "gpt_dropout": (GPT_DROPOUT, models.init_gpt, models.gpt_loss),
+    "mlp": (MLP, models.init_mlp, models.mlp_loss),
+    "vit": (VIT, models.init_vit, models.vit_loss),
+    "vit_convolution": (VIT_CONVOLUTION, models.init_vit, models.vit_loss),
+}
+NAMES = ("gpt", "gpt_dropout", "mlp", "vit")
+OPTIMIZERS = ("adamw", "sgd")
+
+# Which workers, and how many of their devices.
+LAYOUTS = {
+    "one": (("single-0",), 1),
+    "data2_one_worker": (("pair-0",), 2),
+    "data2_two_workers": (("single-0", "single-1"), 2),
+    "data4_two_workers": (("pair-0", "pair-1"), 4),
+}
+
+
+def tokens(seed, length=16, batch=BATCH):
+    rng = np.random.default_rng(seed)
+    text = np.cumsum(rng.integers(0, 3, (batch, length + 1)), 1).astype(np.int32) % 256
+    return {"x": text[:, :-1], "y": text[:, 1:]}
+
+
+def batches_of(name, count=3, batch=BATCH):
+    """`count` different batches for a model."""
+    if name.startswith("gpt"):
+        return [tokens(seed, batch=batch) for seed in range(count)]
+    out = []
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        if name.startswith("mlp"):
+            x = rng.normal(size=(batch, MLP.inputs)).astype(np.float32)
+            out.append({"x": x, "y": np.sin(x @ rng.normal(size=(MLP.inputs, MLP.outputs))).astype(np.float32)})
+        else:
+            x = rng.normal(size=(batch, VIT.size, VIT.size, VIT.channels)).astype(np.float32)
+            out.append({"x": x, "y": rng.integers(0, VIT.classes, batch).astype(np.int32)})
+    return out
+
+
+def training(loss, params, optimizer, key=None):
+    """(step, state) with AdamW behind clipping ("adamw"), or plain SGD with gradients as aux ("sgd")."""
+    if optimizer == "adamw":
+        adamw = models.adamw(peak=3e-3, warmup=3, steps=100)
+        return models.train_step(loss, adamw), models.start(params, adamw, key)
+    return models.sgd_step(loss), models.start(params, None, key)
+
+
+@functools.cache
+def case(name, optimizer):
+    """(step, state, batches, reference) of a model."""
+    config, init, loss = _MODELS[name]
+    key = jax.random.key(11) if getattr(config, "dropout", 0) else None
+    step, state = training(loss(config), init(config, jax.random.key(5)), optimizer, key)
+    batches = batches_of(name)
+    return step, state, batches, Reference(step, state, batches, STEPS)
+
+
+def narrow(params):
+    return jax.tree_util.tree_map(lambda x: x.astype(jnp.bfloat16), params)

@@ -1,0 +1,67 @@
+"""One cluster of real daemons for the whole session, and the choice of how much to run."""
+
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(HERE), str(ROOT / "examples"), str(ROOT / "client" / "python")]
+
+import pytest  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="the whole matrix instead of a seeded part of it")
+    parser.addoption("--part-seed", type=int, default=20260, help="which part of the matrix is run")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: only with --full")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--full"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="only with --full"))
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Workers pair-0 and pair-1 with two devices each, single-0 and single-1 with one."""
+    connected = start_cluster({"pair-0": 2, "pair-1": 2, "single-0": 1, "single-1": 1})
+    yield connected
+    connected.close()
+
+
+@pytest.fixture
+def fresh_cluster():
+    """A function that starts a cluster of its own, for tests that break it."""
+    started = []
+
+    def start(workers, *flags):
+        started.append(start_cluster(workers, *flags))
+        return started[-1]
+
+    yield start
+    for connected in started:
+        connected.close()
+
+
+def start_cluster(workers, *coordinator_flags):
+    from alpa.cluster import Cluster
+    from alpa.local import Daemons
+
+    daemons = Daemons()
+    try:
+        daemons.start_coordinator(*coordinator_flags)
+        for name, devices in workers.items():
+            daemons.start_worker(name, devices, 1)
+        connected = Cluster(daemons.address, 30, daemons)
+        daemons.wait_for_workers(connected, len(workers))
+    except BaseException:
+        daemons.stop()
+        raise
+    return connected

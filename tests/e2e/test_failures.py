@@ -1,0 +1,338 @@
+"""What goes wrong is said clearly and in time, and harms nobody else."""
+
+import os
+import signal
+import threading
+import time
+
+import alpa
+import cases
+import grpc
+import jax
+import jax.numpy as jnp
+import models
+import numpy as np
+import pytest
+import xxhash
+from alpa import cluster as cluster_module
+from alpa import program as program_module
+from alpa._proto import job_service_pb2 as pb
+from alpa._proto import tensor_service_pb2
+from compare import run_ours
+
+LEASE_SECONDS = 10.0  # a worker that is silent for so long is dead
+LIMIT = LEASE_SECONDS + 10.0
+
+
+def small():
+    step, state, batches, _ = cases.case("mlp", "sgd")
+    return step, state, batches
+
+
+def is_alive(cluster):
+    """The cluster still runs a job, right."""
+    step, state, batches, reference = cases.case("mlp", "sgd")
+    with cluster.parallelize(step, alpa.DataParallel(1), timeout=60) as run:
+        reference.check(run_ours(run, state, batches, cases.STEPS))
+    return all(p.poll() is None for p in (cluster._daemons.coordinator, *cluster._daemons.workers.values()))
+
+
+# ---- bad programs and requests, sent past the package's own checks ----
+
+
+def send_program(cluster, module):
+    cluster._upload(module, xxhash.xxh64_intdigest(module))
+    return xxhash.xxh64_intdigest(module)
+
+
+def traced():
+    step, state, batches = small()
+    return program_module.trace(program_module.Signature.of_step(step), (state, batches[0]))
+
+
+def submit(cluster, module, roles, **plan):
+    request = pb.SubmitRequest(name="bad", program_hash=send_program(cluster, module), roles=roles,
+                               plan=pb.PlanRequest(devices=1, **plan))
+    job = None
+    try:
+        job = cluster._jobs.Submit(request, timeout=30)
+        cluster._wait_running(job, 30)
+    except grpc.RpcError as e:
+        raise alpa.errors.from_rpc(e, "submitting") from None
+    finally:
+        if job is not None:
+            cluster._give_up(job.job_id)
+    pytest.fail("the job runs")
+
+
+@pytest.mark.parametrize("cut", [0.0, 0.1, 0.5, 0.9, 0.999], ids=lambda c: f"{c:.1%} of it")
+def test_a_truncated_program_is_refused(cluster, cut):
+    program = traced()
+    module = program.module[:max(1, int(len(program.module) * cut))]
+    with pytest.raises(alpa.AlpaError) as e:
+        submit(cluster, module, cluster_module.roles_proto(program))
+    assert e.value.reason == "BAD_PROGRAM", (e.value.reason, str(e.value))
+
+
+def test_a_corrupt_program_is_refused_or_harmless(cluster):
+    program = traced()
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        module = bytearray(program.module)
+        for at in rng.integers(0, len(module), 8):
+            module[at] ^= 1 << rng.integers(0, 8)
+        try:
+            submit(cluster, bytes(module), cluster_module.roles_proto(program))
+        except alpa.AlpaError as e:
+            assert e.reason not in ("INTERNAL", "UNKNOWN"), str(e)
+        except pytest.fail.Exception:
+            pass  # the damage lies where it means nothing
+    assert is_alive(cluster)
+
+
+@pytest.mark.parametrize("damage,word", [
+    (lambda roles: roles.inputs.pop(), "input"),
+    (lambda roles: roles.outputs.pop(), "output"),
+    (lambda roles: setattr(roles.outputs[0], "state_input", 10_000), "10000"),
+    (lambda roles: setattr(roles.outputs[0], "state_input", 1), "shape|replaced"),
+    (lambda roles: setattr(roles.inputs[1], "path", roles.inputs[0].path), "two inputs"),
+])
+def test_wrong_role_tables_are_refused(cluster, damage, word):
+    program = traced()
+    roles = cluster_module.roles_proto(program)
+    damage(roles)
+    with pytest.raises(alpa.AlpaError, match=f"(?i){word}"):
+        submit(cluster, program.module, roles)
+
+
+@pytest.mark.parametrize("plan,word", [
+    ({"data_parallel": 3}, "3"), ({"microbatches": 7}, "7"), ({"microbatches": -1}, "-1|micro"),
+    ({"batch_dims": [{"leaf": 999, "dim": 0}]}, "999"), ({"batch_dims": [{"leaf": 8, "dim": 9}]}, "9"),
+    ({"workers": ["nobody"]}, "nobody"),
+])
+def test_plans_that_do_not_fit_are_refused(cluster, plan, word):
+    program = traced()
+    with pytest.raises(alpa.AlpaError, match=word):
+        submit(cluster, program.module, cluster_module.roles_proto(program), **plan)
+
+
+def test_an_unknown_program_is_refused(cluster):
+    program = traced()
+    request = pb.SubmitRequest(name="x", program_hash=12345, roles=cluster_module.roles_proto(program))
+    with pytest.raises(grpc.RpcError) as e:
+        cluster._jobs.Submit(request, timeout=10)
+    assert e.value.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT)
+
+
+def test_an_unsupported_op_is_refused_by_name_and_place(cluster):
+    def spectral(state, batch):
+        return state + jnp.abs(jnp.fft.fft(batch["x"])).sum(), None
+
+    with pytest.raises(alpa.UnsupportedOpError, match="(?s)fft.*test_failures.py"):
+        cluster.parallelize(spectral, devices=1, timeout=60)(np.float32(0), {"x": np.ones((4, 8), np.float32)})
+
+
+def test_more_devices_than_there_are_wait_with_a_reason_or_are_refused(cluster):
+    step, state, batches = small()
+    with pytest.raises(alpa.AlpaError) as e:
+        cluster.parallelize(step, alpa.DataParallel(64), timeout=3)(state, batches[0])
+    assert "64" in str(e.value), str(e.value)
+
+
+# ---- bad use of a running job ----
+
+
+def test_wrong_puts_are_refused_and_the_job_goes_on(cluster):
+    step, state, batches, reference = cases.case("mlp", "sgd")
+    with cluster.parallelize(step, alpa.DataParallel(2, microbatches=2), workers=["pair-0"], timeout=60) as run:
+        handles, _ = run(state, batches[0])
+        run.wait()
+        calls = next(iter(run._link._calls.values()))[0]
+        ref = run._link._ref
+
+        def put(ref_, data):
+            chunk = tensor_service_pb2.PutChunk(ref=ref_, data=data).SerializeToString()
+            with pytest.raises(grpc.RpcError) as e:
+                calls.put(iter([chunk]), timeout=10)
+            assert e.value.code() not in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL,
+                                          grpc.StatusCode.DEADLINE_EXCEEDED), e.value.details()
+            return e.value.details()
+
+        from alpa.tensors import BATCH, STATE, Region
+        leaf = run._program.batch_inputs()[0]
+        whole = Region((0, 0), (32, 16))
+        put(ref(BATCH, leaf, 0, whole), b"short")
+        put(ref(BATCH, leaf, 5000, whole), bytes(32 * 16 * 4))
+        put(ref(BATCH, 999, 0, whole), bytes(32 * 16 * 4))
+        put(ref(BATCH, leaf, 0, Region((0, 0), (64, 16))), bytes(64 * 16 * 4))
+        put(ref(BATCH, leaf, 0, Region((-1, 0), (32, 16))), bytes(32 * 16 * 4))
+        put(ref(BATCH, leaf, 0, Region((0,), (32,))), bytes(32 * 4))
+        old = ref(BATCH, leaf, 0, whole)
+        old.epoch += 7
+        put(old, bytes(32 * 16 * 4))
+        nobody = ref(BATCH, leaf, 0, whole)
+        nobody.job_id = "nobody"
+        put(nobody, bytes(32 * 16 * 4))
+        assert "7" in put(ref(STATE, 0, 7, Region((0,), (1,))), bytes(4))
+        with pytest.raises(grpc.RpcError):
+            list(calls.get(tensor_service_pb2.GetRequest(ref=ref(STATE, 0, 0, Region((0,), (1,)))), timeout=10))
+
+        auxes = []
+        for i in range(1, cases.STEPS):
+            handles, aux = run(handles, batches[i % 3])
+            auxes.append(alpa.fetch(aux))
+        want = reference.base.aux[-1]["['loss']"]
+        assert abs(float(auxes[-1]["loss"]) - want) <= 1e-4 * abs(want)
+
+
+def test_a_step_that_is_not_next_is_refused(cluster):
+    step, state, batches = small()
+    run = cluster.parallelize(step, alpa.DataParallel(1), timeout=60)
+    state, _ = run(state, batches[0])
+    run.wait()
+    epoch = run._stream._epoch
+    for first, wrong_epoch in ((5, 0), (1, 0), (2, 9)):
+        command = pb.StepCommand(job_id=run.job_id, epoch=epoch + wrong_epoch, first_step=first, count=1, batch_slots=1)
+        with pytest.raises(grpc.RpcError):
+            list(cluster._jobs.RunSteps(iter([command]), timeout=20))
+    state, aux = run(state, batches[1])
+    assert np.isfinite(float(aux["loss"]))
+    run.close()
+
+
+def test_stale_handles(cluster):
+    step, state, batches = small()
+    with cluster.parallelize(step, alpa.DataParallel(2), workers=["pair-0"], timeout=60) as run:
+        first, _ = run(state, batches[0])
+        run(first, batches[1])
+        with pytest.raises(alpa.StaleStateError, match="gone"):
+            alpa.fetch(first)
+
+
+def test_a_coordinator_that_is_not_there():
+    begin = time.monotonic()
+    with pytest.raises(alpa.UnreachableError, match="127.0.0.1:9"):
+        alpa.connect("127.0.0.1:9", timeout=2)
+    assert time.monotonic() - begin < 5
+
+
+# ---- several jobs ----
+
+
+def test_two_jobs_at_once_are_both_right(cluster):
+    found, errors = {}, []
+
+    def train(name, worker):
+        try:
+            step, state, batches, reference = cases.case(name, "adamw")
+            with cluster.parallelize(step, alpa.DataParallel(2, microbatches=2), workers=[worker], timeout=60) as run:
+                found[name] = run_ours(run, state, batches, cases.STEPS)
+                reference.check(found[name])
+        except Exception as e:
+            errors.append(e)
+
+    cases.case("gpt", "adamw"), cases.case("mlp", "adamw")
+    threads = [threading.Thread(target=train, args=pair) for pair in (("gpt", "pair-0"), ("mlp", "pair-1"))]
+    [t.start() for t in threads]
+    [t.join(120) for t in threads]
+    assert not errors and len(found) == 2, errors
+
+
+def test_a_job_waits_for_devices_and_then_runs(cluster):
+    step, state, batches = small()
+    first = cluster.parallelize(step, alpa.DataParallel(2), workers=["pair-0"], timeout=60)
+    first(state, batches[0])
+    out = []
+    second = cluster.parallelize(step, alpa.DataParallel(2), workers=["pair-0"], name="waits", timeout=60)
+    thread = threading.Thread(target=lambda: out.append(float(second(state, batches[0])[1]["loss"])))
+    thread.start()
+    deadline = time.monotonic() + 10
+    waiting = []
+    while not waiting and time.monotonic() < deadline:
+        waiting = [j for j in cluster.jobs() if j.name == "waits" and j.state == pb.Job.PENDING and j.reason]
+        time.sleep(0.05)
+    assert waiting, [(j.name, j.state, j.reason) for j in cluster.jobs()][-3:]
+    assert "2" in waiting[0].reason
+    first.close()
+    thread.join(30)
+    assert len(out) == 1
+    second.close()
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+def test_a_lost_worker_fails_its_job_alone_and_in_time(fresh_cluster, signal_):
+    cluster = fresh_cluster({"one": 1, "two": 1, "other": 1})
+    step, state, batches, reference = cases.case("mlp", "sgd")
+    doomed = cluster.parallelize(step, alpa.DataParallel(2), workers=["one", "two"], timeout=60)
+    safe = cluster.parallelize(step, alpa.DataParallel(1), workers=["other"], timeout=60)
+    doomed_state, _ = doomed(state, batches[0])
+    doomed.wait()
+    safe_state, _ = safe(state, batches[0])
+    victim = cluster._daemons.workers["two"]
+    os.kill(victim.pid, signal_)
+    begin = time.monotonic()
+    try:
+        with pytest.raises(alpa.JobFailedError) as e:
+            while time.monotonic() < begin + LIMIT:
+                doomed_state, aux = doomed(doomed_state, batches[1])
+                alpa.fetch(aux["loss"])
+        assert time.monotonic() - begin < LIMIT
+        assert e.value.cause == "INFRASTRUCTURE" and e.value.worker == "two", str(e.value)
+        with pytest.raises(alpa.JobFailedError):
+            alpa.fetch(doomed_state)
+        assert doomed.describe().state == pb.Job.FAILED
+        for i in range(1, 4):
+            safe_state, aux = safe(safe_state, batches[i % 3])
+            assert abs(float(aux["loss"]) - reference.base.aux[i]["['loss']"]) < 1e-4
+        up = {w.name: w.up for w in cluster.describe().workers}
+        assert up["one"] and up["other"] and not up.get("two", False)
+        # "one" is free again and whole.
+        with cluster.parallelize(step, alpa.DataParallel(1), workers=["one"], timeout=60) as again:
+            _, aux = again(state, batches[0])
+            assert abs(float(aux["loss"]) - reference.base.aux[0]["['loss']"]) < 1e-4
+    finally:
+        os.kill(victim.pid, signal.SIGCONT) if victim.poll() is None else None
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_step(fresh_cluster):
+    cluster = fresh_cluster({"one": 1, "two": 1})
+    config = models.Gpt(length=64, width=128, layers=4)
+    step, state = cases.training(models.gpt_loss(config), models.init_gpt(config, jax.random.key(0)), "sgd")
+    batch = cases.tokens(0, 64, 32)
+    run = cluster.parallelize(step, alpa.DataParallel(2), timeout=60)
+    state, aux = run(state, batch)
+    alpa.fetch(aux["loss"])
+    state, aux = run.steps(state, [batch], 50)
+    time.sleep(0.5)
+    cluster._daemons.workers["one"].kill()
+    begin = time.monotonic()
+    with pytest.raises(alpa.JobFailedError) as e:
+        alpa.fetch(aux["loss"])
+    assert time.monotonic() - begin < LIMIT and e.value.worker == "one", str(e.value)
+
+
+def test_the_coordinator_dies(fresh_cluster):
+    cluster = fresh_cluster({"one": 1})
+    step, state, batches = small()
+    run = cluster.parallelize(step, timeout=60)
+    state, _ = run(state, batches[0])
+    run.wait()
+    cluster._daemons.coordinator.kill()
+    begin = time.monotonic()
+    with pytest.raises(alpa.AlpaError):
+        for i in range(100):
+            state, aux = run(state, batches[0])
+            alpa.fetch(aux["loss"])
+    assert time.monotonic() - begin < LIMIT
+
+
+def test_drain_on_sigterm(fresh_cluster):
+    cluster = fresh_cluster({"one": 1}, "--drain-timeout", "2")
+    begin = time.monotonic()
+    cluster._daemons.coordinator.send_signal(signal.SIGTERM)
+    assert cluster._daemons.coordinator.wait(10) == 0
+    assert time.monotonic() - begin < 8
+
+
+def test_all_is_alive_after_all_this(cluster):
+    assert is_alive(cluster)
