@@ -1,0 +1,62 @@
+"""Question: what does the system add to a step? An almost empty step over two workers, steps submitted ahead.
+
+    .venv/bin/python bench/e2e/empty_step.py [--steps 400]
+
+The state counts the steps, so a lost or repeated one shows.
+"""
+
+import argparse
+import os
+import pathlib
+import statistics
+import sys
+import time
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import numpy as np
+
+import alpa
+import common
+
+
+def step(state, batch):
+    return {"count": state["count"] + 1}, {"sum": batch["x"].sum()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args()
+    with alpa.local(workers=args.workers, devices_per_worker=1) as cluster:
+        run = cluster.parallelize(step, plan=alpa.DataParallel(args.workers))
+        state = {"count": np.zeros((), np.int32)}
+        batch = {"x": np.ones((8,), np.float32)}
+        for _ in range(20):
+            state, aux = run(state, batch)
+        alpa.block_until_ready(aux)
+        # One by one from Python, up to the bound in flight; then many steps in one message.
+        started = time.perf_counter()
+        for _ in range(args.steps):
+            state, aux = run(state, batch)
+        alpa.block_until_ready(aux)
+        one_by_one = (time.perf_counter() - started) / args.steps
+        started = time.perf_counter()
+        state, results = run.steps(state, [batch], args.steps)
+        alpa.block_until_ready(state)
+        at_once = (time.perf_counter() - started) / args.steps
+        seconds = sorted(m["seconds"] for m in run.metrics[-args.steps:])
+        count = int(alpa.fetch(state)["count"])
+        run.close()
+    if count != 20 + 2 * args.steps:
+        sys.exit(f"the state counted {count} steps, {20 + 2 * args.steps} were run")
+    print(common.machine())
+    print(f"run() one by one   {one_by_one * 1e3:.3f} ms a step")
+    print(f"run.steps(n)       {at_once * 1e3:.3f} ms a step")
+    print(f"step, dispatch to last report: median {statistics.median(seconds) * 1e3:.3f} ms, max {seconds[-1] * 1e3:.3f} ms")
+
+
+if __name__ == "__main__":
+    main()
