@@ -81,6 +81,8 @@ class Backend {
   virtual ~Backend() = default;
   virtual std::string kind() const = 0;          // "cpu"
   virtual int device_count() const = 0;
+  // Whether host code may read and write Buffer::data() itself, where no enqueued work does so.
+  virtual bool host_addressable() const { return kind() == "cpu"; }
   virtual Stream& stream(int device) = 0;
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int device, Bytes size) = 0;
   // kUnimplemented names an op that this backend lacks, with its location.
