@@ -1,0 +1,267 @@
+#include "worker/core/device_executor.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/status.h"
+#include "worker/core/errors.h"
+#include "worker/core/slot_sharing.h"
+
+namespace alpa::worker {
+namespace {
+
+// Tags of SEND and RECV stand apart from those of collective groups, whose channels are small numbers.
+constexpr uint32_t kPointToPointTag = 0x80000000u;
+
+template <typename T>
+std::vector<std::byte> Bytes1(T value) {
+  std::vector<std::byte> bytes(sizeof(T));
+  std::memcpy(bytes.data(), &value, sizeof(T));
+  return bytes;
+}
+template <typename T>
+std::vector<std::byte> Saturated(double value) {
+  if (std::isnan(value)) return Bytes1<T>(0);
+  if (value >= static_cast<double>(std::numeric_limits<T>::max())) return Bytes1(std::numeric_limits<T>::max());
+  if (value <= static_cast<double>(std::numeric_limits<T>::min())) return Bytes1(std::numeric_limits<T>::min());
+  return Bytes1(static_cast<T>(value));
+}
+
+// One element of `value` in the slot's type.
+std::vector<std::byte> Encode(graph::DType dtype, double value) {
+  using graph::DType;
+  switch (dtype) {
+    case DType::kPred: return Bytes1<uint8_t>(value != 0);
+    case DType::kS8: return Saturated<int8_t>(value);
+    case DType::kS16: return Saturated<int16_t>(value);
+    case DType::kS32: return Saturated<int32_t>(value);
+    case DType::kS64: return Saturated<int64_t>(value);
+    case DType::kU8: return Saturated<uint8_t>(value);
+    case DType::kU16: return Saturated<uint16_t>(value);
+    case DType::kU32: return Saturated<uint32_t>(value);
+    case DType::kU64: return Saturated<uint64_t>(value);
+    case DType::kF16: return Bytes1(graph::FloatToF16(static_cast<float>(value)));
+    case DType::kBF16: return Bytes1(graph::FloatToBf16(static_cast<float>(value)));
+    case DType::kF32: return Bytes1(static_cast<float>(value));
+    case DType::kF64: return Bytes1(value);
+  }
+  return {};
+}
+
+int64_t LongestLoop(const std::vector<plan::Instruction>& instructions) {
+  int64_t longest = 0;
+  for (const plan::Instruction& instruction : instructions) {
+    if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) longest = std::max(longest, loop->count);
+  }
+  return longest;
+}
+
+}  // namespace
+
+void CancelCell::Cancel(const absl::Status& cause) {
+  MutexLock lock(mutex_);
+  if (cancelled_) return;
+  cause_ = cause;
+  cancelled_ = true;
+}
+
+absl::Status CancelCell::Check() const {
+  if (!cancelled_) return absl::OkStatus();
+  MutexLock lock(mutex_);
+  return cause_;
+}
+
+absl::StatusOr<std::unique_ptr<DeviceExecutor>> DeviceExecutor::Make(const Parts& parts) {
+  std::unique_ptr<DeviceExecutor> executor(new DeviceExecutor(parts));
+  ALPA_RETURN_IF_ERROR(executor->AllocateSlots());
+  ALPA_RETURN_IF_ERROR(executor->Compile());
+  ALPA_RETURN_IF_ERROR(executor->PrepareInstructions(executor->list().instructions));
+  return executor;
+}
+
+absl::Status DeviceExecutor::AllocateSlots() {
+  const std::vector<plan::Slot>& slots = list().slots;
+  const int device = this->device().device;
+  auto allocate = [&](Bytes size) -> absl::StatusOr<kernels::Buffer*> {
+    ALPA_ASSIGN_OR_RETURN(auto allocation, parts_.memory->Allocate(device, size));
+    allocations_.push_back(std::move(allocation));
+    return &allocations_.back()->buffer();
+  };
+  slots_.assign(slots.size(), nullptr);
+  for (size_t s = 0; s < slots.size(); ++s) {
+    if (slots[s].kind != plan::Slot::Kind::kState) continue;
+    ALPA_ASSIGN_OR_RETURN(slots_[s], allocate(slots[s].shape.bytes()));
+  }
+  const SlotSharing sharing = ShareSlots(list());
+  std::vector<kernels::Buffer*> shared;
+  for (Bytes size : sharing.buffer_sizes) {
+    ALPA_ASSIGN_OR_RETURN(kernels::Buffer * buffer, allocate(size));
+    shared.push_back(buffer);
+    temporary_bytes_ += size;
+  }
+  for (size_t s = 0; s < slots.size(); ++s) {
+    if (sharing.buffer_of_slot[s] >= 0) slots_[s] = shared[sharing.buffer_of_slot[s]];
+  }
+  if (const int64_t longest = LongestLoop(list().instructions); longest > 0) {
+    ALPA_ASSIGN_OR_RETURN(loop_index_, allocate(sizeof(int32_t)));
+    for (int32_t i = 0; i < longest; ++i) loop_indices_.push_back(i);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DeviceExecutor::Compile() {
+  for (const plan::StageProgram& program : parts_.executable->programs) {
+    ALPA_RETURN_IF_ERROR(parts_.cancel->Check());
+    std::unique_ptr<kernels::CompiledProgram>& compiled = programs_.emplace_back();
+    if (program.mesh != device().mesh) continue;
+    kernels::CompileOptions options;
+    options.alias = program.alias;
+    options.collectives = parts_.groups;
+    auto result = parts_.backend->Compile(device().device, program.graph, options);
+    if (!result.ok()) return Annotate(result.status(), absl::StrFormat("compiling program \"%s\"", program.name));
+    compiled = *std::move(result);
+    ALPA_ASSIGN_OR_RETURN(DeviceMemory::Share share, parts_.memory->Reserve(device().device, compiled->temporary_bytes()));
+    shares_.push_back(std::move(share));
+    temporary_bytes_ += compiled->temporary_bytes();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DeviceExecutor::PrepareInstructions(const std::vector<plan::Instruction>& instructions) {
+  const plan::Executable& executable = *parts_.executable;
+  for (const plan::Instruction& instruction : instructions) {
+    const size_t at = prepared_.size();
+    prepared_.emplace_back();
+    if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
+      prepared_[at].name = absl::StrFormat("RUN \"%s\"", executable.programs[run->program].name);
+    } else if (const auto* send = std::get_if<plan::SendInstruction>(&instruction.action)) {
+      prepared_[at].peer = RankOf(executable, *parts_.layout, send->peer_mesh, send->peer_position);
+      prepared_[at].name = absl::StrFormat("SEND slot %d to rank %d", send->slot.value(), prepared_[at].peer);
+    } else if (const auto* recv = std::get_if<plan::RecvInstruction>(&instruction.action)) {
+      prepared_[at].peer = RankOf(executable, *parts_.layout, recv->peer_mesh, recv->peer_position);
+      prepared_[at].name = absl::StrFormat("RECV slot %d from rank %d", recv->slot.value(), prepared_[at].peer);
+    } else if (const auto* broadcast = std::get_if<plan::BroadcastInstruction>(&instruction.action)) {
+      ALPA_ASSIGN_OR_RETURN(prepared_[at].group, parts_.groups->GroupFor(broadcast->mesh_axes));
+      // The member whose coordinates on the axes are the root's.
+      const cluster::Mesh& mesh = executable.meshes[device().mesh.value()];
+      const std::vector<int64_t> root = mesh.Coordinates(broadcast->root_position);
+      const std::vector<int64_t> members = parts_.groups->Members(broadcast->mesh_axes);
+      for (size_t m = 0; m < members.size(); ++m) {
+        const std::vector<int64_t> coordinates = mesh.Coordinates(members[m]);
+        const auto& axes = broadcast->mesh_axes;
+        if (std::all_of(axes.begin(), axes.end(), [&](int64_t a) { return coordinates[a] == root[a]; })) {
+          prepared_[at].peer = static_cast<int>(m);
+        }
+      }
+      prepared_[at].name = absl::StrFormat("BROADCAST slot %d", broadcast->slot.value());
+    } else if (const auto* collective = std::get_if<plan::CollectiveInstruction>(&instruction.action)) {
+      ALPA_ASSIGN_OR_RETURN(prepared_[at].group, parts_.groups->GroupFor(collective->mesh_axes));
+      prepared_[at].name = absl::StrFormat("COLLECTIVE all-reduce of %d slots", collective->slots.size());
+    } else if (const auto* alloc = std::get_if<plan::AllocInstruction>(&instruction.action)) {
+      prepared_[at].fill = Encode(list().slots[alloc->slot.value()].shape.dtype, alloc->fill);
+      prepared_[at].name = absl::StrFormat("ALLOC slot %d", alloc->slot.value());
+    } else if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
+      prepared_[at].name = absl::StrFormat("LOOP of %d", loop->count);
+      ALPA_RETURN_IF_ERROR(PrepareInstructions(loop->body));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::string DeviceExecutor::CurrentOp() const {
+  const size_t at = current_.load();
+  const std::string name = at < prepared_.size() ? prepared_[at].name : "";
+  return absl::StrFormat("%s (instruction %d, device %d)", name, at, device().id.value());
+}
+
+void DeviceExecutor::EnqueueStep(const std::vector<kernels::Buffer*>& io, DeviceTimes* times) {
+  stream().Enqueue([this, times] {
+    times->begin = parts_.clock->Now();
+    return parts_.cancel->Check();
+  });
+  Cursor cursor{&io};
+  Walk(list().instructions, cursor);
+  stream().Enqueue([this, times] {
+    times->end = parts_.clock->Now();
+    return absl::OkStatus();
+  });
+}
+
+void DeviceExecutor::Walk(const std::vector<plan::Instruction>& instructions, Cursor& cursor) {
+  for (const plan::Instruction& instruction : instructions) {
+    std::visit([&](const auto& action) { Issue(action, cursor); }, instruction.action);
+    ++cursor.prepared;
+  }
+}
+
+kernels::Buffer* DeviceExecutor::BufferOf(plan::SlotId slot, const Cursor& cursor) const {
+  kernels::Buffer* buffer = slots_[slot.value()];
+  return buffer != nullptr ? buffer : (*cursor.io)[slot.value()];
+}
+
+std::span<std::byte> DeviceExecutor::BytesOf(plan::SlotId slot, const Cursor& cursor) const {
+  return {BufferOf(slot, cursor)->data(), static_cast<size_t>(list().slots[slot.value()].shape.bytes())};
+}
+
+void DeviceExecutor::Enqueue(size_t prepared, std::function<absl::Status()> work) {
+  stream().Enqueue([this, prepared, work = std::move(work)] {
+    ALPA_RETURN_IF_ERROR(parts_.cancel->Check());
+    current_ = prepared;
+    return work ? work() : absl::OkStatus();
+  });
+}
+
+void DeviceExecutor::Issue(const plan::RunInstruction& run, Cursor& cursor) {
+  std::vector<kernels::Buffer*> inputs, outputs;
+  for (plan::SlotId slot : run.inputs) inputs.push_back(slot.valid() ? BufferOf(slot, cursor) : loop_index_);
+  for (plan::SlotId slot : run.outputs) outputs.push_back(BufferOf(slot, cursor));
+  Enqueue(cursor.prepared, nullptr);
+  programs_[run.program]->Run(stream(), std::move(inputs), std::move(outputs));
+}
+
+void DeviceExecutor::Issue(const plan::SendInstruction& send, Cursor& cursor) {
+  Enqueue(cursor.prepared, [this, bytes = BytesOf(send.slot, cursor), tag = send.tag, peer = prepared_[cursor.prepared].peer] {
+    return parts_.endpoint->Send(peer, kPointToPointTag | static_cast<uint32_t>(tag), bytes)->Wait();
+  });
+}
+
+void DeviceExecutor::Issue(const plan::RecvInstruction& recv, Cursor& cursor) {
+  Enqueue(cursor.prepared, [this, bytes = BytesOf(recv.slot, cursor), tag = recv.tag, peer = prepared_[cursor.prepared].peer] {
+    return parts_.endpoint->Recv(peer, kPointToPointTag | static_cast<uint32_t>(tag), bytes)->Wait();
+  });
+}
+
+void DeviceExecutor::Issue(const plan::BroadcastInstruction& broadcast, Cursor& cursor) {
+  const Prepared& prepared = prepared_[cursor.prepared];
+  Enqueue(cursor.prepared, [bytes = BytesOf(broadcast.slot, cursor), group = prepared.group, root = prepared.peer] {
+    return group->Broadcast(bytes, root);
+  });
+}
+
+void DeviceExecutor::Issue(const plan::CollectiveInstruction& collective, Cursor& cursor) {
+  for (plan::SlotId slot : collective.slots) {
+    Enqueue(cursor.prepared, [bytes = BytesOf(slot, cursor), group = prepared_[cursor.prepared].group,
+                              dtype = list().slots[slot.value()].shape.dtype, kind = collective.kind] {
+      return group->AllReduce(bytes, dtype, kind);
+    });
+  }
+}
+
+void DeviceExecutor::Issue(const plan::AllocInstruction& alloc, Cursor& cursor) {
+  Enqueue(cursor.prepared, nullptr);
+  parts_.backend->Fill(device().device, *BufferOf(alloc.slot, cursor), prepared_[cursor.prepared].fill);
+}
+
+void DeviceExecutor::Issue(const plan::LoopInstruction& loop, Cursor& cursor) {
+  const size_t body = cursor.prepared + 1;
+  for (int64_t round = 0; round < loop.count; ++round) {
+    parts_.backend->Fill(device().device, *loop_index_, std::as_bytes(std::span(&loop_indices_[round], 1)));
+    cursor.prepared = body;
+    Walk(loop.body, cursor);
+  }
+  --cursor.prepared;  // Walk of the outer list steps over the last one
+}
+
+}  // namespace alpa::worker

@@ -1,0 +1,67 @@
+// Memory of this worker's devices, counted: what is used, and no more than the limit.
+//
+// Ownership: allocations must go before the DeviceMemory and its backend.
+// Threads:   thread-safe.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/units.h"
+#include "kernels/backend.h"
+
+namespace alpa::worker {
+
+class DeviceMemory {
+ public:
+  // `limit` is of each device; 0: none.
+  DeviceMemory(kernels::Backend& backend, Bytes limit);
+
+  // Bytes that are counted until this goes.
+  class Share {
+   public:
+    Share() = default;
+    Share(std::atomic<Bytes>* used, Bytes bytes) : used_(used), bytes_(bytes) {}
+    Share(Share&& other) noexcept : used_(std::exchange(other.used_, nullptr)), bytes_(other.bytes_) {}
+    Share& operator=(Share&& other) noexcept {
+      std::swap(used_, other.used_);
+      std::swap(bytes_, other.bytes_);
+      return *this;
+    }
+    ~Share() {
+      if (used_ != nullptr) *used_ -= bytes_;
+    }
+
+   private:
+    std::atomic<Bytes>* used_ = nullptr;
+    Bytes bytes_ = 0;
+  };
+
+  // A device buffer whose bytes are counted.
+  class Allocation {
+   public:
+    Allocation(std::unique_ptr<kernels::Buffer> buffer, Share share) : share_(std::move(share)), buffer_(std::move(buffer)) {}
+    kernels::Buffer& buffer() { return *buffer_; }
+
+   private:
+    Share share_;
+    std::unique_ptr<kernels::Buffer> buffer_;
+  };
+
+  // kResourceExhausted names what is used, asked for and allowed.
+  absl::StatusOr<std::unique_ptr<Allocation>> Allocate(int device, Bytes size);
+  // Counts memory that something else holds (a program's temporaries).
+  absl::StatusOr<Share> Reserve(int device, Bytes size);
+  Bytes in_use(int device) const { return used_[device].load(); }
+  Bytes limit() const { return limit_; }
+
+ private:
+  kernels::Backend& backend_;
+  const Bytes limit_;
+  std::vector<std::atomic<Bytes>> used_;  // by device
+};
+
+}  // namespace alpa::worker
