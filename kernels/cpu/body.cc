@@ -1,0 +1,143 @@
+#include "kernels/cpu/body.h"
+
+#include <chrono>
+#include <cstring>
+
+#include "base/status.h"
+#include "kernels/cpu/ops.h"
+
+namespace alpa::kernels::cpu {
+namespace {
+
+using graph::Opcode;
+using graph::ValueId;
+
+// For values of zero bytes.
+alignas(kAlignment) std::byte nowhere[kAlignment];
+
+// Ops whose results are their operands' bytes.
+bool IsSameBytes(const graph::Graph& graph, const graph::Op& op) {
+  switch (op.opcode) {
+    case Opcode::kReshape:
+    case Opcode::kOptimizationBarrier:
+    case Opcode::kCopy:
+    case Opcode::kBitcastConvert: return true;
+    case Opcode::kConvert: return graph.shape(op.operands[0]).dtype == graph.shape(op.results[0]).dtype;
+    default: return false;
+  }
+}
+
+std::byte* AddressOf(const Place& place, std::span<std::byte* const> parameters, std::span<std::byte* const> results,
+                     std::byte* arena, const graph::Graph& graph) {
+  switch (place.kind) {
+    case Place::Kind::kParameter: return parameters[place.index];
+    case Place::Kind::kResult: return results[place.index];
+    case Place::Kind::kArena: return arena + place.offset;
+    case Place::Kind::kConstant: {
+      const graph::Literal& literal = graph.def(ValueId(place.index)).as<graph::ConstantAttrs>().literal;
+      return literal.bytes().empty() ? nowhere : const_cast<std::byte*>(literal.bytes().data());
+    }
+    case Place::Kind::kNone: break;
+  }
+  return nowhere;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Body>> Body::Compile(std::shared_ptr<const graph::Graph> graph,
+                                                    const CompileOptions& options, int threads) {
+  std::unique_ptr<Body> body(new Body);
+  body->graph_ = graph;
+  const graph::Graph& g = *graph;
+  const int values = static_cast<int>(g.values().size());
+
+  StorageProblem problem;
+  problem.constant.assign(values, false);
+  std::vector<int> root(values);
+  for (int v = 0; v < values; ++v) {
+    root[v] = v;
+    problem.sizes.push_back(g.values()[v].shape.bytes());
+  }
+  for (ValueId id : g.parameters()) problem.parameters.push_back(id.value());
+
+  for (const graph::Op& op : g.ops()) {
+    if (op.opcode == Opcode::kParameter) continue;
+    if (op.opcode == Opcode::kConstant) {
+      problem.constant[op.results[0].value()] = true;
+      continue;
+    }
+    if (IsSameBytes(g, op)) {
+      for (size_t i = 0; i < op.results.size(); ++i) root[op.results[i].value()] = root[op.operands[i].value()];
+      continue;
+    }
+    OpContext context;
+    context.graph = graph;
+    context.op = &op;
+    context.collectives = options.collectives;
+    context.threads = threads;
+    context.scratch = values + static_cast<int>(problem.units.size());
+    StorageUnit unit;
+    for (ValueId id : op.operands) unit.reads.push_back(root[id.value()]);
+    for (ValueId id : op.results) unit.writes.push_back(id.value());
+    context.in = unit.reads;
+    context.out = unit.writes;
+    ALPA_ASSIGN_OR_RETURN(BuiltKernel kernel, BuildOp(context));
+    unit.scratch = kernel.scratch;
+    unit.shares = std::move(kernel.shares);
+    problem.units.push_back(std::move(unit));
+    body->steps_.push_back({std::move(kernel.run), kernel.kind, context.Where(), 0});
+  }
+  for (ValueId id : g.results()) problem.results.push_back(root[id.value()]);
+  problem.alias = options.alias;
+  body->plan_ = PlanStorage(problem);
+
+  body->slots_.assign(values + problem.units.size(), nowhere);
+  auto bind = [&](int slot, const Place& place) {
+    switch (place.kind) {
+      case Place::Kind::kParameter: body->parameter_slots_.push_back({slot, place.index}); break;
+      case Place::Kind::kResult: body->result_slots_.push_back({slot, place.index}); break;
+      case Place::Kind::kArena: body->arena_slots_.push_back({slot, place.offset}); break;
+      case Place::Kind::kConstant: body->slots_[slot] = AddressOf(place, {}, {}, nullptr, g); break;
+      case Place::Kind::kNone: break;
+    }
+  };
+  for (int v = 0; v < values; ++v) bind(v, body->plan_.values[v]);
+  for (size_t u = 0; u < problem.units.size(); ++u) bind(values + static_cast<int>(u), body->plan_.scratch[u]);
+  return body;
+}
+
+void Body::Bind(std::span<std::byte* const> parameters, std::span<std::byte* const> results, std::byte* arena) {
+  for (const Binding& b : parameter_slots_) slots_[b.slot] = parameters[b.index];
+  for (const Binding& b : result_slots_) slots_[b.slot] = results[b.index];
+  if (arena == bound_arena_) return;
+  for (const ArenaBinding& b : arena_slots_) slots_[b.slot] = arena + b.offset;
+  bound_arena_ = arena;
+}
+
+absl::Status Body::Run(std::span<std::byte* const> parameters, std::span<std::byte* const> results, std::byte* arena,
+                       ThreadPool& pool) {
+  Bind(parameters, results, arena);
+  const Frame frame{slots_.data(), &pool};
+  if (profiling_) {
+    for (Step& step : steps_) {
+      const auto begin = std::chrono::steady_clock::now();
+      ALPA_RETURN_IF_ERROR(step.run(frame));
+      step.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    }
+  } else {
+    for (Step& step : steps_) ALPA_RETURN_IF_ERROR(step.run(frame));
+  }
+  for (const Copy& copy : plan_.final_copies) {
+    if (copy.size == 0) continue;
+    std::memmove(AddressOf(copy.to, parameters, results, arena, *graph_),
+                 AddressOf(copy.from, parameters, results, arena, *graph_), copy.size);
+  }
+  return absl::OkStatus();
+}
+
+void Body::set_profiling(bool on) {
+  profiling_ = on;
+  for (Step& step : steps_) step.seconds = 0;
+}
+
+}  // namespace alpa::kernels::cpu

@@ -1,0 +1,74 @@
+#include "kernels/cpu/thread_pool.h"
+
+#include <omp.h>
+
+namespace alpa::kernels::cpu {
+namespace {
+
+// Kernels follow each other closely in a program: a worker looks this often before it sleeps (some tens of microseconds).
+constexpr int kSpins = 2000;
+
+inline void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
+
+void KeepBlasOnThisThread() { omp_set_num_threads(1); }
+
+ThreadPool::ThreadPool(int threads) {
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Work(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::Start(int parts, Function function, const void* context) {
+  parts_ = parts;
+  function_ = function;
+  context_ = context;
+  // Every worker answers every round, also those without a part: none can then be a round behind.
+  pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  bool wake;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    round_.fetch_add(1, std::memory_order_release);
+    wake = sleeping_ > 0;
+  }
+  if (wake) changed_.notify_all();
+}
+
+void ThreadPool::Finish() {
+  for (int i = 0; pending_.load(std::memory_order_acquire) != 0; ++i) {
+    if (i < kSpins) Pause();
+    else std::this_thread::yield();
+  }
+}
+
+void ThreadPool::Work(int index) {
+  KeepBlasOnThisThread();
+  uint64_t seen = 0;
+  while (true) {
+    for (int i = 0; i < kSpins && round_.load(std::memory_order_acquire) == seen && !stopping_; ++i) Pause();
+    if (round_.load(std::memory_order_acquire) == seen) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      ++sleeping_;
+      changed_.wait(lock, [&] { return stopping_ || round_.load(std::memory_order_acquire) != seen; });
+      --sleeping_;
+      if (stopping_) return;
+    }
+    ++seen;
+    if (index < parts_) function_(context_, index);
+    pending_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+}  // namespace alpa::kernels::cpu
