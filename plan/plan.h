@@ -29,7 +29,7 @@ struct Seed {
 // What happens where a statistic over the whole batch feeds back into each micro-batch (batch normalisation).
 enum class Statistics : uint8_t {
   kExact = 0,  // the true value: with k > 1 such a program is refused
-  kLocal = 1,  // each micro-batch (of each data shard) uses its own, as GPipe does; the plan says so
+  kLocal = 1,  // each micro-batch uses its own, as GPipe does (over all devices that share it); the plan says so
 };
 
 struct StagePlan {
@@ -57,6 +57,11 @@ struct Plan {
   Prediction predicted;
   std::string origin;                       // "pinned by the user: data parallel", for people
 };
+
+// With local statistics it matters which examples form a micro-batch: then the m-th is the m-th contiguous part of the
+// batch, shared by all devices, and batches lie whole on every device. Otherwise each device's micro-batches are parts of
+// its own tile.
+bool MicrobatchesAreContiguous(const Plan& plan);
 
 // A few lines for people.
 std::string Print(const Plan& plan, const graph::Graph& program, const Roles& roles);

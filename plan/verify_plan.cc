@@ -34,7 +34,7 @@ absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program
     // In space, an input is cut exactly as the seeds say.
     Sharding expected;
     for (const Seed& seed : plan.batch_seeds) {
-      if (seed.leaf == static_cast<int32_t>(p) && data > 1) {
+      if (seed.leaf == static_cast<int32_t>(p) && data > 1 && !MicrobatchesAreContiguous(plan)) {
         expected = Sharding::Split(static_cast<int>(seed.dim), stage.data_axis);
       }
     }
@@ -54,6 +54,10 @@ absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program
 }
 
 }  // namespace
+
+bool MicrobatchesAreContiguous(const Plan& plan) {
+  return plan.statistics == Statistics::kLocal && plan.microbatches > 1;
+}
 
 absl::Status Verify(const Plan& plan, const graph::Graph& program, const Roles& roles, const cluster::Cluster& cluster) {
   if (plan.version != kPlanVersion) {

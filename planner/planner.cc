@@ -50,7 +50,7 @@ absl::StatusOr<Plan> MakePlan(const Graph& program, const plan::Roles& roles, co
       absl::Status seeds = CheckSeeds(program, roles, options.batch_dims, chunks);
       if (seeds.ok()) {
         split.seeds = options.batch_dims;
-        split.analysis = Analyse(program, roles, {chunks, split.seeds, local});
+        split.analysis = Analyse(program, roles, {chunks, split.seeds, local, false});
         break;
       }
       if (pinned > 0 || n == 1) return seeds;
@@ -78,7 +78,8 @@ absl::StatusOr<Plan> MakePlan(const Graph& program, const plan::Roles& roles, co
   for (size_t p = 0; p < roles.inputs.size(); ++p) {
     plan::Sharding sharding;
     for (const plan::Seed& seed : plan.batch_seeds) {
-      if (n > 1 && seed.leaf == static_cast<int32_t>(p)) sharding = plan::Sharding::Split(static_cast<int>(seed.dim), 0);
+      if (n == 1 || plan::MicrobatchesAreContiguous(plan)) break;
+      if (seed.leaf == static_cast<int32_t>(p)) sharding = plan::Sharding::Split(static_cast<int>(seed.dim), 0);
     }
     stage.input_shardings.push_back(sharding);
   }

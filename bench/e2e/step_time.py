@@ -31,7 +31,11 @@ def main():
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
 
-    step, state, batch = models.demo_gpt()
+    config = models.Gpt(length=128, width=256, layers=8)
+    step = models.train_step(models.gpt_loss(config), models.adamw(steps=1000))
+    state = models.start(models.init_gpt(config, jax.random.key(0)), models.adamw(steps=1000))
+    tokens = np.random.default_rng(0).integers(0, 256, (8, 129), dtype=np.int32)
+    batch = {"x": tokens[:, :-1], "y": tokens[:, 1:]}
     jitted = jax.jit(step)
     reference = {"state": jax.device_put(state)}
     losses = {"jax": [], "alpa": []}

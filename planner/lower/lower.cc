@@ -62,6 +62,8 @@ class StageLowering {
     options.chunks = layout_.chunks();
     if (options.chunks > 1) options.seeds = plan_.batch_seeds;
     options.local_statistics = plan_.statistics == plan::Statistics::kLocal && layout_.microbatches > 1;
+    layout_.microbatch_major = plan::MicrobatchesAreContiguous(plan_);
+    options.gather_results = layout_.microbatch_major;
     ALPA_RETURN_IF_ERROR(CheckSeeds(program_, roles_, options.seeds, options.chunks));
     analysis_ = Analyse(program_, roles_, options);
     if (layout_.microbatches > 1 && !analysis_.couplings.empty()) return CouplingError(program_, analysis_);
@@ -81,7 +83,7 @@ class StageLowering {
   // ---- Placement: where leaves lie, and a slot for each ----
 
   Sharding ShardingOf(const AxisState& state) const {
-    if (!state.split() || layout_.devices == 1) return Sharding::Replicated();
+    if (!state.split() || layout_.devices == 1 || layout_.microbatch_major) return Sharding::Replicated();
     return Sharding::Split(static_cast<int>(state.dim), layout_.mesh_axes[0]);
   }
 

@@ -328,6 +328,7 @@ class Emitter {
     const Op& def = program_.def(v);
     ALPA_CHECK(def.opcode == Opcode::kParameter && state(v).split());
     native = Leaf(def.as<graph::ParameterAttrs>().index);
+    if (layout_.microbatch_major) return native = SliceChunk(builder_, native, state(v), analysis_.chunks, Chunk());
     if (!all_in_one_) native = SliceChunk(builder_, native, state(v), layout_.microbatches, LoopIndex());
     return native;
   }
@@ -352,7 +353,7 @@ class Emitter {
   ValueId Leaf(int64_t parameter) {
     const ValueId v = program_.parameters()[parameter];
     Shape shape = program_.shape(v);
-    shape.dims = ChunkDims(shape.dims, state(v), layout_.devices);
+    if (!layout_.microbatch_major) shape.dims = ChunkDims(shape.dims, state(v), layout_.devices);
     return ImportValue(Import::Kind::kLeaf, ValueId(static_cast<int32_t>(parameter)), shape);
   }
 
@@ -380,9 +381,11 @@ class Emitter {
     if (chunk_.valid()) return chunk_;
     chunk_ = DeviceIndex();
     if (all_in_one_) return chunk_;
-    chunk_ = builder_.Binary(Opcode::kMultiply, chunk_,
-                             builder_.Scalar(DType::kS32, static_cast<double>(layout_.microbatches)));
-    return chunk_ = builder_.Binary(Opcode::kAdd, chunk_, LoopIndex());
+    ValueId major = chunk_, minor = LoopIndex();
+    if (layout_.microbatch_major) std::swap(major, minor);
+    const int64_t minor_size = layout_.microbatch_major ? layout_.devices : layout_.microbatches;
+    major = builder_.Binary(Opcode::kMultiply, major, builder_.Scalar(DType::kS32, static_cast<double>(minor_size)));
+    return chunk_ = builder_.Binary(Opcode::kAdd, major, minor);
   }
 
   // ---- Between chunks ----
@@ -428,11 +431,12 @@ class Emitter {
     attrs.mesh_axes = layout_.mesh_axes;
     attrs.dim = 0;
     const ValueId all = builder_.AddOp(Opcode::kAllGather, {send}, {{whole.dtype, factored}}, attrs)[0];
-    // [devices, .., outer, microbatches, inner, ..] -> [.., outer, devices, microbatches, inner, ..]
+    // [devices, .., outer, microbatches, inner, ..] -> [.., outer, devices, microbatches, inner, ..], or with these two
+    // exchanged: as chunks are numbered.
     std::vector<int64_t> permutation;
     for (int64_t d = 1; d < static_cast<int64_t>(factored.size()); ++d) {
       permutation.push_back(d);
-      if (d == split.dim + 1) permutation.push_back(0);
+      if (d == split.dim + (layout_.microbatch_major ? 2 : 1)) permutation.push_back(0);
     }
     return builder_.Reshape(builder_.Transpose(all, permutation), whole.dims);
   }
@@ -475,7 +479,7 @@ class Emitter {
     const ValueId whole = Whole(v);
     if (state_input < 0) return whole;
     const AxisState& placed = state(program_.parameters()[state_input]);
-    if (placed.replicated() || layout_.devices == 1) return whole;
+    if (placed.replicated() || layout_.devices == 1 || layout_.microbatch_major) return whole;
     return SliceChunk(builder_, whole, placed, layout_.devices, DeviceIndex());
   }
 

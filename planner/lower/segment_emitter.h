@@ -18,10 +18,13 @@
 
 namespace alpa::planner {
 
-// How the axis of `chunks` = devices x microbatches lies: chunk = device * microbatches + micro-batch.
+// How the axis of `chunks` = devices x microbatches lies: chunk = device * microbatches + micro-batch, so that what a device
+// needs of a batch is one tile; or, where each micro-batch's own statistics matter, chunk = micro-batch * devices + device, so
+// that a micro-batch is contiguous. Batches are then whole on every device.
 struct AxisLayout {
   int64_t devices = 1;
   int64_t microbatches = 1;
+  bool microbatch_major = false;
   std::vector<int64_t> mesh_axes;   // that make up `devices`
   int64_t chunks() const { return devices * microbatches; }
 };

@@ -219,7 +219,7 @@ class Analyser {
   // A result that is cut on contiguous slices stays so: aux as it is, state where its input is cut alike.
   bool StaysSplit(size_t result) const {
     const AxisState& s = state(program_.results()[result]);
-    if (!s.split() || s.outer != 1) return false;
+    if (!s.split() || s.outer != 1 || options_.gather_results) return false;
     const plan::OutputRole& role = roles_.outputs[result];
     if (role.kind == plan::OutputRole::Kind::kAux) return true;
     return std::find(options_.seeds.begin(), options_.seeds.end(), plan::Seed{role.state_input, s.dim}) !=

@@ -57,6 +57,8 @@ struct AnalysisOptions {
   std::vector<plan::Seed> seeds;
   // Where a coupled statistic is taken from each chunk alone instead of refused (plan::Statistics::kLocal).
   bool local_statistics = false;
+  // Split results are wanted whole: their chunks are not where a tile of the result would be.
+  bool gather_results = false;
 };
 
 // REQUIRES: a verified program and role table; seeds that divide (CheckSeeds).

@@ -114,7 +114,7 @@ SeedSearch FindSeeds(const Graph& program, const plan::Roles& roles, int64_t chu
     if (covered.contains({candidate.leaf, candidate.dim})) continue;
     SeedSearch found_here;
     found_here.seeds = {candidate};
-    AnalysisOptions options{chunks, found_here.seeds, local_statistics};
+    AnalysisOptions options{chunks, found_here.seeds, local_statistics, false};
     found_here.analysis = Analyse(program, roles, options);
     for (int round = 0; round < 4; ++round) {
       const std::vector<Seed> followers = Followers(program, roles, found_here.analysis);

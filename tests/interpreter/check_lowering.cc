@@ -14,6 +14,7 @@
 #include <random>
 #include <sstream>
 
+#include "base/status.h"
 #include "graph/evaluator.h"
 #include "graph/import.h"
 #include "graph/simplify.h"

@@ -226,7 +226,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(AnalysisTest, TrainingStepHasOneLoopAndAMaskedOneTwo) {
   for (const bool masked : {false, true}) {
     const Step step = MakeStep({.masked = masked});
-    planner::AnalysisOptions options{8, {{3, 0}, {4, 0}}, false};
+    planner::AnalysisOptions options{8, {{3, 0}, {4, 0}}, false, false};
     if (masked) options.seeds.push_back({5, 0});
     const auto analysis = planner::Analyse(step.graph, step.roles, options);
     EXPECT_EQ(analysis.loops, masked ? 2 : 1);
@@ -253,17 +253,20 @@ TEST(AnalysisTest, GradientsAreReducedOnce) {
 }
 
 // Local statistics: each micro-batch with its own mean; the step is the mean over micro-batches of what each gives alone.
-TEST(LocalStatisticsTest, EqualsEachMicroBatchAlone) {
+class LocalStatisticsTest : public ::testing::TestWithParam<int> {};
+
+TEST_P(LocalStatisticsTest, EqualsEachMicroBatchAlone) {
   constexpr int kMicroBatches = 4;
   const Step step = MakeStep({.batch_norm = true});
   const std::vector<Literal> inputs = RandomInputs(step, 11);
-  const auto executable = PlanAndLower(step, 1, kMicroBatches, plan::Statistics::kLocal);
+  const auto executable = PlanAndLower(step, GetParam(), kMicroBatches, plan::Statistics::kLocal);
   ASSERT_TRUE(executable.ok()) << executable.status();
   const auto actual = testing::Interpret(*executable, inputs, kStateInputs);
   ASSERT_TRUE(actual.ok()) << actual.status();
   // Reference: gradients of each chunk by a step on the chunk repeated to the full batch size (its statistics are the
   // chunk's own, its mean loss the chunk's mean).
   double loss = 0;
+  std::vector<double> g1(kIn * kHidden), error;
   for (int m = 0; m < kMicroBatches; ++m) {
     std::vector<Literal> chunk = inputs;
     for (int leaf : {3, 4}) {
@@ -279,9 +282,15 @@ TEST(LocalStatisticsTest, EqualsEachMicroBatchAlone) {
     const auto alone = graph::Evaluate(step.graph, chunk);
     ASSERT_TRUE(alone.ok()) << alone.status();
     loss += (*alone)[3].ValueAt(0) / kMicroBatches;
+    for (size_t i = 0; i < g1.size(); ++i) g1[i] += (*alone)[4].ValueAt(static_cast<int64_t>(i)) / kMicroBatches;
+    for (int64_t i = 0; i < kBatch / kMicroBatches * kOut; ++i) error.push_back((*alone)[5].ValueAt(i));
   }
   EXPECT_NEAR((*actual)[3].ValueAt(0), loss, 1e-5 * loss);
+  for (size_t i = 0; i < g1.size(); ++i) EXPECT_NEAR((*actual)[4].ValueAt(static_cast<int64_t>(i)), g1[i], 1e-5);
+  for (size_t i = 0; i < error.size(); ++i) EXPECT_NEAR((*actual)[5].ValueAt(static_cast<int64_t>(i)), error[i], 1e-5);
 }
+
+INSTANTIATE_TEST_SUITE_P(Devices, LocalStatisticsTest, ::testing::Values(1, 2, 4));
 
 }  // namespace
 }  // namespace alpa
