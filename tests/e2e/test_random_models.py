@@ -111,7 +111,48 @@ def padding(m):
     return lambda p, h: jnp.pad(h, ((0, 0), (1, 0), (0, 0)))[:, :-1] + 0.5 * h
 
 
-LAYERS = [dense, dense, layer_norm, attention, permuted_einsum, gather, cumulative_sum, piecewise, reductions, logsumexp,
+def recurrent(m):
+    w, u = m.weight(FEATURES, FEATURES), m.weight(FEATURES, FEATURES)
+
+    def apply(p, h):
+        def cell(carry, x):
+            carry = jnp.tanh(carry @ p[w] + x @ p[u])
+            return carry, carry
+
+        return jax.lax.scan(cell, jnp.zeros_like(h[:, 0]), h.transpose(1, 0, 2))[1].transpose(1, 0, 2)
+
+    return apply
+
+
+def convolution(m):
+    w = m.weight(3, FEATURES, FEATURES)
+    return lambda p, h: h + jax.lax.conv_general_dilated(h, p[w], (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
+
+
+def rematerialised(m):
+    w, v = m.weight(FEATURES, 2 * FEATURES), m.weight(2 * FEATURES, FEATURES)
+    block = jax.checkpoint(lambda a, b, h: jax.nn.gelu(h @ a) @ b)
+    return lambda p, h: h + block(p[w], p[v], h)
+
+
+def scatter_add(m):
+    return lambda p, h: jnp.zeros_like(h).at[:, jnp.array([0, 2, 2, 4, 1, 5])].add(h) * 0.5 + h
+
+
+def pooling(m):
+    return lambda p, h: h + jax.lax.reduce_window(h, -jnp.inf, jax.lax.max, (1, 3, 1), (1, 1, 1), "SAME")
+
+
+def roll_and_argmax(m):
+    return lambda p, h: jnp.roll(h, 1, axis=1) + 0.1 * jax.lax.stop_gradient(h.argmax(-1, keepdims=True).astype(h.dtype))
+
+
+def loop_over_layers(m):
+    w = m.weight(3, FEATURES, FEATURES)
+    return lambda p, h: jax.lax.scan(lambda h, a: (jnp.tanh(h @ a) + h, None), h, p[w])[0]
+
+
+LAYERS = [dense, recurrent, convolution, rematerialised, scatter_add, pooling, roll_and_argmax, loop_over_layers, dense, layer_norm, attention, permuted_einsum, gather, cumulative_sum, piecewise, reductions, logsumexp,
           transpose_mix, flatten_rows, slices_and_concatenation, one_hot, top_of_sorted, powers, padding]
 
 LOSSES = {
@@ -174,4 +215,10 @@ def test_equals_jit(cluster, seed):
     print(f"seed {seed}: {text}; {layout}, k = {k}")
     reference = Reference(step, state, batches, STEPS)
     with cluster.parallelize(step, alpa.DataParallel(devices, microbatches=k), workers=workers, timeout=60) as run:
+        try:
+            run(state, batches[0])
+        except (alpa.PlanError, alpa.ProgramError) as e:
+            # The root of a mean over the batch feeds back into each row's gradient: right only at k = 1.
+            assert "root of the mean" in text and k > 1 and "local_statistics" in str(e), str(e)
+            pytest.skip(f"couples the batch, as it must: {e}")
         reference.check(run_ours(run, state, batches, STEPS))
