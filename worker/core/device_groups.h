@@ -20,6 +20,7 @@ namespace alpa::worker {
 
 // (mesh, its axes in the order that they are named) -> channel. The same on all workers: it follows from the executable.
 using ChannelTable = std::map<std::pair<int32_t, std::vector<int64_t>>, uint32_t>;
+inline constexpr size_t kMaxChannels = 512;  // the upper half of all tags is SEND's and RECV's
 ChannelTable MakeChannelTable(const plan::Executable& executable);
 
 class DeviceGroups : public kernels::CollectiveProvider {

@@ -80,6 +80,9 @@ absl::Status JobRuntime::Prepare() {
   ALPA_RETURN_IF_ERROR(Annotate(plan::Verify(executable_), "executable"));
   ALPA_ASSIGN_OR_RETURN(layout_, MakeLayout(executable_, spec_.ranks));
   channels_ = MakeChannelTable(executable_);
+  if (channels_.size() > kMaxChannels) {
+    return Unimplemented("collectives over %d sets of mesh axes; at most %d", channels_.size(), kMaxChannels);
+  }
   for (bool state : executable_.input_is_state) wanted_batch_.push_back(!state);
   wanted_aux_.assign(layout_.outputs.size(), true);
 

@@ -1,0 +1,196 @@
+// alpa-worker: offers this machine's devices to a coordinator and runs its jobs on them.
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <signal.h>
+#include <unistd.h>
+#if ALPA_HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#include <algorithm>
+#include <cstdio>
+#include <thread>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "comm/local/local_transport.h"
+#include "comm/ucx/ucx_transport.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "worker/core/worker_core.h"
+#include "worker/rpc/session.h"
+#include "worker/rpc/tensor_service.h"
+
+namespace alpa::worker {
+namespace {
+
+struct WorkerFlags {
+  CommonFlags common;
+  std::string coordinator = "127.0.0.1:7400";
+  std::string name;
+  std::string advertise_host;
+  std::string transport = "ucx";
+  int64_t devices = 1;
+  int64_t threads = 0;
+  int64_t device_memory = 0;
+  double coordinator_timeout_seconds = 0;
+};
+
+std::string HostName() {
+  char name[256] = {};
+  return gethostname(name, sizeof(name) - 1) == 0 && name[0] != 0 ? name : "worker";
+}
+
+// Four fifths of this machine's memory, shared by the devices.
+Bytes DefaultDeviceMemory(int64_t devices) {
+  const Bytes total = static_cast<Bytes>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  return total / 5 * 4 / devices;
+}
+
+std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
+
+void NotifySupervisor(const char* state) {
+#if ALPA_HAVE_SYSTEMD
+  sd_notify(0, state);
+#else
+  static_cast<void>(state);
+#endif
+}
+
+std::unique_ptr<grpc::Server> Serve(const std::string& listen, TensorServiceImpl& service, int* port) {
+  grpc::EnableDefaultHealthCheckService(true);
+  if (IsLoopback(listen)) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), port);
+  builder.RegisterService(&service);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(8 * kMiB));
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a port in use is an error, not shared
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, static_cast<int>(2 * kMiB));
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, static_cast<int>(8 * kMiB));
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  return builder.BuildAndStart();
+}
+
+int Fail(int code, absl::string_view message) {
+  LogError("%s", message);
+  StopLog();
+  return code;
+}
+
+int Run(const WorkerFlags& flags) {
+  kernels::cpu::CpuBackendOptions backend_options;
+  backend_options.devices = static_cast<int>(flags.devices);
+  backend_options.threads_per_device = static_cast<int>(flags.threads);
+  const std::unique_ptr<kernels::Backend> backend = kernels::cpu::MakeCpuBackend(backend_options);
+
+  const std::string host = HostOf(flags.common.listen);
+  std::string advertised = flags.advertise_host;
+  if (advertised.empty()) advertised = host == "0.0.0.0" || host == "[::]" ? HostName() : host;
+  std::unique_ptr<comm::Transport> transport;
+  if (flags.transport == "local") {
+    transport = comm::MakeLocalTransport();
+  } else {
+    auto made = comm::MakeUcxTransport({.listen_host = host, .advertise_host = advertised});
+    if (!made.ok()) return Fail(kExitUnavailable, absl::StrCat("transport between workers: ", made.status().message()));
+    transport = *std::move(made);
+  }
+
+  WorkerCore::Options core_options;
+  core_options.backend = backend.get();
+  core_options.transport = transport.get();
+  core_options.device_memory = flags.device_memory > 0 ? flags.device_memory : DefaultDeviceMemory(flags.devices);
+  WorkerCore core(core_options);
+  TensorServiceImpl service(core);
+  int port = 0;
+  const std::unique_ptr<grpc::Server> server = Serve(flags.common.listen, service, &port);
+  if (server == nullptr || port == 0) {
+    return Fail(kExitUnavailable, absl::StrFormat("cannot listen on %s: is the port in use, or the address not of this "
+                                                  "machine? Choose another --listen; port 0 takes any free one",
+                                                  flags.common.listen));
+  }
+  const std::string address = absl::StrFormat("%s:%d", advertised, port);
+  if (absl::Status written = WritePortFile(flags.common.port_file, address, ""); !written.ok()) {
+    return Fail(kExitConfig, written.message());
+  }
+  LogInfo({.worker = flags.name}, "%d cpu devices, tensors at %s, coordinator %s", flags.devices, address, flags.coordinator);
+
+  Session::Options options;
+  options.coordinator = flags.coordinator;
+  options.name = flags.name;
+  options.version = std::string(Version());
+  options.tensor_address = address;
+  options.transport_address = transport->address();
+  options.device_kind = backend->kind();
+  options.device_memory = core_options.device_memory;
+  options.coordinator_timeout = std::chrono::milliseconds(static_cast<int64_t>(1000 * flags.coordinator_timeout_seconds));
+  options.drain_timeout = std::chrono::milliseconds(static_cast<int64_t>(1000 * flags.common.drain_timeout_seconds));
+  options.on_registered = [&] {
+    LogInfo({.worker = flags.name}, "registered with %s", flags.coordinator);
+    NotifySupervisor("READY=1");
+  };
+  options.log = [&](const std::string& line) { LogWarning({.worker = flags.name}, "%s", line); };
+  Session session(options, core);
+
+  // Signals were blocked before the first thread; one thread waits for them. SIGUSR2 is our own "enough".
+  std::thread signals([&] {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int s : {SIGTERM, SIGINT, SIGUSR2}) sigaddset(&set, s);
+    int signal = 0;
+    while (sigwait(&set, &signal) == 0 && signal != SIGUSR2) {
+      LogInfo({.worker = flags.name}, "%s: draining", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+      NotifySupervisor("STOPPING=1");
+      session.RequestDrain();
+    }
+  });
+  const Session::Result result = session.Run();
+  kill(getpid(), SIGUSR2);
+  signals.join();
+  server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+  switch (result.end) {
+    case Session::End::kDrained: break;
+    case Session::End::kRefused: return Fail(kExitConfig, result.message);
+    case Session::End::kUnreachable: return Fail(kExitUnavailable, result.message);
+  }
+  LogInfo({.worker = flags.name}, "drained");
+  StopLog();
+  return kExitOk;
+}
+
+int Main(int argc, char** argv) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int s : {SIGTERM, SIGINT, SIGUSR2}) sigaddset(&set, s);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+
+  WorkerFlags worker;
+  worker.name = HostName();
+  Flags flags("alpa-worker", "Offers this machine's devices to an Alpa coordinator and runs its jobs on them.",
+              {{"alpa-worker --coordinator 127.0.0.1:7400 --name a --devices 2", "two CPU devices on this machine"}});
+  worker.common.Declare(flags);
+  flags.Add("coordinator", &worker.coordinator, "HOST:PORT", "the coordinator's gRPC address");
+  flags.Add("name", &worker.name, "NAME", "this worker's name, unique in the cluster");
+  flags.Add("devices", &worker.devices, "N", "how many devices to make of this machine", Between(1, 1024));
+  flags.Add("threads", &worker.threads, "T", "threads of each device; 0: the cores, shared evenly", Between(0, 1024));
+  flags.Add("device-memory", &worker.device_memory, "BYTES", "most that a device may hold; 0: its share of this machine's",
+            Between(0, int64_t{1} << 60));
+  flags.Add("transport", &worker.transport, "KIND", "between workers: ucx, or local where there is only one",
+            OneOf({"ucx", "local"}));
+  flags.Add("advertise-host", &worker.advertise_host, "HOST", "name or address by which others reach this machine");
+  flags.Add("coordinator-timeout", &worker.coordinator_timeout_seconds, "SECONDS",
+            "give up after so long without a coordinator; 0: never", BetweenReal(0, 1e9));
+  flags.ParseOrExit(argc, argv);
+  if (absl::Status status = worker.common.Apply("worker"); !status.ok()) return Fail(kExitConfig, status.message());
+  if (worker.name.empty() || worker.name.size() > 255) return Fail(kExitConfig, "--name: 1 to 255 characters");
+  if (worker.coordinator.rfind(':') == std::string::npos) {
+    return Fail(kExitConfig, absl::StrFormat("--coordinator %s: expected HOST:PORT", worker.coordinator));
+  }
+  return Run(worker);
+}
+
+}  // namespace
+}  // namespace alpa::worker
+
+int main(int argc, char** argv) { return alpa::worker::Main(argc, argv); }

@@ -1,0 +1,37 @@
+// Puts the parts of a Prepare together and turns it into what the core takes.
+//
+// Threads: thread-compatible.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "proto/worker_service.pb.h"
+#include "worker/core/job_runtime.h"
+
+namespace alpa::worker {
+
+class PrepareAssembler {
+ public:
+  // `name` is this worker's, `device_ids` its devices' by local index.
+  PrepareAssembler(std::string name, std::vector<int32_t> device_ids)
+      : name_(std::move(name)), device_ids_(std::move(device_ids)) {}
+
+  // Nothing: more parts are to come. An error drops what was collected for the job.
+  absl::StatusOr<std::optional<JobRuntime::Spec>> Add(proto::Prepare part);
+
+ private:
+  struct Parts {
+    uint64_t epoch = 0;
+    std::string bytes;
+  };
+  std::string name_;
+  std::vector<int32_t> device_ids_;
+  std::map<std::string, Parts> parts_;  // by job
+  size_t collected_ = 0;                // bytes in parts_
+};
+
+}  // namespace alpa::worker

@@ -1,0 +1,152 @@
+#include "worker/testing/executables.h"
+
+#include "base/status.h"
+#include "graph/builder.h"
+
+namespace alpa::worker {
+
+using graph::DType;
+using graph::GraphBuilder;
+using graph::Opcode;
+using graph::Shape;
+using graph::ValueId;
+using plan::Executable;
+using plan::Sharding;
+using plan::Slot;
+using plan::SlotId;
+
+namespace {
+
+plan::LeafPlacement Place(const std::string& path, const Shape& shape, Sharding sharding, int mesh = 0) {
+  return {path, shape, {{{std::vector<int64_t>(shape.dims.size(), 0), shape.dims}, MeshId(mesh), std::move(sharding)}}};
+}
+
+const Shape kScalar{DType::kF32, {}};
+const Shape kIndex{DType::kS32, {}};
+
+}  // namespace
+
+cluster::Mesh TestMesh(std::vector<int64_t> shape, int first_device) {
+  cluster::Mesh mesh;
+  mesh.shape = shape;
+  int64_t size = 1;
+  for (size_t a = 0; a < shape.size(); ++a) {
+    mesh.axis_names.push_back(absl::StrCat("axis", a));
+    size *= shape[a];
+  }
+  for (int64_t d = 0; d < size; ++d) mesh.devices.push_back(DeviceId(static_cast<int32_t>(first_device + d)));
+  return mesh;
+}
+
+std::vector<Rank> TestRanks(int devices, int first_device) {
+  std::vector<Rank> ranks;
+  for (int d = 0; d < devices; ++d) ranks.push_back({DeviceId(first_device + d), "me", "", first_device + d});
+  return ranks;
+}
+
+Executable AddExecutable(int devices) {
+  const Shape w{DType::kF32, {4}}, x{DType::kF32, {4 * devices}};
+  Executable out;
+  out.meshes = {TestMesh({devices})};
+  GraphBuilder b;
+  const ValueId state = b.Parameter(w), batch = b.Parameter(w);
+  const ValueId sum = b.AllReduce({batch}, {0}, graph::ReduceKind::kSum)[0];
+  const ValueId next = b.Binary(Opcode::kAdd, state, sum);
+  b.SetResults({next, b.Reduce(next, graph::ReduceKind::kSum, {0})});
+  out.programs.push_back({"step", MeshId(0), b.Build(), {0, -1}});
+  plan::MeshProgram list;
+  list.slots = {{Slot::Kind::kState, w, 0, 0}, {Slot::Kind::kInput, w, 1, 0}, {Slot::Kind::kAux, kScalar, 1, 0}};
+  list.instructions = {{plan::RunInstruction{0, {SlotId(0), SlotId(1)}, {SlotId(0), SlotId(2)}}}};
+  out.mesh_programs = {list};
+  out.inputs = {Place("state['w']", w, Sharding::Replicated()),
+                Place("batch['x']", x, devices > 1 ? Sharding::Split(0, 0) : Sharding::Replicated())};
+  out.input_is_state = {true, false};
+  out.outputs = {{"state['w']", w, {}}, Place("aux['loss']", kScalar, Sharding::Replicated())};
+  return out;
+}
+
+Executable LoopExecutable(int k) {
+  const Shape w{DType::kF32, {2}}, x{DType::kF32, {k, 2}};
+  Executable out;
+  out.meshes = {TestMesh({1})};
+  {
+    GraphBuilder b;  // x, accumulator, counter, index -> accumulator, counter
+    const ValueId batch = b.Parameter(x), accumulator = b.Parameter(w), counter = b.Parameter(kIndex), i = b.Parameter(kIndex);
+    const ValueId row = b.Reshape(b.DynamicSlice(batch, {i, b.Scalar(DType::kS32, 0)}, {1, 2}), {2});
+    b.SetResults({b.Binary(Opcode::kAdd, accumulator, row), b.Binary(Opcode::kAdd, counter, i)});
+    out.programs.push_back({"micro-batch", MeshId(0), b.Build(), {1, 2}});
+  }
+  {
+    GraphBuilder b;
+    const ValueId state = b.Parameter(w), accumulator = b.Parameter(w);
+    b.SetResults({b.Binary(Opcode::kAdd, state, accumulator)});
+    out.programs.push_back({"update", MeshId(0), b.Build(), {0}});
+  }
+  plan::MeshProgram list;
+  list.slots = {{Slot::Kind::kState, w, 0, 0}, {Slot::Kind::kInput, x, 1, 0}, {Slot::Kind::kAux, kIndex, 1, 0},
+                {Slot::Kind::kTemporary, w, -1, 0}};
+  plan::LoopInstruction loop;
+  loop.count = k;
+  loop.body = {{plan::RunInstruction{0, {SlotId(1), SlotId(3), SlotId(2), SlotId()}, {SlotId(3), SlotId(2)}}}};
+  list.instructions = {{plan::AllocInstruction{SlotId(3), 0.5}},
+                       {plan::AllocInstruction{SlotId(2), 0}},
+                       {loop},
+                       {plan::RunInstruction{1, {SlotId(0), SlotId(3)}, {SlotId(0)}}},
+                       {plan::FreeInstruction{SlotId(3)}}};
+  out.mesh_programs = {list};
+  out.inputs = {Place("state['w']", w, Sharding::Replicated()), Place("batch['x']", x, Sharding::Replicated())};
+  out.input_is_state = {true, false};
+  out.outputs = {{"state['w']", w, {}}, Place("aux['total']", kIndex, Sharding::Replicated())};
+  return out;
+}
+
+Executable SendExecutable() {
+  const Shape w{DType::kF32, {3}};
+  Executable out;
+  out.meshes = {TestMesh({1}, 0), TestMesh({1}, 1)};
+  {
+    GraphBuilder b;
+    const ValueId state = b.Parameter(w);
+    b.SetResults({b.Binary(Opcode::kAdd, state, b.Full(w, 1)), b.Binary(Opcode::kAdd, state, state)});
+    out.programs.push_back({"first", MeshId(0), b.Build(), {0, -1}});
+  }
+  {
+    GraphBuilder b;
+    const ValueId state = b.Parameter(w), y = b.Parameter(w);
+    b.SetResults({b.Binary(Opcode::kAdd, state, y)});
+    out.programs.push_back({"second", MeshId(1), b.Build(), {0}});
+  }
+  plan::MeshProgram first, second;
+  first.slots = {{Slot::Kind::kState, w, 0, 0}, {Slot::Kind::kTemporary, w, -1, 0}};
+  first.instructions = {{plan::RunInstruction{0, {SlotId(0)}, {SlotId(0), SlotId(1)}}},
+                        {plan::SendInstruction{SlotId(1), MeshId(1), 0, 7}},
+                        {plan::FreeInstruction{SlotId(1)}}};
+  second.slots = {{Slot::Kind::kState, w, 1, 0}, {Slot::Kind::kAux, w, 2, 0}};
+  second.instructions = {{plan::RecvInstruction{SlotId(1), MeshId(0), 0, 7}},
+                         {plan::RunInstruction{1, {SlotId(0), SlotId(1)}, {SlotId(0)}}}};
+  out.mesh_programs = {first, second};
+  out.inputs = {Place("state['w']", w, Sharding::Replicated(), 0), Place("state['v']", w, Sharding::Replicated(), 1)};
+  out.input_is_state = {true, true};
+  out.outputs = {{"state['w']", w, {}}, {"state['v']", w, {}}, Place("aux['y']", w, Sharding::Replicated(), 1)};
+  return out;
+}
+
+Executable SplitStateExecutable() {
+  const Shape m{DType::kF32, {4, 5}}, tile{DType::kF32, {4, 3}}, r{DType::kF32, {4}};
+  Executable out;
+  out.meshes = {TestMesh({2})};
+  GraphBuilder b;
+  const ValueId matrix = b.Parameter(tile), row = b.Parameter(r);
+  b.SetResults({b.Binary(Opcode::kAdd, matrix, b.Full(tile, 1)), row});
+  out.programs.push_back({"step", MeshId(0), b.Build(), {0, 1}});
+  plan::MeshProgram list;
+  list.slots = {{Slot::Kind::kState, tile, 0, 0}, {Slot::Kind::kState, r, 1, 0}};
+  list.instructions = {{plan::RunInstruction{0, {SlotId(0), SlotId(1)}, {SlotId(0), SlotId(1)}}}};
+  out.mesh_programs = {list};
+  out.inputs = {Place("state['m']", m, Sharding::Split(1, 0)), Place("state['r']", r, Sharding::Replicated())};
+  out.input_is_state = {true, true};
+  out.outputs = {{"state['m']", m, {}}, {"state['r']", r, {}}};
+  return out;
+}
+
+}  // namespace alpa::worker
