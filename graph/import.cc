@@ -141,6 +141,9 @@ class Importer {
       return leaves;
     }
     Site site{scope, computation, instruction, {}};
+    int64_t leaves = 0;  // an instruction may name one large tuple many times
+    for (int operand : instruction.operands) leaves += static_cast<int64_t>(values[operand].size()) - 1;
+    ALPA_RETURN_IF_ERROR(Charge(std::max<int64_t>(0, leaves)));
     for (int operand : instruction.operands) {
       site.operands.insert(site.operands.end(), values[operand].begin(), values[operand].end());
     }
@@ -205,8 +208,11 @@ class Importer {
     ALPA_ASSIGN_OR_RETURN(std::vector<Shape> shapes, ShapesOf(site.instruction));
     Attributes attrs;
     if (*opcode == Opcode::kConstant) {
-      ALPA_ASSIGN_OR_RETURN(Literal literal, internal::ReadLiteral(proto.literal(), limits_));
-      attrs = ConstantAttrs{std::move(literal)};
+      const auto [entry, is_new] = literals_.try_emplace(&site.instruction);  // read once, however often unrolled
+      if (is_new) {
+        ALPA_ASSIGN_OR_RETURN(entry->second, internal::ReadLiteral(proto.literal(), limits_));
+      }
+      attrs = ConstantAttrs{entry->second};
     } else {
       ALPA_ASSIGN_OR_RETURN(attrs, internal::ReadAttributes(*opcode, proto));
     }
@@ -387,6 +393,7 @@ class Importer {
   const ImportLimits& limits_;
   internal::LoopAnalysis loops_;
   absl::flat_hash_map<int, std::shared_ptr<const Graph>> regions_;
+  absl::flat_hash_map<const Instruction*, Literal> literals_;
   int64_t emitted_ = 0;
   int64_t unrolled_ = 0;  // instructions that came from unrolled loops
   bool unrolling_ = false;

@@ -113,27 +113,30 @@ std::optional<int64_t> LoopAnalysis::TripCount(const Instruction& loop,
     return std::nullopt;
   }
   std::vector<std::optional<Literal>> carried = initial;
-  std::vector<int64_t> needed;  // leaves that the condition depends on, found while evaluating
+  std::vector<int64_t> needed;  // leaves that the condition depends on: all are found in the first iteration
   std::vector<bool> is_needed(initial.size());
+  int64_t trips = 0;
   const auto argument = [&](int64_t leaf, int) -> std::optional<Literal> {
     if (leaf < 0 || leaf >= leaves) return std::nullopt;
     if (!is_needed[leaf]) {
+      if (trips > 0) return std::nullopt;  // not followed from the start
       is_needed[leaf] = true;
       needed.push_back(leaf);
     }
     return carried[leaf];
   };
-  for (int64_t trips = 0; trips <= max_trips; ++trips) {
+  std::vector<std::optional<Literal>> next;
+  for (; trips <= max_trips; ++trips) {
     Frame test{condition, argument, {}, {}};
     const std::optional<Literal> go_on = Evaluate(test, module_.computation(condition).root, 0, 0);
     if (!go_on || go_on->shape().dtype != DType::kPred) return std::nullopt;
     if (*ScalarValue(*go_on) == 0) return trips;
     Frame run{body, argument, {}, {}};
-    std::vector<std::optional<Literal>> next(initial.size());
+    next.clear();
     for (size_t i = 0; i < needed.size(); ++i) {  // grows while it is walked
-      next[needed[i]] = Evaluate(run, module_.computation(body).root, needed[i], 0);
+      next.push_back(Evaluate(run, module_.computation(body).root, needed[i], 0));
     }
-    carried = std::move(next);
+    for (size_t i = 0; i < needed.size(); ++i) carried[needed[i]] = std::move(next[i]);
   }
   return std::nullopt;
 }

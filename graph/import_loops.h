@@ -30,7 +30,7 @@ class LoopAnalysis {
 
   const Module& module_;
   const ImportLimits& limits_;
-  int64_t steps_left_ = 20'000'000;  // of evaluation, for the whole import
+  int64_t steps_left_ = 5'000'000;  // of evaluation, for the whole import
   absl::flat_hash_map<int, int64_t> sizes_;
 };
 

@@ -303,6 +303,19 @@ TEST(ImportTest, RefusesCallsThatDoubleAtEachLevel) {
   EXPECT_THAT(std::string(graph.status().message()), HasSubstr("more than 100000 instructions"));
 }
 
+TEST(ImportTest, RefusesTuplesNamedManyTimes) {
+  // One tuple of 1000 elements, named 100 000 times by another: 10^8 leaves in a few hundred KiB.
+  hlo::Module module = Small();
+  hlo::Computation* main = module.mutable_computations(0);
+  hlo::Instruction* wide = Add(main, "tuple", 20, {}, std::vector<int64_t>(1000, 10));
+  wide->mutable_shape()->set_element_type(13);
+  for (int i = 0; i < 1000; ++i) *wide->mutable_shape()->add_tuple_shapes() = main->instructions(0).shape();
+  Add(main, "tuple", 21, {}, std::vector<int64_t>(100'000, 20))->mutable_shape()->set_element_type(13);
+  const absl::StatusOr<Graph> graph = ImportHlo(module.SerializeAsString());
+  ASSERT_EQ(graph.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(graph.status().message()), HasSubstr("more than 1000000 instructions"));
+}
+
 TEST(ImportTest, RefusesBytesThatAreNoModule) {
   EXPECT_EQ(ImportHlo("").status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(ImportHlo("not a module").status().code(), absl::StatusCode::kInvalidArgument);

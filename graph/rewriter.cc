@@ -142,6 +142,10 @@ std::vector<ValueId> Rewriter::Make(Candidate op) {
     if (std::optional<std::vector<ValueId>> values = RewriteConditional(op)) return *std::move(values);
   }
   if (std::optional<std::vector<ValueId>> values = Fold(op)) return *std::move(values);
+  return Add(std::move(op));
+}
+
+std::vector<ValueId> Rewriter::Add(Candidate op) {
   const auto [entry, is_new] = known_.try_emplace(KeyOf(op, *regions_));
   if (is_new) {
     entry->second = builder_.AddOp(op.opcode, std::move(op.operands), std::move(op.shapes), std::move(op.attrs),

@@ -47,6 +47,7 @@ class Rewriter {
 
  private:
   std::vector<ValueId> Make(Candidate op);
+  std::vector<ValueId> Add(Candidate op);  // as it is, unless an equal op exists
   ValueId MakeOne(Candidate op) { return Make(std::move(op))[0]; }
 
   // simplify_rules.cc: what the op equals, where it is something that exists or something simpler.
@@ -59,6 +60,7 @@ class Rewriter {
   std::optional<ValueId> RewriteSlice(const Candidate& op);
   std::optional<ValueId> RewriteDynamicSlice(const Candidate& op);
   std::optional<ValueId> RewriteDynamicUpdateSlice(const Candidate& op);
+  std::optional<ValueId> AsConcatenation(const Candidate& op, size_t dim);
   std::optional<ValueId> RewriteConcatenate(const Candidate& op);
   std::optional<ValueId> RewriteSelect(const Candidate& op);
   std::optional<ValueId> RewriteUniform(const Candidate& op);
@@ -80,6 +82,16 @@ class Rewriter {
   RegionTable* regions_;
   std::string location_;  // of the op being rewritten
   absl::flat_hash_map<std::string, std::vector<ValueId>> known_;
+
+  // A row of updates along one dimension, by its last: how much they write together if none overlaps another.
+  struct UpdateRow {
+    size_t dim = 0;
+    int64_t covered = 0;
+  };
+  absl::flat_hash_map<ValueId, UpdateRow> rows_;
+  // Of a concatenation: where each operand ends.
+  absl::flat_hash_map<ValueId, std::vector<int64_t>> ends_;
+  const std::vector<int64_t>& EndsOf(ValueId concatenation);
 };
 
 // Bytes that are equal exactly for ops that compute the same from the same values.

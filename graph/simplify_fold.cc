@@ -13,11 +13,20 @@ std::optional<std::vector<ValueId>> Rewriter::Fold(const Candidate& op) {
     case Opcode::kConstant:
     case Opcode::kIota:
     case Opcode::kBroadcast:
+    case Opcode::kConvolution:
+    case Opcode::kReduceWindow:  // their windows may be far larger than their results
+    case Opcode::kSelectAndScatter:
     case Opcode::kWhile:
     case Opcode::kConditional: return std::nullopt;
     default: break;
   }
   if (op.operands.empty() || IsCollective(op.opcode)) return std::nullopt;
+  for (const auto& region : op.regions) {
+    if (region->size() > 16) return std::nullopt;
+    for (const Op& inner : region->ops()) {
+      if (!inner.regions.empty()) return std::nullopt;
+    }
+  }
   for (const Shape& shape : op.shapes) {
     if (shape.elements() > kMostElements) return std::nullopt;
   }

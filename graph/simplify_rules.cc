@@ -220,8 +220,21 @@ std::optional<ValueId> Rewriter::RewriteBroadcast(const Candidate& op) {
   return std::nullopt;
 }
 
+const std::vector<int64_t>& Rewriter::EndsOf(ValueId concatenation) {
+  const auto [entry, is_new] = ends_.try_emplace(concatenation);
+  if (is_new) {
+    const Op& op = def(concatenation);
+    int64_t end = 0;
+    for (ValueId operand : op.operands) {
+      end += shape(operand).dims[op.as<DimsAttrs>().dims[0]];
+      entry->second.push_back(end);
+    }
+  }
+  return entry->second;
+}
+
 std::optional<ValueId> Rewriter::RewriteSlice(const Candidate& op) {
-  constexpr int kMostSteps = 4096;
+  constexpr int kMostSteps = 256;
   SliceAttrs cut = std::get<SliceAttrs>(op.attrs);
   ValueId a = op.operands[0];
   const bool dense = AllOf(cut.strides, 1);
@@ -255,20 +268,14 @@ std::optional<ValueId> Rewriter::RewriteSlice(const Candidate& op) {
       moved = true;
     } else if (inner.opcode == Opcode::kConcatenate) {
       const size_t dim = static_cast<size_t>(inner.as<DimsAttrs>().dims[0]);
-      int64_t start = 0;
-      std::optional<ValueId> piece;
-      for (ValueId operand : inner.operands) {
-        const int64_t size = shape(operand).dims[dim];
-        if (size > 0 && inside(dim, start, size)) {
-          piece = operand;
-          break;
-        }
-        start += size;
-      }
-      if (!piece) break;
+      const std::vector<int64_t>& ends = EndsOf(a);
+      const auto end = std::upper_bound(ends.begin(), ends.end(), cut.starts[dim]);  // of the operand it begins in
+      if (end == ends.end() || cut.limits[dim] > *end) break;
+      const ValueId piece = inner.operands[end - ends.begin()];
+      const int64_t start = *end - shape(piece).dims[dim];
       cut.starts[dim] -= start;
       cut.limits[dim] -= start;
-      a = *piece;
+      a = piece;
       moved = true;
     } else {
       break;
@@ -306,7 +313,6 @@ std::optional<ValueId> Rewriter::RewriteDynamicSlice(const Candidate& op) {
 
 // The last update of a row of them that together write the whole array: their concatenation.
 std::optional<ValueId> Rewriter::RewriteDynamicUpdateSlice(const Candidate& op) {
-  constexpr int kMostSteps = 4096;
   const Shape& array = op.shapes[0];
   const Shape& update = shape(op.operands[1]);
   if (update == array) return op.operands[1];
@@ -316,10 +322,28 @@ std::optional<ValueId> Rewriter::RewriteDynamicUpdateSlice(const Candidate& op) 
     if (dim != array.dims.size()) return std::nullopt;  // smaller in two dimensions
     dim = i;
   }
+  // Walk back only where what the row wrote may be all: once a row, not once an update.
+  UpdateRow row{dim, update.dims[dim]};
+  if (const auto before = rows_.find(op.operands[0]); before != rows_.end() && before->second.dim == dim) {
+    row.covered += before->second.covered;
+  }
+  std::optional<ValueId> whole;
+  if (row.covered >= array.dims[dim] && array.dims[dim] > 0) {
+    whole = AsConcatenation(op, dim);
+    row.covered = 0;  // either a new value, or a row that wrote something twice: begin again
+  }
+  if (whole) return whole;
+  const std::vector<ValueId> made = Add(op);
+  rows_[made[0]] = row;
+  return made[0];
+}
+
+std::optional<ValueId> Rewriter::AsConcatenation(const Candidate& op, size_t dim) {
+  const Shape& array = op.shapes[0];
   std::map<int64_t, ValueId> pieces;  // by start
   int64_t covered = 0;
   std::vector<ValueId> operands = op.operands;
-  for (int step = 0; step < kMostSteps; ++step) {
+  while (true) {
     const Shape& piece = shape(operands[1]);
     const auto starts = ConstantStarts(operands, 2, array, piece.dims);
     for (size_t i = 0; i < array.dims.size(); ++i) {
@@ -340,7 +364,6 @@ std::optional<ValueId> Rewriter::RewriteDynamicUpdateSlice(const Candidate& op) 
     if (inner.opcode != Opcode::kDynamicUpdateSlice) return std::nullopt;
     operands = inner.operands;
   }
-  if (covered != array.dims[dim]) return std::nullopt;
   Candidate whole{Opcode::kConcatenate, {}, op.shapes, DimsAttrs{{static_cast<int64_t>(dim)}}};
   for (const auto& [start, piece] : pieces) whole.operands.push_back(piece);
   return MakeOne(std::move(whole));
