@@ -25,7 +25,7 @@ def local(workers=2, devices_per_worker=2, *, threads=None, data_dir=None, bin_d
     """A cluster of `workers` worker processes with `devices_per_worker` CPU devices each, on free loopback ports.
 
     The daemons are taken from `bin_dir`, else $ALPA_BIN, else the checkout's build/release/bin, else PATH. They stop at
-    close() or when this process exits. threads: of each worker (default: an even share of the cores). data_dir: where
+    close() or when this process exits. threads: of each device (default: an even share of the cores). data_dir: where
     the daemons keep their files and logs (default: a temporary folder, removed at the end).
     """
     for name, count in (("workers", workers), ("devices_per_worker", devices_per_worker)):
@@ -34,7 +34,7 @@ def local(workers=2, devices_per_worker=2, *, threads=None, data_dir=None, bin_d
     daemons = Daemons(data_dir, bin_dir)
     try:
         daemons.start_coordinator()
-        threads = threads or max(1, (os.cpu_count() or 1) // workers)
+        threads = threads or max(1, (os.cpu_count() or 1) // (workers * devices_per_worker))
         for i in range(workers):
             daemons.start_worker(f"worker-{i}", devices_per_worker, threads)
         cluster = cluster_module.Cluster(daemons.address, START_SECONDS, daemons)
