@@ -34,26 +34,13 @@ void JobRuntime::Drive() {
       usable = true;
     }
   }
-  Bytes temporary_bytes = 0;
-  for (const auto& device : devices_) {
-    if (device->executor != nullptr) temporary_bytes = std::max(temporary_bytes, device->executor->temporary_bytes());
-  }
   const double seconds = std::chrono::duration<double>(environment_.clock->Now() - begin).count();
-  environment_.sink->OnPrepared(spec_.job_id, spec_.epoch, status, seconds, usable ? temporary_bytes : 0);
-
-  int64_t step = 0;
-  int32_t batch_slot = 0;
-  while (usable && NextStep(&step, &batch_slot)) {
-    if (absl::Status enqueued = EnqueueStep(step, batch_slot); !enqueued.ok()) {
-      Fail(Annotate(enqueued, absl::StrFormat("step %d", step)));
-      ReportFinishedSteps();
-    }
-    MutexLock lock(mutex_);
-    enqueuing_ = false;
-    changed_.NotifyAll();
-  }
-  if (!usable) {
-    // Nothing runs; a failed preparation is over at once, a released one is confirmed below.
+  if (usable) {
+    Bytes temporary_bytes = 0;
+    for (const auto& device : devices_) temporary_bytes = std::max(temporary_bytes, device->executor->temporary_bytes());
+    environment_.sink->OnPrepared(spec_.job_id, spec_.epoch, status, seconds, temporary_bytes);
+    DriveSteps();
+  } else {
     MutexLock lock(mutex_);
     if (!releasing_) releasing_ = true, release_cause_ = status;
   }
@@ -65,7 +52,23 @@ void JobRuntime::Drive() {
     tell = tell_release_;  // a failed preparation ends without being asked to
     changed_.NotifyAll();
   }
+  // Only now: who hears of a failure may give the devices to the next job at once.
+  if (!usable) environment_.sink->OnPrepared(spec_.job_id, spec_.epoch, status, seconds, 0);
   if (tell) environment_.sink->OnReleased(spec_.job_id, spec_.epoch);
+}
+
+void JobRuntime::DriveSteps() {
+  int64_t step = 0;
+  int32_t batch_slot = 0;
+  while (NextStep(&step, &batch_slot)) {
+    if (absl::Status enqueued = EnqueueStep(step, batch_slot); !enqueued.ok()) {
+      Fail(Annotate(enqueued, absl::StrFormat("step %d", step)));
+      ReportFinishedSteps();
+    }
+    MutexLock lock(mutex_);
+    enqueuing_ = false;
+    changed_.NotifyAll();
+  }
 }
 
 absl::Status JobRuntime::Prepare() {

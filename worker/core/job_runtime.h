@@ -104,6 +104,7 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
 
   void Drive();
   absl::Status Prepare();
+  void DriveSteps();
   bool NextStep(int64_t* step, int32_t* batch_slot);
   absl::Status EnqueueStep(int64_t step, int32_t batch_slot);
   void TearDown();
