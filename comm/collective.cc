@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <deque>
 
 #include "base/status.h"
+#include "comm/exchange.h"
 #include "comm/reduce.h"
+#include "comm/ring.h"
+#include "comm/scratch.h"
 
 namespace alpa::comm {
 
@@ -14,9 +16,15 @@ using graph::ReduceKind;
 
 namespace {
 
-// Up to so many bytes, everyone sends everything to everyone: one step.
-constexpr int64_t kDirectBytes = 32 << 10;
+// Where one step of n - 1 messages a rank beats the 2(n - 1) steps of a ring that sends less. Two ranks send the same either
+// way, so there the limit is higher.
+constexpr size_t kDirectBytes = 32 << 10, kDirectBytesOfTwo = 64 << 10;
 constexpr int kDirectRanks = 8;
+// Beyond that many ranks small arrays go up and down a tree.
+constexpr size_t kTreeBytes = 32 << 10;
+// Above, a broadcast passes chunks along a chain.
+constexpr size_t kChainBytes = 512 << 10;
+constexpr size_t kChainChunkBytes = 256 << 10;
 
 class EndpointGroup : public kernels::CollectiveGroup {
  public:
@@ -27,221 +35,295 @@ class EndpointGroup : public kernels::CollectiveGroup {
   int size() const override { return static_cast<int>(members_.size()); }
 
   absl::Status AllReduce(std::span<std::byte> data, DType dtype, ReduceKind kind) override {
-    NextCall();
+    ALPA_RETURN_IF_ERROR(CheckReduction(data.size(), dtype, kind));
     if (size() == 1 || data.empty()) return absl::OkStatus();
-    if (dtype == DType::kBF16 || dtype == DType::kF16) return AllReduce16(data, dtype, kind);
-    if (static_cast<int64_t>(data.size()) <= kDirectBytes && size() <= kDirectRanks) {
-      return DirectAllReduce(data, dtype, kind);
-    }
-    return RingAllReduce(data, dtype, kind);
+    Exchange exchange = NextCall();
+    if (IsDirect(data.size())) return DirectAllReduce(exchange, data, dtype, kind);
+    if (data.size() <= kTreeBytes) return TreeAllReduce(exchange, data, dtype, kind);
+    return RingAllReduce(exchange, data, dtype, kind);
   }
 
   absl::Status AllGather(std::span<const std::byte> in, std::span<std::byte> out) override {
-    NextCall();
-    if (out.size() != in.size() * members_.size()) return SizeError("all-gather", in.size(), out.size());
     const size_t block = in.size();
-    std::memcpy(out.data() + rank_ * block, in.data(), block);
-    return RingGather(out, [&](int i) { return std::pair(i * block, block); }, 0);
+    if (out.size() != block * members_.size()) return SizeError("all-gather", in.size(), out.size());
+    if (block == 0) return absl::OkStatus();
+    std::byte* mine = out.data() + static_cast<size_t>(rank_) * block;
+    if (mine != in.data()) std::memcpy(mine, in.data(), block);
+    if (size() == 1) return absl::OkStatus();
+    Exchange exchange = NextCall();
+    if (size() == 2 || (block <= kDirectBytes && size() <= kDirectRanks)) {
+      for (int i = 1; i < size(); ++i) {
+        const int from = exchange.Wrap(rank_ - i);
+        exchange.Recv(from, out.subspan(static_cast<size_t>(from) * block, block));
+      }
+      for (int i = 1; i < size(); ++i) exchange.Send(exchange.Wrap(rank_ + i), {mine, block});
+      return exchange.Finish();
+    }
+    const Blocks blocks(out.size(), 1, size());
+    auto at = [&](int b) { return out.data() + static_cast<size_t>(b) * block; };
+    ALPA_RETURN_IF_ERROR(RunRing(
+        exchange, {.blocks = &blocks, .reduce = false, .gather = true, .shift = -1, .own = at, .sum = at}, scratch_));
+    return exchange.Finish();
   }
 
   absl::Status ReduceScatter(std::span<const std::byte> in, std::span<std::byte> out, DType dtype,
                              ReduceKind kind) override {
-    NextCall();
     if (in.size() != out.size() * members_.size()) return SizeError("reduce-scatter", in.size(), out.size());
+    ALPA_RETURN_IF_ERROR(CheckReduction(out.size(), dtype, kind));
+    if (out.empty()) return absl::OkStatus();
     if (size() == 1) {
-      std::memcpy(out.data(), in.data(), in.size());
+      std::memmove(out.data(), in.data(), in.size());
       return absl::OkStatus();
     }
-    if (dtype == DType::kBF16 || dtype == DType::kF16) {
-      std::vector<std::byte> wide = Widen(in, dtype), mine(out.size() * 2);
-      ALPA_RETURN_IF_ERROR(ScatterInto(wide, mine, DType::kF32, kind));
-      Narrow(mine, out, dtype);
+    Exchange exchange = NextCall();
+    if (in.size() <= kDirectBytes && size() <= kDirectRanks) return DirectReduceScatter(exchange, in, out, dtype, kind);
+    if (IsHalf(dtype) && size() > 2) {
+      const std::span<std::byte> wide = wide_.Get(in.size() * 2);
+      const std::span<std::byte> sum = wide.subspan(static_cast<size_t>(rank_) * out.size() * 2, out.size() * 2);
+      Widen(in, wide, dtype);
+      ALPA_RETURN_IF_ERROR(RingReduceScatter(exchange, wide, sum, DType::kF32, kind));
+      Narrow(sum, out, dtype);
       return absl::OkStatus();
     }
-    std::vector<std::byte> work(in.begin(), in.end());
-    return ScatterInto(work, out, dtype, kind);
+    return RingReduceScatter(exchange, in, out, dtype, kind);
   }
 
   absl::Status AllToAll(std::span<const std::byte> in, std::span<std::byte> out) override {
-    NextCall();
     if (in.size() != out.size() || in.size() % members_.size() != 0) return SizeError("all-to-all", in.size(), out.size());
     const size_t block = in.size() / members_.size();
-    std::deque<std::unique_ptr<Request>> requests;
+    if (block == 0) return absl::OkStatus();
+    auto at = [&](int b) { return static_cast<size_t>(b) * block; };
+    Exchange exchange = NextCall();
     for (int step = 1; step < size(); ++step) {
-      const int to = (rank_ + step) % size(), from = (rank_ - step + size()) % size();
-      requests.push_back(Recv(from, 0, out.subspan(from * block, block)));
-      requests.push_back(Send(to, 0, in.subspan(to * block, block)));
+      const int to = exchange.Wrap(rank_ + step), from = exchange.Wrap(rank_ - step);
+      exchange.Recv(from, out.subspan(at(from), block));
+      exchange.Send(to, in.subspan(at(to), block));
     }
-    std::memcpy(out.data() + rank_ * block, in.data() + rank_ * block, block);
-    return WaitAll(requests);
+    std::memcpy(out.data() + at(rank_), in.data() + at(rank_), block);
+    return exchange.Finish();
   }
 
   absl::Status Permute(std::span<const std::byte> in, std::span<std::byte> out,
                        std::span<const int64_t> permutation) override {
-    NextCall();
     if (in.size() != out.size() || permutation.size() != members_.size()) {
       return SizeError("permute", in.size(), out.size());
     }
-    std::deque<std::unique_ptr<Request>> requests;
+    ALPA_RETURN_IF_ERROR(CheckPermutation(permutation));
+    if (in.empty()) return absl::OkStatus();
+    Exchange exchange = NextCall();
     bool received = false;
     for (int from = 0; from < size(); ++from) {
       if (permutation[from] != rank_) continue;
       received = true;
       if (from == rank_) std::memmove(out.data(), in.data(), in.size());
-      else requests.push_back(Recv(from, 0, out));
+      else exchange.Recv(from, out);
     }
     const int64_t to = permutation[rank_];
-    if (to >= 0 && to != rank_) requests.push_back(Send(static_cast<int>(to), 0, in));
+    if (to >= 0 && to != rank_) exchange.Send(static_cast<int>(to), in);
     if (!received) std::memset(out.data(), 0, out.size());
-    return WaitAll(requests);
+    return exchange.Finish();
   }
 
   absl::Status Broadcast(std::span<std::byte> data, int root) override {
-    NextCall();
     if (root < 0 || root >= size()) return InvalidArgument("broadcast from rank %d of %d", root, size());
-    // A binomial tree over ranks relative to the root.
-    const int relative = (rank_ - root + size()) % size();
-    std::deque<std::unique_ptr<Request>> requests;
-    int mask = 1;
-    for (; mask < size(); mask <<= 1) {
-      if (relative & mask) {
-        requests.push_back(Recv((relative - mask + root) % size(), 0, data));
-        ALPA_RETURN_IF_ERROR(WaitAll(requests));
-        break;
-      }
-    }
-    for (mask >>= 1; mask > 0; mask >>= 1) {
-      if (relative + mask < size()) requests.push_back(Send((relative + mask + root) % size(), 0, data));
-    }
-    return WaitAll(requests);
+    if (size() == 1 || data.empty()) return absl::OkStatus();
+    Exchange exchange = NextCall();
+    if (size() > 2 && data.size() > kChainBytes) return ChainBroadcast(exchange, data, root);
+    return TreeBroadcast(exchange, data, root);
   }
 
   absl::Status Barrier() override {
-    NextCall();
     // Dissemination: after round i everyone has heard of 2^(i+1) ranks.
-    uint32_t step = 0;
-    std::byte out{1}, in{};
-    for (int distance = 1; distance < size(); distance <<= 1, ++step) {
-      std::deque<std::unique_ptr<Request>> requests;
-      requests.push_back(Recv((rank_ - distance + size()) % size(), step, {&in, 1}));
-      requests.push_back(Send((rank_ + distance) % size(), step, {&out, 1}));
-      ALPA_RETURN_IF_ERROR(WaitAll(requests));
+    const std::byte out{1};
+    std::byte in{};
+    Exchange exchange = NextCall();
+    for (int distance = 1; distance < size(); distance <<= 1) {
+      const size_t receive = exchange.Recv(exchange.Wrap(rank_ - distance), {&in, 1});
+      exchange.Send(exchange.Wrap(rank_ + distance), {&out, 1});
+      ALPA_RETURN_IF_ERROR(exchange.Wait(receive));
     }
-    return absl::OkStatus();
+    return exchange.Finish();
   }
 
   void Abort(const absl::Status& cause) override { endpoint_.Abort(cause); }
 
  private:
-  // Tag: channel (10 bits), call number (12 bits), step of the call (10 bits). Messages of one pair and tag arrive in
-  // order, so call numbers may wrap.
-  void NextCall() { call_ = (call_ + 1) & 0xfff; }
-  uint32_t Tag(uint32_t step) const { return (channel_ << 22) | (call_ << 10) | (step & 0x3ff); }
-  std::unique_ptr<Request> Send(int to, uint32_t step, std::span<const std::byte> data) {
-    return endpoint_.Send(members_[to], Tag(step), data);
-  }
-  std::unique_ptr<Request> Recv(int from, uint32_t step, std::span<std::byte> data) {
-    return endpoint_.Recv(members_[from], Tag(step), data);
-  }
-  static absl::Status WaitAll(std::deque<std::unique_ptr<Request>>& requests) {
-    absl::Status first;
-    for (auto& request : requests) {
-      absl::Status status = request->Wait();
-      if (first.ok()) first = std::move(status);
-    }
-    requests.clear();
-    return first;
+  // Tag: channel (10 bits), number of the call (22 bits, wrapping).
+  Exchange NextCall() {
+    call_ = (call_ + 1) & 0x3fffff;
+    return Exchange(endpoint_, members_, rank_, (channel_ << 22) | call_);
   }
   static absl::Status SizeError(const char* what, size_t in, size_t out) {
     return InvalidArgument("%s of %d bytes into %d", what, in, out);
   }
-
-  absl::Status AllReduce16(std::span<std::byte> data, DType dtype, ReduceKind kind) {
-    std::vector<std::byte> wide = Widen(data, dtype);
-    const absl::Status status = static_cast<int64_t>(wide.size()) <= kDirectBytes && size() <= kDirectRanks
-                                    ? DirectAllReduce(wide, DType::kF32, kind)
-                                    : RingAllReduce(wide, DType::kF32, kind);
-    ALPA_RETURN_IF_ERROR(status);
-    Narrow(wide, data, dtype);
+  absl::Status CheckPermutation(std::span<const int64_t> permutation) const {
+    std::vector<bool> taken(members_.size());
+    for (int64_t to : permutation) {
+      if (to < -1 || to >= size()) return InvalidArgument("permute to rank %d of %d", to, size());
+      if (to < 0) continue;
+      if (taken[to]) return InvalidArgument("permute sends to rank %d twice", to);
+      taken[to] = true;
+    }
     return absl::OkStatus();
   }
+  bool IsDirect(size_t bytes) const {
+    return size() == 2 ? bytes <= kDirectBytesOfTwo : size() <= kDirectRanks && bytes <= kDirectBytes;
+  }
 
-  // Sums in the order of ranks, on every rank.
-  absl::Status DirectAllReduce(std::span<std::byte> data, DType dtype, ReduceKind kind) {
+  // Sums `terms`, one a rank in the order of ranks, into `out`; 16-bit floats in f32, rounded once.
+  void Sum(std::span<std::byte> out, std::span<const std::span<const std::byte>> terms, DType dtype, ReduceKind kind) {
+    if (!IsHalf(dtype) || terms.size() == 2) {
+      Reduce(out, terms[0], terms[1], dtype, kind);
+      for (size_t i = 2; i < terms.size(); ++i) Reduce(out, out, terms[i], dtype, kind);
+      return;
+    }
+    const std::span<std::byte> wide = wide_.Get(out.size() * 4);
+    const std::span<std::byte> sum = wide.first(out.size() * 2), term = wide.last(out.size() * 2);
+    Widen(terms[0], sum, dtype);
+    for (size_t i = 1; i < terms.size(); ++i) {
+      Widen(terms[i], term, dtype);
+      Reduce(sum, sum, term, DType::kF32, kind);
+    }
+    Narrow(sum, out, dtype);
+  }
+
+  absl::Status DirectAllReduce(Exchange& exchange, std::span<std::byte> data, DType dtype, ReduceKind kind) {
     const size_t bytes = data.size();
-    scratch_.resize(bytes * members_.size());
-    std::deque<std::unique_ptr<Request>> requests;
+    // With a copy of our own, so that the sum does not overwrite what it still reads.
+    const std::span<std::byte> all = scratch_.Get(bytes * members_.size());
+    std::vector<std::span<const std::byte>> terms(members_.size());
     for (int i = 0; i < size(); ++i) {
-      if (i != rank_) requests.push_back(Recv(i, 0, {scratch_.data() + i * bytes, bytes}));
+      const std::span<std::byte> term = all.subspan(static_cast<size_t>(i) * bytes, bytes);
+      terms[i] = term;
+      if (i != rank_) exchange.Recv(i, term);
+      else std::memcpy(term.data(), data.data(), bytes);
     }
-    for (int i = 0; i < size(); ++i) {
-      if (i != rank_) requests.push_back(Send(i, 0, data));
-    }
-    std::memcpy(scratch_.data() + rank_ * bytes, data.data(), bytes);
-    ALPA_RETURN_IF_ERROR(WaitAll(requests));
-    std::memcpy(data.data(), scratch_.data(), bytes);
-    for (int i = 1; i < size(); ++i) {
-      ReduceInto(data, {scratch_.data() + i * bytes, bytes}, dtype, kind);
-    }
+    for (int i = 1; i < size(); ++i) exchange.Send(exchange.Wrap(rank_ + i), data);
+    ALPA_RETURN_IF_ERROR(exchange.Finish());
+    Sum(data, terms, dtype, kind);
     return absl::OkStatus();
   }
 
-  // Block i of an array of `elements`, whole elements, sizes as equal as can be.
-  std::pair<size_t, size_t> Block(size_t elements, size_t element_size, int i) const {
-    const size_t n = members_.size(), base = elements / n, rest = elements % n, at = static_cast<size_t>(i);
-    const size_t start = at * base + std::min(at, rest), count = base + (at < rest ? 1 : 0);
-    return {start * element_size, count * element_size};
-  }
-
-  absl::Status RingAllReduce(std::span<std::byte> data, DType dtype, ReduceKind kind) {
-    const size_t element = graph::SizeOf(dtype), elements = data.size() / element;
-    auto block = [&](int i) { return Block(elements, element, (i + 2 * size()) % size()); };
-    ALPA_RETURN_IF_ERROR(RingReduce(data, block, dtype, kind));
-    // Rank r now has block r + 1 whole.
-    return RingGather(data, [&](int i) { return block(i + 1); }, static_cast<uint32_t>(size()));
-  }
-
-  // n - 1 steps; afterwards block(rank + 1) of `data` is the reduction. Each block is summed along the ring, so in an order
-  // that depends on its number alone.
-  template <typename BlockOf>
-  absl::Status RingReduce(std::span<std::byte> data, const BlockOf& block, DType dtype, ReduceKind kind) {
-    const int next = (rank_ + 1) % size(), previous = (rank_ - 1 + size()) % size();
-    for (int step = 0; step < size() - 1; ++step) {
-      const auto [send_at, send_size] = block(rank_ - step);
-      const auto [recv_at, recv_size] = block(rank_ - step - 1);
-      scratch_.resize(recv_size);
-      std::deque<std::unique_ptr<Request>> requests;
-      requests.push_back(Recv(previous, static_cast<uint32_t>(step), scratch_));
-      requests.push_back(Send(next, static_cast<uint32_t>(step), data.subspan(send_at, send_size)));
-      ALPA_RETURN_IF_ERROR(WaitAll(requests));
-      ReduceInto(data.subspan(recv_at, recv_size), scratch_, dtype, kind);
-    }
-    return absl::OkStatus();
-  }
-
-  // n - 1 steps; rank r starts with block(r) and ends with all.
-  template <typename BlockOf>
-  absl::Status RingGather(std::span<std::byte> data, const BlockOf& block, uint32_t first_step) {
-    const int next = (rank_ + 1) % size(), previous = (rank_ - 1 + size()) % size();
-    for (int step = 0; step < size() - 1; ++step) {
-      const auto [send_at, send_size] = block((rank_ - step + size()) % size());
-      const auto [recv_at, recv_size] = block((rank_ - step - 1 + size()) % size());
-      std::deque<std::unique_ptr<Request>> requests;
-      const uint32_t tag = first_step + static_cast<uint32_t>(step);
-      requests.push_back(Recv(previous, tag, data.subspan(recv_at, recv_size)));
-      requests.push_back(Send(next, tag, data.subspan(send_at, send_size)));
-      ALPA_RETURN_IF_ERROR(WaitAll(requests));
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status ScatterInto(std::span<std::byte> work, std::span<std::byte> out, DType dtype, ReduceKind kind) {
+  absl::Status DirectReduceScatter(Exchange& exchange, std::span<const std::byte> in, std::span<std::byte> out,
+                                   DType dtype, ReduceKind kind) {
     const size_t bytes = out.size();
-    // Shifted by one, so that rank r ends with block r.
-    auto block = [&](int i) { return std::pair(((i - 1 + 2 * size()) % size()) * bytes, bytes); };
-    ALPA_RETURN_IF_ERROR(RingReduce(work, block, dtype, kind));
-    std::memcpy(out.data(), work.data() + rank_ * bytes, bytes);
+    const std::span<std::byte> all = scratch_.Get(bytes * members_.size());
+    std::vector<std::span<const std::byte>> terms(members_.size());
+    for (int i = 0; i < size(); ++i) {
+      const std::span<std::byte> term = all.subspan(static_cast<size_t>(i) * bytes, bytes);
+      terms[i] = term;
+      if (i != rank_) exchange.Recv(i, term);
+      else std::memcpy(term.data(), in.data() + static_cast<size_t>(i) * bytes, bytes);
+    }
+    for (int i = 1; i < size(); ++i) {
+      const int to = exchange.Wrap(rank_ + i);
+      exchange.Send(to, in.subspan(static_cast<size_t>(to) * bytes, bytes));
+    }
+    ALPA_RETURN_IF_ERROR(exchange.Finish());
+    Sum(out, terms, dtype, kind);
     return absl::OkStatus();
+  }
+
+  // Partial sums up a binomial tree to rank 0, the result down again.
+  absl::Status TreeAllReduce(Exchange& exchange, std::span<std::byte> data, DType dtype, ReduceKind kind) {
+    if (IsHalf(dtype)) {
+      const std::span<std::byte> wide = wide_.Get(data.size() * 2);
+      Widen(data, wide, dtype);
+      ALPA_RETURN_IF_ERROR(TreeAllReduce(exchange, wide, DType::kF32, kind));
+      Narrow(wide, data, dtype);
+      return absl::OkStatus();
+    }
+    const std::span<std::byte> term = scratch_.Get(data.size());
+    for (int mask = 1; mask < size(); mask <<= 1) {
+      if (rank_ & mask) {
+        ALPA_RETURN_IF_ERROR(exchange.Wait(exchange.Send(rank_ - mask, data)));
+        break;
+      }
+      if (rank_ + mask >= size()) continue;
+      ALPA_RETURN_IF_ERROR(exchange.Wait(exchange.Recv(rank_ + mask, term)));
+      Reduce(data, data, term, dtype, kind);
+    }
+    return TreeBroadcast(exchange, data, 0);
+  }
+
+  absl::Status RingAllReduce(Exchange& exchange, std::span<std::byte> data, DType dtype, ReduceKind kind) {
+    const size_t element = static_cast<size_t>(graph::SizeOf(dtype));
+    const Blocks blocks(data.size() / element, element, size());
+    auto in_data = [&](int b) { return data.data() + blocks.block(b).begin; };
+    if (!IsHalf(dtype) || size() == 2) {
+      ALPA_RETURN_IF_ERROR(RunRing(exchange,
+                                   {.blocks = &blocks, .reduce = true, .gather = true, .dtype = dtype, .kind = kind,
+                                    .own = in_data, .sum = in_data},
+                                   scratch_));
+      return exchange.Finish();
+    }
+    // Partial sums travel as f32; each finished block is rounded by the rank that finished it, and gathered in 16 bits.
+    const std::span<std::byte> wide = wide_.Get(data.size() * 2);
+    Widen(data, wide, dtype);
+    const Blocks wide_blocks(data.size() / element, 2 * element, size());
+    auto in_wide = [&](int b) { return wide.data() + wide_blocks.block(b).begin; };
+    ALPA_RETURN_IF_ERROR(RunRing(exchange,
+                                 {.blocks = &wide_blocks, .reduce = true, .gather = false, .dtype = DType::kF32,
+                                  .kind = kind, .own = in_wide, .sum = in_wide},
+                                 scratch_));
+    const int mine = exchange.Wrap(rank_ + 1);
+    const auto [begin, bytes] = blocks.block(mine);
+    Narrow(wide.subspan(2 * begin, 2 * bytes), data.subspan(begin, bytes), dtype);
+    ALPA_RETURN_IF_ERROR(RunRing(
+        exchange, {.blocks = &blocks, .reduce = false, .gather = true, .own = in_data, .sum = in_data}, scratch_));
+    return exchange.Finish();
+  }
+
+  // `out` may be this rank's block of `in`.
+  absl::Status RingReduceScatter(Exchange& exchange, std::span<const std::byte> in, std::span<std::byte> out,
+                                 DType dtype, ReduceKind kind) {
+    const size_t element = static_cast<size_t>(graph::SizeOf(dtype));
+    const Blocks blocks(in.size() / element, element, size());
+    // Partial sums of the n - 2 blocks that pass through; where block b is the i-th of them, rank - 2 - i.
+    const std::span<std::byte> passing = passing_.Get(out.size() * static_cast<size_t>(size() - 2));
+    auto own = [&](int b) { return in.data() + blocks.block(b).begin; };
+    auto sum = [&](int b) {
+      if (b == rank_) return out.data();
+      return passing.data() + static_cast<size_t>(exchange.Wrap(rank_ - 2 - b)) * out.size();
+    };
+    ALPA_RETURN_IF_ERROR(RunRing(exchange,
+                                 {.blocks = &blocks, .reduce = true, .gather = false, .shift = -1, .dtype = dtype,
+                                  .kind = kind, .own = own, .sum = sum},
+                                 scratch_));
+    return exchange.Finish();
+  }
+
+  absl::Status TreeBroadcast(Exchange& exchange, std::span<std::byte> data, int root) {
+    const int relative = exchange.Wrap(rank_ - root);
+    int mask = 1;
+    for (; mask < size(); mask <<= 1) {
+      if (relative & mask) {
+        ALPA_RETURN_IF_ERROR(exchange.Wait(exchange.Recv(exchange.Wrap(relative - mask + root), data)));
+        break;
+      }
+    }
+    for (mask >>= 1; mask > 0; mask >>= 1) {
+      if (relative + mask < size()) exchange.Send(exchange.Wrap(relative + mask + root), data);
+    }
+    return exchange.Finish();
+  }
+
+  absl::Status ChainBroadcast(Exchange& exchange, std::span<std::byte> data, int root) {
+    const int relative = exchange.Wrap(rank_ - root);
+    const size_t chunks = (data.size() + kChainChunkBytes - 1) / kChainChunkBytes;
+    auto chunk = [&](size_t c) {
+      const size_t begin = c * kChainChunkBytes;
+      return data.subspan(begin, std::min(kChainChunkBytes, data.size() - begin));
+    };
+    std::vector<size_t> receives;
+    if (relative > 0) {
+      for (size_t c = 0; c < chunks; ++c) receives.push_back(exchange.Recv(exchange.Wrap(rank_ - 1), chunk(c)));
+    }
+    for (size_t c = 0; c < chunks; ++c) {
+      if (relative > 0) ALPA_RETURN_IF_ERROR(exchange.Wait(receives[c]));
+      if (relative + 1 < size()) exchange.Send(exchange.Wrap(rank_ + 1), chunk(c));
+    }
+    return exchange.Finish();
   }
 
   Endpoint& endpoint_;
@@ -249,7 +331,9 @@ class EndpointGroup : public kernels::CollectiveGroup {
   const int rank_;
   const uint32_t channel_;
   uint32_t call_ = 0;
-  std::vector<std::byte> scratch_;
+  Scratch scratch_;   // received terms
+  Scratch wide_;      // 16-bit floats as f32
+  Scratch passing_;   // partial sums of other ranks' blocks
 };
 
 }  // namespace
@@ -258,13 +342,13 @@ absl::StatusOr<std::unique_ptr<kernels::CollectiveGroup>> MakeGroup(Endpoint& en
                                                                     uint32_t channel) {
   const auto self = std::find(members.begin(), members.end(), endpoint.rank());
   if (self == members.end()) return InvalidArgument("rank %d is not among the group's members", endpoint.rank());
-  for (size_t i = 0; i < members.size(); ++i) {
-    if (members[i] < 0 || members[i] >= endpoint.size()) {
-      return InvalidArgument("group member %d of an epoch of %d ranks", members[i], endpoint.size());
+  std::vector<bool> seen(static_cast<size_t>(endpoint.size()));
+  for (int member : members) {
+    if (member < 0 || member >= endpoint.size()) {
+      return InvalidArgument("group member %d of an epoch of %d ranks", member, endpoint.size());
     }
-    if (std::count(members.begin(), members.end(), members[i]) > 1) {
-      return InvalidArgument("rank %d is twice in a group", members[i]);
-    }
+    if (seen[member]) return InvalidArgument("rank %d is twice in a group", member);
+    seen[member] = true;
   }
   if (channel >= 1024) return InvalidArgument("channel %d is beyond the 1024 that tags have room for", channel);
   const int rank = static_cast<int>(self - members.begin());
