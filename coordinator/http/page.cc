@@ -1,0 +1,118 @@
+#include "coordinator/http/page.h"
+
+namespace alpa::coordinator {
+
+const char kPageHtml[] = R"html(<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Alpa</title>
+<link rel="stylesheet" href="/app.css">
+</head>
+<body>
+<header><h1>Alpa</h1><span id="summary">connecting…</span></header>
+<main>
+<section><h2>Workers</h2><div class="scroll"><table id="workers"><thead><tr><th>Worker</th><th>State</th><th>Heartbeat</th><th>Devices</th><th>Tensors at</th></tr></thead><tbody></tbody></table></div></section>
+<section><h2>Jobs</h2><div class="scroll"><table id="jobs"><thead><tr><th>Job</th><th>State</th><th>Steps</th><th>Loss</th><th>Step time</th><th>Devices</th><th>Reason</th></tr></thead><tbody></tbody></table></div></section>
+<section id="detail" hidden><h2 id="title"></h2><p id="failure" hidden></p><div class="charts"><figure><figcaption>Loss</figcaption><svg id="loss" viewBox="0 0 600 200" role="img" aria-label="Loss by step"></svg></figure><figure><figcaption>Step time</figcaption><svg id="time" viewBox="0 0 600 200" role="img" aria-label="Step time by step"></svg></figure></div><h3>Plan</h3><pre id="plan"></pre></section>
+</main>
+<script src="/app.js"></script>
+</body>
+</html>
+)html";
+
+const char kPageCss[] = R"css(:root{--bg:#fbfbfa;--fg:#1d1d1f;--dim:#6b6b70;--line:#e2e2e0;--card:#fff;--accent:#2f6fde;--good:#18794e;--bad:#c02a2a;--wait:#946200}
+@media (prefers-color-scheme:dark){:root{--bg:#161618;--fg:#ececee;--dim:#9a9aa2;--line:#303034;--card:#1f1f22;--accent:#7aa7ff;--good:#4cc38a;--bad:#ff7b72;--wait:#e3b341}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}
+header{display:flex;align-items:baseline;gap:1rem;padding:1rem 1.5rem;border-bottom:1px solid var(--line)}
+h1{margin:0;font-size:1.3rem}h2{font-size:1rem;margin:0 0 .6rem}h3{font-size:.9rem;margin:1rem 0 .3rem}
+#summary{color:var(--dim)}
+main{max-width:1100px;margin:0 auto;padding:1.5rem;display:grid;gap:1.5rem}
+section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem 1.2rem}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%}
+th{text-align:left;color:var(--dim);font-weight:500;font-size:.85rem}
+th,td{padding:.35rem .8rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top;white-space:nowrap}
+td.wide{white-space:normal;min-width:14rem}
+tr:last-child td{border-bottom:0}
+tbody tr.pick{cursor:pointer}tbody tr.pick:hover td{color:var(--accent)}
+.dot{display:inline-block;width:.6em;height:.6em;border-radius:50%;margin-right:.4em;background:var(--dim)}
+.good{color:var(--good)}.bad{color:var(--bad)}.wait{color:var(--wait)}
+.good .dot{background:var(--good)}.bad .dot{background:var(--bad)}.wait .dot{background:var(--wait)}
+.device{display:inline-block;padding:0 .5em;margin:0 .3em .2em 0;border:1px solid var(--line);border-radius:5px;font-size:.85rem}
+.device.busy{border-color:var(--accent);color:var(--accent)}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:1rem}
+figure{margin:0}figcaption{color:var(--dim);font-size:.85rem}
+svg{width:100%;height:auto}svg path{fill:none;stroke:var(--accent);stroke-width:2}svg text{fill:var(--dim);font-size:12px}svg line{stroke:var(--line)}
+pre{margin:0;overflow-x:auto;font-size:.85rem}
+#failure{color:var(--bad);white-space:pre-wrap}
+.empty{color:var(--dim)}
+)css";
+
+const char kPageScript[] = R"js("use strict";
+const $ = id => document.getElementById(id);
+let chosen = decodeURIComponent(location.hash.slice(1));
+const tone = s => ({RUNNING: "good", SUCCEEDED: "good", FAILED: "bad", STOPPED: "wait"}[s] || "wait");
+function cell(text, cls) { const td = document.createElement("td"); td.textContent = text; if (cls) td.className = cls; return td; }
+function state(text, cls) { const td = cell("", cls), dot = document.createElement("span"); dot.className = "dot"; td.append(dot, text); return td; }
+function fill(table, rows, empty, columns) {
+  const body = table.tBodies[0];
+  if (!rows.length) { const td = cell(empty, "empty"); td.colSpan = columns; const tr = document.createElement("tr"); tr.append(td); rows = [tr]; }
+  body.replaceChildren(...rows);
+}
+const seconds = s => s == null ? "" : s < 1 ? (s * 1000).toFixed(1) + " ms" : s.toFixed(2) + " s";
+function workerRow(w) {
+  const tr = document.createElement("tr"), devices = cell("");
+  for (const d of w.devices) { const s = document.createElement("span"); s.className = "device" + (d.job ? " busy" : ""); s.textContent = d.kind + " " + d.id; s.title = d.job ? "job " + d.job : "free"; devices.append(s); }
+  tr.append(cell(w.name), state(w.up ? "up" : "lost", w.up ? "good" : "bad"), cell(w.heartbeat_age_seconds.toFixed(1) + " s ago"), devices, cell(w.tensor_address));
+  return tr;
+}
+function jobRow(j) {
+  const tr = document.createElement("tr"); tr.className = "pick"; tr.tabIndex = 0;
+  const steps = j.total_steps ? j.steps_done + " / " + j.total_steps : String(j.steps_done);
+  tr.append(cell(j.name && j.name !== j.job_id ? j.job_id + " · " + j.name : j.job_id), state(j.state, tone(j.state)), cell(steps), cell(j.last_loss == null ? "" : j.last_loss.toPrecision(5)), cell(j.median_step_seconds ? seconds(j.median_step_seconds) : ""), cell(String(j.devices.length || "")), cell(j.reason, "wide"));
+  const pick = () => { chosen = j.job_id; location.hash = encodeURIComponent(chosen); refresh(); };
+  tr.onclick = pick; tr.onkeydown = e => { if (e.key === "Enter") pick(); };
+  return tr;
+}
+function chart(svg, points, label) {
+  const NS = "http://www.w3.org/2000/svg", add = (name, attributes, text) => { const e = document.createElementNS(NS, name); for (const k in attributes) e.setAttribute(k, attributes[k]); if (text) e.textContent = text; svg.append(e); };
+  svg.replaceChildren();
+  points = points.filter(p => p[1] != null && isFinite(p[1]));
+  if (!points.length) { add("text", {x: 10, y: 100}, "nothing yet"); return; }
+  const xs = points.map(p => p[0]), ys = points.map(p => p[1]);
+  const x0 = Math.min(...xs), x1 = Math.max(...xs, x0 + 1), y0 = Math.min(...ys), y1 = Math.max(...ys), span = y1 - y0 || Math.abs(y1) || 1;
+  const X = x => 50 + 540 * (x - x0) / (x1 - x0), Y = y => 175 - 155 * (y - y0) / span;
+  add("line", {x1: 50, x2: 590, y1: 175, y2: 175});
+  add("path", {d: points.map((p, i) => (i ? "L" : "M") + X(p[0]).toFixed(1) + " " + Y(p[1]).toFixed(1)).join("")});
+  add("text", {x: 0, y: Y(y1) + 4}, label(y1)); if (y1 !== y0) add("text", {x: 0, y: Y(y0) + 4}, label(y0));
+  add("text", {x: 50, y: 192}, "step " + x0); add("text", {x: 590, y: 192, "text-anchor": "end"}, String(x1));
+}
+async function get(path) { const r = await fetch("/api/v1/" + path); if (!r.ok) throw new Error(r.status); return r.json(); }
+async function refresh() {
+  try {
+    const cluster = await get("cluster"), jobs = await get("jobs");
+    const devices = cluster.workers.filter(w => w.up).flatMap(w => w.devices);
+    $("summary").textContent = cluster.workers.filter(w => w.up).length + " workers, " + devices.length + " devices, " + devices.filter(d => !d.job).length + " free · version " + cluster.version;
+    fill($("workers"), cluster.workers.map(workerRow), "No worker has registered yet: start one with alpa-worker --coordinator ADDRESS.", 5);
+    fill($("jobs"), jobs.jobs.slice().reverse().map(jobRow), "No jobs yet.", 7);
+    if (!chosen && jobs.jobs.length) chosen = jobs.jobs[jobs.jobs.length - 1].job_id;
+    const job = jobs.jobs.find(j => j.job_id === chosen);
+    $("detail").hidden = !job;
+    if (job) {
+      $("title").textContent = "Job " + job.job_id;
+      $("failure").hidden = job.state !== "FAILED";
+      $("failure").textContent = job.state === "FAILED" ? job.cause + ": " + job.reason : "";
+      $("plan").textContent = job.plan_text || "not planned yet";
+      const timeline = await get("jobs/" + encodeURIComponent(chosen) + "/timeline");
+      chart($("loss"), timeline.steps.map(s => [s.step, s.loss]), y => y.toPrecision(4));
+      chart($("time"), timeline.steps.map(s => [s.step, s.seconds]), seconds);
+    }
+  } catch (e) { $("summary").textContent = "the coordinator does not answer (" + e.message + ")"; }
+}
+refresh(); setInterval(refresh, 2000);
+)js";
+
+}  // namespace alpa::coordinator
