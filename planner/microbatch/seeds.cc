@@ -26,12 +26,43 @@ struct Reads {
   }
 };
 
+// Most cut work first, coupled or not: the batch is the batch, also where it cannot be split into micro-batches.
+std::tuple<Flops, bool, int64_t> Score(const Graph& program, const AxisAnalysis& analysis, bool avoid_couplings) {
+  int64_t cut_bytes = 0;
+  for (size_t v = 0; v < analysis.states.size(); ++v) {
+    if (analysis.states[v].split()) cut_bytes += program.shape(ValueId(static_cast<int32_t>(v))).bytes();
+  }
+  return {analysis.split_flops, !avoid_couplings || analysis.couplings.empty(), cut_bytes};
+}
+
+// Some new state is made from a sum over the batch: the step learns. Its state is parameters then, and a dimension of them
+// that could be cut along with the batch leaf is one of features.
+bool Learns(const Graph& program, const plan::Roles& roles, const AxisAnalysis& analysis) {
+  std::vector<bool> from_truth(program.values().size(), false);
+  for (size_t i = 0; i < program.ops().size(); ++i) {
+    const Op& op = program.ops()[i];
+    if (op.opcode == Opcode::kParameter) continue;
+    bool learned = false;
+    for (size_t k = 0; k < op.operands.size(); ++k) {
+      const ValueId v = op.operands[k];
+      const AxisState& state = analysis.states[v.value()];
+      learned = learned || from_truth[v.value()] || (!state.replicated() && state != analysis.rules[i].operands[k]);
+    }
+    for (ValueId v : op.results) from_truth[v.value()] = learned;
+  }
+  for (size_t r = 0; r < roles.outputs.size(); ++r) {
+    const ValueId v = program.results()[r];
+    if (roles.outputs[r].kind != plan::OutputRole::Kind::kState) continue;
+    if (from_truth[v.value()] || analysis.states[v.value()].partial()) return true;
+  }
+  return false;
+}
+
 // Inputs of which one and the same contiguous slice is all that any chunk reads: they are cut along with the seeds.
 std::vector<Seed> Followers(const Graph& program, const plan::Roles& roles, const AxisAnalysis& analysis) {
   std::vector<Reads> reads(program.values().size());
   const RuleContext context = analysis.Context(program);
   auto replicated = [&](ValueId v) { return analysis.states[v.value()].replicated(); };
-  std::set<ValueId> state_results;
   for (size_t r = 0; r < program.results().size(); ++r) {
     if (replicated(program.results()[r])) reads[program.results()[r].value()].whole = true;
   }
@@ -64,6 +95,7 @@ std::vector<Seed> Followers(const Graph& program, const plan::Roles& roles, cons
       }
     }
   }
+  const bool learns = Learns(program, roles, analysis);
   std::vector<Seed> followers;
   for (size_t p = 0; p < program.parameters().size(); ++p) {
     const ValueId v = program.parameters()[p];
@@ -71,21 +103,14 @@ std::vector<Seed> Followers(const Graph& program, const plan::Roles& roles, cons
     if (!replicated(v) || read.whole || read.slices.size() != 1 || read.slices[0].outer != 1) continue;
     const Seed seed{static_cast<int32_t>(p), read.slices[0].dim};
     if (roles.inputs[p].kind == plan::InputRole::Kind::kState) {
-      // State follows only if its new value is cut likewise.
+      // State follows only if it is carried rather than learned, and its new value is cut likewise.
+      if (learns) continue;
       const AxisState& next = analysis.states[program.results()[roles.StateOutputOf(static_cast<int>(p))].value()];
       if (next != read.slices[0]) continue;
     }
     followers.push_back(seed);
   }
   return followers;
-}
-
-std::tuple<bool, Flops, int64_t> Score(const Graph& program, const AxisAnalysis& analysis, bool avoid_couplings) {
-  int64_t cut_bytes = 0;
-  for (size_t v = 0; v < analysis.states.size(); ++v) {
-    if (analysis.states[v].split()) cut_bytes += program.shape(ValueId(static_cast<int32_t>(v))).bytes();
-  }
-  return {!avoid_couplings || analysis.couplings.empty(), analysis.split_flops, cut_bytes};
 }
 
 }  // namespace
