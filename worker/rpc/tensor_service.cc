@@ -133,10 +133,11 @@ grpc::Status TensorServiceImpl::Get(grpc::ServerContext* context, const grpc::By
     const std::string header = GetChunkHeader(static_cast<size_t>(size));
     // One block for header and data; gRPC sends from it.
     grpc_slice block = grpc_slice_malloc(header.size() + static_cast<size_t>(size));
-    const grpc::Slice owner(block, grpc::Slice::STEAL_REF);
     std::byte* const to = reinterpret_cast<std::byte*>(GRPC_SLICE_START_PTR(block));
     std::memcpy(to, header.data(), header.size());
-    if (const absl::Status status = (*transfer)->Read({to + header.size(), static_cast<size_t>(size)}); !status.ok()) {
+    const absl::Status status = (*transfer)->Read({to + header.size(), static_cast<size_t>(size)});
+    const grpc::Slice owner(block, grpc::Slice::STEAL_REF);  // not before: a small slice holds its bytes itself
+    if (!status.ok()) {
       return ToGrpc(Annotate(status, Describe("get", get.ref())), *context);
     }
     if (!writer->Write(grpc::ByteBuffer(&owner, 1))) {
