@@ -57,6 +57,11 @@ class Cluster:
         signature = program_module.Signature.of_jit(step, state_argnums, state_outs)
         return self._run(signature, plan, batch_dims, local_statistics, devices, workers, name, timeout)
 
+    @property
+    def status_url(self):
+        """The coordinator's status page, where this cluster was started by local(); None otherwise."""
+        return f"http://{self._daemons.http_address}/" if self._daemons is not None else None
+
     def describe(self):
         """Workers and devices as the coordinator sees them now."""
         return rpc.call(self._jobs.GetCluster, pb.ClusterRequest(), f"asking {self.address} for its workers")

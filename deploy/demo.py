@@ -1,0 +1,134 @@
+"""The demo's training: see demo.sh."""
+
+import argparse
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "client" / "python")]
+
+import jax
+import numpy as np
+
+import alpa
+import models
+
+# Long texts that every Debian has.
+DEFAULT_TEXTS = [pathlib.Path("/usr/share/common-licenses") / name for name in ("GPL-3", "GPL-2", "LGPL-2.1", "GFDL-1.3", "MPL-2.0", "Apache-2.0")]
+COMPARED_STEPS = 8
+
+
+def parse():
+    parser = argparse.ArgumentParser(description="Trains a byte-level GPT across two workers, and compares with jax.jit.")
+    parser.add_argument("--text", type=pathlib.Path, help="text to train on (default: the licences that Debian ships)")
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--devices", type=int, default=4, choices=(1, 2, 4))
+    parser.add_argument("--microbatches", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--keep", action="store_true", help="leave the daemons running, to look at the status page")
+    args = parser.parse_args()
+    if args.steps < 1:
+        parser.error("--steps must be 1 or more")
+    return args
+
+
+def read_text(path):
+    if path is not None:
+        return path.read_bytes()
+    return b"\n".join(p.read_bytes() for p in DEFAULT_TEXTS if p.exists())
+
+
+def batches(text, args, count):
+    data = np.frombuffer(text, np.uint8)
+    if len(data) < args.length + 2:
+        sys.exit(f"the text has {len(data)} bytes; at least {args.length + 2} are needed")
+    random = np.random.default_rng(0)
+    for _ in range(count):
+        starts = random.integers(0, len(data) - args.length - 1, args.batch)
+        windows = data[starts[:, None] + np.arange(args.length + 1)].astype(np.int32)
+        yield {"x": windows[:, :-1], "y": windows[:, 1:]}
+
+
+def main():
+    args = parse()
+    text = read_text(args.text)
+    config = models.Gpt(length=args.length, width=256, layers=8, heads=8)
+    optimizer = models.adamw(peak=1e-3, warmup=10, steps=max(100, args.steps))
+    step = models.train_step(models.gpt_loss(config), optimizer)
+    params = models.init_gpt(config, jax.random.key(0))
+    first_state = jax.device_get(models.start(params, optimizer))
+    size = sum(x.size for x in jax.tree_util.tree_leaves(params))
+    print(f"model: byte-level GPT, {size / 1e6:.1f} M parameters, batch {args.batch} x {args.length} bytes, AdamW, warm-up, clipping")
+    print(f"text:  {len(text):,} bytes")
+
+    cluster = alpa.local(workers=2, devices_per_worker=2)
+    try:
+        status = cluster.status_url
+        print(f"cluster: 1 coordinator, 2 workers, 4 CPU devices; status page {status}")
+        run = cluster.parallelize(step, alpa.DataParallel(args.devices, microbatches=args.microbatches), name="demo")
+        data = list(batches(text, args, args.steps))
+        state, losses, begin = first_state, [], time.monotonic()
+        for i, batch in enumerate(data, 1):
+            state, aux = run(state, batch)
+            losses.append(float(np.asarray(aux["loss"])))
+            if i == 1:
+                print(f"\n{run.plan}\nfirst step, with tracing, planning, compiling and upload: {time.monotonic() - begin:.1f} s\n")
+            seconds = run.metrics[-1]["seconds"]
+            if i <= 3 or i % 5 == 0 or i == args.steps:
+                print(f"step {i:4d}  loss {losses[-1]:.4f}  {args.batch * args.length / seconds:8,.0f} tokens/s  {seconds * 1e3:7.0f} ms", flush=True)
+        final = alpa.fetch(state)
+        run.close()
+        del final
+        ok = compare(step, first_state, data[:COMPARED_STEPS], losses)
+        if args.keep:
+            print(f"\nthe daemons go on until Ctrl-C: {status}")
+            signal.pause()
+    finally:
+        cluster.close()
+    sys.exit(0 if ok else 1)
+
+
+def compare(step, state, data, losses):
+    """The same steps by jax.jit on one device, and once more with every float of the state moved by one rounding: what
+    that moves the losses by is what rounding can do."""
+    jitted = jax.jit(step)
+    random = np.random.default_rng(1)
+
+    def moved(x):
+        x = np.asarray(x)
+        return x * (1 + 3e-7 * random.choice([-1, 1], x.shape)).astype(x.dtype) if x.dtype == np.float32 else x
+
+    def losses_from(state):
+        out = []
+        for batch in data:
+            state, aux = jitted(state, batch)
+            out.append(float(aux["loss"]))
+        return out
+
+    reference = losses_from(state)
+    nudged = [losses_from(jax.tree_util.tree_map(moved, state)) for _ in range(2)]
+    print("\nstep      alpa   jax.jit  difference   allowed")
+    ok = True
+    for i, expected in enumerate(reference):
+        spread = max(abs(n[i] - expected) for n in nudged)
+        allowed = 10 * spread + 1e-4 * abs(expected)
+        difference = abs(losses[i] - expected)
+        ok = ok and difference <= allowed
+        print(f"{i + 1:4d}  {losses[i]:8.5f}  {expected:8.5f}    {difference:.1e}   {allowed:.1e}{'' if difference <= allowed else '   DIFFERS'}")
+    print("the losses agree with single-device JAX" if ok else "THE LOSSES DIFFER FROM SINGLE-DEVICE JAX")
+    return ok
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except alpa.AlpaError as error:
+        sys.exit(f"demo: {error}")
