@@ -24,7 +24,8 @@ namespace alpa::comm {
 class Request {
  public:
   virtual ~Request() = default;
-  // Blocks until the operation is complete; call once. Buffers may be reused afterwards, also on failure.
+  // Blocks until the operation is complete; call once. Buffers may be reused afterwards, also on failure. A request that
+  // is dropped waits, too; none may outlive its endpoint.
   virtual absl::Status Wait() = 0;
 };
 

@@ -13,14 +13,18 @@ class LocalEndpoint : public Endpoint {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   std::unique_ptr<Request> Send(int peer, uint32_t tag, std::span<const std::byte> data) override {
+    if (peer < 0 || peer >= size_) return MakeFailedRequest(NoSuchRank(peer));
     return mailbox_->Send(rank_, peer, tag, data);
   }
   std::unique_ptr<Request> Recv(int peer, uint32_t tag, std::span<std::byte> data) override {
+    if (peer < 0 || peer >= size_) return MakeFailedRequest(NoSuchRank(peer));
     return mailbox_->Recv(peer, rank_, tag, data);
   }
   void Abort(const absl::Status& cause) override { mailbox_->Abort(cause); }
 
  private:
+  absl::Status NoSuchRank(int peer) const { return InvalidArgument("message with rank %d of %d", peer, size_); }
+
   const std::shared_ptr<Mailbox> mailbox_;   // shared by the ranks of the epoch
   const int rank_, size_;
 };

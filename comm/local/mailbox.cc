@@ -5,92 +5,109 @@
 #include "base/status.h"
 
 namespace alpa::comm {
+namespace {
 
-class HalfRequest : public Request {
+class FailedRequest : public Request {
  public:
-  HalfRequest(Mailbox& mailbox, std::shared_ptr<Half> half) : mailbox_(mailbox), half_(std::move(half)) {}
+  explicit FailedRequest(absl::Status status) : status_(std::move(status)) {}
+  absl::Status Wait() override { return status_; }
+
+ private:
+  const absl::Status status_;
+};
+
+}  // namespace
+
+// One half of a message. The mailbox and the other half know it by address until it is done; its destructor waits for that.
+class Mailbox::Half : public Request {
+ public:
+  Half(Mailbox& mailbox, std::span<const std::byte> source, std::span<std::byte> destination)
+      : source(source), destination(destination), mailbox_(mailbox) {}
+  ~Half() override {
+    if (!waited_) (void)Wait();
+  }
 
   absl::Status Wait() override {
+    waited_ = true;
     MutexLock lock(mailbox_.mutex_);
-    // An aborted half still waits for a copy under way: its memory is the caller's again only afterwards.
-    while (!half_->done || half_->copying) mailbox_.changed_.Wait(lock);
-    return half_->status;
+    while (!done) changed_.Wait(lock);
+    return status_;
   }
+
+  // With the mailbox's mutex held.
+  void Finish(const absl::Status& status) {
+    status_ = status;
+    done = true;
+    changed_.NotifyOne();
+  }
+
+  const std::span<const std::byte> source;
+  const std::span<std::byte> destination;
+  bool done = false;
 
  private:
   Mailbox& mailbox_;
-  const std::shared_ptr<Half> half_;
+  bool waited_ = false;
+  absl::Status status_;
+  CondVar changed_;
 };
 
 std::unique_ptr<Request> Mailbox::Send(int from, int to, uint32_t tag, std::span<const std::byte> data) {
-  auto half = std::make_shared<Half>();
-  half->source = data;
-  return Post({from, to, tag}, std::move(half), true);
+  return Post({from, to, tag}, std::make_unique<Half>(*this, data, std::span<std::byte>()), true);
 }
 
 std::unique_ptr<Request> Mailbox::Recv(int from, int to, uint32_t tag, std::span<std::byte> data) {
-  auto half = std::make_shared<Half>();
-  half->destination = data;
-  return Post({from, to, tag}, std::move(half), false);
+  return Post({from, to, tag}, std::make_unique<Half>(*this, std::span<const std::byte>(), data), false);
 }
 
-std::unique_ptr<Request> Mailbox::Post(const Key& key, std::shared_ptr<Half> half, bool is_send) {
-  std::shared_ptr<Half> other;
+std::unique_ptr<Request> Mailbox::Post(const Key& key, std::unique_ptr<Half> half, bool is_send) {
+  Half* other = nullptr;
   {
     MutexLock lock(mutex_);
     if (!aborted_.ok()) {
-      half->status = aborted_;
-      half->done = true;
-      return std::make_unique<HalfRequest>(*this, std::move(half));
+      half->Finish(aborted_);
+      return half;
     }
-    auto& waiting = is_send ? receives_ : sends_;
+    Waiting& waiting = is_send ? receives_ : sends_;
     auto found = waiting.find(key);
     if (found == waiting.end()) {
-      (is_send ? sends_ : receives_)[key].push_back(half);
-      return std::make_unique<HalfRequest>(*this, std::move(half));
+      (is_send ? sends_ : receives_)[key].push_back(half.get());
+      return half;
     }
+    // From here on Abort does not see the other half: its owner waits until the copy is done.
     other = found->second.front();
     found->second.pop_front();
     if (found->second.empty()) waiting.erase(found);
-    other->copying = true;
   }
   const std::span<const std::byte> source = is_send ? half->source : other->source;
   const std::span<std::byte> destination = is_send ? other->destination : half->destination;
   absl::Status status;
-  if (source.size() == destination.size()) {
-    if (!source.empty()) std::memcpy(destination.data(), source.data(), source.size());
-  } else {
+  if (source.size() != destination.size()) {
     status = InvalidArgument("a message of %d bytes from rank %d met a receive of %d bytes at rank %d (tag %d)",
                              source.size(), key.from, destination.size(), key.to, key.tag);
+  } else if (!source.empty()) {
+    std::memcpy(destination.data(), source.data(), source.size());
   }
-  {
-    MutexLock lock(mutex_);
-    other->copying = false;
-    if (!other->done) other->status = status;
-    other->done = true;
-    half->status = status;
-    half->done = true;
-  }
-  changed_.NotifyAll();
-  return std::make_unique<HalfRequest>(*this, std::move(half));
+  MutexLock lock(mutex_);
+  other->Finish(status);
+  half->Finish(status);
+  return half;
 }
 
 void Mailbox::Abort(const absl::Status& cause) {
-  {
-    MutexLock lock(mutex_);
-    if (!aborted_.ok()) return;
-    aborted_ = cause;
-    for (auto* waiting : {&sends_, &receives_}) {
-      for (auto& [key, halves] : *waiting) {
-        for (auto& half : halves) {
-          half->status = cause;
-          half->done = true;
-        }
-      }
-      waiting->clear();
+  MutexLock lock(mutex_);
+  if (!aborted_.ok()) return;
+  aborted_ = cause.ok() ? absl::CancelledError("aborted") : cause;
+  for (Waiting* waiting : {&sends_, &receives_}) {
+    for (auto& [key, halves] : *waiting) {
+      for (Half* half : halves) half->Finish(aborted_);
     }
+    waiting->clear();
   }
-  changed_.NotifyAll();
+}
+
+std::unique_ptr<Request> MakeFailedRequest(absl::Status status) {
+  return std::make_unique<FailedRequest>(std::move(status));
 }
 
 }  // namespace alpa::comm

@@ -1,7 +1,6 @@
 #include "comm/ucx/address_book.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -12,45 +11,51 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <list>
+#include <random>
+#include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/string_view.h"
+#include "base/clock.h"
 #include "base/status.h"
 
 namespace alpa::comm {
 namespace {
 
+constexpr char kMagic[8] = {'A', 'L', 'P', 'A', 'U', 'C', 'X', '1'};
+constexpr size_t kQuestionBytes = 24;
+constexpr uint32_t kNotOpen = 0, kWrongProcess = 0xffffffffu;
 constexpr uint32_t kMaxAddressBytes = 64 << 10;
-constexpr int kIoMillis = 1000;
+constexpr size_t kMaxVisitors = 256;
+constexpr std::chrono::milliseconds kPatience{1000};
 
-bool ReadAll(int fd, void* data, size_t size, int millis) {
-  char* at = static_cast<char*>(data);
-  while (size > 0) {
-    pollfd p{fd, POLLIN, 0};
-    if (poll(&p, 1, millis) <= 0) return false;
-    const ssize_t n = recv(fd, at, size, 0);
-    if (n <= 0) return false;
-    at += n;
-    size -= static_cast<size_t>(n);
-  }
-  return true;
-}
+struct Question {
+  char magic[8];
+  uint64_t nonce, epoch;
+};
+static_assert(sizeof(Question) == kQuestionBytes);
 
-bool WriteAll(int fd, const void* data, size_t size) {
-  const char* at = static_cast<const char*>(data);
-  while (size > 0) {
-    const ssize_t n = send(fd, at, size, MSG_NOSIGNAL);
-    if (n <= 0) return false;
-    at += n;
-    size -= static_cast<size_t>(n);
+class Socket {
+ public:
+  explicit Socket(int fd) : fd_(fd) {}
+  ~Socket() {
+    if (fd_ >= 0) close(fd_);
   }
-  return true;
-}
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+  int fd() const { return fd_; }
+
+ private:
+  const int fd_;
+};
 
 absl::StatusOr<sockaddr_in> Resolve(const std::string& host, uint16_t port) {
   addrinfo hints{}, *found = nullptr;
   hints.ai_family = AF_INET;
   hints.ai_socktype = SOCK_STREAM;
-  if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0 || found == nullptr) {
-    return absl::UnavailableError("cannot resolve " + host);
+  if (const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found); error != 0 || found == nullptr) {
+    return absl::UnavailableError(absl::StrCat("cannot resolve \"", host, "\": ", gai_strerror(error)));
   }
   sockaddr_in address = *reinterpret_cast<sockaddr_in*>(found->ai_addr);
   freeaddrinfo(found);
@@ -58,12 +63,52 @@ absl::StatusOr<sockaddr_in> Resolve(const std::string& host, uint16_t port) {
   return address;
 }
 
+int MillisTo(MonotonicTime deadline) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::Real().Now()).count();
+  return left < 0 ? 0 : static_cast<int>(left);
+}
+
+// Waits until the socket is ready for `events`. False: cancelled, too late or broken.
+bool Ready(int fd, short events, int cancel, MonotonicTime deadline) {
+  for (;;) {
+    pollfd fds[2] = {{fd, events, 0}, {cancel, POLLIN, 0}};
+    const int n = poll(fds, 2, MillisTo(deadline));
+    if (n < 0 && errno == EINTR) continue;
+    return n > 0 && fds[1].revents == 0;
+  }
+}
+
+bool ReadAll(int fd, void* data, size_t size, int cancel, MonotonicTime deadline) {
+  char* at = static_cast<char*>(data);
+  while (size > 0) {
+    if (!Ready(fd, POLLIN, cancel, deadline)) return false;
+    const ssize_t n = recv(fd, at, size, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (n <= 0) return false;
+    at += n;
+    size -= static_cast<size_t>(n);
+  }
+  return true;
+}
+
 }  // namespace
+
+// Somebody who has connected and not yet asked in full.
+struct AddressBook::Visitor {
+  Visitor(int fd, MonotonicTime deadline) : socket(fd), deadline(deadline) {}
+  Socket socket;
+  MonotonicTime deadline;
+  size_t heard = 0;
+  char question[kQuestionBytes];
+};
 
 absl::StatusOr<std::unique_ptr<AddressBook>> AddressBook::Listen(const std::string& host, const std::string& advertise) {
   std::unique_ptr<AddressBook> book(new AddressBook());
   ALPA_ASSIGN_OR_RETURN(sockaddr_in address, Resolve(host, 0));
-  book->listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (advertise.empty() && address.sin_addr.s_addr == htonl(INADDR_ANY)) {
+    return InvalidArgument("listening on %s needs a host to advertise: peers cannot dial that address", host);
+  }
+  book->listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   book->wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   socklen_t size = sizeof(address);
   if (book->listener_ < 0 || book->wake_ < 0 ||
@@ -72,7 +117,9 @@ absl::StatusOr<std::unique_ptr<AddressBook>> AddressBook::Listen(const std::stri
       getsockname(book->listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
     return absl::UnavailableError(absl::StrCat("cannot listen on ", host, ": ", std::strerror(errno)));
   }
-  book->address_ = absl::StrCat(advertise.empty() ? host : advertise, ":", ntohs(address.sin_port));
+  std::random_device random;
+  book->nonce_ = (uint64_t{random()} << 32) | random();
+  book->address_ = absl::StrFormat("%s:%d/%016x", advertise.empty() ? host : advertise, ntohs(address.sin_port), book->nonce_);
   book->server_ = std::thread([raw = book.get()] { raw->Serve(); });
   return book;
 }
@@ -87,9 +134,9 @@ AddressBook::~AddressBook() {
   if (wake_ >= 0) close(wake_);
 }
 
-void AddressBook::Publish(uint64_t epoch, std::string ucx_address) {
+bool AddressBook::Publish(uint64_t epoch, std::string ucx_address) {
   MutexLock lock(mutex_);
-  epochs_[epoch] = std::move(ucx_address);
+  return epochs_.try_emplace(epoch, std::move(ucx_address)).second;
 }
 
 void AddressBook::Withdraw(uint64_t epoch) {
@@ -98,60 +145,100 @@ void AddressBook::Withdraw(uint64_t epoch) {
 }
 
 void AddressBook::Serve() {
+  std::list<Visitor> visitors;
   for (;;) {
-    pollfd fds[2] = {{listener_, POLLIN, 0}, {wake_, POLLIN, 0}};
-    if (poll(fds, 2, -1) < 0 && errno != EINTR) return;
-    if (fds[1].revents != 0) return;
-    if (fds[0].revents == 0) continue;
-    const int peer = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-    if (peer < 0) continue;
-    uint64_t epoch = 0;
-    // A peer that says nothing holds the others up for this long at most.
-    if (ReadAll(peer, &epoch, sizeof(epoch), 200)) {
-      std::string answer;
-      {
-        MutexLock lock(mutex_);
-        if (auto found = epochs_.find(epoch); found != epochs_.end()) answer = found->second;
-      }
-      const uint32_t size = static_cast<uint32_t>(answer.size());
-      if (WriteAll(peer, &size, sizeof(size))) (void)WriteAll(peer, answer.data(), answer.size());
+    std::vector<pollfd> fds = {{wake_, POLLIN, 0},
+                               {listener_, static_cast<short>(visitors.size() < kMaxVisitors ? POLLIN : 0), 0}};
+    int timeout = -1;
+    for (const Visitor& visitor : visitors) {
+      fds.push_back({visitor.socket.fd(), POLLIN, 0});
+      const int left = MillisTo(visitor.deadline);
+      timeout = timeout < 0 ? left : std::min(timeout, left);
     }
-    close(peer);
+    if (poll(fds.data(), fds.size(), timeout) < 0 && errno != EINTR) return;
+    if (fds[0].revents != 0) return;
+    const MonotonicTime now = Clock::Real().Now();
+    size_t i = 2;
+    for (auto visitor = visitors.begin(); visitor != visitors.end(); ++i) {
+      const bool stays = visitor->deadline > now && (fds[i].revents == 0 || Hear(*visitor));
+      visitor = stays ? std::next(visitor) : visitors.erase(visitor);
+    }
+    if (fds[1].revents == 0) continue;
+    const int peer = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (peer >= 0) visitors.emplace_back(peer, now + kPatience);
   }
 }
 
-absl::StatusOr<std::string> AskAddress(const std::string& address, uint64_t epoch,
-                                       const std::function<bool()>& cancelled) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return InvalidArgument("transport address \"%s\" is not host:port", address);
-  const int port = std::atoi(address.c_str() + colon + 1);
-  if (port <= 0 || port > 65535) return InvalidArgument("transport address \"%s\" has no port", address);
-  ALPA_ASSIGN_OR_RETURN(sockaddr_in target, Resolve(address.substr(0, colon), static_cast<uint16_t>(port)));
-  while (!cancelled()) {
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) return absl::UnavailableError(absl::StrCat("no socket: ", std::strerror(errno)));
-    std::string answer;
-    bool connected = connect(fd, reinterpret_cast<sockaddr*>(&target), sizeof(target)) == 0;
-    if (!connected && errno == EINPROGRESS) {
-      pollfd p{fd, POLLOUT, 0};
-      int error = 0;
-      socklen_t size = sizeof(error);
-      connected = poll(&p, 1, kIoMillis) > 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
-    }
-    if (connected) {
-      fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-      uint32_t size = 0;
-      if (WriteAll(fd, &epoch, sizeof(epoch)) && ReadAll(fd, &size, sizeof(size), kIoMillis) && size > 0 &&
-          size <= kMaxAddressBytes) {
-        answer.resize(size);
-        if (!ReadAll(fd, answer.data(), size, kIoMillis)) answer.clear();
-      }
-    }
-    close(fd);
-    if (!answer.empty()) return answer;
-    std::this_thread::sleep_for(std::chrono::milliseconds(3));
+bool AddressBook::Hear(Visitor& visitor) {
+  const ssize_t n =
+      recv(visitor.socket.fd(), visitor.question + visitor.heard, kQuestionBytes - visitor.heard, MSG_DONTWAIT);
+  if (n < 0) return errno == EAGAIN || errno == EINTR;
+  if (n == 0) return false;
+  visitor.heard += static_cast<size_t>(n);
+  if (visitor.heard < kQuestionBytes) return true;
+  Question question;
+  std::memcpy(&question, visitor.question, sizeof(question));
+  if (std::memcmp(question.magic, kMagic, sizeof(kMagic)) != 0) return false;
+  std::string ucx_address;
+  uint32_t size = kWrongProcess;
+  if (question.nonce == nonce_) {
+    MutexLock lock(mutex_);
+    if (auto found = epochs_.find(question.epoch); found != epochs_.end()) ucx_address = found->second;
+    size = ucx_address.empty() ? kNotOpen : static_cast<uint32_t>(ucx_address.size());
   }
-  return absl::CancelledError("the epoch was closed");
+  std::string answer(reinterpret_cast<const char*>(&size), sizeof(size));
+  answer += ucx_address;
+  // Far less than a socket's buffer: whoever gets only a part asks again.
+  (void)send(visitor.socket.fd(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  return false;
+}
+
+absl::StatusOr<ProcessAddress> ParseProcessAddress(const std::string& address) {
+  const size_t slash = address.rfind('/');
+  const size_t colon = address.rfind(':', slash);
+  uint32_t port = 0;
+  ProcessAddress result;
+  if (slash == std::string::npos || colon == std::string::npos || colon == 0 ||
+      !absl::SimpleAtoi(absl::string_view(address).substr(colon + 1, slash - colon - 1), &port) || port == 0 ||
+      port > 65535 || !absl::SimpleHexAtoi(absl::string_view(address).substr(slash + 1), &result.nonce)) {
+    return InvalidArgument("\"%s\" is not a transport address (host:port/nonce)", address);
+  }
+  result.host = address.substr(0, colon);
+  result.port = static_cast<uint16_t>(port);
+  return result;
+}
+
+absl::StatusOr<std::string> AskAddress(const ProcessAddress& address, uint64_t epoch, int cancel) {
+  const absl::StatusOr<sockaddr_in> target = Resolve(address.host, address.port);
+  if (!target.ok()) return std::string();
+  const Socket socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (socket.fd() < 0) return std::string();
+  const MonotonicTime deadline = Clock::Real().Now() + kPatience;
+  if (connect(socket.fd(), reinterpret_cast<const sockaddr*>(&*target), sizeof(*target)) != 0) {
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if (errno != EINPROGRESS || !Ready(socket.fd(), POLLOUT, cancel, deadline) ||
+        getsockopt(socket.fd(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) {
+      return std::string();
+    }
+  }
+  Question question{{}, address.nonce, epoch};
+  std::memcpy(question.magic, kMagic, sizeof(kMagic));
+  uint32_t size = 0;
+  if (send(socket.fd(), &question, sizeof(question), MSG_NOSIGNAL) != sizeof(question) ||
+      !ReadAll(socket.fd(), &size, sizeof(size), cancel, deadline)) {
+    return std::string();
+  }
+  if (size == kWrongProcess) {
+    return absl::UnavailableError(
+        absl::StrFormat("the process that listened on %s:%d is no more; another one does", address.host, address.port));
+  }
+  if (size > kMaxAddressBytes) {
+    return absl::UnavailableError(absl::StrFormat("%s:%d answers with an address of %d bytes", address.host, address.port, size));
+  }
+  std::string answer(size, '\0');
+  if (!ReadAll(socket.fd(), answer.data(), size, cancel, deadline)) answer.clear();
+  return answer;
 }
 
 }  // namespace alpa::comm

@@ -1,233 +1,428 @@
 #include "comm/ucx/ucx_epoch.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <cstring>
+#include <algorithm>
+#include <chrono>
 
 #include "base/status.h"
-#include "comm/ucx/address_book.h"
 
 namespace alpa::comm {
 namespace {
 
-absl::Status UcxError(const char* what, ucs_status_t status) {
-  return absl::UnavailableError(absl::StrCat(what, ": ", ucs_status_string(status)));
+using std::chrono::milliseconds;
+
+// Calls of ucp_worker_progress between looks at the clock.
+constexpr int kDriverRounds = 16;
+// The watcher sleeps for good when there was nothing to watch so many times.
+constexpr int kQuietNaps = 64;
+constexpr int kMaxNapMillis = 8;
+constexpr milliseconds kFlushPatience{200};
+
+absl::Status UcxError(absl::string_view what, ucs_status_t status) {
+  return absl::UnavailableError(absl::StrCat(what, ": UCX says \"", ucs_status_string(status), "\""));
 }
 
-// Within an epoch's own worker: sender (16 bits), receiver (16 bits), the caller's tag (32 bits).
-ucp_tag_t TagOf(int from, int to, uint32_t tag) {
-  return (static_cast<ucp_tag_t>(from) << 48) | (static_cast<ucp_tag_t>(to) << 32) | tag;
+int NewEvent() { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+void Signal(int event) {
+  const uint64_t one = 1;
+  (void)!write(event, &one, sizeof(one));
+}
+void Drain(int event) {
+  uint64_t count;
+  (void)!read(event, &count, sizeof(count));
 }
 
 }  // namespace
 
-class UcxRequest : public Request {
+// One send or receive. UCX knows it by its address until it is done, and it lives longer: its destructor waits.
+class UcxEpoch::Operation : public Request {
  public:
-  UcxRequest(UcxEpoch& epoch, std::shared_ptr<UcxEpoch::Operation> operation)
-      : epoch_(epoch), operation_(std::move(operation)) {}
-
+  Operation(UcxEpoch& epoch, ucp_tag_t tag, const void* memory, size_t bytes)
+      : epoch(epoch), tag(tag), memory(memory), bytes(bytes) {}
+  ~Operation() override {
+    if (!waited) (void)Wait();
+  }
   absl::Status Wait() override {
-    MutexLock lock(epoch_.mutex_);
-    while (!operation_->done) epoch_.finished_.Wait(lock);
-    epoch_.in_flight_.erase(operation_);
-    return operation_->status;
+    waited = true;
+    return epoch.Wait(*this);
   }
 
- private:
-  UcxEpoch& epoch_;
-  const std::shared_ptr<UcxEpoch::Operation> operation_;
+  UcxEpoch& epoch;
+  const ucp_tag_t tag;
+  const void* const memory;
+  const size_t bytes;
+  bool waited = false;
+  // Below: under the epoch's mutex.
+  bool done = false;
+  bool blocked = false;   // its waiter sleeps on `changed`
+  absl::Status status;
+  CondVar changed;
+  Operation *previous = nullptr, *next = nullptr;
 };
 
-absl::StatusOr<std::shared_ptr<UcxEpoch>> UcxEpoch::Open(ucp_context_h context, uint64_t epoch) {
-  std::shared_ptr<UcxEpoch> self(new UcxEpoch());
-  self->epoch_ = epoch;
-  ucp_worker_params_t params{};
-  params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
-  params.thread_mode = UCS_THREAD_MODE_SERIALIZED;
-  MutexLock lock(self->mutex_);
-  ucs_status_t status = ucp_worker_create(context, &params, &self->worker_);
-  if (status != UCS_OK) return UcxError("cannot create a UCX worker", status);
-  ucp_address_t* address = nullptr;
-  size_t length = 0;
-  status = ucp_worker_get_address(self->worker_, &address, &length);
-  if (status != UCS_OK) return UcxError("no UCX address", status);
-  self->address_.assign(reinterpret_cast<const char*>(address), length);
-  ucp_worker_release_address(self->worker_, address);
-  status = ucp_worker_get_efd(self->worker_, &self->ucx_events_);
-  if (status != UCS_OK) return UcxError("UCX has no event descriptor", status);
-  self->wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (self->wake_ < 0) return absl::UnavailableError("no eventfd");
-  self->progress_ = std::thread([raw = self.get()] { raw->ProgressLoop(); });
+class UcxEpoch::Lock {
+ public:
+  explicit Lock(UcxEpoch& epoch) : count_(epoch.contenders_), lock_(Enter(count_, epoch.mutex_)) { --count_; }
+  MutexLock& get() { return lock_; }
+
+ private:
+  static Mutex& Enter(std::atomic<int>& count, Mutex& mutex) {
+    ++count;
+    return mutex;
+  }
+  std::atomic<int>& count_;
+  MutexLock lock_;
+};
+
+absl::StatusOr<std::unique_ptr<UcxEpoch>> UcxEpoch::Open(ucp_context_h context, AddressBook& book, const Options& options) {
+  if (options.addresses.size() > kMaxRanks) {
+    return InvalidArgument("an epoch of %d ranks; message tags have room for %d", options.addresses.size(), kMaxRanks);
+  }
+  std::unique_ptr<UcxEpoch> self(new UcxEpoch(book, options));
+  ALPA_RETURN_IF_ERROR(self->Start(context, options));
   return self;
 }
 
-UcxEpoch::~UcxEpoch() {
-  stopping_ = true;
-  if (progress_.joinable()) {
-    Wake();
-    progress_.join();
+absl::Status UcxEpoch::Start(ucp_context_h context, const Options& options) {
+  MutexLock lock(mutex_);
+  std::map<std::string, int> known;
+  for (const std::string& address : options.addresses) {
+    if (address.empty()) {
+      peer_of_rank_.push_back(-1);
+      continue;
+    }
+    const auto [at, is_new] = known.try_emplace(address, static_cast<int>(peers_.size()));
+    if (is_new) {
+      peers_.emplace_back();
+      ALPA_ASSIGN_OR_RETURN(peers_.back().address, ParseProcessAddress(address));
+    }
+    peer_of_rank_.push_back(at->second);
   }
+  for (int* event : {&driver_event_, &watcher_event_, &stop_event_}) {
+    *event = NewEvent();
+    if (*event < 0) return absl::ResourceExhaustedError("no file descriptors left for a transport's events");
+  }
+  ucp_worker_params_t params{};
+  params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
+  params.thread_mode = UCS_THREAD_MODE_SERIALIZED;
+  ucs_status_t status = ucp_worker_create(context, &params, &worker_);
+  if (status != UCS_OK) return UcxError("cannot create a worker", status);
+  int event = -1;
+  status = ucp_worker_get_efd(worker_, &event);
+  if (status != UCS_OK) return UcxError("no event descriptor", status);
+  ucx_event_ = dup(event);
+  if (ucx_event_ < 0) return absl::ResourceExhaustedError("no file descriptors left for a transport's events");
+  ucp_address_t* address = nullptr;
+  size_t length = 0;
+  status = ucp_worker_get_address(worker_, &address, &length);
+  if (status != UCS_OK) return UcxError("no worker address", status);
+  std::string text(reinterpret_cast<const char*>(address), length);
+  ucp_worker_release_address(worker_, address);
+  published_ = book_.Publish(epoch_, std::move(text));
+  if (!published_) return FailedPrecondition("epoch %d is open already in this process", epoch_);
+  watcher_ = std::thread([this] { Watch(); });
+  connector_ = std::thread([this] { Connect(); });
+  return absl::OkStatus();
+}
+
+UcxEpoch::~UcxEpoch() {
+  if (published_) book_.Withdraw(epoch_);
+  {
+    Lock lock(*this);
+    stopping_ = true;
+    Flush();
+    if (stop_event_ >= 0) Signal(stop_event_);
+    if (watcher_event_ >= 0) Signal(watcher_event_);
+  }
+  if (watcher_.joinable()) watcher_.join();
+  if (connector_.joinable()) connector_.join();
   {
     MutexLock lock(mutex_);
     DestroyWorker();
   }
-  if (wake_ >= 0) close(wake_);
+  for (int event : {driver_event_, watcher_event_, stop_event_, ucx_event_}) {
+    if (event >= 0) close(event);
+  }
 }
 
-void UcxEpoch::Wake() {
-  const uint64_t one = 1;
-  (void)!write(wake_, &one, sizeof(one));
+void UcxEpoch::Flush() {
+  if (worker_ == nullptr) return;
+  ucp_request_param_t params{};
+  const ucs_status_ptr_t request = ucp_worker_flush_nbx(worker_, &params);
+  if (request == nullptr || UCS_PTR_IS_ERR(request)) return;
+  const MonotonicTime deadline = Clock::Real().Now() + kFlushPatience;
+  while (ucp_request_check_status(request) == UCS_INPROGRESS && Clock::Real().Now() < deadline) {
+    if (ucp_worker_progress(worker_) == 0) sched_yield();
+  }
+  ucp_request_free(request);
 }
 
 void UcxEpoch::DestroyWorker() {
   if (worker_ == nullptr) return;
-  // Endpoints go with their worker. Nothing waits for peers, which may be gone.
-  ucp_worker_destroy(worker_);
+  ucp_worker_destroy(worker_);   // and its endpoints
   worker_ = nullptr;
-  endpoints_.clear();
-}
-
-void UcxEpoch::ProgressLoop() {
-  // A few empty rounds before sleeping: the answer to a small message is often there within microseconds.
-  constexpr int kIdleRounds = 200;
-  int idle = 0;
-  while (!stopping_) {
-    bool sleep = false;
-    {
-      MutexLock lock(mutex_);
-      if (worker_ == nullptr) return;
-      idle = ucp_worker_progress(worker_) != 0 ? 0 : idle + 1;
-      if (idle > kIdleRounds) sleep = ucp_worker_arm(worker_) == UCS_OK;
-    }
-    if (!sleep) {
-      if (idle > 0) sched_yield();
-      continue;
-    }
-    pollfd fds[2] = {{ucx_events_, POLLIN, 0}, {wake_, POLLIN, 0}};
-    (void)poll(fds, 2, 100);
-    uint64_t count;
-    (void)!read(wake_, &count, sizeof(count));
-    idle = 0;
+  for (Peer& peer : peers_) {
+    peer.endpoint = nullptr;
+    peer.early.clear();
   }
-}
-
-void UcxEpoch::Finish(Operation* operation, ucs_status_t status, size_t received) {
-  if (operation->done) return;
-  if (status != UCS_OK) {
-    operation->status = aborted_.ok() ? UcxError("UCX", status) : aborted_;
-  } else if (received != operation->expected) {
-    operation->status = InvalidArgument("a message of %d bytes met a receive of %d", received, operation->expected);
-  }
-  operation->done = true;
-  finished_.NotifyAll();
-}
-
-// Called inside UCX functions, so with the epoch's mutex held.
-void UcxEpoch::OnSent(void* request, ucs_status_t status, void* user_data) {
-  Operation* operation = static_cast<Operation*>(user_data);
-  operation->epoch->Finish(operation, status, operation->expected);
-  ucp_request_free(request);
-}
-void UcxEpoch::OnReceived(void* request, ucs_status_t status, const ucp_tag_recv_info_t* info, void* user_data) {
-  Operation* operation = static_cast<Operation*>(user_data);
-  operation->epoch->Finish(operation, status, info->length);
-  ucp_request_free(request);
-}
-
-absl::StatusOr<ucp_ep_h> UcxEpoch::EndpointTo(const std::string& peer_address) {
-  {
-    MutexLock lock(mutex_);
-    if (!aborted_.ok()) return aborted_;
-    if (auto found = endpoints_.find(peer_address); found != endpoints_.end()) return found->second;
-  }
-  // The peer may not have opened the epoch yet: ask without holding anything up.
-  ALPA_ASSIGN_OR_RETURN(const std::string ucx_address, AskAddress(peer_address, epoch_, [this] {
-                          MutexLock lock(mutex_);
-                          return stopping_ || !aborted_.ok();
-                        }));
-  MutexLock lock(mutex_);
-  if (!aborted_.ok()) return aborted_;
-  if (auto found = endpoints_.find(peer_address); found != endpoints_.end()) return found->second;
-  ucp_ep_params_t params{};
-  params.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS;
-  params.address = reinterpret_cast<const ucp_address_t*>(ucx_address.data());
-  ucp_ep_h endpoint = nullptr;
-  const ucs_status_t status = ucp_ep_create(worker_, &params, &endpoint);
-  if (status != UCS_OK) return UcxError("cannot reach the peer", status);
-  endpoints_[peer_address] = endpoint;
-  return endpoint;
-}
-
-std::unique_ptr<Request> UcxEpoch::Send(int from, int to, const std::string& peer_address, uint32_t tag,
-                                        std::span<const std::byte> data) {
-  auto operation = std::make_shared<Operation>();
-  operation->epoch = this;
-  operation->expected = data.size();
-  absl::StatusOr<ucp_ep_h> endpoint = EndpointTo(peer_address);
-  {
-    MutexLock lock(mutex_);
-    if (!aborted_.ok() || !endpoint.ok()) {
-      operation->status = aborted_.ok() ? endpoint.status() : aborted_;
-      operation->done = true;
-    } else {
-      ucp_request_param_t params{};
-      params.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
-      params.cb.send = &UcxEpoch::OnSent;
-      params.user_data = operation.get();
-      const ucs_status_ptr_t result = ucp_tag_send_nbx(*endpoint, data.data(), data.size(), TagOf(from, to, tag), &params);
-      if (result == nullptr) operation->done = true;
-      else if (UCS_PTR_IS_ERR(result)) Finish(operation.get(), UCS_PTR_STATUS(result), 0);
-      else in_flight_.insert(operation);
-    }
-  }
-  if (!operation->done) Wake();
-  return std::make_unique<UcxRequest>(*this, std::move(operation));
-}
-
-std::unique_ptr<Request> UcxEpoch::Recv(int from, int to, uint32_t tag, std::span<std::byte> data) {
-  auto operation = std::make_shared<Operation>();
-  operation->epoch = this;
-  operation->expected = data.size();
-  {
-    MutexLock lock(mutex_);
-    if (!aborted_.ok()) {
-      operation->status = aborted_;
-      operation->done = true;
-    } else {
-      // Always through the callback, which alone tells the length reliably.
-      ucp_request_param_t params{};
-      params.op_attr_mask =
-          UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
-      params.cb.recv = &UcxEpoch::OnReceived;
-      params.user_data = operation.get();
-      const ucs_status_ptr_t result =
-          ucp_tag_recv_nbx(worker_, data.data(), data.size(), TagOf(from, to, tag), ~ucp_tag_t{0}, &params);
-      if (UCS_PTR_IS_ERR(result)) Finish(operation.get(), UCS_PTR_STATUS(result), 0);
-      else if (!operation->done) in_flight_.insert(operation);
-    }
-  }
-  Wake();
-  return std::make_unique<UcxRequest>(*this, std::move(operation));
 }
 
 void UcxEpoch::Abort(const absl::Status& cause) {
+  book_.Withdraw(epoch_);
+  Lock lock(*this);
+  if (!aborted_.ok()) return;
+  aborted_ = cause.ok() ? absl::CancelledError("aborted") : cause;
+  // First the worker goes, then the waiters may: their memory is touched no more.
+  DestroyWorker();
+  while (open_ != nullptr) Finish(*open_, aborted_);
+  Signal(stop_event_);
+  Signal(driver_event_);
+}
+
+// ---- Operations ----
+
+// Bits 63..56: the epoch's lowest, a second fence behind the worker of its own; 55..44 sender, 43..32 receiver, 31..0 the
+// caller's tag.
+ucp_tag_t UcxEpoch::TagOf(int from, int to, uint32_t tag) const {
+  return (epoch_ << 56) | (static_cast<ucp_tag_t>(from) << 44) | (static_cast<ucp_tag_t>(to) << 32) | tag;
+}
+
+void UcxEpoch::Add(Operation& operation) {
+  operation.next = open_;
+  if (open_ != nullptr) open_->previous = &operation;
+  open_ = &operation;
+}
+
+void UcxEpoch::Finish(Operation& operation, absl::Status status) {
+  if (operation.done) return;
+  operation.done = true;
+  // UCX cancels what is open when its worker goes.
+  operation.status = status.ok() || aborted_.ok() ? std::move(status) : aborted_;
+  if (operation.next != nullptr) operation.next->previous = operation.previous;
+  if (operation.previous != nullptr) operation.previous->next = operation.next;
+  if (open_ == &operation) open_ = operation.next;
+  if (operation.blocked) operation.changed.NotifyOne();
+}
+
+// UCX calls these two from within its own functions, so the mutex is held.
+void UcxEpoch::OnSent(void* request, ucs_status_t status, void* user_data) {
+  Operation& operation = *static_cast<Operation*>(user_data);
+  operation.epoch.Finish(operation, status == UCS_OK ? absl::OkStatus() : UcxError("send failed", status));
+  ucp_request_free(request);
+}
+
+void UcxEpoch::OnReceived(void* request, ucs_status_t status, const ucp_tag_recv_info_t* info, void* user_data) {
+  Operation& operation = *static_cast<Operation*>(user_data);
+  absl::Status result;
+  if (status == UCS_ERR_MESSAGE_TRUNCATED) {
+    result = InvalidArgument("a message is longer than the %d bytes of its receive", operation.bytes);
+  } else if (status != UCS_OK) {
+    result = UcxError("receive failed", status);
+  } else if (info->length != operation.bytes) {
+    result = InvalidArgument("a message of %d bytes met a receive of %d bytes", info->length, operation.bytes);
+  }
+  operation.epoch.Finish(operation, std::move(result));
+  ucp_request_free(request);
+}
+
+void UcxEpoch::StartSend(Operation& operation, ucp_ep_h endpoint) {
+  ucp_request_param_t params{};
+  params.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+  params.cb.send = &UcxEpoch::OnSent;
+  params.user_data = &operation;
+  const ucs_status_ptr_t result = ucp_tag_send_nbx(endpoint, operation.memory, operation.bytes, operation.tag, &params);
+  if (result == nullptr) {
+    Finish(operation, absl::OkStatus());
+  } else if (UCS_PTR_IS_ERR(result)) {
+    Finish(operation, UcxError("cannot send", UCS_PTR_STATUS(result)));
+  }
+}
+
+std::unique_ptr<Request> UcxEpoch::Send(int from, int to, uint32_t tag, std::span<const std::byte> data) {
+  auto operation = std::make_unique<Operation>(*this, TagOf(from, to, tag), data.data(), data.size());
+  Lock lock(*this);
+  Peer& peer = peers_[peer_of_rank_[to]];
+  Add(*operation);
+  if (!aborted_.ok()) Finish(*operation, aborted_);
+  else if (!peer.failure.ok()) Finish(*operation, peer.failure);
+  else if (peer.endpoint == nullptr) peer.early.push_back(operation.get());
+  else StartSend(*operation, peer.endpoint);
+  if (!operation->done) WakeSleepers();
+  return operation;
+}
+
+std::unique_ptr<Request> UcxEpoch::Recv(int from, int to, uint32_t tag, std::span<std::byte> data) {
+  auto operation = std::make_unique<Operation>(*this, TagOf(from, to, tag), data.data(), data.size());
+  Lock lock(*this);
+  Peer& peer = peers_[peer_of_rank_[from]];
+  Add(*operation);
+  if (!aborted_.ok()) {
+    Finish(*operation, aborted_);
+  } else if (!peer.failure.ok()) {
+    Finish(*operation, peer.failure);
+  } else {
+    ucp_request_param_t params{};
+    // Never at once: UCX 1.13 does not fill in the length of a message that was there already.
+    params.op_attr_mask =
+        UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
+    params.cb.recv = &UcxEpoch::OnReceived;
+    params.user_data = operation.get();
+    const ucs_status_ptr_t result =
+        ucp_tag_recv_nbx(worker_, data.data(), data.size(), operation->tag, ~ucp_tag_t{0}, &params);
+    if (UCS_PTR_IS_ERR(result)) Finish(*operation, UcxError("cannot receive", UCS_PTR_STATUS(result)));
+  }
+  if (!operation->done) WakeSleepers();
+  return operation;
+}
+
+// ---- Progress ----
+
+// Who sleeps on UCX's events learns nothing of work that this process itself has added.
+void UcxEpoch::WakeSleepers() {
+  if (driver_asleep_) {
+    driver_asleep_ = false;
+    Signal(driver_event_);
+  }
+  if (watcher_asleep_) {
+    watcher_asleep_ = false;
+    Signal(watcher_event_);
+  }
+}
+
+absl::Status UcxEpoch::Wait(Operation& operation) {
+  {
+    Lock lock(*this);
+    if (operation.done) return operation.status;
+    ++waiters_;
+    while (!operation.done && driven_) {
+      operation.blocked = true;
+      operation.changed.Wait(lock.get());
+      operation.blocked = false;
+    }
+    if (operation.done) {
+      --waiters_;
+      return operation.status;
+    }
+    driven_ = true;
+  }
+  return Drive(operation);
+}
+
+absl::Status UcxEpoch::Drive(Operation& operation) {
+  MonotonicTime spin_until = Clock::Real().Now() + spin_;
+  bool may_sleep = false;
+  for (;;) {
+    bool asleep = false;
+    {
+      MutexLock lock(mutex_);
+      for (int round = 0; !operation.done && round < kDriverRounds; ++round) {
+        ucp_worker_progress(worker_);   // an operation that is not done proves that there is a worker
+        if (contenders_.load(std::memory_order_relaxed) > 0) break;
+      }
+      if (operation.done) {
+        driven_ = false;
+        --waiters_;
+        for (Operation* other = open_; other != nullptr; other = other->next) {
+          if (!other->blocked) continue;
+          other->changed.NotifyOne();   // it drives now
+          break;
+        }
+        return operation.status;
+      }
+      if (may_sleep) asleep = driver_asleep_ = ucp_worker_arm(worker_) == UCS_OK;
+    }
+    if (!asleep) {
+      sched_yield();
+      may_sleep = Clock::Real().Now() >= spin_until;
+      continue;
+    }
+    pollfd fds[2] = {{ucx_event_, POLLIN, 0}, {driver_event_, POLLIN, 0}};
+    (void)poll(fds, 2, -1);
+    {
+      MutexLock lock(mutex_);
+      driver_asleep_ = false;
+      if (aborted_.ok()) Drain(driver_event_);
+    }
+    may_sleep = false;
+    spin_until = Clock::Real().Now() + spin_;
+  }
+}
+
+void UcxEpoch::Watch() {
+  int quiet = 0, nap = 1;
+  for (;;) {
+    bool armed = false;
+    int timeout = 1;
+    {
+      MutexLock lock(mutex_);
+      if (stopping_ || worker_ == nullptr) return;
+      Drain(watcher_event_);
+      if (open_ == nullptr) {
+        watcher_asleep_ = ++quiet > kQuietNaps;
+        timeout = watcher_asleep_ ? -1 : nap;
+      } else if (waiters_ > 0) {
+        quiet = 0;
+        timeout = nap = std::min(2 * nap, kMaxNapMillis);
+      } else {
+        quiet = 0;
+        nap = 1;
+        while (ucp_worker_progress(worker_) != 0 && open_ != nullptr && contenders_.load() == 0) {
+        }
+        watcher_asleep_ = armed = open_ != nullptr && ucp_worker_arm(worker_) == UCS_OK;
+        timeout = armed ? -1 : open_ != nullptr ? 0 : 1;
+      }
+    }
+    pollfd fds[3] = {{watcher_event_, POLLIN, 0}, {stop_event_, POLLIN, 0}, {ucx_event_, POLLIN, 0}};
+    (void)poll(fds, armed ? 3 : 2, timeout);
+    if (timeout == 0) sched_yield();
+  }
+}
+
+// ---- Connections ----
+
+// Asks the peers for their address in this epoch, until each has told or the epoch ends.
+void UcxEpoch::Connect() {
+  std::vector<std::pair<size_t, ProcessAddress>> missing;
   {
     MutexLock lock(mutex_);
-    if (!aborted_.ok()) return;
-    aborted_ = cause;
-    // First the worker goes, then the waiters may: their memory is touched no more.
-    DestroyWorker();
-    for (const std::shared_ptr<Operation>& operation : in_flight_) {
-      if (operation->done) continue;
-      operation->status = cause;
-      operation->done = true;
-    }
-    in_flight_.clear();
+    for (size_t i = 0; i < peers_.size(); ++i) missing.emplace_back(i, peers_[i].address);
   }
-  finished_.NotifyAll();
-  Wake();
+  for (int pause = 1; !missing.empty(); pause = std::min(2 * pause, 20)) {
+    std::erase_if(missing, [&](const auto& entry) {
+      const absl::StatusOr<std::string> answer = AskAddress(entry.second, epoch_, stop_event_);
+      if (answer.ok() && answer->empty()) return false;
+      Lock lock(*this);
+      Reach(peers_[entry.first], answer);
+      return true;
+    });
+    if (missing.empty()) return;
+    pollfd stop{stop_event_, POLLIN, 0};
+    if (poll(&stop, 1, pause) > 0) return;
+  }
+}
+
+void UcxEpoch::Reach(Peer& peer, const absl::StatusOr<std::string>& ucx_address) {
+  if (worker_ == nullptr || stopping_) return;
+  peer.failure = ucx_address.status();
+  if (ucx_address.ok()) {
+    ucp_ep_params_t params{};
+    params.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS;
+    params.address = reinterpret_cast<const ucp_address_t*>(ucx_address->data());
+    const ucs_status_t status = ucp_ep_create(worker_, &params, &peer.endpoint);
+    if (status != UCS_OK) {
+      peer.endpoint = nullptr;
+      peer.failure = UcxError(absl::StrCat("cannot reach ", peer.address.host, ":", peer.address.port), status);
+    }
+  }
+  for (Operation* operation : std::exchange(peer.early, {})) {
+    if (peer.failure.ok()) StartSend(*operation, peer.endpoint);
+    else Finish(*operation, peer.failure);
+  }
+  WakeSleepers();
 }
 
 }  // namespace alpa::comm

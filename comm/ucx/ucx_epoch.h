@@ -1,70 +1,107 @@
-// One epoch of one process: a ucp_worker of its own with its progress thread.
+// One epoch of one process: a ucp_worker of its own, its connections, and the threads that move its messages.
 //
-// Threads: thread-safe. UCX is called under one mutex.
-// Abort:   fails every present and later operation at once; memory of unfinished operations is the caller's again when
-//          Wait returns, because the ucp_worker is destroyed first, and with it whatever might still have touched it.
+// Progress: UCX moves data only while somebody calls it. Whoever waits for an operation does so (one thread at a time, the
+//           driver), first spinning, then asleep on UCX's event descriptor. While operations are open and nobody waits, a
+//           watching thread takes over within a millisecond; it costs nothing while there are none.
+// Abort:    fails every present and later operation at once. The ucp_worker is destroyed first, and with it whatever might still
+//           have written to a receive's memory; nothing is said to peers, which may be gone.
+// Threads:  thread-safe; all calls into UCX are under one mutex.
 #pragma once
 
 #include <ucp/api/ucp.h>
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "comm/transport.h"
+#include "comm/ucx/address_book.h"
 
 namespace alpa::comm {
 
 class UcxEpoch {
  public:
-  static absl::StatusOr<std::shared_ptr<UcxEpoch>> Open(ucp_context_h context, uint64_t epoch);
+  struct Options {
+    uint64_t epoch = 0;
+    // Of the process that holds each rank; empty for ranks of this process.
+    std::vector<std::string> addresses;
+    Duration spin{};
+  };
+  // Ranks that tags have room for.
+  static constexpr size_t kMaxRanks = 4096;
+
+  // Publishes the epoch in `book` and starts to look for the peers. `context` and `book` must outlive it.
+  static absl::StatusOr<std::unique_ptr<UcxEpoch>> Open(ucp_context_h context, AddressBook& book, const Options& options);
+  // Lets go what was sent, for a fifth of a second at most.
   ~UcxEpoch();
 
-  const std::string& address() const { return address_; }
-
-  // Message from rank `from` to rank `to`. `peer_address`: of the process of rank `to`, as AddressBook serves it.
-  std::unique_ptr<Request> Send(int from, int to, const std::string& peer_address, uint32_t tag,
-                                std::span<const std::byte> data);
+  // Message from rank `from` to rank `to`, one of which is of this process. The request must not outlive this.
+  std::unique_ptr<Request> Send(int from, int to, uint32_t tag, std::span<const std::byte> data);
   std::unique_ptr<Request> Recv(int from, int to, uint32_t tag, std::span<std::byte> data);
   void Abort(const absl::Status& cause);
 
  private:
-  friend class UcxRequest;
-  // State of one operation; owned by its request, and by UCX (user data) while in flight.
-  struct Operation {
-    bool done = false;
-    absl::Status status;
-    size_t expected = 0;
-    UcxEpoch* epoch = nullptr;
+  class Operation;
+  // Another process. Sends wait in `early` until it is reached.
+  struct Peer {
+    ProcessAddress address;
+    ucp_ep_h endpoint = nullptr;
+    absl::Status failure;
+    std::deque<Operation*> early;
   };
-  UcxEpoch() = default;
-  void ProgressLoop();
-  void Wake();
-  void DestroyWorker() ALPA_REQUIRES(mutex_);
-  void Finish(Operation* operation, ucs_status_t status, size_t received) ALPA_REQUIRES(mutex_);
-  absl::StatusOr<ucp_ep_h> EndpointTo(const std::string& peer_address);
+  // Locks the mutex ahead of a driver that would take it again at once.
+  class Lock;
+
+  UcxEpoch(AddressBook& book, const Options& options) : book_(book), epoch_(options.epoch), spin_(options.spin) {}
+  absl::Status Start(ucp_context_h context, const Options& options);
+  ucp_tag_t TagOf(int from, int to, uint32_t tag) const;
+
+  void StartSend(Operation& operation, ucp_ep_h endpoint) ALPA_REQUIRES(mutex_);
+  void Add(Operation& operation) ALPA_REQUIRES(mutex_);
+  void Finish(Operation& operation, absl::Status status) ALPA_REQUIRES(mutex_);
   static void OnSent(void* request, ucs_status_t status, void* user_data);
   static void OnReceived(void* request, ucs_status_t status, const ucp_tag_recv_info_t* info, void* user_data);
 
-  uint64_t epoch_ = 0;
-  std::string address_;
-  int wake_ = -1;           // eventfd
-  int ucx_events_ = -1;     // owned by UCX
-  std::atomic<bool> stopping_{false};
-  std::thread progress_;
+  absl::Status Wait(Operation& operation);
+  absl::Status Drive(Operation& operation);
+  void Watch();
+  void WakeSleepers() ALPA_REQUIRES(mutex_);
+
+  void Connect();
+  void Reach(Peer& peer, const absl::StatusOr<std::string>& ucx_address) ALPA_REQUIRES(mutex_);
+  void Stop();
+  void Flush() ALPA_REQUIRES(mutex_);
+  void DestroyWorker() ALPA_REQUIRES(mutex_);
+
+  AddressBook& book_;
+  const uint64_t epoch_;
+  const Duration spin_;
+  int driver_event_ = -1, watcher_event_ = -1;   // eventfds that wake these two
+  int stop_event_ = -1;                          // written once: on abort or at the end
+  int ucx_event_ = -1;                           // a duplicate of the worker's, so that it outlives the worker
+  std::vector<int> peer_of_rank_;                // -1: this process
+  bool published_ = false;
+  std::thread watcher_, connector_;
+  std::atomic<int> contenders_{0};               // threads about to lock the mutex for a short time
+
   Mutex mutex_;
-  CondVar finished_;
   ucp_worker_h worker_ ALPA_GUARDED_BY(mutex_) = nullptr;
   absl::Status aborted_ ALPA_GUARDED_BY(mutex_);
-  std::map<std::string, ucp_ep_h> endpoints_ ALPA_GUARDED_BY(mutex_);
-  std::set<std::shared_ptr<Operation>> in_flight_ ALPA_GUARDED_BY(mutex_);
+  bool stopping_ ALPA_GUARDED_BY(mutex_) = false;
+  std::vector<Peer> peers_ ALPA_GUARDED_BY(mutex_);
+  Operation* open_ ALPA_GUARDED_BY(mutex_) = nullptr;   // all operations that are not done, a doubly linked list
+  int waiters_ ALPA_GUARDED_BY(mutex_) = 0;
+  bool driven_ ALPA_GUARDED_BY(mutex_) = false;
+  bool driver_asleep_ ALPA_GUARDED_BY(mutex_) = false;
+  bool watcher_asleep_ ALPA_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace alpa::comm

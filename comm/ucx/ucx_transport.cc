@@ -1,5 +1,9 @@
 #include "comm/ucx/ucx_transport.h"
 
+#include <ucs/config/global_opts.h>
+
+#include <cstdlib>
+
 #include "base/status.h"
 #include "comm/local/mailbox.h"
 #include "comm/ucx/address_book.h"
@@ -8,61 +12,90 @@
 namespace alpa::comm {
 namespace {
 
+absl::Status UcxError(absl::string_view what, ucs_status_t status) {
+  return absl::UnavailableError(absl::StrCat(what, ": UCX says \"", ucs_status_string(status), "\""));
+}
+
+// What all epochs of a transport share, and keep alive.
+struct Process {
+  ~Process() {
+    book.reset();
+    if (context != nullptr) ucp_cleanup(context);
+  }
+  ucp_context_h context = nullptr;
+  std::unique_ptr<AddressBook> book;
+};
+
 // What the local ranks of an epoch share.
-struct SharedEpoch {
-  std::vector<Transport::Peer> ranks;
-  Mailbox mailbox;
-  std::shared_ptr<UcxEpoch> ucx;   // null where all ranks are local
-  AddressBook* book = nullptr;
-  uint64_t epoch = 0;
-  ~SharedEpoch() {
-    if (ucx != nullptr) book->Withdraw(epoch);
+class SharedEpoch {
+ public:
+  SharedEpoch(std::shared_ptr<Process> process, std::vector<bool> local, std::unique_ptr<UcxEpoch> ucx)
+      : process_(std::move(process)), local_(std::move(local)), ucx_(std::move(ucx)) {}
+
+  int size() const { return static_cast<int>(local_.size()); }
+  std::unique_ptr<Request> Send(int from, int to, uint32_t tag, std::span<const std::byte> data) {
+    return local_[to] ? mailbox_.Send(from, to, tag, data) : ucx_->Send(from, to, tag, data);
+  }
+  std::unique_ptr<Request> Recv(int from, int to, uint32_t tag, std::span<std::byte> data) {
+    return local_[from] ? mailbox_.Recv(from, to, tag, data) : ucx_->Recv(from, to, tag, data);
   }
   void Abort(const absl::Status& cause) {
-    mailbox.Abort(cause);
-    if (ucx != nullptr) ucx->Abort(cause);
+    mailbox_.Abort(cause);
+    if (ucx_ != nullptr) ucx_->Abort(cause);
   }
+
+ private:
+  const std::shared_ptr<Process> process_;   // ucx_ uses its context and book
+  const std::vector<bool> local_;            // by rank
+  Mailbox mailbox_;
+  const std::unique_ptr<UcxEpoch> ucx_;      // null where all ranks are local
 };
 
 class UcxEndpoint : public Endpoint {
  public:
   UcxEndpoint(std::shared_ptr<SharedEpoch> epoch, int rank) : epoch_(std::move(epoch)), rank_(rank) {}
   int rank() const override { return rank_; }
-  int size() const override { return static_cast<int>(epoch_->ranks.size()); }
+  int size() const override { return epoch_->size(); }
   std::unique_ptr<Request> Send(int peer, uint32_t tag, std::span<const std::byte> data) override {
-    if (epoch_->ranks[peer].local) return epoch_->mailbox.Send(rank_, peer, tag, data);
-    return epoch_->ucx->Send(rank_, peer, epoch_->ranks[peer].address, tag, data);
+    if (peer < 0 || peer >= size()) return MakeFailedRequest(NoSuchRank(peer));
+    return epoch_->Send(rank_, peer, tag, data);
   }
   std::unique_ptr<Request> Recv(int peer, uint32_t tag, std::span<std::byte> data) override {
-    if (epoch_->ranks[peer].local) return epoch_->mailbox.Recv(peer, rank_, tag, data);
-    return epoch_->ucx->Recv(peer, rank_, tag, data);
+    if (peer < 0 || peer >= size()) return MakeFailedRequest(NoSuchRank(peer));
+    return epoch_->Recv(peer, rank_, tag, data);
   }
   void Abort(const absl::Status& cause) override { epoch_->Abort(cause); }
 
  private:
+  absl::Status NoSuchRank(int peer) const { return InvalidArgument("message with rank %d of %d", peer, size()); }
+
   const std::shared_ptr<SharedEpoch> epoch_;   // lives as long as any of its endpoints
   const int rank_;
 };
 
 class UcxTransport : public Transport {
  public:
-  UcxTransport(ucp_context_h context, std::unique_ptr<AddressBook> book) : context_(context), book_(std::move(book)) {}
-  ~UcxTransport() override { ucp_cleanup(context_); }
+  UcxTransport(std::shared_ptr<Process> process, Duration spin) : process_(std::move(process)), spin_(spin) {}
 
-  std::string address() const override { return book_->address(); }
+  std::string address() const override { return process_->book->address(); }
 
   absl::StatusOr<std::vector<std::unique_ptr<Endpoint>>> Open(uint64_t epoch, const std::vector<Peer>& ranks) override {
-    if (ranks.size() >= 65536) return InvalidArgument("an epoch of %d ranks; tags have room for 65535", ranks.size());
-    auto shared = std::make_shared<SharedEpoch>();
-    shared->ranks = ranks;
-    shared->epoch = epoch;
-    shared->book = book_.get();
+    UcxEpoch::Options options{.epoch = epoch, .addresses = {}, .spin = spin_};
+    std::vector<bool> local;
     bool remote = false;
-    for (const Peer& peer : ranks) remote = remote || !peer.local;
-    if (remote) {
-      ALPA_ASSIGN_OR_RETURN(shared->ucx, UcxEpoch::Open(context_, epoch));
-      book_->Publish(epoch, shared->ucx->address());
+    for (const Peer& peer : ranks) {
+      local.push_back(peer.local);
+      options.addresses.push_back(peer.local ? "" : peer.address);
+      if (!peer.local && peer.address.empty()) {
+        return InvalidArgument("rank %d of epoch %d has no transport address", local.size() - 1, epoch);
+      }
+      remote = remote || !peer.local;
     }
+    std::unique_ptr<UcxEpoch> ucx;
+    if (remote) {
+      ALPA_ASSIGN_OR_RETURN(ucx, UcxEpoch::Open(process_->context, *process_->book, options));
+    }
+    auto shared = std::make_shared<SharedEpoch>(process_, std::move(local), std::move(ucx));
     std::vector<std::unique_ptr<Endpoint>> endpoints;
     for (size_t rank = 0; rank < ranks.size(); ++rank) {
       if (ranks[rank].local) endpoints.push_back(std::make_unique<UcxEndpoint>(shared, static_cast<int>(rank)));
@@ -71,31 +104,34 @@ class UcxTransport : public Transport {
   }
 
  private:
-  const ucp_context_h context_;
-  const std::unique_ptr<AddressBook> book_;
+  const std::shared_ptr<Process> process_;   // also held by every open epoch
+  const Duration spin_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Transport>> MakeUcxTransport(const UcxOptions& options) {
+  // Losing a peer is in the ordinary run of things here, and told by Status; UCX would report it on stdout.
+  if (std::getenv("UCX_LOG_LEVEL") == nullptr) ucs_global_opts_set_value("LOG_LEVEL", "fatal");
+  ucp_config_t* config = nullptr;
+  if (ucs_status_t status = ucp_config_read(nullptr, nullptr, &config); status != UCS_OK) {
+    return UcxError("cannot read UCX's configuration", status);
+  }
+  // The receiver fetches: nobody writes into the memory of a process whose epoch is over.
+  if (std::getenv("UCX_RNDV_SCHEME") == nullptr) ucp_config_modify(config, "RNDV_SCHEME", "get_zcopy");
   ucp_params_t params{};
   params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_MT_WORKERS_SHARED;
   params.features = UCP_FEATURE_TAG | UCP_FEATURE_WAKEUP;
   params.mt_workers_shared = 1;
-  ucp_config_t* config = nullptr;
-  if (ucs_status_t status = ucp_config_read(nullptr, nullptr, &config); status != UCS_OK) {
-    return absl::UnavailableError(absl::StrCat("UCX configuration: ", ucs_status_string(status)));
-  }
-  ucp_context_h context = nullptr;
-  const ucs_status_t status = ucp_init(&params, config, &context);
+  auto process = std::make_shared<Process>();
+  const ucs_status_t status = ucp_init(&params, config, &process->context);
   ucp_config_release(config);
-  if (status != UCS_OK) return absl::UnavailableError(absl::StrCat("UCX: ", ucs_status_string(status)));
-  auto book = AddressBook::Listen(options.listen_host, options.advertise_host);
-  if (!book.ok()) {
-    ucp_cleanup(context);
-    return book.status();
+  if (status != UCS_OK) {
+    process->context = nullptr;
+    return UcxError("cannot start UCX", status);
   }
-  return std::make_unique<UcxTransport>(context, *std::move(book));
+  ALPA_ASSIGN_OR_RETURN(process->book, AddressBook::Listen(options.listen_host, options.advertise_host));
+  return std::make_unique<UcxTransport>(std::move(process), options.spin);
 }
 
 }  // namespace alpa::comm
