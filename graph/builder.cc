@@ -11,19 +11,32 @@ namespace {
 
 Literal ScalarOf(DType dtype, double value) {
   switch (dtype) {
-    case DType::kPred: return Literal::Scalar<uint8_t>(dtype, value != 0);
-    case DType::kS8: return Literal::Scalar(dtype, static_cast<int8_t>(value));
-    case DType::kS16: return Literal::Scalar(dtype, static_cast<int16_t>(value));
-    case DType::kS32: return Literal::Scalar(dtype, static_cast<int32_t>(value));
-    case DType::kS64: return Literal::Scalar(dtype, static_cast<int64_t>(value));
-    case DType::kU8: return Literal::Scalar(dtype, static_cast<uint8_t>(value));
-    case DType::kU16: return Literal::Scalar(dtype, static_cast<uint16_t>(value));
-    case DType::kU32: return Literal::Scalar(dtype, static_cast<uint32_t>(value));
-    case DType::kU64: return Literal::Scalar(dtype, static_cast<uint64_t>(value));
-    case DType::kF16: return Literal::Scalar(dtype, FloatToF16(static_cast<float>(value)));
-    case DType::kF32: return Literal::Scalar(dtype, static_cast<float>(value));
-    case DType::kF64: return Literal::Scalar(dtype, value);
-    case DType::kBF16: return Literal::Scalar(dtype, FloatToBf16(static_cast<float>(value)));
+    case DType::kPred:
+      return Literal::Scalar<uint8_t>(dtype, value != 0);
+    case DType::kS8:
+      return Literal::Scalar(dtype, static_cast<int8_t>(value));
+    case DType::kS16:
+      return Literal::Scalar(dtype, static_cast<int16_t>(value));
+    case DType::kS32:
+      return Literal::Scalar(dtype, static_cast<int32_t>(value));
+    case DType::kS64:
+      return Literal::Scalar(dtype, static_cast<int64_t>(value));
+    case DType::kU8:
+      return Literal::Scalar(dtype, static_cast<uint8_t>(value));
+    case DType::kU16:
+      return Literal::Scalar(dtype, static_cast<uint16_t>(value));
+    case DType::kU32:
+      return Literal::Scalar(dtype, static_cast<uint32_t>(value));
+    case DType::kU64:
+      return Literal::Scalar(dtype, static_cast<uint64_t>(value));
+    case DType::kF16:
+      return Literal::Scalar(dtype, FloatToF16(static_cast<float>(value)));
+    case DType::kF32:
+      return Literal::Scalar(dtype, static_cast<float>(value));
+    case DType::kF64:
+      return Literal::Scalar(dtype, value);
+    case DType::kBF16:
+      return Literal::Scalar(dtype, FloatToBf16(static_cast<float>(value)));
   }
   ALPA_CHECK(false && "not an element type");
 }
@@ -35,16 +48,26 @@ Literal Extreme(DType dtype, bool max) {
 }
 Literal Extreme(DType dtype, bool max) {
   switch (dtype) {
-    case DType::kPred: return Literal::Scalar<uint8_t>(dtype, max);
-    case DType::kS8: return Extreme<int8_t>(dtype, max);
-    case DType::kS16: return Extreme<int16_t>(dtype, max);
-    case DType::kS32: return Extreme<int32_t>(dtype, max);
-    case DType::kS64: return Extreme<int64_t>(dtype, max);
-    case DType::kU8: return Extreme<uint8_t>(dtype, max);
-    case DType::kU16: return Extreme<uint16_t>(dtype, max);
-    case DType::kU32: return Extreme<uint32_t>(dtype, max);
-    case DType::kU64: return Extreme<uint64_t>(dtype, max);
-    default: break;
+    case DType::kPred:
+      return Literal::Scalar<uint8_t>(dtype, max);
+    case DType::kS8:
+      return Extreme<int8_t>(dtype, max);
+    case DType::kS16:
+      return Extreme<int16_t>(dtype, max);
+    case DType::kS32:
+      return Extreme<int32_t>(dtype, max);
+    case DType::kS64:
+      return Extreme<int64_t>(dtype, max);
+    case DType::kU8:
+      return Extreme<uint8_t>(dtype, max);
+    case DType::kU16:
+      return Extreme<uint16_t>(dtype, max);
+    case DType::kU32:
+      return Extreme<uint32_t>(dtype, max);
+    case DType::kU64:
+      return Extreme<uint64_t>(dtype, max);
+    default:
+      break;
   }
   const double infinity = std::numeric_limits<double>::infinity();
   return ScalarOf(dtype, max ? infinity : -infinity);
@@ -73,7 +96,8 @@ ValueId GraphBuilder::Parameter(Shape shape, std::string location) {
 
 std::vector<ValueId> GraphBuilder::AddOp(Opcode opcode, std::vector<ValueId> operands,
                                          std::vector<Shape> result_shapes, Attributes attrs,
-                                         std::vector<std::shared_ptr<const Graph>> regions, std::string location) {
+                                         std::vector<std::shared_ptr<const Graph>> regions,
+                                         std::string location) {
   const OpId id(graph_.size());
   Op op;
   op.opcode = opcode;
@@ -130,7 +154,8 @@ ValueId Infer(GraphBuilder& builder, Opcode opcode, std::vector<ValueId> operand
   for (ValueId operand : operands) shapes.push_back(builder.shape(operand));
   absl::StatusOr<std::vector<Shape>> result = InferShapes(opcode, shapes, attrs, regions, declared);
   if (!result.ok()) CheckFailed(std::string(result.status().message()).c_str(), __FILE__, __LINE__);
-  return builder.AddOp(opcode, std::move(operands), *std::move(result), std::move(attrs), std::move(regions))[0];
+  return builder.AddOp(opcode, std::move(operands), *std::move(result), std::move(attrs),
+                       std::move(regions))[0];
 }
 
 }  // namespace
@@ -173,7 +198,8 @@ ValueId GraphBuilder::Transpose(ValueId a, std::vector<int64_t> permutation) {
 ValueId GraphBuilder::Slice(ValueId a, std::vector<int64_t> starts, std::vector<int64_t> limits,
                             std::vector<int64_t> strides) {
   if (strides.empty()) strides.assign(starts.size(), 1);
-  return Infer(*this, Opcode::kSlice, {a}, SliceAttrs{std::move(starts), std::move(limits), std::move(strides)});
+  return Infer(*this, Opcode::kSlice, {a},
+               SliceAttrs{std::move(starts), std::move(limits), std::move(strides)});
 }
 ValueId GraphBuilder::DynamicSlice(ValueId a, std::vector<ValueId> starts, std::vector<int64_t> sizes) {
   std::vector<ValueId> operands = {a};
@@ -222,12 +248,24 @@ std::shared_ptr<const Graph> ReduceRegion(ReduceKind kind, DType dtype) {
   const ValueId b = builder.Parameter(Shape{dtype, {}});
   Opcode opcode = Opcode::kAdd;
   switch (kind) {
-    case ReduceKind::kSum: opcode = Opcode::kAdd; break;
-    case ReduceKind::kMax: opcode = Opcode::kMaximum; break;
-    case ReduceKind::kMin: opcode = Opcode::kMinimum; break;
-    case ReduceKind::kAnd: opcode = Opcode::kAnd; break;
-    case ReduceKind::kOr: opcode = Opcode::kOr; break;
-    case ReduceKind::kProduct: opcode = Opcode::kMultiply; break;
+    case ReduceKind::kSum:
+      opcode = Opcode::kAdd;
+      break;
+    case ReduceKind::kMax:
+      opcode = Opcode::kMaximum;
+      break;
+    case ReduceKind::kMin:
+      opcode = Opcode::kMinimum;
+      break;
+    case ReduceKind::kAnd:
+      opcode = Opcode::kAnd;
+      break;
+    case ReduceKind::kOr:
+      opcode = Opcode::kOr;
+      break;
+    case ReduceKind::kProduct:
+      opcode = Opcode::kMultiply;
+      break;
   }
   builder.SetResults({builder.Binary(opcode, a, b)});
   return std::make_shared<const Graph>(builder.Build());
@@ -236,11 +274,16 @@ std::shared_ptr<const Graph> ReduceRegion(ReduceKind kind, DType dtype) {
 Literal ReduceIdentity(ReduceKind kind, DType dtype) {
   switch (kind) {
     case ReduceKind::kSum:
-    case ReduceKind::kOr: return ScalarOf(dtype, 0);
-    case ReduceKind::kProduct: return ScalarOf(dtype, 1);
-    case ReduceKind::kAnd: return AllOnes(dtype);
-    case ReduceKind::kMax: return Extreme(dtype, false);
-    case ReduceKind::kMin: return Extreme(dtype, true);
+    case ReduceKind::kOr:
+      return ScalarOf(dtype, 0);
+    case ReduceKind::kProduct:
+      return ScalarOf(dtype, 1);
+    case ReduceKind::kAnd:
+      return AllOnes(dtype);
+    case ReduceKind::kMax:
+      return Extreme(dtype, false);
+    case ReduceKind::kMin:
+      return Extreme(dtype, true);
   }
   ALPA_CHECK(false && "not a reduction");
 }

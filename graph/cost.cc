@@ -80,8 +80,10 @@ int64_t FlopsOf(const Graph& graph, const Op& op) {
       return Multiply(Multiply(shape.elements(), Log2Ceil(length)), RegionFlops(*op.regions[0]));
     }
     case Opcode::kCopy:
-    case Opcode::kBitcastConvert: return 0;
-    default: break;
+    case Opcode::kBitcastConvert:
+      return 0;
+    default:
+      break;
   }
   return IsElementwise(op.opcode) ? elements(op.results[0]) : 0;
 }
@@ -95,7 +97,8 @@ OpCost CostOf(const Graph& graph, const Op& op) {
     OpCost worst;
     for (const auto& branch : op.regions) {
       const OpCost cost = CostOf(*branch);
-      if (cost.flops > worst.flops || (cost.flops == worst.flops && cost.bytes_read > worst.bytes_read)) worst = cost;
+      if (cost.flops > worst.flops || (cost.flops == worst.flops && cost.bytes_read > worst.bytes_read))
+        worst = cost;
     }
     return worst;
   }
@@ -105,7 +108,8 @@ OpCost CostOf(const Graph& graph, const Op& op) {
   for (ValueId result : op.results) cost.bytes_written = Add(cost.bytes_written, graph.shape(result).bytes());
   // A window of a large array moves the window, not the array; a barrier moves nothing.
   switch (op.opcode) {
-    case Opcode::kOptimizationBarrier: return {};
+    case Opcode::kOptimizationBarrier:
+      return {};
     case Opcode::kSlice:
     case Opcode::kDynamicSlice:
     case Opcode::kGather: {
@@ -115,7 +119,8 @@ OpCost CostOf(const Graph& graph, const Op& op) {
       }
       break;
     }
-    default: break;
+    default:
+      break;
   }
   return cost;
 }

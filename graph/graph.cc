@@ -32,12 +32,18 @@ bool IsCollective(Opcode opcode) { return opcode >= Opcode::kAllGather && opcode
 
 absl::string_view NameOf(ReduceKind kind) {
   switch (kind) {
-    case ReduceKind::kSum: return "sum";
-    case ReduceKind::kMax: return "max";
-    case ReduceKind::kMin: return "min";
-    case ReduceKind::kAnd: return "and";
-    case ReduceKind::kOr: return "or";
-    case ReduceKind::kProduct: return "product";
+    case ReduceKind::kSum:
+      return "sum";
+    case ReduceKind::kMax:
+      return "max";
+    case ReduceKind::kMin:
+      return "min";
+    case ReduceKind::kAnd:
+      return "and";
+    case ReduceKind::kOr:
+      return "or";
+    case ReduceKind::kProduct:
+      return "product";
   }
   return "unknown";
 }
@@ -60,14 +66,16 @@ const ReduceKind* AsReduceKind(const Graph& region) {
     Opcode opcode;
     ReduceKind kind;
   } kKinds[] = {
-      {Opcode::kAdd, ReduceKind::kSum}, {Opcode::kMaximum, ReduceKind::kMax}, {Opcode::kMinimum, ReduceKind::kMin},
-      {Opcode::kAnd, ReduceKind::kAnd}, {Opcode::kOr, ReduceKind::kOr},       {Opcode::kMultiply, ReduceKind::kProduct},
+      {Opcode::kAdd, ReduceKind::kSum},     {Opcode::kMaximum, ReduceKind::kMax},
+      {Opcode::kMinimum, ReduceKind::kMin}, {Opcode::kAnd, ReduceKind::kAnd},
+      {Opcode::kOr, ReduceKind::kOr},       {Opcode::kMultiply, ReduceKind::kProduct},
   };
   if (region.parameters().size() != 2 || region.results().size() != 1) return nullptr;
   const Op& op = region.def(region.results()[0]);
   if (op.operands.size() != 2) return nullptr;
   const ValueId a = region.parameters()[0], b = region.parameters()[1];
-  const bool both = (op.operands[0] == a && op.operands[1] == b) || (op.operands[0] == b && op.operands[1] == a);
+  const bool both =
+      (op.operands[0] == a && op.operands[1] == b) || (op.operands[0] == b && op.operands[1] == a);
   if (!both) return nullptr;
   for (const auto& row : kKinds) {
     if (row.opcode == op.opcode) return &row.kind;

@@ -15,11 +15,16 @@ int main(int argc, char** argv) {
   std::string file;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
-    if (argument == "--simplify") simplify = true;
-    else if (argument == "--locations") options.locations = true;
-    else if (argument == "--cost") cost = true;
-    else if (argument == "--quiet") quiet = true;
-    else file = argument;
+    if (argument == "--simplify")
+      simplify = true;
+    else if (argument == "--locations")
+      options.locations = true;
+    else if (argument == "--cost")
+      cost = true;
+    else if (argument == "--quiet")
+      quiet = true;
+    else
+      file = argument;
   }
   std::ifstream in(file, std::ios::binary);
   if (file.empty() || !in) {
@@ -37,8 +42,8 @@ int main(int argc, char** argv) {
   if (!quiet) std::cout << alpa::graph::Print(*graph, options);
   if (cost || quiet) {
     const alpa::graph::OpCost total = alpa::graph::CostOf(*graph);
-    std::cout << "# " << graph->size() << " ops, " << total.flops << " FLOPs, " << total.bytes_read << " bytes read, "
-              << total.bytes_written << " written\n";
+    std::cout << "# " << graph->size() << " ops, " << total.flops << " FLOPs, " << total.bytes_read
+              << " bytes read, " << total.bytes_written << " written\n";
   }
   return 0;
 }

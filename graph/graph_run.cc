@@ -1,5 +1,6 @@
-// graph-run FILE INPUTS OUTPUTS [--simplify]: evaluates a serialized HloModuleProto with the reference evaluator.
-// INPUTS and OUTPUTS hold the raw row-major bytes of all parameters and results, one after the other.
+// graph-run FILE INPUTS OUTPUTS [--simplify]: evaluates a serialized HloModuleProto with the reference
+// evaluator. INPUTS and OUTPUTS hold the raw row-major bytes of all parameters and results, one after the
+// other.
 #include <cstring>
 #include <fstream>
 #include <iostream>
@@ -52,7 +53,8 @@ int main(int argc, char** argv) {
   if (!results.ok()) return Fail(results.status().ToString());
   std::ofstream out(argv[3], std::ios::binary);
   for (const Literal& result : *results) {
-    out.write(reinterpret_cast<const char*>(result.bytes().data()), static_cast<std::streamsize>(result.bytes().size()));
+    out.write(reinterpret_cast<const char*>(result.bytes().data()),
+              static_cast<std::streamsize>(result.bytes().size()));
   }
   return out ? 0 : Fail("cannot write the outputs");
 }

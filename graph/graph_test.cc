@@ -33,7 +33,8 @@ TEST(ShapeTest, NamesSizesAndStrides) {
 
 TEST(LiteralTest, SixteenBitFloatsRoundToNearestEven) {
   for (uint32_t bits = 0; bits < 0x10000; ++bits) {
-    const float half = F16ToFloat(static_cast<uint16_t>(bits)), brain = Bf16ToFloat(static_cast<uint16_t>(bits));
+    const float half = F16ToFloat(static_cast<uint16_t>(bits)),
+                brain = Bf16ToFloat(static_cast<uint16_t>(bits));
     if (std::isnan(half)) {
       EXPECT_TRUE(std::isnan(F16ToFloat(FloatToF16(half))));
     } else {
@@ -57,7 +58,8 @@ TEST(LiteralTest, SixteenBitFloatsRoundToNearestEven) {
 }
 
 TEST(BuilderTest, IdentitiesSuitTheirReduction) {
-  EXPECT_EQ(ReduceIdentity(ReduceKind::kMax, DType::kF32).ValueAt(0), -std::numeric_limits<double>::infinity());
+  EXPECT_EQ(ReduceIdentity(ReduceKind::kMax, DType::kF32).ValueAt(0),
+            -std::numeric_limits<double>::infinity());
   EXPECT_EQ(ReduceIdentity(ReduceKind::kMax, DType::kS8).ValueAt(0), -128);
   EXPECT_EQ(ReduceIdentity(ReduceKind::kMin, DType::kU8).ValueAt(0), 255);
   EXPECT_EQ(ReduceIdentity(ReduceKind::kAnd, DType::kPred).ValueAt(0), 1);
@@ -89,7 +91,9 @@ TEST(BuilderTest, InlineBindsParameters) {
   b.SetResults(b.Inline(body, {y, x}));
   const Graph graph = b.Build();
   EXPECT_TRUE(Verify(graph).ok());
-  EXPECT_EQ(Print(graph), "%0 = f32[2] parameter(0)\n%1 = f32[2] parameter(1)\n%2 = f32[2] subtract(%0, %1)\nreturn %2, %0\n");
+  EXPECT_EQ(
+      Print(graph),
+      "%0 = f32[2] parameter(0)\n%1 = f32[2] parameter(1)\n%2 = f32[2] subtract(%0, %1)\nreturn %2, %0\n");
 }
 
 TEST(PrintTest, ShowsAttributesRegionsAndLocations) {
@@ -153,9 +157,11 @@ TEST(CostTest, HugeCostsSaturate) {
 
 TEST(ScalarFoldTest, WrapsAndRefusesWhatIsUndefined) {
   const Literal big = Literal::Scalar<int32_t>(DType::kS32, std::numeric_limits<int32_t>::max());
-  const Literal one = Literal::Scalar<int32_t>(DType::kS32, 1), zero = Literal::Scalar<int32_t>(DType::kS32, 0);
+  const Literal one = Literal::Scalar<int32_t>(DType::kS32, 1),
+                zero = Literal::Scalar<int32_t>(DType::kS32, 0);
   const Shape s32{DType::kS32, {}}, pred{DType::kPred, {}};
-  const auto fold = [&](Opcode opcode, const Literal& a, const Literal& b, const Shape& result, Attributes attrs = {}) {
+  const auto fold = [&](Opcode opcode, const Literal& a, const Literal& b, const Shape& result,
+                        Attributes attrs = {}) {
     const Literal* operands[] = {&a, &b};
     return FoldScalar(opcode, attrs, operands, result);
   };
@@ -164,8 +170,11 @@ TEST(ScalarFoldTest, WrapsAndRefusesWhatIsUndefined) {
   EXPECT_EQ(fold(Opcode::kCompare, zero, one, pred, CompareAttrs{CompareDirection::kLt})->ValueAt(0), 1);
   const Literal unsigned_top = Literal::Scalar<uint64_t>(DType::kU64, ~uint64_t{0});
   const Literal unsigned_one = Literal::Scalar<uint64_t>(DType::kU64, 1);
-  EXPECT_EQ(fold(Opcode::kCompare, unsigned_top, unsigned_one, pred, CompareAttrs{CompareDirection::kGt})->ValueAt(0), 1);
-  EXPECT_FALSE(fold(Opcode::kAdd, Literal::Scalar(DType::kF32, 1.0f), Literal::Scalar(DType::kF32, 1.0f), F32({})));
+  EXPECT_EQ(fold(Opcode::kCompare, unsigned_top, unsigned_one, pred, CompareAttrs{CompareDirection::kGt})
+                ->ValueAt(0),
+            1);
+  EXPECT_FALSE(
+      fold(Opcode::kAdd, Literal::Scalar(DType::kF32, 1.0f), Literal::Scalar(DType::kF32, 1.0f), F32({})));
 }
 
 }  // namespace

@@ -64,8 +64,9 @@ class Importer {
   absl::Status Charge(int64_t amount) {
     emitted_ += amount;
     if (emitted_ <= limits_.max_instructions) return absl::OkStatus();
-    return InvalidArgument("the program has more than %d instructions once calls are inlined and loops unrolled",
-                           limits_.max_instructions);
+    return InvalidArgument(
+        "the program has more than %d instructions once calls are inlined and loops unrolled",
+        limits_.max_instructions);
   }
 
   absl::StatusOr<Leaves> AddParameters(int index, GraphBuilder* builder) {
@@ -74,8 +75,10 @@ class Importer {
     for (int parameter : computation.parameters) {
       const Instruction& instruction = computation.instructions[parameter];
       const auto shapes = internal::LeafShapes(instruction.proto->shape(), limits_);
-      if (!shapes.ok()) return At(shapes.status(), module_, computation, instruction, module_.Location(instruction));
-      for (const Shape& shape : *shapes) leaves.push_back(builder->Parameter(shape, module_.Location(instruction)));
+      if (!shapes.ok())
+        return At(shapes.status(), module_, computation, instruction, module_.Location(instruction));
+      for (const Shape& shape : *shapes)
+        leaves.push_back(builder->Parameter(shape, module_.Location(instruction)));
     }
     return leaves;
   }
@@ -83,8 +86,9 @@ class Importer {
   absl::StatusOr<Leaves> Emit(const Scope& scope) {
     const Computation& computation = module_.computation(scope.computation);
     if (scope.depth > limits_.max_nesting) {
-      return InvalidArgument("computation \"%s\": calls nest deeper than %d (do computations call each other?)",
-                             internal::Safe(computation.proto->name()), limits_.max_nesting);
+      return InvalidArgument(
+          "computation \"%s\": calls nest deeper than %d (do computations call each other?)",
+          internal::Safe(computation.proto->name()), limits_.max_nesting);
     }
     if (computation.parameter_leaves != static_cast<int64_t>(scope.arguments.size())) {
       return InvalidArgument("computation \"%s\" takes %d arrays, is called with %d",
@@ -126,7 +130,8 @@ class Importer {
       return leaves;
     }
     if (opcode == "get-tuple-element") {
-      if (instruction.operands.size() != 1) return InvalidArgument("has %d operands", instruction.operands.size());
+      if (instruction.operands.size() != 1)
+        return InvalidArgument("has %d operands", instruction.operands.size());
       const Instruction& tuple = computation.instructions[instruction.operands[0]];
       const Leaves& from = values[instruction.operands[0]];
       const int64_t index = instruction.proto->tuple_index();
@@ -160,7 +165,8 @@ class Importer {
     }
     if (opcode == "topk") {
       ALPA_ASSIGN_OR_RETURN(const std::vector<Shape> shapes, ShapesOf(instruction));
-      return internal::EmitTopK(site.operands, site.proto().largest(), shapes, Location(site), site.builder());
+      return internal::EmitTopK(site.operands, site.proto().largest(), shapes, Location(site),
+                                site.builder());
     }
     if (opcode == "get-dimension-size") return EmitDimensionSize(site);
     return EmitPlain(site);
@@ -169,19 +175,23 @@ class Importer {
   absl::StatusOr<std::vector<Shape>> ShapesOf(const Instruction& instruction) const {
     return internal::LeafShapes(instruction.proto->shape(), limits_);
   }
-  std::string Location(const Site& site) const { 
+  std::string Location(const Site& site) const {
     return module_.Location(site.instruction, site.scope.prefix, site.scope.position);
   }
-  std::string PositionOf(const Site& site) const { return module_.Position(site.instruction, site.scope.position); }
+  std::string PositionOf(const Site& site) const {
+    return module_.Position(site.instruction, site.scope.position);
+  }
 
-  absl::Status CheckDeclared(const GraphBuilder& builder, const Instruction& instruction, const Leaves& leaves) const {
+  absl::Status CheckDeclared(const GraphBuilder& builder, const Instruction& instruction,
+                             const Leaves& leaves) const {
     ALPA_ASSIGN_OR_RETURN(const std::vector<Shape> declared, ShapesOf(instruction));
     if (declared.size() != leaves.size()) {
       return InvalidArgument("is declared as %d arrays, is %d", declared.size(), leaves.size());
     }
     for (size_t i = 0; i < leaves.size(); ++i) {
       if (builder.shape(leaves[i]) != declared[i]) {
-        return InvalidArgument("is declared as %s, is %s", declared[i].ToString(), builder.shape(leaves[i]).ToString());
+        return InvalidArgument("is declared as %s, is %s", declared[i].ToString(),
+                               builder.shape(leaves[i]).ToString());
       }
     }
     return absl::OkStatus();
@@ -202,13 +212,15 @@ class Importer {
     const hlo::Instruction& proto = site.proto();
     const absl::StatusOr<Opcode> opcode = ParseOpcode(proto.opcode());
     if (!opcode.ok() || IsCollective(*opcode) || *opcode == Opcode::kAxisIndex) {
-      return Unimplemented("is not supported%s",
-                           opcode.ok() ? ": programs are written for one device, splitting them is our part" : "");
+      return Unimplemented(
+          "is not supported%s",
+          opcode.ok() ? ": programs are written for one device, splitting them is our part" : "");
     }
     ALPA_ASSIGN_OR_RETURN(std::vector<Shape> shapes, ShapesOf(site.instruction));
     Attributes attrs;
     if (*opcode == Opcode::kConstant) {
-      const auto [entry, is_new] = literals_.try_emplace(&site.instruction);  // read once, however often unrolled
+      const auto [entry, is_new] =
+          literals_.try_emplace(&site.instruction);  // read once, however often unrolled
       if (is_new) {
         ALPA_ASSIGN_OR_RETURN(entry->second, internal::ReadLiteral(proto.literal(), limits_));
       }
@@ -245,7 +257,8 @@ class Importer {
       known = literal != nullptr && literal->shape().rank() == 0;
       literals.push_back(literal);
     }
-    ALPA_ASSIGN_OR_RETURN(const std::vector<Shape> inferred, InferShapes(opcode, shapes, attrs, regions, declared));
+    ALPA_ASSIGN_OR_RETURN(const std::vector<Shape> inferred,
+                          InferShapes(opcode, shapes, attrs, regions, declared));
     if (inferred != declared) {
       return InvalidArgument("is declared as %s, its operands give %s",
                              declared.empty() ? "nothing" : declared[0].ToString(),
@@ -254,12 +267,12 @@ class Importer {
     if (known && declared.size() == 1) {
       std::optional<Literal> folded = FoldScalar(opcode, attrs, literals, declared[0]);
       if (folded) {
-        return builder.AddOp(Opcode::kConstant, {}, std::move(declared), ConstantAttrs{*std::move(folded)}, {},
-                             Location(site));
+        return builder.AddOp(Opcode::kConstant, {}, std::move(declared), ConstantAttrs{*std::move(folded)},
+                             {}, Location(site));
       }
     }
-    return builder.AddOp(opcode, std::move(operands), std::move(declared), std::move(attrs), std::move(regions),
-                         Location(site));
+    return builder.AddOp(opcode, std::move(operands), std::move(declared), std::move(attrs),
+                         std::move(regions), Location(site));
   }
 
   absl::StatusOr<Leaves> EmitDimensionSize(const Site& site) {
@@ -268,8 +281,10 @@ class Importer {
     }
     const Shape& shape = site.builder().shape(site.operands[0]);
     const int64_t dim = site.proto().dimensions(0);
-    if (dim < 0 || dim >= shape.rank()) return InvalidArgument("asks for dimension %d of %s", dim, shape.ToString());
-    return Leaves{site.builder().Constant(Literal::Scalar(DType::kS32, static_cast<int32_t>(shape.dims[dim])))};
+    if (dim < 0 || dim >= shape.rank())
+      return InvalidArgument("asks for dimension %d of %s", dim, shape.ToString());
+    return Leaves{
+        site.builder().Constant(Literal::Scalar(DType::kS32, static_cast<int32_t>(shape.dims[dim])))};
   }
 
   absl::StatusOr<Leaves> EmitCall(const Site& site) {
@@ -322,7 +337,8 @@ class Importer {
     }
     const std::string prefix = PrefixOf(site);
     for (int64_t i = 0; i < trips; ++i) {
-      ALPA_ASSIGN_OR_RETURN(Leaves next, Emit({site.scope.builder, body, carried, site.scope.depth + 1, prefix, PositionOf(site)}));
+      ALPA_ASSIGN_OR_RETURN(Leaves next, Emit({site.scope.builder, body, carried, site.scope.depth + 1,
+                                               prefix, PositionOf(site)}));
       ALPA_RETURN_IF_ERROR(CheckDeclared(site.builder(), site.instruction, next));
       carried = std::move(next);
     }
@@ -337,7 +353,8 @@ class Importer {
     const std::vector<int>& branches = site.instruction.called;
     if (branches.empty() || site.instruction.operands.size() != branches.size() + 1 ||
         values[site.instruction.operands[0]].size() != 1) {
-      return InvalidArgument("has %d operands for %d branches", site.instruction.operands.size(), branches.size());
+      return InvalidArgument("has %d operands for %d branches", site.instruction.operands.size(),
+                             branches.size());
     }
     GraphBuilder& builder = site.builder();
     const ValueId choice = values[site.instruction.operands[0]][0];
@@ -345,10 +362,12 @@ class Importer {
       const bool predicate = known->shape().dtype == DType::kPred;
       int64_t taken = *ScalarValue(*known);
       if (predicate) taken = taken != 0 ? 0 : 1;
-      if (taken < 0 || taken >= static_cast<int64_t>(branches.size())) taken = static_cast<int64_t>(branches.size()) - 1;
+      if (taken < 0 || taken >= static_cast<int64_t>(branches.size()))
+        taken = static_cast<int64_t>(branches.size()) - 1;
       if (predicate && branches.size() != 2) return InvalidArgument("pred chooses among %d", branches.size());
-      ALPA_ASSIGN_OR_RETURN(Leaves results, Emit({&builder, branches[taken], values[site.instruction.operands[taken + 1]],
-                                                  site.scope.depth + 1, PrefixOf(site), PositionOf(site)}));
+      ALPA_ASSIGN_OR_RETURN(Leaves results,
+                            Emit({&builder, branches[taken], values[site.instruction.operands[taken + 1]],
+                                  site.scope.depth + 1, PrefixOf(site), PositionOf(site)}));
       ALPA_RETURN_IF_ERROR(CheckDeclared(builder, site.instruction, results));
       return results;
     }
@@ -365,10 +384,13 @@ class Importer {
       ALPA_RETURN_IF_ERROR(Charge(static_cast<int64_t>(operands.size())));
       GraphBuilder region;
       Leaves parameters;
-      for (size_t i = 1; i < operands.size(); ++i) parameters.push_back(region.Parameter(builder.shape(operands[i])));
+      for (size_t i = 1; i < operands.size(); ++i)
+        parameters.push_back(region.Parameter(builder.shape(operands[i])));
       Leaves arguments;
-      for (ValueId value : values[site.instruction.operands[b + 1]]) arguments.push_back(parameters[position[value]]);
-      ALPA_ASSIGN_OR_RETURN(Leaves results, Emit({&region, branches[b], arguments, site.scope.depth + 1, PrefixOf(site), PositionOf(site)}));
+      for (ValueId value : values[site.instruction.operands[b + 1]])
+        arguments.push_back(parameters[position[value]]);
+      ALPA_ASSIGN_OR_RETURN(Leaves results, Emit({&region, branches[b], arguments, site.scope.depth + 1,
+                                                  PrefixOf(site), PositionOf(site)}));
       region.SetResults(std::move(results));
       regions.push_back(std::make_shared<const Graph>(region.Build()));
     }
@@ -376,7 +398,8 @@ class Importer {
     return Add(site, Opcode::kConditional, std::move(operands), std::move(shapes), {}, std::move(regions));
   }
 
-  // A computation as a closed graph; shared among all ops that use it (and placed where its first user stands).
+  // A computation as a closed graph; shared among all ops that use it (and placed where its first user
+  // stands).
   absl::StatusOr<std::shared_ptr<const Graph>> Region(int computation, const Site& user) {
     if (const auto found = regions_.find(computation); found != regions_.end()) return found->second;
     GraphBuilder builder;
@@ -398,7 +421,7 @@ class Importer {
   int64_t unrolled_ = 0;  // instructions that came from unrolled loops
   bool unrolling_ = false;
   int64_t unroll_start_ = 0;  // emitted_ when the outermost loop being unrolled began
-  bool named_ = false;    // an error already says where it happened
+  bool named_ = false;        // an error already says where it happened
 };
 
 }  // namespace
@@ -407,7 +430,8 @@ absl::StatusOr<Graph> ImportHlo(absl::string_view serialized_module, const Impor
   hlo::Module proto;
   if (serialized_module.size() > static_cast<size_t>(std::numeric_limits<int>::max()) ||
       !proto.ParseFromArray(serialized_module.data(), static_cast<int>(serialized_module.size()))) {
-    return InvalidArgument("not an HLO module: %d bytes that do not parse as HloModuleProto", serialized_module.size());
+    return InvalidArgument("not an HLO module: %d bytes that do not parse as HloModuleProto",
+                           serialized_module.size());
   }
   ALPA_ASSIGN_OR_RETURN(const Module module, Module::Read(proto, limits));
   ALPA_ASSIGN_OR_RETURN(Graph graph, Importer(module, limits).Import());

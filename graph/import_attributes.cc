@@ -31,8 +31,8 @@ absl::StatusOr<Attributes> ReadCompare(const hlo::Instruction& in) {
 std::vector<WindowDim> ReadWindow(const hlo::Window& in) {
   std::vector<WindowDim> window;
   for (const hlo::WindowDimension& w : in.dimensions()) {
-    window.push_back({w.size(), w.stride(), w.padding_low(), w.padding_high(), w.window_dilation(), w.base_dilation(),
-                      w.window_reversal()});
+    window.push_back({w.size(), w.stride(), w.padding_low(), w.padding_high(), w.window_dilation(),
+                      w.base_dilation(), w.window_reversal()});
   }
   return window;
 }
@@ -88,8 +88,10 @@ absl::StatusOr<Attributes> ReadAttributes(Opcode opcode, const hlo::Instruction&
     case Opcode::kTranspose:
     case Opcode::kReverse:
     case Opcode::kReduce:
-    case Opcode::kConcatenate: return DimsAttrs{Get(in.dimensions())};
-    case Opcode::kCompare: return ReadCompare(in);
+    case Opcode::kConcatenate:
+      return DimsAttrs{Get(in.dimensions())};
+    case Opcode::kCompare:
+      return ReadCompare(in);
     case Opcode::kDot: {
       const hlo::DotDimensions& dims = in.dot_dimensions();
       return DotAttrs{Get(dims.lhs_batch()), Get(dims.rhs_batch()), Get(dims.lhs_contracting()),
@@ -104,7 +106,8 @@ absl::StatusOr<Attributes> ReadAttributes(Opcode opcode, const hlo::Instruction&
       }
       return attrs;
     }
-    case Opcode::kDynamicSlice: return DynamicSliceAttrs{Get(in.dynamic_slice_sizes())};
+    case Opcode::kDynamicSlice:
+      return DynamicSliceAttrs{Get(in.dynamic_slice_sizes())};
     case Opcode::kPad: {
       PadAttrs attrs;
       for (const hlo::Padding::Dimension& dim : in.padding().dimensions()) {
@@ -114,17 +117,24 @@ absl::StatusOr<Attributes> ReadAttributes(Opcode opcode, const hlo::Instruction&
       }
       return attrs;
     }
-    case Opcode::kGather: return ReadGather(in);
-    case Opcode::kScatter: return ReadScatter(in);
+    case Opcode::kGather:
+      return ReadGather(in);
+    case Opcode::kScatter:
+      return ReadScatter(in);
     case Opcode::kReduceWindow:
-    case Opcode::kSelectAndScatter: return WindowAttrs{ReadWindow(in.window())};
-    case Opcode::kConvolution: return ReadConvolution(in);
+    case Opcode::kSelectAndScatter:
+      return WindowAttrs{ReadWindow(in.window())};
+    case Opcode::kConvolution:
+      return ReadConvolution(in);
     case Opcode::kSort: {
-      if (in.dimensions_size() != 1) return InvalidArgument("sorts along %d dimensions, not 1", in.dimensions_size());
+      if (in.dimensions_size() != 1)
+        return InvalidArgument("sorts along %d dimensions, not 1", in.dimensions_size());
       return SortAttrs{in.dimensions(0), in.is_stable()};
     }
-    case Opcode::kReducePrecision: return ReducePrecisionAttrs{in.exponent_bits(), in.mantissa_bits()};
-    default: return Attributes();
+    case Opcode::kReducePrecision:
+      return ReducePrecisionAttrs{in.exponent_bits(), in.mantissa_bits()};
+    default:
+      return Attributes();
   }
 }
 

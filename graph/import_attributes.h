@@ -7,7 +7,8 @@
 
 namespace alpa::graph::internal {
 
-// As read; whether they suit the operands is for InferShapes. Constants and parameters are the importer's own.
+// As read; whether they suit the operands is for InferShapes. Constants and parameters are the importer's
+// own.
 absl::StatusOr<Attributes> ReadAttributes(Opcode opcode, const hlo::Instruction& in);
 
 }  // namespace alpa::graph::internal

@@ -24,7 +24,7 @@ std::shared_ptr<const Graph> ByValue(DType dtype, bool largest) {
 
 bool IsAnnotation(const std::string& target) {
   static constexpr const char* kTargets[] = {
-      "Sharding",   "SPMDFullToShardShape", "SPMDShardToFullShape",        "xla.sdy.FuncResultSharding",
+      "Sharding",   "SPMDFullToShardShape", "SPMDShardToFullShape",      "xla.sdy.FuncResultSharding",
       "MoveToHost", "MoveToDevice",         "annotate_device_placement", "LayoutConstraint",
   };
   for (const char* known : kTargets) {
@@ -63,9 +63,10 @@ absl::StatusOr<std::vector<ValueId>> EmitTopK(const std::vector<ValueId>& operan
                               builder.AddOp(Opcode::kSlice, {sorted[1]}, {indices}, cut, {}, location)[0]};
 }
 
-absl::StatusOr<std::vector<ValueId>> EmitCustomCall(const hlo::Instruction& in, const std::vector<ValueId>& operands,
-                                                    const std::vector<Shape>& declared, const std::string& location,
-                                                    GraphBuilder& builder) {
+absl::StatusOr<std::vector<ValueId>> EmitCustomCall(const hlo::Instruction& in,
+                                                    const std::vector<ValueId>& operands,
+                                                    const std::vector<Shape>& declared,
+                                                    const std::string& location, GraphBuilder& builder) {
   const std::string& target = in.custom_call_target();
   if (target == "TopK") return EmitTopK(operands, /*largest=*/true, declared, location, builder);
   if (IsAnnotation(target)) {

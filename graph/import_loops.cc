@@ -27,7 +27,8 @@ struct LoopAnalysis::Frame {
 
 std::optional<Literal> LoopAnalysis::EvaluatePlain(Frame& frame, const Instruction& instruction, int depth) {
   const hlo::Instruction& proto = *instruction.proto;
-  if (instruction.operands.empty() || instruction.operands.size() > 3 || !proto.shape().dimensions().empty()) {
+  if (instruction.operands.empty() || instruction.operands.size() > 3 ||
+      !proto.shape().dimensions().empty()) {
     return std::nullopt;
   }
   const absl::StatusOr<Opcode> opcode = ParseOpcode(proto.opcode());
@@ -86,7 +87,8 @@ std::optional<Literal> LoopAnalysis::Evaluate(Frame& frame, int index, int64_t l
     if (callee == nullptr) {
       callee = std::make_unique<Frame>();
       callee->computation = instruction.called[0];
-      callee->argument = [this, &frame, &computation, &instruction](int64_t argument, int d) -> std::optional<Literal> {
+      callee->argument = [this, &frame, &computation, &instruction](int64_t argument,
+                                                                    int d) -> std::optional<Literal> {
         for (int operand : instruction.operands) {
           const int64_t leaves = computation.instructions[operand].leaves;
           if (argument < leaves) return Evaluate(frame, operand, argument, d);
@@ -105,11 +107,13 @@ std::optional<Literal> LoopAnalysis::Evaluate(Frame& frame, int index, int64_t l
 }
 
 std::optional<int64_t> LoopAnalysis::TripCount(const Instruction& loop,
-                                               const std::vector<std::optional<Literal>>& initial, int64_t max_trips) {
+                                               const std::vector<std::optional<Literal>>& initial,
+                                               int64_t max_trips) {
   if (loop.called.size() != 2) return std::nullopt;
   const int condition = loop.called[1], body = loop.called[0];
   const int64_t leaves = static_cast<int64_t>(initial.size());
-  if (module_.computation(condition).parameter_leaves != leaves || module_.computation(body).parameter_leaves != leaves) {
+  if (module_.computation(condition).parameter_leaves != leaves ||
+      module_.computation(body).parameter_leaves != leaves) {
     return std::nullopt;
   }
   std::vector<std::optional<Literal>> carried = initial;
@@ -145,8 +149,10 @@ int64_t LoopAnalysis::LoopSize(int computation, const Instruction& loop, int dep
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
   if (loop.called.size() != 2 || loop.operands.size() != 1) return 1;
   Frame frame{computation, [](int64_t, int) { return std::optional<Literal>(); }, {}, {}};
-  std::vector<std::optional<Literal>> initial(module_.computation(computation).instructions[loop.operands[0]].leaves);
-  for (size_t i = 0; i < initial.size(); ++i) initial[i] = Evaluate(frame, loop.operands[0], static_cast<int64_t>(i), 0);
+  std::vector<std::optional<Literal>> initial(
+      module_.computation(computation).instructions[loop.operands[0]].leaves);
+  for (size_t i = 0; i < initial.size(); ++i)
+    initial[i] = Evaluate(frame, loop.operands[0], static_cast<int64_t>(i), 0);
   const int64_t body = std::max<int64_t>(1, Size(loop.called[0], depth + 1));
   const std::optional<int64_t> trips = TripCount(loop, initial, limits_.max_unrolled_ops / body);
   if (!trips) return 1;  // too long or unknown: it will stay a loop

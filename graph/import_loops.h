@@ -14,10 +14,10 @@ class LoopAnalysis {
  public:
   LoopAnalysis(const Module& module, const ImportLimits& limits) : module_(module), limits_(limits) {}
 
-  // Iterations of a `while` whose carried leaves begin as `initial` (nothing where not a known integer scalar); nothing
-  // where its condition depends on more than known scalars, or after `max_trips`.
-  std::optional<int64_t> TripCount(const Instruction& loop, const std::vector<std::optional<Literal>>& initial,
-                                   int64_t max_trips);
+  // Iterations of a `while` whose carried leaves begin as `initial` (nothing where not a known integer
+  // scalar); nothing where its condition depends on more than known scalars, or after `max_trips`.
+  std::optional<int64_t> TripCount(const Instruction& loop,
+                                   const std::vector<std::optional<Literal>>& initial, int64_t max_trips);
   // About how many ops a computation becomes, inner loops unrolled where their count shows; saturates.
   int64_t Size(int computation);
 

@@ -11,7 +11,8 @@ namespace {
 
 constexpr int32_t kTupleType = 13;
 
-// Newer writers put the computation's id in the upper half; within a computation the lower half is unique in both.
+// Newer writers put the computation's id in the upper half; within a computation the lower half is unique in
+// both.
 int64_t LocalId(int64_t id) { return id & 0xffffffff; }
 
 bool HasEffect(const hlo::Instruction& proto) {
@@ -22,7 +23,8 @@ bool HasEffect(const hlo::Instruction& proto) {
 
 absl::Status ReadParameters(Computation* computation) {
   int count = 0;
-  for (const Instruction& instruction : computation->instructions) count += instruction.proto->opcode() == "parameter";
+  for (const Instruction& instruction : computation->instructions)
+    count += instruction.proto->opcode() == "parameter";
   computation->parameters.assign(count, -1);
   for (size_t i = 0; i < computation->instructions.size(); ++i) {
     Instruction& instruction = computation->instructions[i];
@@ -61,7 +63,8 @@ std::string Module::Location(const Instruction& instruction, const std::string& 
                              const std::string& caller) const {
   const std::string position = Position(instruction, caller);
   std::string name = Safe(instruction.proto->metadata().op_name());
-  if (!prefix.empty() && name.rfind(prefix, 0) != 0) name = name.empty() ? prefix : absl::StrCat(prefix, "/", name);
+  if (!prefix.empty() && name.rfind(prefix, 0) != 0)
+    name = name.empty() ? prefix : absl::StrCat(prefix, "/", name);
   if (position.empty()) return name;
   return name.empty() ? position : absl::StrCat(position, " (", name, ")");
 }
@@ -70,8 +73,10 @@ std::string Module::Describe(const Computation& computation, const Instruction& 
                              const std::string& location) const {
   const hlo::Instruction& proto = *instruction.proto;
   std::string opcode = Safe(proto.opcode());
-  if (opcode == "custom-call") opcode = absl::StrCat("custom-call to \"", Safe(proto.custom_call_target()), "\"");
-  return absl::StrCat(opcode, " \"", Safe(proto.name()), "\" of computation \"", Safe(computation.proto->name()), "\"",
+  if (opcode == "custom-call")
+    opcode = absl::StrCat("custom-call to \"", Safe(proto.custom_call_target()), "\"");
+  return absl::StrCat(opcode, " \"", Safe(proto.name()), "\" of computation \"",
+                      Safe(computation.proto->name()), "\"",
                       location.empty() ? "" : absl::StrCat(" at ", location));
 }
 
@@ -98,8 +103,8 @@ absl::Status Module::ReadComputation(const hlo::Computation& proto, const Import
       instruction.operands.push_back(found->second);
     }
     if (!by_id.try_emplace(LocalId(instruction.proto->id()), i).second) {
-      return At(InvalidArgument("instruction id %d is used twice", instruction.proto->id()), *this, *out, instruction,
-                Location(instruction));
+      return At(InvalidArgument("instruction id %d is used twice", instruction.proto->id()), *this, *out,
+                instruction, Location(instruction));
     }
     const hlo::ArrayShape& shape = instruction.proto->shape();
     instruction.leaves = LeafCount(shape);
@@ -136,8 +141,8 @@ absl::Status Module::ResolveCalls() {
       for (int64_t id : instruction.proto->called_computation_ids()) {
         const auto found = by_id.find(id);
         if (found == by_id.end()) {
-          return At(InvalidArgument("calls computation id %d, which the module lacks", id), *this, computation,
-                    instruction, Location(instruction));
+          return At(InvalidArgument("calls computation id %d, which the module lacks", id), *this,
+                    computation, instruction, Location(instruction));
         }
         instruction.called.push_back(found->second);
       }
@@ -163,7 +168,8 @@ absl::StatusOr<Module> Module::Read(const hlo::Module& proto, const ImportLimits
   module.proto_ = &proto;
   if (proto.computations_size() == 0) return InvalidArgument("the module has no computations");
   int64_t instructions = 0;
-  for (const hlo::Computation& computation : proto.computations()) instructions += computation.instructions_size();
+  for (const hlo::Computation& computation : proto.computations())
+    instructions += computation.instructions_size();
   if (instructions > limits.max_instructions) {
     return InvalidArgument("the module has %d instructions, at most %d are allowed", instructions,
                            limits.max_instructions);

@@ -16,27 +16,48 @@ enum ElementType : int32_t { kTuple = 13, kOpaque = 14, kC64 = 15, kToken = 17, 
 
 const char* NameOfUnsupported(int32_t type) {
   switch (type) {
-    case 0: return "invalid";
-    case kOpaque: return "opaque";
-    case kC64: return "c64";
-    case kToken: return "token";
-    case kC128: return "c128";
-    case 19: return "f8e5m2";
-    case 20: return "f8e4m3fn";
-    case 21: return "s4";
-    case 22: return "u4";
-    case 23: return "f8e4m3b11fnuz";
-    case 24: return "f8e5m2fnuz";
-    case 25: return "f8e4m3fnuz";
-    case 26: return "s2";
-    case 27: return "u2";
-    case 28: return "f8e4m3";
-    case 29: return "f8e3m4";
-    case 30: return "s1";
-    case 31: return "u1";
-    case 32: return "f4e2m1fn";
-    case 33: return "f8e8m0fnu";
-    default: return nullptr;
+    case 0:
+      return "invalid";
+    case kOpaque:
+      return "opaque";
+    case kC64:
+      return "c64";
+    case kToken:
+      return "token";
+    case kC128:
+      return "c128";
+    case 19:
+      return "f8e5m2";
+    case 20:
+      return "f8e4m3fn";
+    case 21:
+      return "s4";
+    case 22:
+      return "u4";
+    case 23:
+      return "f8e4m3b11fnuz";
+    case 24:
+      return "f8e5m2fnuz";
+    case 25:
+      return "f8e4m3fnuz";
+    case 26:
+      return "s2";
+    case 27:
+      return "u2";
+    case 28:
+      return "f8e4m3";
+    case 29:
+      return "f8e3m4";
+    case 30:
+      return "s1";
+    case 31:
+      return "u1";
+    case 32:
+      return "f4e2m1fn";
+    case 33:
+      return "f8e8m0fnu";
+    default:
+      return nullptr;
   }
 }
 
@@ -54,7 +75,8 @@ absl::StatusOr<DType> ReadDType(int32_t type) {
 absl::StatusOr<Shape> ReadArrayShape(const hlo::ArrayShape& in, const ImportLimits& limits) {
   ALPA_ASSIGN_OR_RETURN(const DType dtype, ReadDType(in.element_type()));
   if (in.dimensions_size() > limits.max_rank) {
-    return InvalidArgument("shape has %d dimensions, at most %d are allowed", in.dimensions_size(), limits.max_rank);
+    return InvalidArgument("shape has %d dimensions, at most %d are allowed", in.dimensions_size(),
+                           limits.max_rank);
   }
   for (const bool dynamic : in.is_dynamic_dimension()) {
     if (dynamic) return Unimplemented("dynamic dimensions are not supported");
@@ -76,13 +98,15 @@ absl::Status AddLeaves(const hlo::ArrayShape& in, const ImportLimits& limits, st
     out->push_back(std::move(shape));
     return absl::OkStatus();
   }
-  for (const hlo::ArrayShape& element : in.tuple_shapes()) ALPA_RETURN_IF_ERROR(AddLeaves(element, limits, out));
+  for (const hlo::ArrayShape& element : in.tuple_shapes())
+    ALPA_RETURN_IF_ERROR(AddLeaves(element, limits, out));
   return absl::OkStatus();
 }
 
 template <typename T, typename Numbers>
 absl::StatusOr<std::vector<std::byte>> Pack(const Numbers& numbers, int64_t elements) {
-  if (numbers.size() != elements) return InvalidArgument("holds %d values, needs %d", numbers.size(), elements);
+  if (numbers.size() != elements)
+    return InvalidArgument("holds %d values, needs %d", numbers.size(), elements);
   std::vector<std::byte> bytes(static_cast<size_t>(elements) * sizeof(T));
   for (int64_t i = 0; i < elements; ++i) {
     const T value = static_cast<T>(numbers[static_cast<int>(i)]);
@@ -103,19 +127,32 @@ absl::StatusOr<std::vector<std::byte>> Pack(const std::string& data, const Shape
 absl::StatusOr<std::vector<std::byte>> ReadBytes(const hlo::LiteralValue& in, const Shape& shape) {
   const int64_t n = shape.elements();
   switch (shape.dtype) {
-    case DType::kPred: return Pack<uint8_t>(in.preds(), n);
-    case DType::kS8: return Pack(in.s8s(), shape);
-    case DType::kS16: return Pack(in.s16s(), shape);
-    case DType::kS32: return Pack<int32_t>(in.s32s(), n);
-    case DType::kS64: return Pack<int64_t>(in.s64s(), n);
-    case DType::kU8: return Pack(in.u8s(), shape);
-    case DType::kU16: return Pack(in.u16s(), shape);
-    case DType::kU32: return Pack<uint32_t>(in.u32s(), n);
-    case DType::kU64: return Pack<uint64_t>(in.u64s(), n);
-    case DType::kF16: return Pack(in.f16s(), shape);
-    case DType::kF32: return Pack<float>(in.f32s(), n);
-    case DType::kF64: return Pack<double>(in.f64s(), n);
-    case DType::kBF16: return Pack(in.bf16s(), shape);
+    case DType::kPred:
+      return Pack<uint8_t>(in.preds(), n);
+    case DType::kS8:
+      return Pack(in.s8s(), shape);
+    case DType::kS16:
+      return Pack(in.s16s(), shape);
+    case DType::kS32:
+      return Pack<int32_t>(in.s32s(), n);
+    case DType::kS64:
+      return Pack<int64_t>(in.s64s(), n);
+    case DType::kU8:
+      return Pack(in.u8s(), shape);
+    case DType::kU16:
+      return Pack(in.u16s(), shape);
+    case DType::kU32:
+      return Pack<uint32_t>(in.u32s(), n);
+    case DType::kU64:
+      return Pack<uint64_t>(in.u64s(), n);
+    case DType::kF16:
+      return Pack(in.f16s(), shape);
+    case DType::kF32:
+      return Pack<float>(in.f32s(), n);
+    case DType::kF64:
+      return Pack<double>(in.f64s(), n);
+    case DType::kBF16:
+      return Pack(in.bf16s(), shape);
   }
   return InvalidArgument("element type is unknown");
 }
@@ -156,9 +193,14 @@ std::string Safe(const std::string& text) {
   // Cutting may have split a character: what is not UTF-8 as a whole is shown as hexadecimal.
   for (size_t i = 0; i < safe.size();) {
     const unsigned char c = static_cast<unsigned char>(safe[i]);
-    const size_t length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    const size_t length = c < 0x80                ? 1
+                          : c >= 0xc2 && c < 0xe0 ? 2
+                          : c >= 0xe0 && c < 0xf0 ? 3
+                          : c >= 0xf0 && c < 0xf5 ? 4
+                                                  : 0;
     bool good = length > 0 && i + length <= safe.size();
-    for (size_t j = 1; good && j < length; ++j) good = (static_cast<unsigned char>(safe[i + j]) & 0xc0) == 0x80;
+    for (size_t j = 1; good && j < length; ++j)
+      good = (static_cast<unsigned char>(safe[i + j]) & 0xc0) == 0x80;
     if (!good) return absl::CHexEscape(text.substr(0, kLongest));
     i += length;
   }

@@ -14,8 +14,8 @@ namespace alpa::graph {
 namespace {
 
 using testing::Count;
-using testing::ReadTestdata;
 using ::testing::HasSubstr;
+using testing::ReadTestdata;
 
 Graph Import(const std::string& name) {
   absl::StatusOr<Graph> graph = ImportHlo(ReadTestdata(name));
@@ -81,7 +81,8 @@ TEST(ImportTest, SortsArgmaxAndTopK) {
   const Graph graph = Import("sort_argmax.pb");
   EXPECT_EQ(Count(graph, Opcode::kSort), 3);
   bool variadic = false;
-  for (const Op& op : graph.ops()) variadic = variadic || (op.opcode == Opcode::kReduce && op.results.size() == 2);
+  for (const Op& op : graph.ops())
+    variadic = variadic || (op.opcode == Opcode::kReduce && op.results.size() == 2);
   EXPECT_TRUE(variadic);
 }
 
@@ -96,8 +97,8 @@ TEST(ImportTest, UnsupportedOpsAreNamedWithTheirSource) {
 
 // ---- Hand-made modules ----
 
-hlo::Instruction* Add(hlo::Computation* computation, const char* opcode, int64_t id, std::vector<int64_t> dims = {4},
-                      std::vector<int64_t> operands = {}) {
+hlo::Instruction* Add(hlo::Computation* computation, const char* opcode, int64_t id,
+                      std::vector<int64_t> dims = {4}, std::vector<int64_t> operands = {}) {
   hlo::Instruction* instruction = computation->add_instructions();
   instruction->set_opcode(opcode);
   instruction->set_name(absl::StrCat(opcode, ".", id));
@@ -145,21 +146,55 @@ TEST(ImportTest, ReadsLiteralsOfEveryType) {
     constant->mutable_shape()->set_element_type(type);
     hlo::LiteralValue* literal = constant->mutable_literal();
     *literal->mutable_shape() = constant->shape();
-    const std::string bytes1("\1\0", 2), half("\0\x3c\0\0", 4), brain("\x80\x3f\0\0", 4), short1("\1\0\0\0", 4);
+    const std::string bytes1("\1\0", 2), half("\0\x3c\0\0", 4), brain("\x80\x3f\0\0", 4),
+        short1("\1\0\0\0", 4);
     switch (type) {
-      case 1: literal->add_preds(true); literal->add_preds(false); break;
-      case 2: literal->set_s8s(bytes1); break;
-      case 3: literal->set_s16s(short1); break;
-      case 4: literal->add_s32s(1); literal->add_s32s(0); break;
-      case 5: literal->add_s64s(1); literal->add_s64s(0); break;
-      case 6: literal->set_u8s(bytes1); break;
-      case 7: literal->set_u16s(short1); break;
-      case 8: literal->add_u32s(1); literal->add_u32s(0); break;
-      case 9: literal->add_u64s(1); literal->add_u64s(0); break;
-      case 10: literal->set_f16s(half); break;
-      case 11: literal->add_f32s(1); literal->add_f32s(0); break;
-      case 12: literal->add_f64s(1); literal->add_f64s(0); break;
-      case 16: literal->set_bf16s(brain); break;
+      case 1:
+        literal->add_preds(true);
+        literal->add_preds(false);
+        break;
+      case 2:
+        literal->set_s8s(bytes1);
+        break;
+      case 3:
+        literal->set_s16s(short1);
+        break;
+      case 4:
+        literal->add_s32s(1);
+        literal->add_s32s(0);
+        break;
+      case 5:
+        literal->add_s64s(1);
+        literal->add_s64s(0);
+        break;
+      case 6:
+        literal->set_u8s(bytes1);
+        break;
+      case 7:
+        literal->set_u16s(short1);
+        break;
+      case 8:
+        literal->add_u32s(1);
+        literal->add_u32s(0);
+        break;
+      case 9:
+        literal->add_u64s(1);
+        literal->add_u64s(0);
+        break;
+      case 10:
+        literal->set_f16s(half);
+        break;
+      case 11:
+        literal->add_f32s(1);
+        literal->add_f32s(0);
+        break;
+      case 12:
+        literal->add_f64s(1);
+        literal->add_f64s(0);
+        break;
+      case 16:
+        literal->set_bf16s(brain);
+        break;
     }
     const absl::StatusOr<Graph> graph = ImportHlo(module.SerializeAsString());
     ASSERT_TRUE(graph.ok()) << type << ": " << graph.status();
@@ -192,14 +227,18 @@ TEST(ImportTest, RefusesHostileModules) {
        },
        "entry computation"},
       {"no such root", [](hlo::Module* m) { m->mutable_computations(0)->set_root_id(99); }, "its root"},
-      {"operand that does not exist", [](hlo::Module* m) { At(m, 1)->set_operand_ids(0, 99); }, "instruction id 99"},
-      {"operand that comes later", [](hlo::Module* m) { At(m, 1)->set_operand_ids(0, 12); }, "tanh \"tanh.11\""},
+      {"operand that does not exist", [](hlo::Module* m) { At(m, 1)->set_operand_ids(0, 99); },
+       "instruction id 99"},
+      {"operand that comes later", [](hlo::Module* m) { At(m, 1)->set_operand_ids(0, 12); },
+       "tanh \"tanh.11\""},
       {"cycle", [](hlo::Module* m) { At(m, 1)->set_operand_ids(0, 11); }, "does not stand before"},
       {"id twice", [](hlo::Module* m) { At(m, 1)->set_id(10); }, "used twice"},
       {"too few operands", [](hlo::Module* m) { At(m, 2)->mutable_operand_ids()->Truncate(1); }, "operands"},
       {"too many operands", [](hlo::Module* m) { At(m, 1)->add_operand_ids(10); }, "has 2 operands, needs 1"},
-      {"wrong result", [](hlo::Module* m) { At(m, 2)->mutable_shape()->set_dimensions(0, 5); }, "declared as f32[5]"},
-      {"negative dimension", [](hlo::Module* m) { At(m, 0)->mutable_shape()->set_dimensions(0, -4); }, "negative"},
+      {"wrong result", [](hlo::Module* m) { At(m, 2)->mutable_shape()->set_dimensions(0, 5); },
+       "declared as f32[5]"},
+      {"negative dimension", [](hlo::Module* m) { At(m, 0)->mutable_shape()->set_dimensions(0, -4); },
+       "negative"},
       {"bytes that do not fit in 64 bits",
        [](hlo::Module* m) {
          for (int i = 0; i < 2; ++i) At(m, 0)->mutable_shape()->add_dimensions(int64_t{1} << 40);
@@ -267,9 +306,11 @@ TEST(ImportTest, RefusesHostileModules) {
        },
        "holds 0 values"},
       {"parameter number", [](hlo::Module* m) { At(m, 0)->set_parameter_number(2); }, "parameter number 2"},
-      {"conditional without branches", [](hlo::Module* m) { At(m, 1)->set_opcode("conditional"); }, "branches"},
+      {"conditional without branches", [](hlo::Module* m) { At(m, 1)->set_opcode("conditional"); },
+       "branches"},
       {"comparison direction", [](hlo::Module* m) { At(m, 2)->set_opcode("compare"); }, "direction"},
-      {"custom call", [](hlo::Module* m) {
+      {"custom call",
+       [](hlo::Module* m) {
          At(m, 1)->set_opcode("custom-call");
          At(m, 1)->set_custom_call_target("xyz");
        },
@@ -347,7 +388,8 @@ TEST(ImportTest, FlippedBitsNeverCrash) {
     for (int trial = 0; trial < 1000; ++trial) {
       std::string damaged = bytes;
       const int flips = 1 + static_cast<int>(random() % 4);
-      for (int i = 0; i < flips; ++i) damaged[random() % damaged.size()] ^= static_cast<char>(1u << (random() % 8));
+      for (int i = 0; i < flips; ++i)
+        damaged[random() % damaged.size()] ^= static_cast<char>(1u << (random() % 8));
       const absl::StatusOr<Graph> graph = ImportHlo(damaged, limits);
       graph.ok() ? ++accepted : ++refused;
       if (graph.ok()) {

@@ -12,7 +12,8 @@ bool Contains(const std::vector<int64_t>& dims, int64_t dim) {
 }
 
 absl::Status CheckSorted(const std::vector<int64_t>& dims, const char* what) {
-  if (!std::is_sorted(dims.begin(), dims.end())) return InvalidArgument("%s %s are not sorted", what, Join(dims));
+  if (!std::is_sorted(dims.begin(), dims.end()))
+    return InvalidArgument("%s %s are not sorted", what, Join(dims));
   return absl::OkStatus();
 }
 
@@ -28,10 +29,12 @@ struct Addressing {
 };
 
 absl::Status CheckAddressing(const Addressing& a) {
-  if (!IsInteger(a.indices.dtype)) return InvalidArgument("indices are %s, not integers", a.indices.ToString());
+  if (!IsInteger(a.indices.dtype))
+    return InvalidArgument("indices are %s, not integers", a.indices.ToString());
   const int64_t indices_rank = a.indices.rank();
   if (a.index_vector_dim < 0 || a.index_vector_dim > indices_rank) {
-    return InvalidArgument("index vector dimension %d is outside indices %s", a.index_vector_dim, a.indices.ToString());
+    return InvalidArgument("index vector dimension %d is outside indices %s", a.index_vector_dim,
+                           a.indices.ToString());
   }
   ALPA_RETURN_IF_ERROR(CheckDims(a.removed, a.array.rank(), "collapsed dimensions"));
   ALPA_RETURN_IF_ERROR(CheckDims(a.array_batching, a.array.rank(), "batching dimensions"));
@@ -39,10 +42,10 @@ absl::Status CheckAddressing(const Addressing& a) {
   ALPA_RETURN_IF_ERROR(CheckDims(a.index_map, a.array.rank(), "index map"));
   ALPA_RETURN_IF_ERROR(CheckSorted(a.removed, "collapsed dimensions"));
   ALPA_RETURN_IF_ERROR(CheckSorted(a.array_batching, "batching dimensions"));
-  const int64_t vector_size =
-      a.index_vector_dim == indices_rank ? 1 : a.indices.dims[a.index_vector_dim];
+  const int64_t vector_size = a.index_vector_dim == indices_rank ? 1 : a.indices.dims[a.index_vector_dim];
   if (static_cast<int64_t>(a.index_map.size()) != vector_size) {
-    return InvalidArgument("index vectors have %d entries, the index map %d", vector_size, a.index_map.size());
+    return InvalidArgument("index vectors have %d entries, the index map %d", vector_size,
+                           a.index_map.size());
   }
   for (int64_t dim : a.array_batching) {
     if (Contains(a.removed, dim) || Contains(a.index_map, dim)) {
@@ -57,7 +60,8 @@ absl::Status CheckAddressing(const Addressing& a) {
     if (a.indices_batching[i] == a.index_vector_dim ||
         a.array.dims[a.array_batching[i]] != a.indices.dims[a.indices_batching[i]]) {
       return InvalidArgument("batching dimension %d of %s does not match dimension %d of indices %s",
-                             a.array_batching[i], a.array.ToString(), a.indices_batching[i], a.indices.ToString());
+                             a.array_batching[i], a.array.ToString(), a.indices_batching[i],
+                             a.indices.ToString());
     }
   }
   return absl::OkStatus();
@@ -73,7 +77,8 @@ std::vector<int64_t> BatchSizes(const Shape& indices, int64_t index_vector_dim) 
 }  // namespace
 
 absl::StatusOr<Shape> InferGather(const Shapes& operands, const GatherAttrs& attrs) {
-  if (operands.size() != 2) return InvalidArgument("has %d operands, needs array and indices", operands.size());
+  if (operands.size() != 2)
+    return InvalidArgument("has %d operands, needs array and indices", operands.size());
   const Shape& array = operands[0];
   const Shape& indices = operands[1];
   ALPA_RETURN_IF_ERROR(CheckAddressing({array, indices, attrs.index_vector_dim, attrs.collapsed_slice_dims,
@@ -99,7 +104,8 @@ absl::StatusOr<Shape> InferGather(const Shapes& operands, const GatherAttrs& att
   ALPA_RETURN_IF_ERROR(CheckDims(attrs.offset_dims, rank, "offset dimensions"));
   ALPA_RETURN_IF_ERROR(CheckSorted(attrs.offset_dims, "offset dimensions"));
   if (attrs.offset_dims.size() != window.size()) {
-    return InvalidArgument("%d offset dimensions for windows of rank %d", attrs.offset_dims.size(), window.size());
+    return InvalidArgument("%d offset dimensions for windows of rank %d", attrs.offset_dims.size(),
+                           window.size());
   }
   Shape result{array.dtype, {}};
   size_t next_window = 0, next_batch = 0;
@@ -138,7 +144,8 @@ absl::StatusOr<Shapes> InferScatter(const Shapes& operands, const ScatterAttrs& 
   for (int64_t i = 0; i < update.rank(); ++i) {
     if (Contains(attrs.update_window_dims, i)) {
       if (update.dims[i] > window_limits[next_window++]) {
-        return InvalidArgument("window dimension %d of updates %s exceeds %s", i, update.ToString(), array.ToString());
+        return InvalidArgument("window dimension %d of updates %s exceeds %s", i, update.ToString(),
+                               array.ToString());
       }
     } else if (update.dims[i] != batch[next_batch++]) {
       return InvalidArgument("dimension %d of updates %s does not match indices %s", i, update.ToString(),

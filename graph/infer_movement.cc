@@ -12,7 +12,8 @@ absl::Status CheckScalarIndices(const Shapes& operands, size_t first, int64_t ra
   }
   for (size_t i = first; i < operands.size(); ++i) {
     if (operands[i].rank() != 0 || !IsInteger(operands[i].dtype)) {
-      return InvalidArgument("start index %d is %s, not an integer scalar", i - first, operands[i].ToString());
+      return InvalidArgument("start index %d is %s, not an integer scalar", i - first,
+                             operands[i].ToString());
     }
   }
   return absl::OkStatus();
@@ -48,7 +49,8 @@ absl::StatusOr<Shape> InferConcatenate(const Shapes& operands, const DimsAttrs& 
       return InvalidArgument("operands %s and %s do not fit along dimension %d", operands[0].ToString(),
                              operand.ToString(), dim);
     }
-    if (__builtin_add_overflow(total, operand.dims[dim], &total)) return InvalidArgument("result is too large");
+    if (__builtin_add_overflow(total, operand.dims[dim], &total))
+      return InvalidArgument("result is too large");
   }
   result.dims[dim] = total;
   return result;
@@ -70,7 +72,8 @@ absl::StatusOr<Shape> InferDynamicSlice(const Shapes& operands, const DynamicSli
 }
 
 absl::StatusOr<Shape> InferDynamicUpdateSlice(const Shapes& operands) {
-  if (operands.size() < 2) return InvalidArgument("has %d operands, needs an array and an update", operands.size());
+  if (operands.size() < 2)
+    return InvalidArgument("has %d operands, needs an array and an update", operands.size());
   const Shape& array = operands[0];
   const Shape& update = operands[1];
   ALPA_RETURN_IF_ERROR(CheckScalarIndices(operands, 2, array.rank()));
@@ -81,7 +84,8 @@ absl::StatusOr<Shape> InferDynamicUpdateSlice(const Shapes& operands) {
 }
 
 absl::StatusOr<Shape> InferPad(const Shapes& operands, const PadAttrs& attrs) {
-  if (operands.size() != 2) return InvalidArgument("has %d operands, needs an array and a value", operands.size());
+  if (operands.size() != 2)
+    return InvalidArgument("has %d operands, needs an array and a value", operands.size());
   const Shape& array = operands[0];
   if (operands[1] != Shape{array.dtype, {}}) {
     return InvalidArgument("padding value is %s, needs %s[]", operands[1].ToString(), NameOf(array.dtype));
@@ -94,7 +98,8 @@ absl::StatusOr<Shape> InferPad(const Shapes& operands, const PadAttrs& attrs) {
   for (size_t i = 0; i < rank; ++i) {
     if (attrs.interior[i] < 0) return InvalidArgument("interior padding %d is negative", attrs.interior[i]);
     const __int128 gaps = array.dims[i] > 0 ? array.dims[i] - 1 : 0;
-    const __int128 size = static_cast<__int128>(array.dims[i]) + attrs.low[i] + attrs.high[i] + gaps * attrs.interior[i];
+    const __int128 size =
+        static_cast<__int128>(array.dims[i]) + attrs.low[i] + attrs.high[i] + gaps * attrs.interior[i];
     if (size < 0 || size > std::numeric_limits<int64_t>::max()) {
       return InvalidArgument("padding gives dimension %d of %s a size out of range", i, array.ToString());
     }
@@ -119,7 +124,8 @@ absl::StatusOr<Shape> InferReverse(const Shape& operand, const DimsAttrs& attrs)
 absl::StatusOr<Shape> InferSlice(const Shape& operand, const SliceAttrs& attrs) {
   const size_t rank = operand.dims.size();
   if (attrs.starts.size() != rank || attrs.limits.size() != rank || attrs.strides.size() != rank) {
-    return InvalidArgument("bounds are given for %d dimensions of %s", attrs.starts.size(), operand.ToString());
+    return InvalidArgument("bounds are given for %d dimensions of %s", attrs.starts.size(),
+                           operand.ToString());
   }
   Shape result = operand;
   for (size_t i = 0; i < rank; ++i) {

@@ -31,14 +31,16 @@ absl::StatusOr<Shapes> InferScatter(const Shapes& operands, const ScatterAttrs& 
 absl::StatusOr<Shape> InferDot(const Shapes& operands, const DotAttrs& attrs, DType result);
 absl::StatusOr<Shape> InferConvolution(const Shapes& operands, const ConvolutionAttrs& attrs, DType result);
 absl::StatusOr<Shapes> InferReduce(const Shapes& operands, const DimsAttrs& attrs, const Graph& region);
-absl::StatusOr<Shapes> InferReduceWindow(const Shapes& operands, const WindowAttrs& attrs, const Graph& region);
-absl::StatusOr<Shape> InferSelectAndScatter(const Shapes& operands, const WindowAttrs& attrs, const Graph& select,
-                                            const Graph& scatter);
+absl::StatusOr<Shapes> InferReduceWindow(const Shapes& operands, const WindowAttrs& attrs,
+                                         const Graph& region);
+absl::StatusOr<Shape> InferSelectAndScatter(const Shapes& operands, const WindowAttrs& attrs,
+                                            const Graph& select, const Graph& scatter);
 
 // Every entry in [0, rank) and none twice.
 absl::Status CheckDims(const std::vector<int64_t>& dims, int64_t rank, const char* what);
 // `region` takes exactly `parameters` and gives exactly `results`.
-absl::Status CheckRegion(const Graph& region, const Shapes& parameters, const Shapes& results, const char* what);
+absl::Status CheckRegion(const Graph& region, const Shapes& parameters, const Shapes& results,
+                         const char* what);
 std::string Join(const std::vector<int64_t>& numbers);  // "{1,2}"
 
 }  // namespace alpa::graph::internal

@@ -47,12 +47,13 @@ Shapes ShapesOf(const Graph& graph, const std::vector<ValueId>& values) {
 
 }  // namespace
 
-absl::Status CheckRegion(const Graph& region, const Shapes& parameters, const Shapes& results, const char* what) {
+absl::Status CheckRegion(const Graph& region, const Shapes& parameters, const Shapes& results,
+                         const char* what) {
   const Shapes found_parameters = ShapesOf(region, region.parameters());
   const Shapes found_results = ShapesOf(region, region.results());
   if (found_parameters != parameters || found_results != results) {
-    return InvalidArgument("%s is %s -> %s, needs %s -> %s", what, ToText(found_parameters), ToText(found_results),
-                           ToText(parameters), ToText(results));
+    return InvalidArgument("%s is %s -> %s, needs %s -> %s", what, ToText(found_parameters),
+                           ToText(found_results), ToText(parameters), ToText(results));
   }
   return absl::OkStatus();
 }
@@ -73,21 +74,31 @@ absl::Status CheckCount(const Shapes& operands, size_t count) {
 enum class Takes { kAny, kNumber, kFloat, kInteger, kBits };
 bool Accepts(Takes takes, DType dtype) {
   switch (takes) {
-    case Takes::kAny: return true;
-    case Takes::kNumber: return dtype != DType::kPred;
-    case Takes::kFloat: return IsFloat(dtype);
-    case Takes::kInteger: return IsInteger(dtype);
-    case Takes::kBits: return IsInteger(dtype) || dtype == DType::kPred;
+    case Takes::kAny:
+      return true;
+    case Takes::kNumber:
+      return dtype != DType::kPred;
+    case Takes::kFloat:
+      return IsFloat(dtype);
+    case Takes::kInteger:
+      return IsInteger(dtype);
+    case Takes::kBits:
+      return IsInteger(dtype) || dtype == DType::kPred;
   }
   return false;
 }
 const char* NameOf(Takes takes) {
   switch (takes) {
-    case Takes::kAny: return "any";
-    case Takes::kNumber: return "number";
-    case Takes::kFloat: return "float";
-    case Takes::kInteger: return "integer";
-    case Takes::kBits: return "integer or pred";
+    case Takes::kAny:
+      return "any";
+    case Takes::kNumber:
+      return "number";
+    case Takes::kFloat:
+      return "float";
+    case Takes::kInteger:
+      return "integer";
+    case Takes::kBits:
+      return "integer or pred";
   }
   return "";
 }
@@ -102,21 +113,26 @@ Takes TakenBy(Opcode opcode) {
     case Opcode::kMultiply:
     case Opcode::kPower:
     case Opcode::kRemainder:
-    case Opcode::kSubtract: return Takes::kNumber;
+    case Opcode::kSubtract:
+      return Takes::kNumber;
     case Opcode::kCopy:
     case Opcode::kCompare:
     case Opcode::kMaximum:
-    case Opcode::kMinimum: return Takes::kAny;
+    case Opcode::kMinimum:
+      return Takes::kAny;
     case Opcode::kCountLeadingZeros:
     case Opcode::kPopulationCount:
     case Opcode::kShiftLeft:
     case Opcode::kShiftRightArithmetic:
-    case Opcode::kShiftRightLogical: return Takes::kInteger;
+    case Opcode::kShiftRightLogical:
+      return Takes::kInteger;
     case Opcode::kNot:
     case Opcode::kAnd:
     case Opcode::kOr:
-    case Opcode::kXor: return Takes::kBits;
-    default: return Takes::kFloat;
+    case Opcode::kXor:
+      return Takes::kBits;
+    default:
+      return Takes::kFloat;
   }
 }
 
@@ -212,8 +228,8 @@ absl::StatusOr<Shapes> InferCollective(Opcode opcode, const Shapes& operands, co
   if (opcode == Opcode::kAllToAll) {
     ALPA_RETURN_IF_ERROR(internal::CheckDims({attrs.concat_dim}, operand.rank(), "concatenated dimension"));
   }
-  // The group's size is the mesh's matter (Verify knows it); here the declared tile must be a whole number of tiles
-  // larger or smaller in the dimensions that change, and equal in the others.
+  // The group's size is the mesh's matter (Verify knows it); here the declared tile must be a whole number of
+  // tiles larger or smaller in the dimensions that change, and equal in the others.
   if (declared.size() != 1 || declared[0].dtype != operand.dtype || declared[0].rank() != operand.rank()) {
     return InvalidArgument("needs a declared result like %s", operand.ToString());
   }
@@ -249,15 +265,19 @@ size_t RegionCount(Opcode opcode) {
     case Opcode::kReduce:
     case Opcode::kReduceWindow:
     case Opcode::kScatter:
-    case Opcode::kSort: return 1;
+    case Opcode::kSort:
+      return 1;
     case Opcode::kWhile:
-    case Opcode::kSelectAndScatter: return 2;
-    default: return 0;
+    case Opcode::kSelectAndScatter:
+      return 2;
+    default:
+      return 0;
   }
 }
 
 absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attributes& attrs,
-                             const std::vector<std::shared_ptr<const Graph>>& regions, const Shapes& declared) {
+                             const std::vector<std::shared_ptr<const Graph>>& regions,
+                             const Shapes& declared) {
   if (opcode != Opcode::kConditional && regions.size() != RegionCount(opcode)) {
     return InvalidArgument("has %d regions, needs %d", regions.size(), RegionCount(opcode));
   }
@@ -268,8 +288,7 @@ absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attrib
     if (declared.size() == 1) return absl::OkStatus();
     return InvalidArgument("declares %d results, has 1", declared.size());
   };
-#define ALPA_ATTRS(Type) \
-  ALPA_ASSIGN_OR_RETURN(const Type* a, Get<Type>(attrs))
+#define ALPA_ATTRS(Type) ALPA_ASSIGN_OR_RETURN(const Type* a, Get<Type>(attrs))
   switch (opcode) {
     case Opcode::kParameter: {
       ALPA_ATTRS(ParameterAttrs);
@@ -287,7 +306,8 @@ absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attrib
       ALPA_ATTRS(DimsAttrs);
       ALPA_RETURN_IF_ERROR(CheckCount(operands, 0));
       ALPA_RETURN_IF_ERROR(need_declared());
-      if (a->dims.size() != 1) return InvalidArgument("needs one dimension, found %s", internal::Join(a->dims));
+      if (a->dims.size() != 1)
+        return InvalidArgument("needs one dimension, found %s", internal::Join(a->dims));
       ALPA_RETURN_IF_ERROR(internal::CheckDims(a->dims, declared[0].rank(), "iota dimension"));
       if (declared[0].dtype == DType::kPred) return InvalidArgument("cannot count in pred");
       return declared;
@@ -298,7 +318,8 @@ absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attrib
       ALPA_RETURN_IF_ERROR(CheckCount(operands, 1));
       ALPA_RETURN_IF_ERROR(need_declared());
       if (opcode == Opcode::kReshape) return One(internal::InferReshape(operands[0], declared[0]));
-      if (opcode == Opcode::kBitcastConvert) return One(internal::InferBitcastConvert(operands[0], declared[0]));
+      if (opcode == Opcode::kBitcastConvert)
+        return One(internal::InferBitcastConvert(operands[0], declared[0]));
       return Shapes{Shape{declared[0].dtype, operands[0].dims}};
     }
     case Opcode::kReducePrecision: {
@@ -313,8 +334,10 @@ absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attrib
       if (a->direction > CompareDirection::kGe) return InvalidArgument("has an unknown direction");
       return One(InferBinary(opcode, operands));
     }
-    case Opcode::kClamp: return One(InferClamp(operands));
-    case Opcode::kSelect: return One(InferSelect(operands));
+    case Opcode::kClamp:
+      return One(InferClamp(operands));
+    case Opcode::kSelect:
+      return One(InferSelect(operands));
     case Opcode::kBroadcast: {
       ALPA_ATTRS(DimsAttrs);
       ALPA_RETURN_IF_ERROR(CheckCount(operands, 1));
@@ -329,7 +352,8 @@ absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attrib
       ALPA_ATTRS(DynamicSliceAttrs);
       return One(internal::InferDynamicSlice(operands, *a));
     }
-    case Opcode::kDynamicUpdateSlice: return One(internal::InferDynamicUpdateSlice(operands));
+    case Opcode::kDynamicUpdateSlice:
+      return One(internal::InferDynamicUpdateSlice(operands));
     case Opcode::kGather: {
       ALPA_ATTRS(GatherAttrs);
       return One(internal::InferGather(operands, *a));
@@ -380,8 +404,10 @@ absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attrib
       ALPA_ATTRS(SortAttrs);
       return InferSort(operands, *a, *regions[0]);
     }
-    case Opcode::kConditional: return InferConditional(operands, regions);
-    case Opcode::kOptimizationBarrier: return operands;
+    case Opcode::kConditional:
+      return InferConditional(operands, regions);
+    case Opcode::kOptimizationBarrier:
+      return operands;
     case Opcode::kWhile:
       ALPA_RETURN_IF_ERROR(CheckRegion(*regions[0], operands, {Shape{DType::kPred, {}}}, "condition"));
       ALPA_RETURN_IF_ERROR(CheckRegion(*regions[1], operands, operands, "body"));
@@ -395,7 +421,8 @@ absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attrib
       ALPA_ATTRS(CollectiveAttrs);
       return InferCollective(opcode, operands, *a, declared);
     }
-    default: break;
+    default:
+      break;
   }
 #undef ALPA_ATTRS
   if (opcode >= Opcode::kAdd && opcode <= Opcode::kXor) return One(InferBinary(opcode, operands));

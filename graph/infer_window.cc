@@ -10,8 +10,8 @@ namespace {
 // Number of positions of a dilated, padded window over a dimension of `size`.
 absl::StatusOr<int64_t> WindowPositions(int64_t size, const WindowDim& w) {
   if (w.size < 1 || w.stride < 1 || w.window_dilation < 1 || w.base_dilation < 1) {
-    return InvalidArgument("window size %d, stride %d and dilations %d, %d must be positive", w.size, w.stride,
-                           w.window_dilation, w.base_dilation);
+    return InvalidArgument("window size %d, stride %d and dilations %d, %d must be positive", w.size,
+                           w.stride, w.window_dilation, w.base_dilation);
   }
   const __int128 base = size == 0 ? 0 : static_cast<__int128>(size - 1) * w.base_dilation + 1;
   const __int128 padded = base + w.padding_low + w.padding_high;
@@ -26,7 +26,8 @@ absl::StatusOr<int64_t> WindowPositions(int64_t size, const WindowDim& w) {
 
 absl::StatusOr<Shape> Windowed(const Shape& array, const WindowAttrs& attrs) {
   if (static_cast<int>(attrs.window.size()) != array.rank()) {
-    return InvalidArgument("window has %d dimensions, the array is %s", attrs.window.size(), array.ToString());
+    return InvalidArgument("window has %d dimensions, the array is %s", attrs.window.size(),
+                           array.ToString());
   }
   Shape result = array;
   for (int i = 0; i < array.rank(); ++i) {
@@ -44,11 +45,13 @@ absl::Status CheckVariadic(const Shapes& operands, const Graph& region) {
   Shapes scalars;
   for (size_t i = 0; i < n; ++i) {
     if (operands[i].dims != operands[0].dims) {
-      return InvalidArgument("arrays %s and %s differ in size", operands[0].ToString(), operands[i].ToString());
+      return InvalidArgument("arrays %s and %s differ in size", operands[0].ToString(),
+                             operands[i].ToString());
     }
     scalars.push_back(Shape{operands[i].dtype, {}});
     if (operands[n + i] != scalars[i]) {
-      return InvalidArgument("initial value %d is %s, needs %s", i, operands[n + i].ToString(), scalars[i].ToString());
+      return InvalidArgument("initial value %d is %s, needs %s", i, operands[n + i].ToString(),
+                             scalars[i].ToString());
     }
   }
   Shapes parameters = scalars;
@@ -82,8 +85,8 @@ absl::StatusOr<Shape> InferDot(const Shapes& operands, const DotAttrs& attrs, DT
   }
   for (size_t i = 0; i < lhs_used.size(); ++i) {
     if (lhs.dims[lhs_used[i]] != rhs.dims[rhs_used[i]]) {
-      return InvalidArgument("dimension %d of %s does not match dimension %d of %s", lhs_used[i], lhs.ToString(),
-                             rhs_used[i], rhs.ToString());
+      return InvalidArgument("dimension %d of %s does not match dimension %d of %s", lhs_used[i],
+                             lhs.ToString(), rhs_used[i], rhs.ToString());
     }
   }
   Shape result{result_dtype, {}};
@@ -97,18 +100,20 @@ absl::StatusOr<Shape> InferDot(const Shapes& operands, const DotAttrs& attrs, DT
   return result;
 }
 
-absl::StatusOr<Shape> InferConvolution(const Shapes& operands, const ConvolutionAttrs& attrs, DType result_dtype) {
+absl::StatusOr<Shape> InferConvolution(const Shapes& operands, const ConvolutionAttrs& attrs,
+                                       DType result_dtype) {
   if (operands.size() != 2) return InvalidArgument("has %d operands, needs 2", operands.size());
   const Shape& input = operands[0];
   const Shape& kernel = operands[1];
   const size_t spatial = attrs.window.size();
   if (attrs.input_spatial.size() != spatial || attrs.kernel_spatial.size() != spatial ||
       attrs.output_spatial.size() != spatial) {
-    return InvalidArgument("window has %d dimensions, the operands' spatial dimensions differ in number", spatial);
+    return InvalidArgument("window has %d dimensions, the operands' spatial dimensions differ in number",
+                           spatial);
   }
   if (input.dims.size() != spatial + 2 || kernel.dims.size() != spatial + 2) {
-    return InvalidArgument("%s with %s do not have %d spatial dimensions", input.ToString(), kernel.ToString(),
-                           spatial);
+    return InvalidArgument("%s with %s do not have %d spatial dimensions", input.ToString(),
+                           kernel.ToString(), spatial);
   }
   const auto all = [](int64_t a, int64_t b, std::vector<int64_t> dims) {
     dims.push_back(a);
@@ -116,29 +121,32 @@ absl::StatusOr<Shape> InferConvolution(const Shapes& operands, const Convolution
     return dims;
   };
   const int64_t rank = static_cast<int64_t>(spatial) + 2;
-  ALPA_RETURN_IF_ERROR(CheckDims(all(attrs.input_batch, attrs.input_feature, attrs.input_spatial), rank, "input"));
-  ALPA_RETURN_IF_ERROR(CheckDims(all(attrs.kernel_input_feature, attrs.kernel_output_feature, attrs.kernel_spatial),
-                                 rank, "kernel"));
-  ALPA_RETURN_IF_ERROR(CheckDims(all(attrs.output_batch, attrs.output_feature, attrs.output_spatial), rank, "output"));
+  ALPA_RETURN_IF_ERROR(
+      CheckDims(all(attrs.input_batch, attrs.input_feature, attrs.input_spatial), rank, "input"));
+  ALPA_RETURN_IF_ERROR(CheckDims(
+      all(attrs.kernel_input_feature, attrs.kernel_output_feature, attrs.kernel_spatial), rank, "kernel"));
+  ALPA_RETURN_IF_ERROR(
+      CheckDims(all(attrs.output_batch, attrs.output_feature, attrs.output_spatial), rank, "output"));
   const int64_t groups = attrs.feature_group_count, batch_groups = attrs.batch_group_count;
   if (groups < 1 || batch_groups < 1 || (groups > 1 && batch_groups > 1)) {
-    return InvalidArgument("feature groups %d and batch groups %d: both must be positive and one of them 1", groups,
-                           batch_groups);
+    return InvalidArgument("feature groups %d and batch groups %d: both must be positive and one of them 1",
+                           groups, batch_groups);
   }
   const int64_t batch = input.dims[attrs.input_batch], features = input.dims[attrs.input_feature];
   const int64_t kernel_features = kernel.dims[attrs.kernel_input_feature];
   const int64_t output_features = kernel.dims[attrs.kernel_output_feature];
   if (features % groups != 0 || features / groups != kernel_features || output_features % groups != 0 ||
       output_features % batch_groups != 0 || batch % batch_groups != 0) {
-    return InvalidArgument("features of %s and %s do not fit (feature groups %d, batch groups %d)", input.ToString(),
-                           kernel.ToString(), groups, batch_groups);
+    return InvalidArgument("features of %s and %s do not fit (feature groups %d, batch groups %d)",
+                           input.ToString(), kernel.ToString(), groups, batch_groups);
   }
   Shape result{result_dtype, std::vector<int64_t>(rank)};
   result.dims[attrs.output_batch] = batch / batch_groups;
   result.dims[attrs.output_feature] = output_features;
   for (size_t i = 0; i < spatial; ++i) {
     if (attrs.window[i].size != kernel.dims[attrs.kernel_spatial[i]]) {
-      return InvalidArgument("window size %d differs from the kernel's %s", attrs.window[i].size, kernel.ToString());
+      return InvalidArgument("window size %d differs from the kernel's %s", attrs.window[i].size,
+                             kernel.ToString());
     }
     ALPA_ASSIGN_OR_RETURN(result.dims[attrs.output_spatial[i]],
                           WindowPositions(input.dims[attrs.input_spatial[i]], attrs.window[i]));
@@ -160,7 +168,8 @@ absl::StatusOr<Shapes> InferReduce(const Shapes& operands, const DimsAttrs& attr
   return results;
 }
 
-absl::StatusOr<Shapes> InferReduceWindow(const Shapes& operands, const WindowAttrs& attrs, const Graph& region) {
+absl::StatusOr<Shapes> InferReduceWindow(const Shapes& operands, const WindowAttrs& attrs,
+                                         const Graph& region) {
   ALPA_RETURN_IF_ERROR(CheckVariadic(operands, region));
   Shapes results;
   for (size_t i = 0; i < operands.size() / 2; ++i) {
@@ -170,14 +179,16 @@ absl::StatusOr<Shapes> InferReduceWindow(const Shapes& operands, const WindowAtt
   return results;
 }
 
-absl::StatusOr<Shape> InferSelectAndScatter(const Shapes& operands, const WindowAttrs& attrs, const Graph& select,
-                                            const Graph& scatter) {
-  if (operands.size() != 3) return InvalidArgument("has %d operands, needs array, source, initial", operands.size());
+absl::StatusOr<Shape> InferSelectAndScatter(const Shapes& operands, const WindowAttrs& attrs,
+                                            const Graph& select, const Graph& scatter) {
+  if (operands.size() != 3)
+    return InvalidArgument("has %d operands, needs array, source, initial", operands.size());
   const Shape scalar{operands[0].dtype, {}};
   const Shape predicate{DType::kPred, {}};
   if (operands[2] != scalar) return InvalidArgument("initial value is %s", operands[2].ToString());
   for (const WindowDim& w : attrs.window) {
-    if (w.base_dilation != 1 || w.window_dilation != 1) return InvalidArgument("dilated windows are not allowed");
+    if (w.base_dilation != 1 || w.window_dilation != 1)
+      return InvalidArgument("dilated windows are not allowed");
   }
   ALPA_ASSIGN_OR_RETURN(const Shape windowed, Windowed(operands[0], attrs));
   if (operands[1] != windowed) {

@@ -20,19 +20,32 @@ Literal Literal::Zeros(Shape shape) {
 double Literal::ValueAt(int64_t i) const {
   ALPA_CHECK(i >= 0 && i < shape_.elements());
   switch (shape_.dtype) {
-    case DType::kPred: return as<uint8_t>()[i] != 0;
-    case DType::kS8: return as<int8_t>()[i];
-    case DType::kS16: return as<int16_t>()[i];
-    case DType::kS32: return as<int32_t>()[i];
-    case DType::kS64: return static_cast<double>(as<int64_t>()[i]);
-    case DType::kU8: return as<uint8_t>()[i];
-    case DType::kU16: return as<uint16_t>()[i];
-    case DType::kU32: return as<uint32_t>()[i];
-    case DType::kU64: return static_cast<double>(as<uint64_t>()[i]);
-    case DType::kF16: return F16ToFloat(as<uint16_t>()[i]);
-    case DType::kF32: return as<float>()[i];
-    case DType::kF64: return as<double>()[i];
-    case DType::kBF16: return Bf16ToFloat(as<uint16_t>()[i]);
+    case DType::kPred:
+      return as<uint8_t>()[i] != 0;
+    case DType::kS8:
+      return as<int8_t>()[i];
+    case DType::kS16:
+      return as<int16_t>()[i];
+    case DType::kS32:
+      return as<int32_t>()[i];
+    case DType::kS64:
+      return static_cast<double>(as<int64_t>()[i]);
+    case DType::kU8:
+      return as<uint8_t>()[i];
+    case DType::kU16:
+      return as<uint16_t>()[i];
+    case DType::kU32:
+      return as<uint32_t>()[i];
+    case DType::kU64:
+      return static_cast<double>(as<uint64_t>()[i]);
+    case DType::kF16:
+      return F16ToFloat(as<uint16_t>()[i]);
+    case DType::kF32:
+      return as<float>()[i];
+    case DType::kF64:
+      return as<double>()[i];
+    case DType::kBF16:
+      return Bf16ToFloat(as<uint16_t>()[i]);
   }
   ALPA_CHECK(false && "not an element type");
 }
@@ -53,7 +66,8 @@ float Bf16ToFloat(uint16_t bits) { return std::bit_cast<float>(static_cast<uint3
 
 uint16_t FloatToBf16(float value) {
   uint32_t bits = std::bit_cast<uint32_t>(value);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x0040u);  // keep it a NaN
+  if ((bits & 0x7fffffffu) > 0x7f800000u)
+    return static_cast<uint16_t>((bits >> 16) | 0x0040u);  // keep it a NaN
   bits += 0x7fffu + ((bits >> 16) & 1u);
   return static_cast<uint16_t>(bits >> 16);
 }

@@ -8,14 +8,20 @@
 namespace alpa::graph {
 namespace {
 
-std::string Dims(const std::vector<int64_t>& dims) { return absl::StrCat("{", absl::StrJoin(dims, ","), "}"); }
+std::string Dims(const std::vector<int64_t>& dims) {
+  return absl::StrCat("{", absl::StrJoin(dims, ","), "}");
+}
 
 std::string Number(const Literal& literal, int64_t i) {
   switch (literal.shape().dtype) {
-    case DType::kPred: return literal.ValueAt(i) != 0 ? "true" : "false";
-    case DType::kU64: return absl::StrCat(literal.as<uint64_t>()[i]);
-    case DType::kS64: return absl::StrCat(literal.as<int64_t>()[i]);
-    default: break;
+    case DType::kPred:
+      return literal.ValueAt(i) != 0 ? "true" : "false";
+    case DType::kU64:
+      return absl::StrCat(literal.as<uint64_t>()[i]);
+    case DType::kS64:
+      return absl::StrCat(literal.as<int64_t>()[i]);
+    default:
+      break;
   }
   const double value = literal.ValueAt(i);
   if (std::isnan(value)) return "nan";
@@ -40,12 +46,18 @@ std::string Text(const Literal& literal, int64_t max_elements) {
 
 const char* Text(CompareDirection direction) {
   switch (direction) {
-    case CompareDirection::kEq: return "EQ";
-    case CompareDirection::kNe: return "NE";
-    case CompareDirection::kLt: return "LT";
-    case CompareDirection::kLe: return "LE";
-    case CompareDirection::kGt: return "GT";
-    case CompareDirection::kGe: return "GE";
+    case CompareDirection::kEq:
+      return "EQ";
+    case CompareDirection::kNe:
+      return "NE";
+    case CompareDirection::kLt:
+      return "LT";
+    case CompareDirection::kLe:
+      return "LE";
+    case CompareDirection::kGt:
+      return "GT";
+    case CompareDirection::kGe:
+      return "GE";
   }
   return "?";
 }
@@ -57,7 +69,8 @@ std::string Text(const std::vector<WindowDim>& window) {
     if (i > 0) text += " ";
     absl::StrAppend(&text, w.size);
     if (w.stride != 1) absl::StrAppend(&text, "/", w.stride);
-    if (w.padding_low != 0 || w.padding_high != 0) absl::StrAppend(&text, "+", w.padding_low, "_", w.padding_high);
+    if (w.padding_low != 0 || w.padding_high != 0)
+      absl::StrAppend(&text, "+", w.padding_low, "_", w.padding_high);
     if (w.base_dilation != 1) absl::StrAppend(&text, " base*", w.base_dilation);
     if (w.window_dilation != 1) absl::StrAppend(&text, " window*", w.window_dilation);
     if (w.reversal) text += " reversed";
@@ -133,7 +146,8 @@ struct AttributePrinter {
   std::string operator()(const ConvolutionAttrs& a) const {
     std::string out = absl::StrCat(" ", Text(a.window));
     absl::StrAppend(&out, " input=", a.input_batch, ",", a.input_feature, Dims(a.input_spatial));
-    absl::StrAppend(&out, " kernel=", a.kernel_input_feature, ",", a.kernel_output_feature, Dims(a.kernel_spatial));
+    absl::StrAppend(&out, " kernel=", a.kernel_input_feature, ",", a.kernel_output_feature,
+                    Dims(a.kernel_spatial));
     absl::StrAppend(&out, " output=", a.output_batch, ",", a.output_feature, Dims(a.output_spatial));
     if (a.feature_group_count != 1) absl::StrAppend(&out, " feature_groups=", a.feature_group_count);
     if (a.batch_group_count != 1) absl::StrAppend(&out, " batch_groups=", a.batch_group_count);
@@ -147,7 +161,8 @@ struct AttributePrinter {
   }
   std::string operator()(const CollectiveAttrs& a) const {
     std::string out = absl::StrCat(" axes=", Dims(a.mesh_axes));
-    if (opcode == Opcode::kAllReduce || opcode == Opcode::kReduceScatter) absl::StrAppend(&out, " kind=", NameOf(a.kind));
+    if (opcode == Opcode::kAllReduce || opcode == Opcode::kReduceScatter)
+      absl::StrAppend(&out, " kind=", NameOf(a.kind));
     if (opcode == Opcode::kAllGather || opcode == Opcode::kReduceScatter || opcode == Opcode::kAllToAll) {
       absl::StrAppend(&out, " dim=", a.dim);
     }
@@ -158,7 +173,8 @@ struct AttributePrinter {
 };
 
 std::string Values(const std::vector<ValueId>& values) {
-  return absl::StrJoin(values, ", ", [](std::string* out, ValueId id) { absl::StrAppend(out, "%", id.value()); });
+  return absl::StrJoin(values, ", ",
+                       [](std::string* out, ValueId id) { absl::StrAppend(out, "%", id.value()); });
 }
 
 void PrintTo(const Graph& graph, const PrintOptions& options, int indent, std::string* out);
@@ -169,9 +185,10 @@ void PrintOpTo(const Graph& graph, const Op& op, const PrintOptions& options, in
   if (op.results.size() == 1) {
     absl::StrAppend(out, graph.shape(op.results[0]).ToString(), " ");
   } else if (!op.results.empty()) {
-    absl::StrAppend(out, "(", absl::StrJoin(op.results, ", ", [&](std::string* o, ValueId id) {
-                      o->append(graph.shape(id).ToString());
-                    }), ") ");
+    absl::StrAppend(out, "(",
+                    absl::StrJoin(op.results, ", ",
+                                  [&](std::string* o, ValueId id) { o->append(graph.shape(id).ToString()); }),
+                    ") ");
   }
   absl::StrAppend(out, NameOf(op.opcode), "(");
   if (const auto* parameter = std::get_if<ParameterAttrs>(&op.attrs)) {

@@ -22,7 +22,8 @@ class KeyWriter {
   void Window(const std::vector<WindowDim>& window) {
     Number(static_cast<int64_t>(window.size()));
     for (const WindowDim& w : window) {
-      Numbers({w.size, w.stride, w.padding_low, w.padding_high, w.window_dilation, w.base_dilation, w.reversal});
+      Numbers(
+          {w.size, w.stride, w.padding_low, w.padding_high, w.window_dilation, w.base_dilation, w.reversal});
     }
   }
   void OfShape(const Shape& shape) {
@@ -46,7 +47,8 @@ class KeyWriter {
   void operator()(const DimsAttrs& a) { Numbers(a.dims); }
   void operator()(const CompareAttrs& a) { Numbers({static_cast<int64_t>(a.direction), a.total_order}); }
   void operator()(const DotAttrs& a) {
-    for (const auto* dims : {&a.lhs_batch, &a.rhs_batch, &a.lhs_contracting, &a.rhs_contracting}) Numbers(*dims);
+    for (const auto* dims : {&a.lhs_batch, &a.rhs_batch, &a.lhs_contracting, &a.rhs_contracting})
+      Numbers(*dims);
   }
   void operator()(const SliceAttrs& a) {
     for (const auto* dims : {&a.starts, &a.limits, &a.strides}) Numbers(*dims);
@@ -56,8 +58,8 @@ class KeyWriter {
     for (const auto* dims : {&a.low, &a.high, &a.interior}) Numbers(*dims);
   }
   void operator()(const GatherAttrs& a) {
-    for (const auto* dims : {&a.offset_dims, &a.collapsed_slice_dims, &a.start_index_map, &a.operand_batching_dims,
-                             &a.start_indices_batching_dims, &a.slice_sizes}) {
+    for (const auto* dims : {&a.offset_dims, &a.collapsed_slice_dims, &a.start_index_map,
+                             &a.operand_batching_dims, &a.start_indices_batching_dims, &a.slice_sizes}) {
       Numbers(*dims);
     }
     Numbers({a.index_vector_dim, a.indices_are_sorted});
@@ -148,8 +150,8 @@ std::vector<ValueId> Rewriter::Make(Candidate op) {
 std::vector<ValueId> Rewriter::Add(Candidate op) {
   const auto [entry, is_new] = known_.try_emplace(KeyOf(op, *regions_));
   if (is_new) {
-    entry->second = builder_.AddOp(op.opcode, std::move(op.operands), std::move(op.shapes), std::move(op.attrs),
-                                   std::move(op.regions), location_);
+    entry->second = builder_.AddOp(op.opcode, std::move(op.operands), std::move(op.shapes),
+                                   std::move(op.attrs), std::move(op.regions), location_);
   }
   return entry->second;
 }
@@ -172,11 +174,12 @@ std::optional<Literal> Rewriter::AsUniform(ValueId value) const {
   for (size_t i = size; i < bytes.size(); i += size) {
     if (std::memcmp(bytes.data(), bytes.data() + i, size) != 0) return std::nullopt;
   }
-  return Literal(Shape{literal->shape().dtype, {}}, std::vector<std::byte>(bytes.begin(), bytes.begin() + size));
+  return Literal(Shape{literal->shape().dtype, {}},
+                 std::vector<std::byte>(bytes.begin(), bytes.begin() + size));
 }
 
-std::optional<std::vector<int64_t>> Rewriter::ConstantStarts(const std::vector<ValueId>& operands, size_t first,
-                                                             const Shape& array,
+std::optional<std::vector<int64_t>> Rewriter::ConstantStarts(const std::vector<ValueId>& operands,
+                                                             size_t first, const Shape& array,
                                                              const std::vector<int64_t>& sizes) const {
   std::vector<int64_t> starts;
   for (size_t i = first; i < operands.size(); ++i) {

@@ -1,8 +1,10 @@
-// One forward pass of simplification: ops come in order, leave rewritten, merged with equal ones, or as constants.
+// One forward pass of simplification: ops come in order, leave rewritten, merged with equal ones, or as
+// constants.
 //
-// Model: `Make` is what every op and every rewrite goes through: rules first (simplify_rules.cc), then folding, then the
-//        table of ops that exist. All rules are exact: they keep every bit of every result, NaN payloads aside; folding
-//        rounds as the reference evaluator does.
+// Model: `Make` is what every op and every rewrite goes through: rules first (simplify_rules.cc), then
+// folding, then the
+//        table of ops that exist. All rules are exact: they keep every bit of every result, NaN payloads
+//        aside; folding rounds as the reference evaluator does.
 #pragma once
 
 #include <memory>
@@ -76,7 +78,8 @@ class Rewriter {
   std::optional<Literal> AsUniform(ValueId value) const;
   // Start indices as numbers, clamped as XLA clamps them.
   std::optional<std::vector<int64_t>> ConstantStarts(const std::vector<ValueId>& operands, size_t first,
-                                                     const Shape& array, const std::vector<int64_t>& sizes) const;
+                                                     const Shape& array,
+                                                     const std::vector<int64_t>& sizes) const;
 
   GraphBuilder builder_;
   RegionTable* regions_;

@@ -8,14 +8,19 @@ namespace {
 // `bits` cut to the type's width.
 Literal Pack(DType dtype, uint64_t bits) {
   switch (dtype) {
-    case DType::kPred: return Literal::Scalar<uint8_t>(dtype, bits & 1u);
+    case DType::kPred:
+      return Literal::Scalar<uint8_t>(dtype, bits & 1u);
     case DType::kS8:
-    case DType::kU8: return Literal::Scalar(dtype, static_cast<uint8_t>(bits));
+    case DType::kU8:
+      return Literal::Scalar(dtype, static_cast<uint8_t>(bits));
     case DType::kS16:
-    case DType::kU16: return Literal::Scalar(dtype, static_cast<uint16_t>(bits));
+    case DType::kU16:
+      return Literal::Scalar(dtype, static_cast<uint16_t>(bits));
     case DType::kS32:
-    case DType::kU32: return Literal::Scalar(dtype, static_cast<uint32_t>(bits));
-    default: return Literal::Scalar(dtype, bits);
+    case DType::kU32:
+      return Literal::Scalar(dtype, static_cast<uint32_t>(bits));
+    default:
+      return Literal::Scalar(dtype, bits);
   }
 }
 
@@ -25,12 +30,18 @@ bool Less(DType dtype, int64_t a, int64_t b) {
 
 bool Compare(CompareDirection direction, DType dtype, int64_t a, int64_t b) {
   switch (direction) {
-    case CompareDirection::kEq: return a == b;
-    case CompareDirection::kNe: return a != b;
-    case CompareDirection::kLt: return Less(dtype, a, b);
-    case CompareDirection::kLe: return !Less(dtype, b, a);
-    case CompareDirection::kGt: return Less(dtype, b, a);
-    case CompareDirection::kGe: return !Less(dtype, a, b);
+    case CompareDirection::kEq:
+      return a == b;
+    case CompareDirection::kNe:
+      return a != b;
+    case CompareDirection::kLt:
+      return Less(dtype, a, b);
+    case CompareDirection::kLe:
+      return !Less(dtype, b, a);
+    case CompareDirection::kGt:
+      return Less(dtype, b, a);
+    case CompareDirection::kGe:
+      return !Less(dtype, a, b);
   }
   return false;
 }
@@ -39,21 +50,30 @@ std::optional<uint64_t> Binary(Opcode opcode, DType dtype, int64_t a, int64_t b)
   const uint64_t ua = static_cast<uint64_t>(a), ub = static_cast<uint64_t>(b);
   const bool number = dtype != DType::kPred;
   switch (opcode) {
-    case Opcode::kAnd: return ua & ub;
-    case Opcode::kOr: return ua | ub;
-    case Opcode::kXor: return ua ^ ub;
-    case Opcode::kMaximum: return Less(dtype, a, b) ? ub : ua;
-    case Opcode::kMinimum: return Less(dtype, b, a) ? ub : ua;
-    case Opcode::kAdd: return number ? std::optional(ua + ub) : std::nullopt;
-    case Opcode::kSubtract: return number ? std::optional(ua - ub) : std::nullopt;
-    case Opcode::kMultiply: return number ? std::optional(ua * ub) : std::nullopt;
+    case Opcode::kAnd:
+      return ua & ub;
+    case Opcode::kOr:
+      return ua | ub;
+    case Opcode::kXor:
+      return ua ^ ub;
+    case Opcode::kMaximum:
+      return Less(dtype, a, b) ? ub : ua;
+    case Opcode::kMinimum:
+      return Less(dtype, b, a) ? ub : ua;
+    case Opcode::kAdd:
+      return number ? std::optional(ua + ub) : std::nullopt;
+    case Opcode::kSubtract:
+      return number ? std::optional(ua - ub) : std::nullopt;
+    case Opcode::kMultiply:
+      return number ? std::optional(ua * ub) : std::nullopt;
     case Opcode::kDivide:
     case Opcode::kRemainder: {
       if (!number || b == 0 || b == -1) return std::nullopt;
       if (IsSigned(dtype)) return static_cast<uint64_t>(opcode == Opcode::kDivide ? a / b : a % b);
       return opcode == Opcode::kDivide ? ua / ub : ua % ub;
     }
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -62,22 +82,33 @@ std::optional<uint64_t> Binary(Opcode opcode, DType dtype, int64_t a, int64_t b)
 std::optional<int64_t> ScalarValue(const Literal& literal) {
   if (literal.shape().rank() != 0) return std::nullopt;
   switch (literal.shape().dtype) {
-    case DType::kPred: return literal.as<uint8_t>()[0] != 0;
-    case DType::kS8: return literal.as<int8_t>()[0];
-    case DType::kS16: return literal.as<int16_t>()[0];
-    case DType::kS32: return literal.as<int32_t>()[0];
-    case DType::kS64: return literal.as<int64_t>()[0];
-    case DType::kU8: return literal.as<uint8_t>()[0];
-    case DType::kU16: return literal.as<uint16_t>()[0];
-    case DType::kU32: return literal.as<uint32_t>()[0];
-    case DType::kU64: return static_cast<int64_t>(literal.as<uint64_t>()[0]);
-    default: return std::nullopt;
+    case DType::kPred:
+      return literal.as<uint8_t>()[0] != 0;
+    case DType::kS8:
+      return literal.as<int8_t>()[0];
+    case DType::kS16:
+      return literal.as<int16_t>()[0];
+    case DType::kS32:
+      return literal.as<int32_t>()[0];
+    case DType::kS64:
+      return literal.as<int64_t>()[0];
+    case DType::kU8:
+      return literal.as<uint8_t>()[0];
+    case DType::kU16:
+      return literal.as<uint16_t>()[0];
+    case DType::kU32:
+      return literal.as<uint32_t>()[0];
+    case DType::kU64:
+      return static_cast<int64_t>(literal.as<uint64_t>()[0]);
+    default:
+      return std::nullopt;
   }
 }
 
-std::optional<Literal> FoldScalar(Opcode opcode, const Attributes& attrs, std::span<const Literal* const> operands,
-                                  const Shape& result) {
-  if (result.rank() != 0 || operands.empty() || operands.size() > 3 || IsFloat(result.dtype)) return std::nullopt;
+std::optional<Literal> FoldScalar(Opcode opcode, const Attributes& attrs,
+                                  std::span<const Literal* const> operands, const Shape& result) {
+  if (result.rank() != 0 || operands.empty() || operands.size() > 3 || IsFloat(result.dtype))
+    return std::nullopt;
   int64_t values[3] = {0, 0, 0};
   for (size_t i = 0; i < operands.size(); ++i) {
     if (operands[i] == nullptr) return std::nullopt;
@@ -91,12 +122,16 @@ std::optional<Literal> FoldScalar(Opcode opcode, const Attributes& attrs, std::s
     const uint64_t bits = static_cast<uint64_t>(values[0]);
     switch (opcode) {
       case Opcode::kCopy:
-      case Opcode::kReshape: return dtype == result.dtype ? std::optional(Pack(dtype, bits)) : std::nullopt;
+      case Opcode::kReshape:
+        return dtype == result.dtype ? std::optional(Pack(dtype, bits)) : std::nullopt;
       case Opcode::kConvert:
         return Pack(result.dtype, result.dtype == DType::kPred ? static_cast<uint64_t>(bits != 0) : bits);
-      case Opcode::kNot: return Pack(dtype, ~bits);
-      case Opcode::kNegate: return number ? std::optional(Pack(dtype, 0 - bits)) : std::nullopt;
-      default: return std::nullopt;
+      case Opcode::kNot:
+        return Pack(dtype, ~bits);
+      case Opcode::kNegate:
+        return number ? std::optional(Pack(dtype, 0 - bits)) : std::nullopt;
+      default:
+        return std::nullopt;
     }
   }
   if (operands.size() == 2) {

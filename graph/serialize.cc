@@ -75,7 +75,8 @@ class Reader {
       absl::StatusOr<Graph> graph = ReadBody(in_.regions(i), &region);
       if (!graph.ok()) return Annotate(graph.status(), absl::StrCat("region ", i));
       if (region.depth > kMaxRegionDepth) {
-        return InvalidArgument("region %d nests %d deep, at most %d are allowed", i, region.depth, kMaxRegionDepth);
+        return InvalidArgument("region %d nests %d deep, at most %d are allowed", i, region.depth,
+                               kMaxRegionDepth);
       }
       region.graph = std::make_shared<const Graph>(*std::move(graph));
       regions_.push_back(std::move(region));
@@ -100,24 +101,27 @@ class Reader {
     int64_t values = 0;
     for (int i = 0; i < in.ops_size(); ++i) {
       absl::Status status = ReadOp(in, in.ops(i), &builder, &values, measure);
-      if (!status.ok()) return Annotate(status, absl::StrCat("op ", i, " (", in.ops(i).opcode().substr(0, 64), ")"));
+      if (!status.ok())
+        return Annotate(status, absl::StrCat("op ", i, " (", in.ops(i).opcode().substr(0, 64), ")"));
     }
     std::vector<ValueId> results;
     for (int32_t result : in.results()) {
-      if (result < 0 || result >= values) return InvalidArgument("result %d is none of %d values", result, values);
+      if (result < 0 || result >= values)
+        return InvalidArgument("result %d is none of %d values", result, values);
       results.emplace_back(result);
     }
     builder.SetResults(std::move(results));
     return builder.Build();
   }
 
-  absl::Status ReadOp(const proto::GraphBody& body, const proto::GraphOp& in, GraphBuilder* builder, int64_t* values,
-                      Region* measure) {
+  absl::Status ReadOp(const proto::GraphBody& body, const proto::GraphOp& in, GraphBuilder* builder,
+                      int64_t* values, Region* measure) {
     ALPA_ASSIGN_OR_RETURN(const Opcode opcode, ParseOpcode(in.opcode()));
     std::vector<ValueId> operands;
     operands.reserve(in.operands_size());
     for (int32_t operand : in.operands()) {
-      if (operand < 0 || operand >= *values) return InvalidArgument("reads value %d before it is defined", operand);
+      if (operand < 0 || operand >= *values)
+        return InvalidArgument("reads value %d before it is defined", operand);
       operands.emplace_back(operand);
     }
     std::vector<Shape> results;
@@ -126,9 +130,11 @@ class Reader {
       ALPA_ASSIGN_OR_RETURN(Shape shape, internal::ShapeFromProto(result));
       results.push_back(std::move(shape));
     }
-    if (opcode == Opcode::kParameter && results.size() != 1) return InvalidArgument("has %d results", results.size());
+    if (opcode == Opcode::kParameter && results.size() != 1)
+      return InvalidArgument("has %d results", results.size());
     *values += static_cast<int64_t>(results.size());
-    if (*values > std::numeric_limits<int32_t>::max()) return InvalidArgument("the graph has too many values");
+    if (*values > std::numeric_limits<int32_t>::max())
+      return InvalidArgument("the graph has too many values");
     ++measure->expanded_ops;
     std::vector<std::shared_ptr<const Graph>> regions;
     for (int32_t index : in.regions()) {

@@ -16,7 +16,8 @@ using Numbers = google::protobuf::RepeatedField<int64_t>;
 void Put(const std::vector<int64_t>& from, Numbers* to) { to->Assign(from.begin(), from.end()); }
 std::vector<int64_t> Get(const Numbers& from) { return {from.begin(), from.end()}; }
 
-void Put(const std::vector<WindowDim>& from, google::protobuf::RepeatedPtrField<proto::GraphOp::WindowDim>* to) {
+void Put(const std::vector<WindowDim>& from,
+         google::protobuf::RepeatedPtrField<proto::GraphOp::WindowDim>* to) {
   for (const WindowDim& w : from) {
     proto::GraphOp::WindowDim* out = to->Add();
     out->set_size(w.size);
@@ -31,8 +32,8 @@ void Put(const std::vector<WindowDim>& from, google::protobuf::RepeatedPtrField<
 std::vector<WindowDim> Get(const google::protobuf::RepeatedPtrField<proto::GraphOp::WindowDim>& from) {
   std::vector<WindowDim> window;
   for (const proto::GraphOp::WindowDim& w : from) {
-    window.push_back({w.size(), w.stride(), w.padding_low(), w.padding_high(), w.window_dilation(), w.base_dilation(),
-                      w.reversal()});
+    window.push_back({w.size(), w.stride(), w.padding_low(), w.padding_high(), w.window_dilation(),
+                      w.base_dilation(), w.reversal()});
   }
   return window;
 }
@@ -65,7 +66,9 @@ struct AttributeWriter {
     Put(a.limits, slice->mutable_limits());
     Put(a.strides, slice->mutable_strides());
   }
-  void operator()(const DynamicSliceAttrs& a) const { Put(a.sizes, out->mutable_dynamic_slice()->mutable_dims()); }
+  void operator()(const DynamicSliceAttrs& a) const {
+    Put(a.sizes, out->mutable_dynamic_slice()->mutable_dims());
+  }
   void operator()(const PadAttrs& a) const {
     auto* pad = out->mutable_pad();
     Put(a.low, pad->mutable_low());
@@ -131,7 +134,8 @@ struct AttributeWriter {
 absl::StatusOr<Literal> LiteralFromProto(const proto::Literal& in) {
   ALPA_ASSIGN_OR_RETURN(Shape shape, ShapeFromProto(in.shape()));
   if (static_cast<Bytes>(in.data().size()) != shape.bytes()) {
-    return InvalidArgument("literal %s has %d bytes, needs %d", shape.ToString(), in.data().size(), shape.bytes());
+    return InvalidArgument("literal %s has %d bytes, needs %d", shape.ToString(), in.data().size(),
+                           shape.bytes());
   }
   if (shape.dtype == DType::kPred) {
     for (const char c : in.data()) {
@@ -170,17 +174,22 @@ absl::StatusOr<Shape> ShapeFromProto(const proto::Shape& in) {
   return shape;
 }
 
-void AttributesToProto(const Attributes& attrs, proto::GraphOp* out) { std::visit(AttributeWriter{out}, attrs); }
+void AttributesToProto(const Attributes& attrs, proto::GraphOp* out) {
+  std::visit(AttributeWriter{out}, attrs);
+}
 
 absl::StatusOr<Attributes> AttributesFromProto(const proto::GraphOp& in) {
   switch (in.attributes_case()) {
-    case proto::GraphOp::ATTRIBUTES_NOT_SET: return Attributes();
-    case proto::GraphOp::kParameter: return ParameterAttrs{in.parameter()};
+    case proto::GraphOp::ATTRIBUTES_NOT_SET:
+      return Attributes();
+    case proto::GraphOp::kParameter:
+      return ParameterAttrs{in.parameter()};
     case proto::GraphOp::kConstant: {
       ALPA_ASSIGN_OR_RETURN(Literal literal, LiteralFromProto(in.constant()));
       return ConstantAttrs{std::move(literal)};
     }
-    case proto::GraphOp::kDims: return DimsAttrs{Get(in.dims().dims())};
+    case proto::GraphOp::kDims:
+      return DimsAttrs{Get(in.dims().dims())};
     case proto::GraphOp::kCompare: {
       const int32_t direction = in.compare().direction();
       if (direction < 0 || direction > static_cast<int32_t>(CompareDirection::kGe)) {
@@ -195,22 +204,34 @@ absl::StatusOr<Attributes> AttributesFromProto(const proto::GraphOp& in) {
     }
     case proto::GraphOp::kSlice:
       return SliceAttrs{Get(in.slice().starts()), Get(in.slice().limits()), Get(in.slice().strides())};
-    case proto::GraphOp::kDynamicSlice: return DynamicSliceAttrs{Get(in.dynamic_slice().dims())};
-    case proto::GraphOp::kPad: return PadAttrs{Get(in.pad().low()), Get(in.pad().high()), Get(in.pad().interior())};
+    case proto::GraphOp::kDynamicSlice:
+      return DynamicSliceAttrs{Get(in.dynamic_slice().dims())};
+    case proto::GraphOp::kPad:
+      return PadAttrs{Get(in.pad().low()), Get(in.pad().high()), Get(in.pad().interior())};
     case proto::GraphOp::kGather: {
       const auto& g = in.gather();
-      return GatherAttrs{Get(g.offset_dims()), Get(g.collapsed_slice_dims()), Get(g.start_index_map()),
-                         Get(g.operand_batching_dims()), Get(g.start_indices_batching_dims()), Get(g.slice_sizes()),
-                         g.index_vector_dim(), g.indices_are_sorted()};
+      return GatherAttrs{Get(g.offset_dims()),
+                         Get(g.collapsed_slice_dims()),
+                         Get(g.start_index_map()),
+                         Get(g.operand_batching_dims()),
+                         Get(g.start_indices_batching_dims()),
+                         Get(g.slice_sizes()),
+                         g.index_vector_dim(),
+                         g.indices_are_sorted()};
     }
     case proto::GraphOp::kScatter: {
       const auto& s = in.scatter();
-      return ScatterAttrs{Get(s.update_window_dims()), Get(s.inserted_window_dims()),
-                          Get(s.scatter_dims_to_operand_dims()), Get(s.input_batching_dims()),
-                          Get(s.scatter_indices_batching_dims()), s.index_vector_dim(), s.indices_are_sorted(),
+      return ScatterAttrs{Get(s.update_window_dims()),
+                          Get(s.inserted_window_dims()),
+                          Get(s.scatter_dims_to_operand_dims()),
+                          Get(s.input_batching_dims()),
+                          Get(s.scatter_indices_batching_dims()),
+                          s.index_vector_dim(),
+                          s.indices_are_sorted(),
                           s.unique_indices()};
     }
-    case proto::GraphOp::kWindow: return WindowAttrs{Get(in.window().dims())};
+    case proto::GraphOp::kWindow:
+      return WindowAttrs{Get(in.window().dims())};
     case proto::GraphOp::kConvolution: {
       const auto& c = in.convolution();
       ConvolutionAttrs attrs;
@@ -228,9 +249,11 @@ absl::StatusOr<Attributes> AttributesFromProto(const proto::GraphOp& in) {
       attrs.batch_group_count = c.batch_group_count();
       return attrs;
     }
-    case proto::GraphOp::kSort: return SortAttrs{in.sort().dimension(), in.sort().stable()};
+    case proto::GraphOp::kSort:
+      return SortAttrs{in.sort().dimension(), in.sort().stable()};
     case proto::GraphOp::kReducePrecision:
-      return ReducePrecisionAttrs{in.reduce_precision().exponent_bits(), in.reduce_precision().mantissa_bits()};
+      return ReducePrecisionAttrs{in.reduce_precision().exponent_bits(),
+                                  in.reduce_precision().mantissa_bits()};
     case proto::GraphOp::kCollective: {
       const auto& c = in.collective();
       if (c.kind() < 0 || c.kind() > static_cast<int32_t>(ReduceKind::kProduct)) {

@@ -94,17 +94,20 @@ TEST(SerializeTest, RefusesHostileMessages) {
   const Damage kDamages[] = {
       {"unknown opcode", [](proto::Graph* g) { g->mutable_body()->mutable_ops(3)->set_opcode("explode"); },
        "is not an opcode"},
-      {"operand from the future", [](proto::Graph* g) { g->mutable_body()->mutable_ops(3)->set_operands(0, 99); },
+      {"operand from the future",
+       [](proto::Graph* g) { g->mutable_body()->mutable_ops(3)->set_operands(0, 99); },
        "before it is defined"},
       {"negative operand", [](proto::Graph* g) { g->mutable_body()->mutable_ops(3)->set_operands(0, -2); },
        "before it is defined"},
       {"result out of range", [](proto::Graph* g) { g->mutable_body()->set_results(0, 1000); }, "is none of"},
       {"location out of range", [](proto::Graph* g) { g->mutable_body()->mutable_ops(0)->set_location(7); },
        "location 7"},
-      {"element type", [](proto::Graph* g) { g->mutable_body()->mutable_ops(0)->mutable_results(0)->set_dtype(15); },
+      {"element type",
+       [](proto::Graph* g) { g->mutable_body()->mutable_ops(0)->mutable_results(0)->set_dtype(15); },
        "element type 15"},
       {"negative dimension",
-       [](proto::Graph* g) { g->mutable_body()->mutable_ops(0)->mutable_results(0)->set_dims(0, -1); }, "negative"},
+       [](proto::Graph* g) { g->mutable_body()->mutable_ops(0)->mutable_results(0)->set_dims(0, -1); },
+       "negative"},
       {"size overflow",
        [](proto::Graph* g) {
          auto* shape = g->mutable_body()->mutable_ops(0)->mutable_results(0);
@@ -120,9 +123,11 @@ TEST(SerializeTest, RefusesHostileMessages) {
        },
        "region 5"},
       {"region that contains itself",
-       [](proto::Graph* g) { g->mutable_regions(0)->mutable_ops(2)->add_regions(0); }, "does not stand before"},
+       [](proto::Graph* g) { g->mutable_regions(0)->mutable_ops(2)->add_regions(0); },
+       "does not stand before"},
       {"attributes of another op",
-       [](proto::Graph* g) { g->mutable_body()->mutable_ops(3)->mutable_sort()->set_dimension(1); }, "another op"},
+       [](proto::Graph* g) { g->mutable_body()->mutable_ops(3)->mutable_sort()->set_dimension(1); },
+       "another op"},
       {"literal size",
        [](proto::Graph* g) {
          for (auto& op : *g->mutable_body()->mutable_ops()) {
@@ -175,7 +180,8 @@ TEST(SerializeTest, DamagedBytesNeverCrash) {
   for (int trial = 0; trial < 3000; ++trial) {
     std::string damaged = bytes;
     const int flips = 1 + static_cast<int>(random() % 3);
-    for (int i = 0; i < flips; ++i) damaged[random() % damaged.size()] ^= static_cast<char>(1u << (random() % 8));
+    for (int i = 0; i < flips; ++i)
+      damaged[random() % damaged.size()] ^= static_cast<char>(1u << (random() % 8));
     if (trial % 5 == 0) damaged.resize(random() % damaged.size());
     proto::Graph parsed;
     if (!parsed.ParseFromString(damaged)) continue;

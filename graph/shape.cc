@@ -14,10 +14,18 @@ struct DTypeRow {
   Bytes size;
 };
 constexpr std::array<DTypeRow, 13> kDTypes = {{
-    {DType::kPred, "pred", 1}, {DType::kS8, "s8", 1},   {DType::kS16, "s16", 2},
-    {DType::kS32, "s32", 4},   {DType::kS64, "s64", 8}, {DType::kU8, "u8", 1},
-    {DType::kU16, "u16", 2},   {DType::kU32, "u32", 4}, {DType::kU64, "u64", 8},
-    {DType::kF16, "f16", 2},   {DType::kF32, "f32", 4}, {DType::kF64, "f64", 8},
+    {DType::kPred, "pred", 1},
+    {DType::kS8, "s8", 1},
+    {DType::kS16, "s16", 2},
+    {DType::kS32, "s32", 4},
+    {DType::kS64, "s64", 8},
+    {DType::kU8, "u8", 1},
+    {DType::kU16, "u16", 2},
+    {DType::kU32, "u32", 4},
+    {DType::kU64, "u64", 8},
+    {DType::kF16, "f16", 2},
+    {DType::kF32, "f32", 4},
+    {DType::kF64, "f64", 8},
     {DType::kBF16, "bf16", 2},
 }};
 
@@ -37,8 +45,8 @@ absl::StatusOr<DType> ParseDType(absl::string_view name) {
   for (const DTypeRow& row : kDTypes) {
     if (name == row.name) return row.dtype;
   }
-  return InvalidArgument("\"%s\" is not an element type that is supported (pred, s8-s64, u8-u64, f16, bf16, f32, f64)",
-                         name);
+  return InvalidArgument(
+      "\"%s\" is not an element type that is supported (pred, s8-s64, u8-u64, f16, bf16, f32, f64)", name);
 }
 
 bool IsFloat(DType dtype) {

@@ -46,8 +46,8 @@ Graph RemoveDead(const Graph& graph) {
       sources.push_back(result);
       shapes.push_back(graph.shape(result));
     }
-    const std::vector<ValueId> results = builder.AddOp(op.opcode, std::move(operands), std::move(shapes), op.attrs,
-                                                       op.regions, graph.location(op));
+    const std::vector<ValueId> results = builder.AddOp(op.opcode, std::move(operands), std::move(shapes),
+                                                       op.attrs, op.regions, graph.location(op));
     for (size_t j = 0; j < results.size(); ++j) mapped[sources[j].value()] = results[j];
   }
   std::vector<ValueId> results;

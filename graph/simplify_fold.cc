@@ -5,8 +5,8 @@
 
 namespace alpa::graph::internal {
 
-// Small results of constants, computed now. Broadcasts and iota stay: they are smaller as they are, and splitting them
-// costs nothing.
+// Small results of constants, computed now. Broadcasts and iota stay: they are smaller as they are, and
+// splitting them costs nothing.
 std::optional<std::vector<ValueId>> Rewriter::Fold(const Candidate& op) {
   constexpr int64_t kMostElements = 1024;
   switch (op.opcode) {
@@ -17,8 +17,10 @@ std::optional<std::vector<ValueId>> Rewriter::Fold(const Candidate& op) {
     case Opcode::kReduceWindow:  // their windows may be far larger than their results
     case Opcode::kSelectAndScatter:
     case Opcode::kWhile:
-    case Opcode::kConditional: return std::nullopt;
-    default: break;
+    case Opcode::kConditional:
+      return std::nullopt;
+    default:
+      break;
   }
   if (op.operands.empty() || IsCollective(op.opcode)) return std::nullopt;
   for (const auto& region : op.regions) {

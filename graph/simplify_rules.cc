@@ -23,12 +23,18 @@ bool AllOf(const std::vector<int64_t>& values, int64_t value) {
 // Bits that a number of the type holds: of the magnitude for integers, of the significand for floats.
 int Digits(DType dtype) {
   switch (dtype) {
-    case DType::kPred: return 1;
-    case DType::kBF16: return 8;
-    case DType::kF16: return 11;
-    case DType::kF32: return 24;
-    case DType::kF64: return 53;
-    default: return static_cast<int>(8 * SizeOf(dtype)) - (IsSigned(dtype) ? 1 : 0);
+    case DType::kPred:
+      return 1;
+    case DType::kBF16:
+      return 8;
+    case DType::kF16:
+      return 11;
+    case DType::kF32:
+      return 24;
+    case DType::kF64:
+      return 53;
+    default:
+      return static_cast<int>(8 * SizeOf(dtype)) - (IsSigned(dtype) ? 1 : 0);
   }
 }
 
@@ -49,17 +55,26 @@ bool Widens(DType from, DType to) {
 
 std::optional<ValueId> Rewriter::Rewrite(const Candidate& op) {
   switch (op.opcode) {
-    case Opcode::kCopy: return op.operands[0];
-    case Opcode::kConvert: return RewriteConvert(op);
+    case Opcode::kCopy:
+      return op.operands[0];
+    case Opcode::kConvert:
+      return RewriteConvert(op);
     case Opcode::kBitcastConvert:
       return op.shapes[0] == shape(op.operands[0]) ? std::optional(op.operands[0]) : std::nullopt;
-    case Opcode::kReshape: return RewriteReshape(op);
-    case Opcode::kTranspose: return RewriteTranspose(op);
-    case Opcode::kBroadcast: return RewriteBroadcast(op);
-    case Opcode::kSlice: return RewriteSlice(op);
-    case Opcode::kDynamicSlice: return RewriteDynamicSlice(op);
-    case Opcode::kDynamicUpdateSlice: return RewriteDynamicUpdateSlice(op);
-    case Opcode::kConcatenate: return RewriteConcatenate(op);
+    case Opcode::kReshape:
+      return RewriteReshape(op);
+    case Opcode::kTranspose:
+      return RewriteTranspose(op);
+    case Opcode::kBroadcast:
+      return RewriteBroadcast(op);
+    case Opcode::kSlice:
+      return RewriteSlice(op);
+    case Opcode::kDynamicSlice:
+      return RewriteDynamicSlice(op);
+    case Opcode::kDynamicUpdateSlice:
+      return RewriteDynamicUpdateSlice(op);
+    case Opcode::kConcatenate:
+      return RewriteConcatenate(op);
     case Opcode::kReverse:
       return std::get<DimsAttrs>(op.attrs).dims.empty() ? std::optional(op.operands[0]) : std::nullopt;
     case Opcode::kPad: {
@@ -70,7 +85,8 @@ std::optional<ValueId> Rewriter::Rewrite(const Candidate& op) {
     case Opcode::kSelect:
       if (const std::optional<ValueId> value = RewriteSelect(op)) return value;
       return RewriteUniform(op);
-    default: break;
+    default:
+      break;
   }
   if (!IsElementwise(op.opcode)) return std::nullopt;
   if (const std::optional<ValueId> value = RewriteArithmetic(op)) return value;
@@ -86,7 +102,8 @@ std::optional<ValueId> Rewriter::RewriteArithmetic(const Candidate& op) {
     if (involution && inner.opcode == op.opcode) return inner.operands[0];
     if (op.opcode == Opcode::kReducePrecision) {
       const auto& attrs = std::get<ReducePrecisionAttrs>(op.attrs);
-      const bool whole = op.shapes[0].dtype == DType::kF32 && attrs.exponent_bits == 8 && attrs.mantissa_bits == 23;
+      const bool whole =
+          op.shapes[0].dtype == DType::kF32 && attrs.exponent_bits == 8 && attrs.mantissa_bits == 23;
       if (whole) return a;
     }
     return std::nullopt;
@@ -135,7 +152,8 @@ std::optional<ValueId> Rewriter::RewriteArithmetic(const Candidate& op) {
     case Opcode::kMinimum:
       if (a == b) return a;
       break;
-    default: break;
+    default:
+      break;
   }
   return std::nullopt;
 }
@@ -152,7 +170,8 @@ std::optional<ValueId> Rewriter::RewriteUniform(const Candidate& op) {
   Candidate alone{op.opcode, {}, {Shape{op.shapes[0].dtype, {}}}, op.attrs};
   for (Literal& scalar : scalars) {
     Shape shape = scalar.shape();
-    alone.operands.push_back(MakeOne({Opcode::kConstant, {}, {std::move(shape)}, ConstantAttrs{std::move(scalar)}}));
+    alone.operands.push_back(
+        MakeOne({Opcode::kConstant, {}, {std::move(shape)}, ConstantAttrs{std::move(scalar)}}));
   }
   const ValueId value = MakeOne(std::move(alone));
   return MakeOne({Opcode::kBroadcast, {value}, op.shapes, DimsAttrs{}});
@@ -213,7 +232,8 @@ std::optional<ValueId> Rewriter::RewriteBroadcast(const Candidate& op) {
   if (shape(a).rank() > 0) {
     if (std::optional<Literal> uniform = AsUniform(a)) {
       Shape scalar = uniform->shape();
-      const ValueId value = MakeOne({Opcode::kConstant, {}, {std::move(scalar)}, ConstantAttrs{*std::move(uniform)}});
+      const ValueId value =
+          MakeOne({Opcode::kConstant, {}, {std::move(scalar)}, ConstantAttrs{*std::move(uniform)}});
       return MakeOne({Opcode::kBroadcast, {value}, op.shapes, DimsAttrs{}});
     }
   }
@@ -269,7 +289,8 @@ std::optional<ValueId> Rewriter::RewriteSlice(const Candidate& op) {
     } else if (inner.opcode == Opcode::kConcatenate) {
       const size_t dim = static_cast<size_t>(inner.as<DimsAttrs>().dims[0]);
       const std::vector<int64_t>& ends = EndsOf(a);
-      const auto end = std::upper_bound(ends.begin(), ends.end(), cut.starts[dim]);  // of the operand it begins in
+      const auto end =
+          std::upper_bound(ends.begin(), ends.end(), cut.starts[dim]);  // of the operand it begins in
       if (end == ends.end() || cut.limits[dim] > *end) break;
       const ValueId piece = inner.operands[end - ends.begin()];
       const int64_t start = *end - shape(piece).dims[dim];
@@ -394,7 +415,8 @@ std::optional<std::vector<ValueId>> Rewriter::RewriteConditional(const Candidate
   if (taken < 0 || taken >= branches) taken = branches - 1;
   const Graph& body = *op.regions[taken];
   std::vector<ValueId> mapped(body.values().size());
-  for (size_t i = 0; i < body.parameters().size(); ++i) mapped[body.parameters()[i].value()] = op.operands[i + 1];
+  for (size_t i = 0; i < body.parameters().size(); ++i)
+    mapped[body.parameters()[i].value()] = op.operands[i + 1];
   for (const Op& inner : body.ops()) {
     if (inner.opcode == Opcode::kParameter) continue;
     Candidate candidate{inner.opcode, {}, {}, inner.attrs, inner.regions};

@@ -91,10 +91,22 @@ TEST(SimplifyTest, WhatChangesNothingGoes) {
       {"convert", [](GraphBuilder& b, ValueId x) { return b.Convert(x, DType::kF32); }},
       {"convert to wider and back",
        [](GraphBuilder& b, ValueId x) { return b.Convert(b.Convert(x, DType::kF64), DType::kF32); }},
-      {"reshape", [](GraphBuilder& b, ValueId x) { return b.Reshape(b.Reshape(x, {6}), {2, 3}); }},
-      {"transpose", [](GraphBuilder& b, ValueId x) { return b.Transpose(b.Transpose(x, {1, 0}), {1, 0}); }},
-      {"broadcast", [](GraphBuilder& b, ValueId x) { return b.Broadcast(x, {2, 3}, {0, 1}); }},
-      {"slice of all", [](GraphBuilder& b, ValueId x) { return b.Slice(x, {0, 0}, {2, 3}); }},
+      {"reshape",
+       [](GraphBuilder& b, ValueId x) {
+         return b.Reshape(b.Reshape(x, {6}), {2, 3});
+       }},
+      {"transpose",
+       [](GraphBuilder& b, ValueId x) {
+         return b.Transpose(b.Transpose(x, {1, 0}), {1, 0});
+       }},
+      {"broadcast",
+       [](GraphBuilder& b, ValueId x) {
+         return b.Broadcast(x, {2, 3}, {0, 1});
+       }},
+      {"slice of all",
+       [](GraphBuilder& b, ValueId x) {
+         return b.Slice(x, {0, 0}, {2, 3});
+       }},
       {"dynamic slice of all",
        [](GraphBuilder& b, ValueId x) {
          const ValueId i = b.Parameter({DType::kS32, {}});
@@ -102,7 +114,9 @@ TEST(SimplifyTest, WhatChangesNothingGoes) {
        }},
       {"concatenate of one", [](GraphBuilder& b, ValueId x) { return b.Concatenate({x}, 1); }},
       {"concatenate with nothing",
-       [](GraphBuilder& b, ValueId x) { return b.Concatenate({x, b.Full({DType::kF32, {0, 3}}, 1)}, 0); }},
+       [](GraphBuilder& b, ValueId x) {
+         return b.Concatenate({x, b.Full({DType::kF32, {0, 3}}, 1)}, 0);
+       }},
       {"piece of a concatenation",
        [](GraphBuilder& b, ValueId x) {
          return b.Slice(b.Concatenate({b.Unary(Opcode::kTanh, x), x}, 0), {2, 0}, {4, 3});
@@ -112,13 +126,27 @@ TEST(SimplifyTest, WhatChangesNothingGoes) {
          return b.Select(b.Full({DType::kPred, {2, 3}}, 1), x, b.Unary(Opcode::kTanh, x));
        }},
       {"select of equals",
-       [](GraphBuilder& b, ValueId x) { return b.Select(b.Parameter({DType::kPred, {2, 3}}), x, x); }},
-      {"times one", [](GraphBuilder& b, ValueId x) { return b.Binary(Opcode::kMultiply, b.Full({DType::kF32, {2, 3}}, 1), x); }},
-      {"by one", [](GraphBuilder& b, ValueId x) { return b.Binary(Opcode::kDivide, x, b.Full({DType::kF32, {2, 3}}, 1)); }},
-      {"minus zero", [](GraphBuilder& b, ValueId x) { return b.Binary(Opcode::kSubtract, x, b.Full({DType::kF32, {2, 3}}, 0)); }},
+       [](GraphBuilder& b, ValueId x) {
+         return b.Select(b.Parameter({DType::kPred, {2, 3}}), x, x);
+       }},
+      {"times one",
+       [](GraphBuilder& b, ValueId x) {
+         return b.Binary(Opcode::kMultiply, b.Full({DType::kF32, {2, 3}}, 1), x);
+       }},
+      {"by one",
+       [](GraphBuilder& b, ValueId x) {
+         return b.Binary(Opcode::kDivide, x, b.Full({DType::kF32, {2, 3}}, 1));
+       }},
+      {"minus zero",
+       [](GraphBuilder& b, ValueId x) {
+         return b.Binary(Opcode::kSubtract, x, b.Full({DType::kF32, {2, 3}}, 0));
+       }},
       {"plus minus zero",
-       [](GraphBuilder& b, ValueId x) { return b.Binary(Opcode::kAdd, x, b.Full({DType::kF32, {2, 3}}, -0.0)); }},
-      {"twice negated", [](GraphBuilder& b, ValueId x) { return b.Unary(Opcode::kNegate, b.Unary(Opcode::kNegate, x)); }},
+       [](GraphBuilder& b, ValueId x) {
+         return b.Binary(Opcode::kAdd, x, b.Full({DType::kF32, {2, 3}}, -0.0));
+       }},
+      {"twice negated",
+       [](GraphBuilder& b, ValueId x) { return b.Unary(Opcode::kNegate, b.Unary(Opcode::kNegate, x)); }},
       {"read where it was written",
        [](GraphBuilder& b, ValueId x) {
          const ValueId one = b.Scalar(DType::kS32, 1), zero = b.Scalar(DType::kS32, 0);
@@ -142,18 +170,27 @@ TEST(SimplifyTest, WhatChangesNothingGoes) {
 TEST(SimplifyTest, WhatChangesBitsStays) {
   const Identity kTraps[] = {
       {"plus zero turns -0.0 to 0.0",
-       [](GraphBuilder& b, ValueId x) { return b.Binary(Opcode::kAdd, x, b.Full({DType::kF32, {2, 3}}, 0)); }},
-      {"zero minus", [](GraphBuilder& b, ValueId x) { return b.Binary(Opcode::kSubtract, b.Full({DType::kF32, {2, 3}}, 0), x); }},
-      {"times zero keeps NaN", [](GraphBuilder& b, ValueId x) { return b.Binary(Opcode::kMultiply, x, b.Full({DType::kF32, {2, 3}}, 0)); }},
+       [](GraphBuilder& b, ValueId x) {
+         return b.Binary(Opcode::kAdd, x, b.Full({DType::kF32, {2, 3}}, 0));
+       }},
+      {"zero minus",
+       [](GraphBuilder& b, ValueId x) {
+         return b.Binary(Opcode::kSubtract, b.Full({DType::kF32, {2, 3}}, 0), x);
+       }},
+      {"times zero keeps NaN",
+       [](GraphBuilder& b, ValueId x) {
+         return b.Binary(Opcode::kMultiply, x, b.Full({DType::kF32, {2, 3}}, 0));
+       }},
       {"convert to narrower and back",
        [](GraphBuilder& b, ValueId x) { return b.Convert(b.Convert(x, DType::kBF16), DType::kF32); }},
       {"through an integer",
        [](GraphBuilder& b, ValueId x) { return b.Convert(b.Convert(x, DType::kS64), DType::kF32); }},
-      {"reverse", [](GraphBuilder& b, ValueId x) {
-         return b.AddOp(Opcode::kReverse, {x}, {b.shape(x)}, DimsAttrs{{1}})[0];
-       }},
+      {"reverse", [](GraphBuilder& b,
+                     ValueId x) { return b.AddOp(Opcode::kReverse, {x}, {b.shape(x)}, DimsAttrs{{1}})[0]; }},
       {"transpose of a square",
-       [](GraphBuilder& b, ValueId x) { return b.Reshape(b.Transpose(x, {1, 0}), {2, 3}); }},
+       [](GraphBuilder& b, ValueId x) {
+         return b.Reshape(b.Transpose(x, {1, 0}), {2, 3});
+       }},
       {"overwritten since",
        [](GraphBuilder& b, ValueId x) {
          const ValueId zero = b.Scalar(DType::kS32, 0);
@@ -233,7 +270,8 @@ TEST(SimplifyTest, ConstantsFold) {
   const ValueId four = b.Binary(Opcode::kMultiply, two, two);
   const ValueId many = b.Binary(Opcode::kAdd, b.Full(F32({100, 100}), 3), b.Full(F32({100, 100}), 4));
   EXPECT_EQ(Simplified(b, {four, many}),
-            "%0 = f32[] constant(4)\n%1 = f32[] constant(7)\n%2 = f32[100,100] broadcast(%1) dims={}\nreturn %0, %2\n");
+            "%0 = f32[] constant(4)\n%1 = f32[] constant(7)\n%2 = f32[100,100] broadcast(%1) dims={}\nreturn "
+            "%0, %2\n");
 }
 
 TEST(SimplifyTest, LargeResultsDoNotFold) {
@@ -264,7 +302,8 @@ TEST(SimplifyTest, DecidedConditionalsAreInlined) {
   }
 }
 
-// Largest difference relative to the largest value of the array; infinite where one is finite and the other not.
+// Largest difference relative to the largest value of the array; infinite where one is finite and the other
+// not.
 double Difference(const Literal& a, const Literal& b) {
   double largest = 1e-3, difference = 0;
   for (int64_t i = 0; i < a.shape().elements(); ++i) {
@@ -295,7 +334,8 @@ TEST(SimplifyTest, KeepsWhatProgramsCompute) {
       ASSERT_EQ(plain->size(), expected.size());
       for (size_t i = 0; i < expected.size(); ++i) {
         EXPECT_TRUE((*plain)[i] == (*simplified)[i]) << name << " result " << i;
-        EXPECT_LE(Difference((*plain)[i], expected[i]), 2e-5) << name << " result " << i << " is not what JAX computes";
+        EXPECT_LE(Difference((*plain)[i], expected[i]), 2e-5)
+            << name << " result " << i << " is not what JAX computes";
       }
     }
   }

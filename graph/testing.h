@@ -20,7 +20,8 @@ inline std::string ReadTestdata(const std::string& name) {
 }
 
 // The bytes cut up into arrays of these values' shapes.
-inline std::vector<Literal> Unpack(const Graph& graph, const std::vector<ValueId>& values, const std::string& bytes) {
+inline std::vector<Literal> Unpack(const Graph& graph, const std::vector<ValueId>& values,
+                                   const std::string& bytes) {
   std::vector<Literal> literals;
   size_t offset = 0;
   for (ValueId value : values) {

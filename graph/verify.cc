@@ -17,7 +17,7 @@ class Verifier {
 
   absl::Status Check(const Graph& graph, int depth) {
     if (depth > kMaxNesting) return InvalidArgument("regions nest deeper than %d", kMaxNesting);
-    size_t defined = 0;     // values defined so far: results are numbered in order
+    size_t defined = 0;  // values defined so far: results are numbered in order
     size_t parameters = 0;
     for (int i = 0; i < graph.size(); ++i) {
       const Op& op = graph.ops()[i];
@@ -49,8 +49,10 @@ class Verifier {
     return text + ")";
   }
 
-  absl::Status CheckOp(const Graph& graph, OpId id, const Op& op, size_t defined, size_t parameters, int depth) {
-    if (op.opcode > Opcode::kAxisIndex) return InvalidArgument("opcode %d is unknown", static_cast<int>(op.opcode));
+  absl::Status CheckOp(const Graph& graph, OpId id, const Op& op, size_t defined, size_t parameters,
+                       int depth) {
+    if (op.opcode > Opcode::kAxisIndex)
+      return InvalidArgument("opcode %d is unknown", static_cast<int>(op.opcode));
     if ((IsCollective(op.opcode) || op.opcode == Opcode::kAxisIndex) && !options_.allow_collectives) {
       return InvalidArgument("stands outside a stage program, where collectives are not allowed");
     }
@@ -102,10 +104,23 @@ class Verifier {
   static absl::Status CheckShape(const Shape& shape) {
     int64_t bytes = 0;
     switch (shape.dtype) {
-      case DType::kPred: case DType::kS8: case DType::kS16: case DType::kS32: case DType::kS64: case DType::kU8:
-      case DType::kU16: case DType::kU32: case DType::kU64: case DType::kF16: case DType::kF32: case DType::kF64:
-      case DType::kBF16: bytes = SizeOf(shape.dtype); break;
-      default: return InvalidArgument("element type %d is unknown", static_cast<int>(shape.dtype));
+      case DType::kPred:
+      case DType::kS8:
+      case DType::kS16:
+      case DType::kS32:
+      case DType::kS64:
+      case DType::kU8:
+      case DType::kU16:
+      case DType::kU32:
+      case DType::kU64:
+      case DType::kF16:
+      case DType::kF32:
+      case DType::kF64:
+      case DType::kBF16:
+        bytes = SizeOf(shape.dtype);
+        break;
+      default:
+        return InvalidArgument("element type %d is unknown", static_cast<int>(shape.dtype));
     }
     // Zero-sized dimensions count as one, so that strides fit too.
     for (int64_t dim : shape.dims) {
@@ -127,8 +142,8 @@ class Verifier {
     return absl::OkStatus();
   }
 
-  absl::Status CheckCollective(Opcode opcode, const CollectiveAttrs& attrs, const std::vector<Shape>& operands,
-                               const std::vector<Shape>& results) const {
+  absl::Status CheckCollective(Opcode opcode, const CollectiveAttrs& attrs,
+                               const std::vector<Shape>& operands, const std::vector<Shape>& results) const {
     if (attrs.kind > ReduceKind::kProduct) return InvalidArgument("reduction kind is unknown");
     if (options_.mesh_shape.empty()) return absl::OkStatus();
     int64_t group = 1;
@@ -142,8 +157,8 @@ class Verifier {
     }
     const auto resized = [&](int64_t dim, int64_t from, int64_t to) -> absl::Status {
       if (from == to) return absl::OkStatus();
-      return InvalidArgument("dimension %d of %s does not give %s in a group of %d", dim, operands[0].ToString(),
-                             results[0].ToString(), group);
+      return InvalidArgument("dimension %d of %s does not give %s in a group of %d", dim,
+                             operands[0].ToString(), results[0].ToString(), group);
     };
     switch (opcode) {
       case Opcode::kAllGather:
@@ -155,12 +170,14 @@ class Verifier {
           if (operands[0].dims[attrs.dim] % group != 0) return resized(attrs.dim, 0, 1);
           return resized(attrs.dim, operands[0].dims[attrs.dim], results[0].dims[attrs.dim]);
         }
-        ALPA_RETURN_IF_ERROR(resized(attrs.dim, operands[0].dims[attrs.dim], results[0].dims[attrs.dim] * group));
+        ALPA_RETURN_IF_ERROR(
+            resized(attrs.dim, operands[0].dims[attrs.dim], results[0].dims[attrs.dim] * group));
         return resized(attrs.concat_dim, operands[0].dims[attrs.concat_dim] * group,
                        results[0].dims[attrs.concat_dim]);
       case Opcode::kCollectivePermute: {
         if (static_cast<int64_t>(attrs.permutation.size()) != group) {
-          return InvalidArgument("permutation has %d entries for a group of %d", attrs.permutation.size(), group);
+          return InvalidArgument("permutation has %d entries for a group of %d", attrs.permutation.size(),
+                                 group);
         }
         std::vector<bool> receives(static_cast<size_t>(group));
         for (int64_t to : attrs.permutation) {
@@ -171,7 +188,8 @@ class Verifier {
         }
         return absl::OkStatus();
       }
-      default: return absl::OkStatus();
+      default:
+        return absl::OkStatus();
     }
   }
 
@@ -182,6 +200,8 @@ class Verifier {
 
 }  // namespace
 
-absl::Status Verify(const Graph& graph, const VerifyOptions& options) { return Verifier(options).Check(graph, 0); }
+absl::Status Verify(const Graph& graph, const VerifyOptions& options) {
+  return Verifier(options).Check(graph, 0);
+}
 
 }  // namespace alpa::graph
