@@ -187,7 +187,7 @@ class Run:
         self._link = tensors.TensorLink(self._job.job_id, placement)
         scalars = {i: (leaf.path, leaf.type) for i, leaf in enumerate(program.outputs)
                    if leaf.kind == "aux" and leaf.type.shape == () and leaf.type.key_impl is None}
-        self._stream = _StepStream(jobs, self._job.job_id, placement.epoch, scalars)
+        self._stream = _StepStream(jobs, self._job.job_id, placement.epoch, scalars, self._link.abort)
         self._program = program
         self._cluster._runs.add(self)
         # A run that nobody holds any more, nor a handle of, gives its devices back.
@@ -212,7 +212,7 @@ class Run:
         if self._submitted or self._state_ready:
             self._generation += 1
         self._state_ready = False
-        self._link.put(tensors.STATE, self._submitted, fetched)
+        self._guard(lambda: self._link.put(tensors.STATE, self._submitted, fetched))
         self._state_ready = True
 
     def _host_values(self, chosen):
@@ -315,8 +315,9 @@ class Run:
 class _StepStream:
     """The RunSteps call of one job, and what came back on it."""
 
-    def __init__(self, jobs, job_id, epoch, scalars):
+    def __init__(self, jobs, job_id, epoch, scalars, on_failure):
         self.failure = None
+        self._on_failure = on_failure  # called once, from the reading thread
         self.metrics = collections.deque(maxlen=METRICS_KEPT)
         self._jobs = jobs
         self._job_id = job_id
@@ -397,6 +398,7 @@ class _StepStream:
         with self._changed:
             self.failure = failure
             self._changed.notify_all()
+        self._on_failure()
 
     def _take(self, result):
         found = {s.output: s.data for s in result.scalars}

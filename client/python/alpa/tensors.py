@@ -101,8 +101,16 @@ class TensorLink:
         self._turn = itertools.count()
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="alpa-tensors")
 
+    def abort(self):
+        """Breaks off what moves now; whoever waits for it gets an error. For when the job has failed: a worker that is
+        frozen would not answer for a long time."""
+        self._close_channels()
+
     def close(self):
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._close_channels()
+
+    def _close_channels(self):
         for channels in self._channels.values():
             for channel in channels:
                 channel.close()
@@ -144,6 +152,12 @@ class TensorLink:
         for future in futures:
             future.result()
 
+    @staticmethod
+    def _failure(error, doing):
+        if isinstance(error, grpc.RpcError):
+            return errors.from_rpc(error, doing)
+        return errors.AlpaError(f"{doing}: the connection was closed", "ABORTED")  # ValueError, of a closed channel
+
     def _pick(self, worker):
         calls = self._calls[worker]
         return calls[next(self._turn) % len(calls)]
@@ -157,8 +171,8 @@ class TensorLink:
         ref = self._ref(kind, leaf, version, region)
         try:
             reply = self._pick(worker).put(_put_messages(ref, data), timeout=CALL_SECONDS)
-        except grpc.RpcError as e:
-            raise errors.from_rpc(e, f"writing leaf {leaf} to worker {worker}") from None
+        except (grpc.RpcError, ValueError) as e:
+            raise self._failure(e, f"writing leaf {leaf} to worker {worker}") from None
         if reply.bytes != len(data):
             raise errors.AlpaError(f"worker {worker} took {reply.bytes} of {len(data)} bytes of leaf {leaf}", "INTERNAL")
 
@@ -176,8 +190,8 @@ class TensorLink:
                 if data and end <= flat.size:
                     flat[position:end] = np.frombuffer(data, np.uint8)
                 position = end
-        except grpc.RpcError as e:
-            raise errors.from_rpc(e, f"reading leaf {leaf} from worker {worker}") from None
+        except (grpc.RpcError, ValueError) as e:
+            raise self._failure(e, f"reading leaf {leaf} from worker {worker}") from None
         if position != flat.size:
             raise errors.AlpaError(f"worker {worker} sent {position} bytes for leaf {leaf}, which needs {flat.size}",
                                    "INTERNAL")
