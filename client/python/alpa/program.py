@@ -87,21 +87,26 @@ class Program:
         if len(args) != len(self.argument_trees):
             raise errors.InputError(f"{self.signature.title()} was traced with {len(self.argument_trees)} arguments and "
                                     f"is now called with {len(args)}")
-        values = []
-        for i, (arg, expected) in enumerate(zip(args, self.argument_trees)):
-            name = self.signature.name_of(i)
-            pairs, tree = leaves.flatten(arg, name)
-            if tree != expected:
-                known = [leaf.path for leaf in self.inputs[len(values):len(values) + expected.num_leaves]]
-                difference = leaves.structure_difference(known, [path for path, _ in pairs])
-                raise errors.InputError(f"argument {name} changed its structure since the first call: {difference}")
-            for path, value in pairs:
-                leaf = self.inputs[len(values)]
-                found = leaves.type_of(value, path)
-                if not found.same(leaf.type):
-                    raise errors.InputError(f"{path} is {found}; the program was traced with {leaf.type}")
-                values.append(value)
-        return values
+        return [value for i, arg in enumerate(args) for value in self.flatten_argument(i, arg)]
+
+    def flatten_argument(self, number, arg):
+        """The values of one argument's leaves; errors as above."""
+        name, expected = self.signature.name_of(number), self.argument_trees[number]
+        inputs = self.inputs[self.first_leaf(number):self.first_leaf(number + 1)]
+        pairs, tree = leaves.flatten(arg, name)
+        if tree != expected:
+            difference = leaves.structure_difference([leaf.path for leaf in inputs], [path for path, _ in pairs])
+            raise errors.InputError(f"argument {name} does not have the structure that the program was traced with: "
+                                    f"{difference}")
+        for leaf, (path, value) in zip(inputs, pairs):
+            found = leaves.type_of(value, path)
+            if not found.same(leaf.type):
+                raise errors.InputError(f"{path} is {found}; the program was traced with {leaf.type}")
+        return [value for _, value in pairs]
+
+    def first_leaf(self, number):
+        """Index of the first input leaf of an argument."""
+        return sum(tree.num_leaves for tree in self.argument_trees[:number])
 
     def unflatten_results(self, values):
         return jax.tree_util.tree_unflatten(self.output_tree, values)

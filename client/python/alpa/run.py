@@ -85,13 +85,37 @@ class Run:
         with self._lock:
             values = [self._prepare((state, batches[0]))]
             for batch in batches[1:]:
-                values.append([None] * len(self._program.state_inputs()) + self._batch_values(batch))
+                values.append([None] * len(self._program.state_inputs()) + self._program.flatten_argument(1, batch))
             first = self._next_shared if self._next_shared + len(batches) <= SLOTS else FIRST_SHARED_SLOT
             self._next_shared = first + len(batches)
             for i, batch in enumerate(values):
                 self._stream.wait_for(self._slot_step.get(first + i, 0))
                 self._put_batch(first + i, batch)
             return self._results(self._submit(n, first, len(batches)))
+
+    def upload(self, *state):
+        """Puts other state in place now, rather than with the next call: the state arguments of the step, in order.
+        Returns them with handles in place of arrays."""
+        with self._lock:
+            if self._program is None:
+                raise errors.AlpaError("there is no job yet: the first call of the run uploads its state", "NOT_STARTED")
+            self._stream.check()
+            program = self._program
+            numbers = program.signature.state_argnums
+            if len(state) != len(numbers):
+                raise errors.InputError(f"upload() takes {len(numbers)} state argument(s), and is given {len(state)}")
+            values = [None] * len(program.inputs)
+            for number, tree in zip(numbers, state):
+                values[program.first_leaf(number):program.first_leaf(number + 1)] = program.flatten_argument(number, tree)
+            self._settle_state(values)
+            token = (self._generation, self._submitted)
+            found = {i: handles.StateHandle(self, i, program.inputs[i].path, program.inputs[i].type, token)
+                     for i in program.state_inputs()}
+            trees = [jax.tree_util.tree_unflatten(program.argument_trees[number],
+                                                  [found[i] for i in range(program.first_leaf(number),
+                                                                           program.first_leaf(number + 1))])
+                     for number in numbers]
+            return trees[0] if len(trees) == 1 else tuple(trees)
 
     @property
     def plan(self):
@@ -221,20 +245,6 @@ class Run:
         out = dict(zip(remote, handles.fetch_all([chosen[i] for i in remote])))
         out.update((i, value) for i, value in chosen.items() if i not in out)
         return {i: leaves.to_host(value, self._program.inputs[i].type) for i, value in out.items()}
-
-    def _batch_values(self, batch):
-        """Values of a further batch, checked like those of a call."""
-        tree = self._program.argument_trees[1]
-        pairs, found = leaves.flatten(batch, "batch")
-        expected = [self._program.inputs[i] for i in self._program.batch_inputs()]
-        if found != tree:
-            difference = leaves.structure_difference([leaf.path for leaf in expected], [path for path, _ in pairs])
-            raise errors.InputError(f"the batches differ in structure: {difference}")
-        for leaf, (path, value) in zip(expected, pairs):
-            type_ = leaves.type_of(value, path)
-            if not type_.same(leaf.type):
-                raise errors.InputError(f"{path} is {type_}; the program was traced with {leaf.type}")
-        return [value for _, value in pairs]
 
     def _put_batch(self, slot, values):
         chosen = {i: values[i] for i in self._program.batch_inputs()}

@@ -130,6 +130,23 @@ def test_fetched_or_changed_state_is_uploaded_again(cluster):
     assert_same(alpa.fetch((state, aux)), reference(start(), [batch_of(0), batch_of(1)]))
 
 
+def test_upload_puts_state_in_place_at_once(cluster, fake):
+    run = cluster.parallelize(step)
+    with pytest.raises(alpa.AlpaError, match="no job yet"):
+        run.upload(start())
+    old, _ = run(start(), batch_of(3))
+    state = run.upload(start())
+    assert_same(alpa.fetch(state), start())
+    with pytest.raises(alpa.StaleStateError, match="other state was put"):
+        alpa.fetch(old)
+    fake.records.clear()
+    state, aux = run(state, batch_of(0))
+    assert {r[1] for r in fake.records if r[0] == "put"} == {1}
+    assert_same(alpa.fetch((state, aux)), reference(start(), [batch_of(0)]))
+    with pytest.raises(alpa.InputError, match=r"state\['count'\] is missing"):
+        run.upload({k: v for k, v in start().items() if k != "count"})
+
+
 def test_handles_of_another_run_are_moved(cluster):
     one = cluster.parallelize(step)
     state, _ = one(start(), batch_of(0))
