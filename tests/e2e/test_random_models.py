@@ -186,6 +186,7 @@ def make(seed):
             h, y = h.transpose(1, 0, 2), y.transpose(1, 0, 2)
         for layer in layers:
             h = layer(params, h)
+            h = h / jnp.sqrt(1 + (h ** 2).mean(-1, keepdims=True))  # no seed may overflow
         return loss_of(h, y), h.mean()
 
     def step(state, batch):

@@ -15,7 +15,7 @@ from alpa import errors, rpc
 from alpa._proto import tensor_service_pb2 as pb
 
 CHUNK = 1 << 20  # bytes of data in a message
-PIECE = 16 << 20  # larger regions are moved in several pieces at once
+PIECE = 32 << 20  # larger regions are moved in several pieces at once
 THREADS = 8
 CALL_SECONDS = 600.0
 

@@ -324,7 +324,9 @@ def test_unreachable_coordinator_is_said_in_time():
         alpa.connect("127.0.0.1:1", timeout=1)
 
 
-def test_a_large_leaf_travels_in_pieces(cluster, fake):
+def test_a_large_leaf_travels_in_pieces(cluster, fake, monkeypatch):
+    monkeypatch.setattr("alpa.tensors.PIECE", 16 << 20)
+
     def grow(state, batch):
         return state + 1, {"sum": state.sum()}
 
