@@ -378,6 +378,8 @@ std::string Flags::SourceOf(absl::string_view name) const {
   return setting == nullptr ? "" : std::string(NameOf(setting->source));
 }
 
+std::vector<std::string> Flags::Names() const { return impl_->Names(); }
+
 std::string Flags::PrintConfig() const {
   std::string out;
   for (const auto& setting : impl_->settings) {

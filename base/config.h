@@ -71,6 +71,7 @@ class Flags {
 
   // "flag", "environment", "file" or "default", after Parse. Empty for an unknown name.
   std::string SourceOf(absl::string_view name) const;
+  std::vector<std::string> Names() const;  // of all settings, as declared
   std::string Help() const;
   // Lines "name = value  # source" that can be used as a configuration file.
   std::string PrintConfig() const;

@@ -92,37 +92,41 @@ function(alpa_test)
   set_tests_properties(${A_NAME} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}")
 endfunction()
 
-# Generates C++ for .proto files (included as "proto/x.pb.h"); GRPC adds service stubs ("proto/x.grpc.pb.h").
+# Generates C++ for .proto files (included as "proto/x.pb.h"). With GRPC the messages are library NAME_messages, which does
+# not know gRPC, and NAME adds the services' stubs ("proto/x.grpc.pb.h"), unless ALPA_RPC is off.
 function(alpa_proto)
   cmake_parse_arguments(A "GRPC" "NAME" "PROTOS;DEPS" ${ARGN})
-  set(sources "")
-  foreach(proto IN LISTS A_PROTOS)
-    get_filename_component(stem ${proto} NAME_WE)
-    set(base "${PROJECT_BINARY_DIR}/generated/proto/${stem}")
-    set(outputs ${base}.pb.cc ${base}.pb.h)
-    set(plugin "")
-    if(A_GRPC)
-      list(APPEND outputs ${base}.grpc.pb.cc ${base}.grpc.pb.h)
-      set(plugin --plugin=protoc-gen-grpc=${ALPA_GRPC_CPP_PLUGIN} --grpc_out=${PROJECT_BINARY_DIR}/generated)
-    endif()
-    add_custom_command(OUTPUT ${outputs}
-      COMMAND ${CMAKE_COMMAND} -E make_directory ${PROJECT_BINARY_DIR}/generated/proto
-      COMMAND protobuf::protoc -I ${PROJECT_SOURCE_DIR} --cpp_out=${PROJECT_BINARY_DIR}/generated ${plugin}
-              ${PROJECT_SOURCE_DIR}/proto/${proto}
-      DEPENDS ${PROJECT_SOURCE_DIR}/proto/${proto} VERBATIM)
-    list(APPEND sources ${outputs})
-  endforeach()
-  _alpa_targets(deps ${A_DEPS})
-  add_library(alpa_${A_NAME} STATIC ${sources})
-  target_include_directories(alpa_${A_NAME} SYSTEM PUBLIC ${PROJECT_BINARY_DIR}/generated)
-  target_link_libraries(alpa_${A_NAME} PUBLIC protobuf::libprotobuf ${deps})
+  set(messages ${A_NAME})
   if(A_GRPC)
-    target_link_libraries(alpa_${A_NAME} PUBLIC gRPC::grpc++)
+    set(messages ${A_NAME}_messages)
   endif()
+  _alpa_generated_library(${messages} "" "--cpp_out=${PROJECT_BINARY_DIR}/generated" "${A_PROTOS}" "protobuf::libprotobuf;${A_DEPS}")
+  if(A_GRPC AND ALPA_RPC)
+    _alpa_generated_library(${A_NAME} ".grpc"
+      "--plugin=protoc-gen-grpc=${ALPA_GRPC_CPP_PLUGIN};--grpc_out=${PROJECT_BINARY_DIR}/generated" "${A_PROTOS}"
+      "gRPC::grpc++;${messages}")
+  endif()
+endfunction()
+
+function(_alpa_generated_library name infix protoc_arguments protos deps)
+  set(sources "")
+  foreach(proto IN LISTS protos)
+    get_filename_component(stem ${proto} NAME_WE)
+    set(base "${PROJECT_BINARY_DIR}/generated/proto/${stem}${infix}")
+    add_custom_command(OUTPUT ${base}.pb.cc ${base}.pb.h
+      COMMAND ${CMAKE_COMMAND} -E make_directory ${PROJECT_BINARY_DIR}/generated/proto
+      COMMAND protobuf::protoc -I ${PROJECT_SOURCE_DIR} ${protoc_arguments} ${PROJECT_SOURCE_DIR}/proto/${proto}
+      DEPENDS ${PROJECT_SOURCE_DIR}/proto/${proto} VERBATIM)
+    list(APPEND sources ${base}.pb.cc ${base}.pb.h)
+  endforeach()
+  _alpa_targets(deps ${deps})
+  add_library(alpa_${name} STATIC ${sources})
+  target_include_directories(alpa_${name} SYSTEM PUBLIC ${PROJECT_BINARY_DIR}/generated)
+  target_link_libraries(alpa_${name} PUBLIC ${deps})
   if(ALPA_SANITIZE)
-    target_compile_options(alpa_${A_NAME} PRIVATE -fsanitize=${ALPA_SANITIZE})
+    target_compile_options(alpa_${name} PRIVATE -fsanitize=${ALPA_SANITIZE})
   endif()
-  add_library(alpa::${A_NAME} ALIAS alpa_${A_NAME})
+  add_library(alpa::${name} ALIAS alpa_${name})
 endfunction()
 
 function(alpa_print_summary)
