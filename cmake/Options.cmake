@@ -29,6 +29,7 @@ if(ALPA_WERROR)
   target_compile_options(alpa_flags INTERFACE -Werror)
 endif()
 if(ALPA_SANITIZE)
-  target_compile_options(alpa_flags INTERFACE -fsanitize=${ALPA_SANITIZE} -fno-omit-frame-pointer)
+  target_compile_options(alpa_flags INTERFACE -fsanitize=${ALPA_SANITIZE} -fno-sanitize-recover=all
+                         -fno-omit-frame-pointer)
   target_link_options(alpa_flags INTERFACE -fsanitize=${ALPA_SANITIZE})
 endif()
