@@ -30,6 +30,6 @@ if(ALPA_WERROR)
 endif()
 if(ALPA_SANITIZE)
   target_compile_options(alpa_flags INTERFACE -fsanitize=${ALPA_SANITIZE} -fno-sanitize-recover=all
-                         -fno-omit-frame-pointer)
+                         -fno-omit-frame-pointer -Wno-maybe-uninitialized)   # the warning errs on instrumented code
   target_link_options(alpa_flags INTERFACE -fsanitize=${ALPA_SANITIZE})
 endif()
