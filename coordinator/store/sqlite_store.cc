@@ -6,6 +6,8 @@
 namespace alpa::coordinator {
 namespace {
 
+constexpr int kBusyMillis = 500;
+
 class Statement {
  public:
   Statement(sqlite3* db, const char* sql) : db_(db) {
@@ -46,17 +48,15 @@ class SqliteStore : public Store {
   ~SqliteStore() override { sqlite3_close(db_); }
 
   absl::Status Record(const StoredJob& job, const StoredEvent& event) override {
-    ALPA_RETURN_IF_ERROR(Execute("BEGIN IMMEDIATE"));
-    absl::Status status = Write(job, event);
-    if (status.ok()) status = Execute("COMMIT");
-    if (!status.ok()) (void)Execute("ROLLBACK");
-    return status;
+    return Atomically([&] { return Write(job, event); });
   }
 
   absl::Status Remove(const std::string& job_id) override {
-    Statement events(db_, "DELETE FROM events WHERE job_id = ?"), jobs(db_, "DELETE FROM jobs WHERE job_id = ?");
-    ALPA_RETURN_IF_ERROR(events.Bind(job_id).Step().status());
-    return jobs.Bind(job_id).Step().status();
+    return Atomically([&] {
+      Statement events(db_, "DELETE FROM events WHERE job_id = ?"), jobs(db_, "DELETE FROM jobs WHERE job_id = ?");
+      ALPA_RETURN_IF_ERROR(events.Bind(job_id).Step().status());
+      return jobs.Bind(job_id).Step().status();
+    });
   }
 
   absl::StatusOr<std::vector<StoredJob>> Jobs() override {
@@ -94,6 +94,15 @@ class SqliteStore : public Store {
   }
 
  private:
+  template <typename Body>
+  absl::Status Atomically(Body body) {
+    ALPA_RETURN_IF_ERROR(Execute("BEGIN IMMEDIATE"));
+    absl::Status status = body();
+    if (status.ok()) status = Execute("COMMIT");
+    if (!status.ok()) (void)Execute("ROLLBACK");  // of what did not happen: the first error is told
+    return status;
+  }
+
   absl::Status Write(const StoredJob& job, const StoredEvent& event) {
     Statement upsert(db_,
                      "INSERT INTO jobs (job_id, request, job) VALUES (?, ?, ?) "
@@ -116,14 +125,23 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path) 
     sqlite3_close(db);
     return absl::UnavailableError(absl::StrCat("cannot open the job database ", path, ": ", message));
   }
+  sqlite3_busy_timeout(db, kBusyMillis);
   auto store = std::make_unique<SqliteStore>(db);
+  // One coordinator a database: the lock is taken with the first write and kept until the end.
   for (const char* sql :
-       {"PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA busy_timeout = 2000",
-        "CREATE TABLE IF NOT EXISTS jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, job_id BLOB UNIQUE, request BLOB, job BLOB)",
+       {"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL",
+        "CREATE TABLE IF NOT EXISTS jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, job_id BLOB UNIQUE, request BLOB, "
+        "job BLOB)",
         "CREATE TABLE IF NOT EXISTS events (job_id BLOB, sequence INTEGER, unix_ms INTEGER, kind BLOB, message BLOB, "
         "PRIMARY KEY (job_id, sequence))",
-        "CREATE TABLE IF NOT EXISTS starts (epoch INTEGER PRIMARY KEY AUTOINCREMENT)"}) {
-    ALPA_RETURN_IF_ERROR(Annotate(store->Execute(sql), path));
+        "CREATE TABLE IF NOT EXISTS starts (epoch INTEGER PRIMARY KEY AUTOINCREMENT)", "BEGIN IMMEDIATE", "COMMIT"}) {
+    absl::Status status = store->Execute(sql);
+    if (status.ok()) continue;
+    if (sqlite3_errcode(db) == SQLITE_BUSY || sqlite3_errcode(db) == SQLITE_LOCKED) {
+      return absl::UnavailableError(
+          absl::StrCat(path, " is in use; does another coordinator run with this --data-dir?"));
+    }
+    return Annotate(status, path);
   }
   return store;
 }
