@@ -4,9 +4,12 @@ A Placement says which worker holds which region of each leaf; a TensorLink writ
 """
 
 import concurrent.futures
+import ctypes
 import dataclasses
+import functools
 import itertools
 import math
+import os
 
 import grpc
 import numpy as np
@@ -93,6 +96,7 @@ class TensorLink:
     """Connections to the workers of one job."""
 
     def __init__(self, job_id, placement):
+        _keep_message_memory()
         self._job_id = job_id
         self._placement = placement
         self._channels = {name: [rpc.channel(address, own_connection=True) for _ in range(2)]
@@ -197,6 +201,18 @@ class TensorLink:
                                    "INTERNAL")
         if not direct:
             array[region.slices + (...,)] = buffer
+
+
+@functools.cache
+def _keep_message_memory():
+    """Messages are about CHUNK long. By default glibc makes each of fresh pages and gives them back at once, which is half
+    the cost of a transfer; so it is told to keep some. Settings that the user made are left alone."""
+    if any(name.startswith("MALLOC_") for name in os.environ) or "GLIBC_TUNABLES" in os.environ:
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # another C library may not have it
+        mallopt(-3, 4 << 20)  # M_MMAP_THRESHOLD
+        mallopt(-1, 64 << 20)  # M_TRIM_THRESHOLD
 
 
 class _Calls:
