@@ -49,12 +49,9 @@ int ExitCode(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kDataLoss:
-      return kExitConfig;
-    case absl::StatusCode::kInternal:
-      return kExitInternal;
-    default:
-      return kExitUnavailable;
+    case absl::StatusCode::kDataLoss: return kExitConfig;
+    case absl::StatusCode::kInternal: return kExitInternal;
+    default: return kExitUnavailable;
   }
 }
 

@@ -109,12 +109,9 @@ void Core::OnMessage(uint64_t session, const proto::FromWorker& message) {
       worker->bytes_in_use.assign(bytes.begin(), bytes.begin() + static_cast<int>(n));
       return;
     }
-    case proto::FromWorker::kPrepared:
-      return OnPrepared(*worker, message.prepared());
-    case proto::FromWorker::kStepDone:
-      return OnStepDone(*worker, message.step_done());
-    default:
-      return;
+    case proto::FromWorker::kPrepared: return OnPrepared(*worker, message.prepared());
+    case proto::FromWorker::kStepDone: return OnStepDone(*worker, message.step_done());
+    default: return;
   }
 }
 
@@ -160,17 +157,12 @@ void Core::OnWorkerError(JobRecord& record, const WorkerRecord& worker, const pr
       break;
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kOutOfRange:
-      failure.cause = Job::USER;
-      break;
+    case absl::StatusCode::kOutOfRange: failure.cause = Job::USER; break;
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kAborted:
     case absl::StatusCode::kCancelled:
-    case absl::StatusCode::kDeadlineExceeded:
-      failure.cause = Job::INFRASTRUCTURE;
-      break;
-    default:
-      break;
+    case absl::StatusCode::kDeadlineExceeded: failure.cause = Job::INFRASTRUCTURE; break;
+    default: break;
   }
   if (!error.secondary()) return Fail(record, failure);
   // A consequence: its cause is probably on the way, from another worker or as a lost session.

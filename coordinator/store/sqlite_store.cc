@@ -120,13 +120,28 @@ class SqliteStore : public Store {
 
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path) {
   sqlite3* db = nullptr;
-  if (sqlite3_open(path.c_str(), &db) != SQLITE_OK) {
-    const std::string message = db == nullptr ? "out of memory" : sqlite3_errmsg(db);
-    sqlite3_close(db);
-    return absl::UnavailableError(absl::StrCat("cannot open the job database ", path, ": ", message));
-  }
-  sqlite3_busy_timeout(db, kBusyMillis);
+  const int opened = sqlite3_open(path.c_str(), &db);
+  if (db == nullptr)
+    return absl::UnavailableError(absl::StrCat("cannot open the job database ", path, ": out of memory"));
   auto store = std::make_unique<SqliteStore>(db);
+  const auto failure = [&](int code, const absl::Status& status) {
+    switch (code & 0xff) {  // without the extended part
+      case SQLITE_NOTADB:
+      case SQLITE_CORRUPT:
+        return absl::DataLossError(absl::StrCat("the job database ", path, " is damaged (",
+                                                std::string(status.message()),
+                                                "); restore it from a copy, or move it away to begin anew"));
+      case SQLITE_BUSY:
+      case SQLITE_LOCKED:
+        return absl::UnavailableError(
+            absl::StrCat(path, " is in use; does another coordinator run with this --data-dir?"));
+      default:
+        return absl::UnavailableError(
+            absl::StrCat("cannot open the job database ", path, ": ", std::string(status.message())));
+    }
+  };
+  if (opened != SQLITE_OK) return failure(opened, absl::UnavailableError(sqlite3_errmsg(db)));
+  sqlite3_busy_timeout(db, kBusyMillis);
   // One coordinator a database: the lock is taken with the first write and kept until the end.
   for (const char* sql :
        {"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL",
@@ -135,14 +150,12 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path) 
         "CREATE TABLE IF NOT EXISTS events (job_id BLOB, sequence INTEGER, unix_ms INTEGER, kind BLOB, message BLOB, "
         "PRIMARY KEY (job_id, sequence))",
         "CREATE TABLE IF NOT EXISTS starts (epoch INTEGER PRIMARY KEY AUTOINCREMENT)", "BEGIN IMMEDIATE", "COMMIT"}) {
-    absl::Status status = store->Execute(sql);
-    if (status.ok()) continue;
-    if (sqlite3_errcode(db) == SQLITE_BUSY || sqlite3_errcode(db) == SQLITE_LOCKED) {
-      return absl::UnavailableError(
-          absl::StrCat(path, " is in use; does another coordinator run with this --data-dir?"));
-    }
-    return Annotate(status, path);
+    if (absl::Status status = store->Execute(sql); !status.ok()) return failure(sqlite3_errcode(db), status);
   }
+  Statement check(db, "PRAGMA quick_check(1)");
+  const auto row = check.Step();
+  if (!row.ok()) return failure(sqlite3_errcode(db), row.status());
+  if (*row && check.Text(0) != "ok") return failure(SQLITE_CORRUPT, absl::DataLossError(check.Text(0)));
   return store;
 }
 

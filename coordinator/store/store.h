@@ -37,8 +37,8 @@ class Store {
   virtual absl::StatusOr<uint64_t> NextEpoch() = 0;
 };
 
-// `path` of the database file (WAL, synchronous=FULL). kUnavailable where it cannot be opened, is in use by another
-// process, or is no database.
+// `path` of the database file (WAL, synchronous=FULL). kUnavailable where it cannot be opened or is in use by another
+// process; kDataLoss where it is damaged.
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path);
 
 }  // namespace alpa::coordinator
