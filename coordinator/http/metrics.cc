@@ -1,6 +1,6 @@
 #include "coordinator/http/metrics.h"
 
-#include <array>
+#include <charconv>
 #include <map>
 #include <numeric>
 #include <utility>
@@ -28,7 +28,10 @@ class Family {
   }
   void Add(const std::string& labels, double value, const char* suffix = "") {
     absl::StrAppend(out_, std::exchange(head_, ""));
-    absl::StrAppendFormat(out_, "%s%s%s %.17g\n", name_, suffix, labels.empty() ? "" : "{" + labels + "}", value);
+    char digits[32];  // the fewest that read back as the same value
+    const auto end = std::to_chars(digits, digits + sizeof(digits), value).ptr;
+    absl::StrAppendFormat(out_, "%s%s%s %s\n", name_, suffix, labels.empty() ? "" : "{" + labels + "}",
+                          absl::string_view(digits, static_cast<size_t>(end - digits)));
   }
   void Add(const std::string& labels, const Histogram& histogram) {
     for (size_t i = 0; i < Histogram::kBounds.size(); ++i) {

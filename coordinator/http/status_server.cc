@@ -3,6 +3,8 @@
 #include <httplib.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <thread>
@@ -62,7 +64,9 @@ class StatusServerImpl : public StatusServer {
                        "not of this machine? Choose another --http; port 0 takes any free one"));
     }
     address_ = absl::StrCat(host, ":", bound);
-    thread_ = std::thread([this] { server_.listen_after_bind(); });
+    thread_ = std::thread([this] { ended_ = !server_.listen_after_bind(); });
+    // Before it runs, stop() would be lost.
+    while (!server_.is_running() && !ended_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     return absl::OkStatus();
   }
   const std::string& address() const override { return address_; }
@@ -135,6 +139,7 @@ class StatusServerImpl : public StatusServer {
   const std::vector<std::string> allowed_;
   httplib::Server server_;
   std::string address_;
+  std::atomic<bool> ended_{false};  // it could not even begin
   std::thread thread_;
 };
 

@@ -21,7 +21,7 @@ namespace alpa::coordinator {
 namespace {
 
 constexpr int64_t kMaxChunk = 1 << 20;
-constexpr int kMaxMessage = 8 << 20;
+constexpr int kMaxMessage = 4 << 20;
 constexpr int kMaxThreads = 2500;  // each stream of a client or worker may hold two
 constexpr int kResultsAtOnce = 256;
 constexpr std::chrono::milliseconds kWatchInterval{200};

@@ -94,7 +94,7 @@ class CoreWorld {
   proto::Job Submit(const std::string& id, int devices) { return Submit(Request(id, devices)); }
 
   // A plan that uses all devices of the job's last task; its first output is an f32 loss.
-  Planned PlanOf(const PlanTask& task) const {
+  static Planned PlanOf(const PlanTask& task) {
     Planned planned;
     planned.plan_text = "a plan";
     planned.serialized_executable = "executable";
