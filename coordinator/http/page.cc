@@ -24,7 +24,7 @@ const char kPageHtml[] = R"html(<!doctype html>
 )html";
 
 const char kPageCss[] =
-    R"css(:root{--bg:#fbfbfa;--fg:#1d1d1f;--dim:#6b6b70;--line:#e2e2e0;--card:#fff;--accent:#2f6fde;--good:#18794e;--bad:#c02a2a;--wait:#946200}
+    R"css(:root{color-scheme:light dark;--bg:#fbfbfa;--fg:#1d1d1f;--dim:#6b6b70;--line:#e2e2e0;--card:#fff;--accent:#2f6fde;--good:#18794e;--bad:#c02a2a;--wait:#946200}
 @media (prefers-color-scheme:dark){:root{--bg:#161618;--fg:#ececee;--dim:#9a9aa2;--line:#303034;--card:#1f1f22;--accent:#7aa7ff;--good:#4cc38a;--bad:#ff7b72;--wait:#e3b341}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}
