@@ -9,25 +9,25 @@
 
 namespace alpa::coordinator {
 
-// The words, as docs/wire.md explains them.
+// Stable: clients act on them.
 namespace reason {
-inline constexpr absl::string_view kBadRequest = "BAD_REQUEST";
-inline constexpr absl::string_view kBadProgram = "BAD_PROGRAM";
-inline constexpr absl::string_view kUnsupportedOp = "UNSUPPORTED_OP";
-inline constexpr absl::string_view kNoFeasiblePlan = "NO_FEASIBLE_PLAN";
+inline constexpr absl::string_view kBadRequest = "BAD_REQUEST";           // a field makes no sense
+inline constexpr absl::string_view kBadProgram = "BAD_PROGRAM";           // damaged, not uploaded, or roles do not fit
+inline constexpr absl::string_view kUnsupportedOp = "UNSUPPORTED_OP";     // named in the message, with its place
+inline constexpr absl::string_view kNoFeasiblePlan = "NO_FEASIBLE_PLAN";  // nothing fits what was pinned
 inline constexpr absl::string_view kJobNotFound = "JOB_NOT_FOUND";
-inline constexpr absl::string_view kJobExists = "JOB_EXISTS";
-inline constexpr absl::string_view kJobNotRunning = "JOB_NOT_RUNNING";
-inline constexpr absl::string_view kJobNotFinal = "JOB_NOT_FINAL";
-inline constexpr absl::string_view kJobFailed = "JOB_FAILED";
-inline constexpr absl::string_view kJobEnded = "JOB_ENDED";
-inline constexpr absl::string_view kStaleState = "STALE_STATE";
-inline constexpr absl::string_view kStepsInFlight = "STEPS_IN_FLIGHT";
+inline constexpr absl::string_view kJobExists = "JOB_EXISTS";           // the id is taken by another request
+inline constexpr absl::string_view kJobNotRunning = "JOB_NOT_RUNNING";  // yet
+inline constexpr absl::string_view kJobNotFinal = "JOB_NOT_FINAL";      // stop it first
+inline constexpr absl::string_view kJobFailed = "JOB_FAILED";           // its cause, worker and op say why
+inline constexpr absl::string_view kJobEnded = "JOB_ENDED";             // it was stopped
+inline constexpr absl::string_view kStaleState = "STALE_STATE";         // of another step or epoch than the next one
+inline constexpr absl::string_view kStepsInFlight = "STEPS_IN_FLIGHT";  // wait for them, or stop the job
 inline constexpr absl::string_view kQueueFull = "QUEUE_FULL";
 inline constexpr absl::string_view kTooManyStreams = "TOO_MANY_STREAMS";
-inline constexpr absl::string_view kDraining = "DRAINING";
-inline constexpr absl::string_view kStorage = "STORAGE";
-inline constexpr absl::string_view kInternal = "INTERNAL";
+inline constexpr absl::string_view kDraining = "DRAINING";  // the coordinator is about to end
+inline constexpr absl::string_view kStorage = "STORAGE";    // its disk fails
+inline constexpr absl::string_view kInternal = "INTERNAL";  // a fault of ours
 // Never leaves the daemon: the command waits until steps are done.
 inline constexpr absl::string_view kBusy = "BUSY";
 }  // namespace reason
