@@ -133,8 +133,6 @@ class LogsCommand : public JobCommand {
     int64_t changed = 0, steps = -1;
     MonotonicTime last_line{};
     auto job = coordinator.WatchJob(job_id_, [&](const proto::Job& now) {
-      if (now.changed_unix_ms() != changed) ReadEvents(coordinator).IgnoreError();  // the watch itself tells of errors
-      changed = now.changed_unix_ms();
       const MonotonicTime time = Clock::Real().Now();
       const bool due =
           time - last_line >= kBetweenStepLines || now.steps_done() == now.total_steps() || IsFinal(now.state());
@@ -143,6 +141,8 @@ class LogsCommand : public JobCommand {
         steps = now.steps_done();
         last_line = time;
       }
+      if (now.changed_unix_ms() != changed) ReadEvents(coordinator).IgnoreError();  // the watch itself tells of errors
+      changed = now.changed_unix_ms();
       return true;
     });
     if (session.interruption != nullptr && session.interruption->triggered()) return kExitInterrupted;

@@ -20,7 +20,6 @@
 namespace alpa::client {
 namespace {
 
-constexpr double kMegabyte = 1e6;
 constexpr double kFailureWaitSeconds = 2;  // for a job's own account of what a call only saw the effect of
 
 std::string InFolder(const std::string& folder, const char* name) {
@@ -177,8 +176,8 @@ absl::Status JobRun::PutState() {
   const MonotonicTime begin = Clock::Real().Now();
   ALPA_RETURN_IF_ERROR(link_->Put(proto::LeafRef::STATE, sources));
   const double seconds = std::chrono::duration<double>(Clock::Real().Now() - begin).count();
-  events_.message(absl::StrFormat("%.1f MB of state on the workers in %.2f s",
-                                  BytesOf(directory_, plan::InputRole::Kind::kState) / kMegabyte, seconds));
+  const double megabytes = static_cast<double>(BytesOf(directory_, plan::InputRole::Kind::kState)) / 1e6;
+  events_.message(absl::StrFormat("state on the workers: %.3g MB in %.2g s", megabytes, seconds));
   return absl::OkStatus();
 }
 
