@@ -10,6 +10,7 @@ absl::StatusOr<BuiltKernel> BuildOp(const OpContext& context);
 
 absl::StatusOr<BuiltKernel> BuildControl(const OpContext& context);      // while, conditional
 absl::StatusOr<BuiltKernel> BuildCollective(const OpContext& context);
+absl::StatusOr<BuiltKernel> BuildDot(const OpContext& context);
 absl::StatusOr<BuiltKernel> BuildWithEvaluator(const OpContext& context);
 
 }  // namespace alpa::kernels::cpu
