@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "kernels/cpu/fusion.h"
 #include "kernels/cpu/ops.h"
@@ -30,6 +31,10 @@ std::byte* AddressOf(const Place& place, std::span<std::byte* const> parameters,
     case Place::Kind::kNone: break;
   }
   return nowhere;
+}
+
+std::string Describe(const OpContext& c) {
+  return c.op->results.empty() ? c.Where() : absl::StrCat(c.Where(), " ", c.out_shape().ToString());
 }
 
 }  // namespace
@@ -75,7 +80,7 @@ absl::StatusOr<std::unique_ptr<Body>> Body::Compile(std::shared_ptr<const graph:
     storage.scratch = kernel.scratch;
     storage.shares = std::move(kernel.shares);
     problem.units.push_back(std::move(storage));
-    body->steps_.push_back({std::move(kernel.run), kernel.kind, context.Where(), 0});
+    body->steps_.push_back({std::move(kernel.run), kernel.kind, Describe(context), 0});
   }
   for (ValueId id : g.results()) problem.results.push_back(plan.root[id.value()]);
   problem.alias = options.alias;

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <new>
 #include <utility>
 
@@ -235,16 +234,10 @@ std::unique_ptr<Backend> MakeCpuBackend(const CpuBackendOptions& options) {
 void EnableProfiling(CompiledProgram& program) { static_cast<CpuProgram&>(program).body().set_profiling(true); }
 
 std::vector<KernelTime> ReadProfile(const CompiledProgram& program) {
-  std::map<std::string, KernelTime> by_kind;
-  for (const Body::Step& step : static_cast<const CpuProgram&>(program).body().steps()) {
-    KernelTime& time = by_kind[step.kind];
-    time.kind = step.kind;
-    ++time.kernels;
-    time.seconds += step.seconds;
-  }
   std::vector<KernelTime> profile;
-  for (auto& [kind, time] : by_kind) profile.push_back(time);
-  std::sort(profile.begin(), profile.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
+  for (const Body::Step& step : static_cast<const CpuProgram&>(program).body().steps()) {
+    profile.push_back({step.kind, step.where, step.seconds});
+  }
   return profile;
 }
 

@@ -36,6 +36,7 @@ Role RoleOf(const Graph& g, const Op& op) {
       return Role::kIota;
     case Opcode::kBroadcast:
     case Opcode::kSlice:
+    case Opcode::kReverse:
       return Role::kView;
     case Opcode::kTranspose:
       return IsCopiedTranspose(g, op) ? Role::kOther : Role::kView;
@@ -194,7 +195,9 @@ class Planner {
     for (Group_& group : groups_) {
       std::sort(group.ops.begin(), group.ops.end());
       for (int i : group.ops) unit_of[i] = static_cast<int>(plan_.units.size());
-      plan_.units.push_back({std::move(group.ops), plan_.roles[group.last] != Role::kOther, group.n});
+      const Role role = plan_.roles[group.last];
+      const bool fused = role == Role::kElement || role == Role::kReduce || role == Role::kIota;
+      plan_.units.push_back({std::move(group.ops), fused, group.n});
     }
     plan_.needed = is_result_;
     for (size_t v = 0; v < users_.size(); ++v) {

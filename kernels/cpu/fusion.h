@@ -28,7 +28,7 @@ enum class Role : uint8_t {
   kNothing,  // parameters, constants, dead ops, and ops whose result is their operand's bytes
   kElement,  // member of a fused group
   kReduce,   // ends a fused group
-  kView,     // read by fused groups without being made; made by one of its own where something else needs it
+  kView,     // read by fused groups without being made; made by a kernel of its own where something else needs it
   kIota,
   kOther,
 };

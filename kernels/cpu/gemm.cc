@@ -74,12 +74,7 @@ GemmOperand OperandOf(const Dims& dims, const Dims& batch, const Dims& rows, con
   Dims order = batch;
   order.insert(order.end(), rows.begin(), rows.end());
   order.insert(order.end(), columns.begin(), columns.end());
-  Dims packed_dims, packed_strides;
-  for (int64_t d : order) {
-    packed_dims.push_back(dims[d]);
-    packed_strides.push_back(strides[d]);
-  }
-  operand.packing = Collapsed(packed_dims, packed_strides, 0);
+  operand.packing = std::move(order);
   operand.leading = std::max<int64_t>(column_count, 1);
   for (size_t i = 0; i < operand.batch_offsets.size(); ++i) {
     operand.batch_offsets[i] = static_cast<int64_t>(i) * row_count * column_count;
@@ -114,7 +109,7 @@ Gemm GemmOf(const Dims& lhs, const Dims& rhs, const graph::DotAttrs& attrs) {
     gemm.k = SizeOf(lhs, lhs_contracting);
     gemm.lhs = OperandOf(lhs, attrs.lhs_batch, lhs_free, lhs_contracting);
     gemm.rhs = OperandOf(rhs, attrs.rhs_batch, rhs_contracting, rhs_free);
-    const int copies = gemm.lhs.packing.has_value() + gemm.rhs.packing.has_value();
+    const int copies = !gemm.lhs.packing.empty() + !gemm.rhs.packing.empty();
     if (copies < best_copies) best = std::move(gemm), best_copies = copies;
   }
   return best;

@@ -3,11 +3,9 @@
 
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "graph/graph.h"
-#include "kernels/cpu/view.h"
 
 namespace alpa::kernels::cpu {
 
@@ -17,8 +15,8 @@ struct GemmOperand {
   bool transposed = false;
   int64_t leading = 1;
   std::vector<int64_t> batch_offsets;
-  // Set: the operand must be copied through this view first; the rest speaks of the copy.
-  std::optional<View> packing;
+  // Not empty: the operand must be copied first, with its dimensions in this order; the rest speaks of the copy.
+  std::vector<int64_t> packing;
 };
 
 struct Gemm {

@@ -147,11 +147,7 @@ class Compiler {
     if (role == Role::kReduce) return EmitReduce(op);
     const int value = op.results[0].value();
     const DType dtype = g_.shape(op.results[0]).dtype;
-    if (role == Role::kView) {
-      const View view = ViewOf(g_, op);
-      const int r = Load(Root(op.operands[0]), dtype, view.IsLinear() && view.offset == 0 ? nullptr : &view);
-      register_of_[{value, dtype}] = r;
-    } else if (role == Role::kIota) {
+    if (role == Role::kIota) {
       register_of_[{value, dtype}] = LoadIota(op);
     } else {
       ALPA_RETURN_IF_ERROR(EmitElement(op));
