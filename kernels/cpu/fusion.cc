@@ -40,10 +40,8 @@ Role RoleOf(const Graph& g, const Op& op) {
       return Role::kView;
     case Opcode::kTranspose:
       return IsCopiedTranspose(g, op) ? Role::kOther : Role::kView;
-    case Opcode::kReduce: {
-      ReduceLayout layout;
-      return LayoutOf(g, op, layout) ? Role::kReduce : Role::kOther;
-    }
+    case Opcode::kReduce:
+      return LayoutOf(g, op).has_value() ? Role::kReduce : Role::kOther;
     default:
       break;
   }
@@ -117,11 +115,13 @@ class Planner {
       }
       const int64_t n =
           role == Role::kReduce ? g_.shape(op.operands[0]).elements() : g_.shape(op.results[0]).elements();
+      const bool reordered = role == Role::kReduce && LayoutOf(g_, op)->order.has_value();
       for (size_t k = 0; k < op.operands.size(); ++k) {
         const int v = Root(op.operands[k]);
         const int definition = DefiningOp(v);
         const Role source = plan_.roles[definition];
-        const bool same_size = g_.shape(op.operands[k]).elements() == n && !(role == Role::kReduce && k > 0);
+        const bool same_size =
+            g_.shape(op.operands[k]).elements() == n && !(role == Role::kReduce && (k > 0 || reordered));
         // Bits read as another type are read from memory, unless the same group has just made them.
         const bool same_type = g_.shape(op.operands[k]).dtype == g_.values()[v].shape.dtype;
         if (tile && same_size && same_type && source == Role::kView) {
@@ -235,30 +235,40 @@ bool IsSameBytes(const Graph& graph, const Op& op) {
   }
 }
 
-bool LayoutOf(const Graph& graph, const Op& reduce, ReduceLayout& layout) {
-  if (reduce.results.size() != 1 || reduce.regions.empty()) return false;
+std::optional<ReduceLayout> LayoutOf(const Graph& graph, const Op& reduce) {
+  if (reduce.results.size() != 1 || reduce.regions.empty()) return std::nullopt;
   const graph::ReduceKind* kind = graph::AsReduceKind(*reduce.regions[0]);
   const graph::Shape& in = graph.shape(reduce.operands[0]);
-  if (kind == nullptr || in.dtype != graph.shape(reduce.results[0]).dtype) return false;
-  if (RowFold(*kind, LaneOf(in.dtype)) == nullptr) return false;
+  if (kind == nullptr || in.dtype != graph.shape(reduce.results[0]).dtype) return std::nullopt;
+  if (RowFold(*kind, LaneOf(in.dtype)) == nullptr) return std::nullopt;
   const auto& reduced = reduce.as<graph::DimsAttrs>().dims;
-  layout = {};
-  int state = 0;  // before, in, after the reduced dimensions
+  // Dimensions in the order [outer, reduced, inner].
+  std::vector<int64_t> outer, middle, inner;
   for (int64_t d = 0; d < in.rank(); ++d) {
-    const int64_t size = in.dims[d];
-    if (size == 1) continue;
+    if (in.dims[d] == 1) continue;
     if (std::find(reduced.begin(), reduced.end(), d) != reduced.end()) {
-      if (state == 2) return false;
-      state = 1;
-      layout.reduced *= size;
-    } else if (state == 0) {
-      layout.outer *= size;
+      outer.insert(outer.end(), inner.begin(), inner.end());
+      inner.clear();
+      middle.push_back(d);
     } else {
-      state = 2;
-      layout.inner *= size;
+      inner.push_back(d);
     }
   }
-  return true;
+  if (middle.empty()) std::swap(outer, inner);
+  ReduceLayout layout;
+  std::vector<int64_t> order = outer, dims, strides;
+  order.insert(order.end(), middle.begin(), middle.end());
+  order.insert(order.end(), inner.begin(), inner.end());
+  const std::vector<int64_t> from = graph::Strides(in.dims);
+  for (int64_t d : order) {
+    dims.push_back(in.dims[d]);
+    strides.push_back(from[d]);
+  }
+  for (int64_t d : outer) layout.outer *= in.dims[d];
+  for (int64_t d : middle) layout.reduced *= in.dims[d];
+  for (int64_t d : inner) layout.inner *= in.dims[d];
+  if (!std::is_sorted(order.begin(), order.end()) && in.elements() > 0) layout.order = Collapsed(dims, strides, 0);
+  return layout;
 }
 
 bool IsCopiedTranspose(const Graph& graph, const Op& op) {

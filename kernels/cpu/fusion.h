@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "graph/graph.h"
@@ -17,10 +18,11 @@
 
 namespace alpa::kernels::cpu {
 
-// A reduction as [outer, reduced, inner].
+// A reduction as [outer, reduced, inner]: inner are the kept dimensions behind the last reduced one.
 struct ReduceLayout {
   int64_t outer = 1, reduced = 1, inner = 1;
-  bool operator==(const ReduceLayout&) const = default;
+  // Kept dimensions stand between reduced ones: the operand is read through this view, in which they stand in front.
+  std::optional<View> order;
 };
 
 // How an op is computed.
@@ -50,8 +52,8 @@ FusionPlan PlanFusion(const graph::Graph& graph);
 
 // Whether the op's result is its operand's bytes.
 bool IsSameBytes(const graph::Graph& graph, const graph::Op& op);
-// The layout of a reduction that fused kernels compute; false: another kernel must.
-bool LayoutOf(const graph::Graph& graph, const graph::Op& reduce, ReduceLayout& layout);
+// The layout of a reduction that fused kernels compute; nothing: another kernel must.
+std::optional<ReduceLayout> LayoutOf(const graph::Graph& graph, const graph::Op& reduce);
 // Whether `op` is a transpose, and its innermost runs are too short to be read through a view.
 bool IsCopiedTranspose(const graph::Graph& graph, const graph::Op& op);
 

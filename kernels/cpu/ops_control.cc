@@ -40,7 +40,8 @@ absl::StatusOr<BuiltKernel> BuildWhile(const OpContext& context) {
   kernel.scratch = arena + std::max(condition->arena_bytes(), body->arena_bytes());
   kernel.shares.resize(n);
   for (size_t i = 0; i < n; ++i) kernel.shares[i].push_back({context.in[i], Sharing::kUpdate});
-  kernel.run = [=, in = context.in, out = context.out, scratch_slot = context.scratch](const Frame& frame) -> absl::Status {
+  kernel.run = [=, in = context.in, out = context.out,
+                scratch_slot = context.scratch](const Frame& frame) -> absl::Status {
     std::byte* const scratch = frame.slots[scratch_slot];
     std::vector<std::byte*> here(n), there(n);
     for (size_t i = 0; i < n; ++i) {
@@ -76,7 +77,8 @@ absl::StatusOr<BuiltKernel> BuildConditional(const OpContext& context) {
   const graph::DType dtype = context.in_shape(0).dtype;
   kernel.run = [=, in = context.in, out = context.out, scratch = context.scratch](const Frame& frame) -> absl::Status {
     const std::byte* which = frame.slots[in[0]];
-    int64_t branch = dtype == graph::DType::kPred ? (*which != std::byte{0} ? 0 : 1) : IndexReader(dtype).Read(which, 0);
+    int64_t branch =
+        dtype == graph::DType::kPred ? (*which != std::byte{0} ? 0 : 1) : IndexReader(dtype).Read(which, 0);
     const int64_t last = static_cast<int64_t>(branches.size()) - 1;
     if (branch < 0 || branch > last) branch = last;
     std::vector<std::byte*> arguments, results;

@@ -196,7 +196,14 @@ class Compiler {
   absl::Status EmitReduce(const Op& op) {
     TileProgram::Reduction reduction;
     const DType dtype = g_.shape(op.results[0]).dtype;
-    ALPA_ASSIGN_OR_RETURN(reduction.source, Operand(op.operands[0], false));
+    const std::optional<ReduceLayout> layout = LayoutOf(g_, op);
+    if (!layout.has_value()) return Internal("a reduction without a layout");
+    p_.layout = *layout;
+    if (layout->order.has_value()) {
+      reduction.source = Load(Root(op.operands[0]), dtype, &*layout->order);
+    } else {
+      ALPA_ASSIGN_OR_RETURN(reduction.source, Operand(op.operands[0], false));
+    }
     reduction.slot = op.results[0].value();
     reduction.initial_slot = Root(op.operands[1]);
     reduction.kind = *graph::AsReduceKind(*op.regions[0]);
@@ -212,7 +219,6 @@ class Compiler {
     reduction.accumulator = wide ? 8 : reduction.lane;
     reduction.row = RowFold(reduction.kind, lane);
     reduction.column = ColumnFold(reduction.kind, lane);
-    if (!LayoutOf(g_, op, p_.layout)) return Internal("a reduction without a layout");
     reduction.partials = p_.shared_bytes;
     const int64_t width = InPieces(p_.layout, threads_) ? kTile : p_.layout.inner;
     p_.shared_bytes += (width * threads_ * reduction.accumulator + 63) / 64 * 64;

@@ -351,7 +351,7 @@ class Run {
 
   // Results are sums over elements `inner` apart.
   void Columns() {
-    const auto [outer, reduced, inner] = p_.layout;
+    const int64_t outer = p_.layout.outer, reduced = p_.layout.reduced, inner = p_.layout.inner;
     if (InPieces(p_.layout, frame_.pool->size())) return Pieces();
     if (outer >= frame_.pool->size()) {
       Split(outer, GrainOf(reduced * inner), [&](Tiles& tiles, int part, int64_t begin, int64_t end) {
