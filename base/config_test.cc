@@ -128,6 +128,12 @@ TEST_F(ConfigTest, Positionals) {
   EXPECT_EQ(job, "my-other-job");
 }
 
+TEST_F(ConfigTest, OnlyListsAreGivenRepeatedly) {
+  ASSERT_TRUE(Parse({"--workers", "a", "--workers=b,c"}).ok());
+  EXPECT_THAT(workers_, ElementsAre("a", "b", "c"));
+  EXPECT_EQ(Error({"--devices", "1", "--devices", "2"}), "--devices is given 2 times; it takes one value");
+}
+
 TEST(ListenTest, OtherMachinesOnlyWithInsecure) {
   CommonFlags common;
   for (const char* good : {"127.0.0.1:0", "127.9.9.9:80", "localhost:7400", "[::1]:65535", "unix:/run/x"}) {

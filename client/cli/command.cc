@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "client/cli/output.h"
 
 namespace alpa::client {
 namespace {
@@ -58,7 +59,7 @@ int Report(const absl::Status& status, const Session& session, absl::string_view
   if (status.ok()) return kExitDone;
   const bool colour = Coloured();
   Say(absl::StrCat("alpa ", command, ": ", colour ? "\033[31m" : "", "error", colour ? "\033[0m" : "", ": ",
-                   status.message()));
+                   Harmless(status.message())));
   std::string next = NextStep(status, session.address);
   if (next.empty() && ExitCodeOf(status) == kExitUsage) next = absl::StrCat("alpa ", command, " --help");
   if (!next.empty()) Say(absl::StrCat("  next: ", absl::StrReplaceAll(next, {{"\n", "\n        "}})));

@@ -2,13 +2,14 @@
 
 #include "absl/strings/str_join.h"
 #include "client/cli/command.h"
+#include "client/lib/run_job.h"
 
 namespace alpa::client {
 
 void JobFlags::Declare(Flags& flags) {
   flags.AddPositional("DIR", &directory, "a job directory, as alpa.save_job() writes it");
   flags.Add("steps", &steps, "N", "how many steps to run; they use the directory's batches in turn",
-            Between(1, 1'000'000'000'000));
+            Between(1, kMaxSteps));
   flags.Add("output", &output, "DIR", "folder for metrics.jsonl, state.safetensors and aux.safetensors");
   flags.Add("name", &name, "NAME", "name of the job, for people (default: the directory's)");
   flags.Add("devices", &devices, "N", "how many devices (0: as the directory says; else as many as are free)",

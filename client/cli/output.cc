@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "base/clock.h"
 
 namespace alpa::client {
@@ -25,14 +26,8 @@ std::string StepsOf(const proto::Job& job) {
                                : absl::StrCat(job.steps_done());
 }
 
-// Control characters in text that others wrote must not reach the terminal.
-std::string Plain(absl::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return out;
-}
+// As one cell or one line.
+std::string Plain(absl::string_view text) { return absl::StrReplaceAll(Harmless(text), {{"\n", " "}}); }
 
 size_t Width(const std::string& text) {
   // Code points, good enough for the names that appear here.
@@ -40,6 +35,14 @@ size_t Width(const std::string& text) {
 }
 
 }  // namespace
+
+std::string Harmless(absl::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f) c = ' ';
+  }
+  return out;
+}
 
 std::string JsonString(absl::string_view text) { return Dump(Json(std::string(text))); }
 
@@ -171,7 +174,7 @@ std::string JobText(const proto::Job& job, int64_t now_unix_ms) {
   row("devices", absl::StrJoin(job.devices(), ", "));
   row("submitted", absl::StrCat(Time(job.created_unix_ms()), " (", Age(now_unix_ms - job.created_unix_ms()), " ago)"));
   if (!job.plan_text().empty())
-    absl::StrAppend(&out, "\n", job.plan_text(), job.plan_text().back() == '\n' ? "" : "\n");
+    absl::StrAppend(&out, "\n", Harmless(job.plan_text()), job.plan_text().back() == '\n' ? "" : "\n");
   return out;
 }
 

@@ -31,6 +31,8 @@ std::string StepsLine(const proto::Job& job, int64_t now_unix_ms, bool json);  /
 std::string Seconds(double seconds);    // "340 us", "12.3 ms", "4.56 s", "3 min 20 s"
 std::string Age(int64_t milliseconds);  // "12s", "5m", "3h", "2d"
 std::string ByteCount(int64_t bytes);   // "512 MiB"
+// Text that others wrote, without control characters (but line ends), which must not reach a terminal.
+std::string Harmless(absl::string_view text);
 std::string JsonString(absl::string_view text);
 
 }  // namespace alpa::client

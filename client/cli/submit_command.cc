@@ -57,7 +57,7 @@ RunResult RunAndTell(Coordinator& coordinator, const JobDirectory& directory, co
   RunEvents events;
   events.message = [&](const std::string& text) {
     progress.End();
-    Say(text);
+    Say(Harmless(text));
   };
   events.running = [&](const proto::Job& job) {
     progress.End();

@@ -51,7 +51,7 @@ class Coordinator {
     StepStream(proto::JobService::Stub& stub, Interruption* interruption, std::string job_id);
     ~StepStream();  // leaves the stream; steps that were accepted go on
     bool Send(const proto::StepCommand& command);
-    // False: the stream has ended; Finish says why.
+    // False: the stream has ended; Finish says why. REQUIRES of Finish: Next has said so.
     bool Next(proto::StepResult& result);
     absl::Status Finish();
 

@@ -137,7 +137,13 @@ absl::Status JobRun::SubmitAndWait() {
   plan::ToProto(job_.roles, request.mutable_roles());
   *request.mutable_plan() = options_.plan;
   request.set_total_steps(options_.steps);
-  ALPA_ASSIGN_OR_RETURN(result.job, coordinator_.Submit(request));
+  absl::StatusOr<proto::Job> submitted = coordinator_.Submit(request);
+  if (!submitted.ok()) {
+    // Cut short, it may have arrived all the same.
+    if (interruption_ != nullptr && interruption_->triggered()) result.job_id = request.job_id();
+    return submitted.status();
+  }
+  result.job = *std::move(submitted);
   result.job_id = result.job.job_id();
   events_.message(absl::StrCat("job ", result.job_id, " submitted"));
   std::string said;
@@ -163,9 +169,14 @@ absl::Status JobRun::TakePastSteps() {
   const int64_t done = result.job.steps_done();
   if (done == 0) return absl::OkStatus();
   events_.message(absl::StrFormat("job %s is there already, at step %d of %d", result.job_id, done, options_.steps));
-  return coordinator_.WatchSteps(result.job_id, 1, done, [&](const proto::StepResult& step) {
+  int64_t oldest = 0;
+  ALPA_RETURN_IF_ERROR(coordinator_.WatchSteps(result.job_id, 1, done, [&](const proto::StepResult& step) {
+    if (oldest == 0) oldest = step.step();
     TakeStep(step).IgnoreError();  // a full disk shows when the file is closed
-  });
+  }));
+  if (oldest != 1) events_.message("the metrics of its first steps are not kept any more");
+  result.steps_done = std::max(result.steps_done, done);
+  return absl::OkStatus();
 }
 
 absl::Status JobRun::PutState() {
@@ -206,7 +217,7 @@ absl::Status JobRun::RunSteps() {
     command.set_count(next.last - next.first + 1);
     command.set_first_batch_slot(next.first_slot);
     command.set_batch_slots(next.slots);
-    if (!stream->Send(command)) return stream->Finish();
+    if (!stream->Send(command)) return ReadUntil(*stream, options_.steps);  // up to why it ended
     sent_ = next;
   }
   const int64_t last = options_.detach ? begin : options_.steps;

@@ -24,8 +24,10 @@
 
 namespace alpa::client {
 
+inline constexpr int64_t kMaxSteps = 10'000'000;  // of one command to the workers
+
 struct RunOptions {
-  int64_t steps = 1;
+  int64_t steps = 1;        // 1 to kMaxSteps
   std::string output;       // folder for metrics.jsonl, state.safetensors, aux.safetensors; empty: none
   std::string job_id;       // empty: made from the job's name, and new
   bool detach = false;      // leave after the first step

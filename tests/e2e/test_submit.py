@@ -192,41 +192,54 @@ def test_a_job_waits_for_devices_and_says_so(cluster, job, tmp_path):
         assert waiting.returncode == DONE, said
 
 
-def test_run_standalone(tmp_path):
-    step, state, batches, reference = mlp()
-    alpa.save_job(tmp_path / "job", step, state, batches, plan=alpa.DataParallel(4))
-    before = daemons()
-    done = subprocess.run([find_binary("alpa"), "run", "--standalone", tmp_path / "job", "--steps", str(cases.STEPS),
-                           "--output", tmp_path / "out", "--workers", "2", "-o", "json"],
-                          capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == DONE, done.stderr
-    assert json.loads(done.stdout)["state"] == "SUCCEEDED"
-    check_outputs(tmp_path / "out", reference)
-    assert daemons() == before
+def standalone(job, tmp_path, *arguments):
+    """`alpa run` as a process that keeps its daemons' files under tmp_path / "daemons"."""
+    (tmp_path / "daemons").mkdir()
+    return subprocess.Popen([find_binary("alpa"), "run", "--standalone", job, *map(str, arguments)], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            env={**os.environ, "TMPDIR": str(tmp_path / "daemons")})
 
 
-def daemons():
-    """Process ids of all daemons on this machine."""
-    found = set()
+def daemons_of(tmp_path):
+    """The process ids of the daemons that `standalone` started."""
+    found = []
     for entry in pathlib.Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and (entry / "comm").read_text().startswith("alpa-"):
-                found.add(int(entry.name))
+            command_line = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+            if str(tmp_path / "daemons").encode() in command_line:
+                found.append(int(entry.name))
     return found
 
 
-def test_standalone_ends_with_its_daemons(job):
-    before = daemons()
-    process = subprocess.Popen([find_binary("alpa"), "run", "--standalone", job, "--steps", "1000000"],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def test_run_standalone(tmp_path):
+    step, state, batches, reference = mlp()
+    alpa.save_job(tmp_path / "job", step, state, batches, plan=alpa.DataParallel(4))
+    process = standalone(tmp_path / "job", tmp_path, "--steps", cases.STEPS, "--output", tmp_path / "out", "--workers", 2,
+                         "-o", "json")
+    data, said = process.communicate(timeout=120)
+    assert process.returncode == DONE, said
+    assert json.loads(data)["state"] == "SUCCEEDED"
+    check_outputs(tmp_path / "out", reference)
+    assert not daemons_of(tmp_path) and not list((tmp_path / "daemons").iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+def test_standalone_ends_with_its_daemons(job, tmp_path, number):
+    process = standalone(job, tmp_path, "--steps", 1_000_000)
     try:
         wait_for(process, r"^step ")
-        process.send_signal(signal.SIGINT)
+        assert len(daemons_of(tmp_path)) == 2
+        process.send_signal(number)
         _, said = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert process.returncode == INTERRUPTED and "nothing is kept" in said
-    assert daemons() == before
+    if number != signal.SIGKILL:
+        assert process.returncode == INTERRUPTED and "nothing is kept" in said
+        assert not daemons_of(tmp_path) and not list((tmp_path / "daemons").iterdir())
+    deadline = time.monotonic() + 30  # after a SIGKILL, the daemons see to themselves
+    while daemons_of(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not daemons_of(tmp_path)
 
 
 # ---- leaving and coming back ----
