@@ -1,4 +1,5 @@
-// Programs that JAX wrote (graph/testdata), against what JAX computed, and that those of a training step have fast kernels.
+// Programs that JAX wrote (graph/testdata), against what JAX computed, and that those of a training step have fast
+// kernels.
 #include <cmath>
 #include <cstring>
 #include <fstream>
