@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "kernels/cpu/exchange_dots.h"
 #include "kernels/cpu/fusion.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/tile_program.h"
@@ -54,6 +55,7 @@ std::string Describe(const OpContext& c) {
 absl::StatusOr<std::unique_ptr<Body>> Body::Compile(std::shared_ptr<const graph::Graph> graph,
                                                     const CompileOptions& options, int threads) {
   std::unique_ptr<Body> body(new Body);
+  graph = ExchangeDots(std::move(graph));
   body->graph_ = graph;
   const graph::Graph& g = *graph;
   const int values = static_cast<int>(g.values().size());

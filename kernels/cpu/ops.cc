@@ -13,7 +13,7 @@ std::string OpContext::Where() const {
 
 absl::StatusOr<BuiltKernel> BuildOp(const OpContext& context) {
   for (auto* build : {&BuildControl, &BuildCollective, &BuildDot, &BuildConvolution, &BuildMovement,
-                      &BuildGatherOrScatter, &BuildWithEvaluator}) {
+                      &BuildGatherOrScatter, &BuildReduce, &BuildReduceWindow, &BuildWithEvaluator}) {
     ALPA_ASSIGN_OR_RETURN(BuiltKernel kernel, build(context));
     if (kernel.run) return kernel;
   }

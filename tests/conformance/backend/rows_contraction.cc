@@ -1,4 +1,6 @@
 // Dots and convolutions. Expected values carry double sums; allowed is what f32 sums of this length lose.
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "tests/conformance/backend/suite.h"
 
@@ -76,6 +78,21 @@ void AddDots(Rows& rows) {
         {m->Dot(m.EdgeInput({DType::kS32, {5, 9}}), m.EdgeInput({DType::kS32, {9, 4}}), {{}, {}, {1}, {0}},
                 DType::kS32),
          m->Dot(m.EdgeInput({DType::kU8, {5, 9}}), m.EdgeInput({DType::kU8, {9, 4}}), {{}, {}, {1}, {0}}, DType::kU8)});
+  });
+  AddProgram(rows, "dot/transposed", [] {
+    // Every order of the result's dimensions, also with one of size 1 among them.
+    Maker m("transposed");
+    const ValueId a = m.Input({DType::kF32, {2, 3, 4, 7}}), b = m.Input({DType::kBF16, {2, 7, 5, 6}}),
+                  c = m.Input({DType::kF32, {2, 7, 1, 6}});
+    std::vector<ValueId> results;
+    std::vector<int64_t> permutation{0, 1, 2, 3, 4};
+    do {
+      for (ValueId right : {b, c}) {
+        const ValueId product = m->Dot(a, right, {{0}, {0}, {3}, {1}}, DType::kF32);
+        results.push_back(m->Transpose(product, permutation));
+      }
+    } while (std::next_permutation(permutation.begin(), permutation.end()));
+    return m.Finish(results, SumTolerance(DType::kF32));
   });
   AddProgram(rows, "dot/of-views", [] {
     // Operands that other ops only look at otherwise: a transpose, a slice, a broadcast, a reverse.
