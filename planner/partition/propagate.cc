@@ -123,7 +123,7 @@ class Propagator {
 }  // namespace
 
 RuleContext ContextOf(const Graph& program, const MeshAxis& axis, const std::vector<ValueState>& values) {
-  return {&program, axis.size, [&values](ValueId v) { return values[v.value()].zero; }};
+  return {&program, axis.size, [&values](ValueId v) { return values[v.value()].zero; }, true};
 }
 
 std::optional<int64_t> StoredDim(const std::vector<int64_t>& dims, int64_t n) {

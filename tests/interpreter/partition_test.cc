@@ -9,6 +9,7 @@
 #include "graph/print.h"
 #include "planner/partition/axis_pass.h"
 #include "tests/interpreter/interpreter.h"
+#include "tests/interpreter/random_axis.h"
 #include "tests/interpreter/steps.h"
 
 namespace alpa {
@@ -45,28 +46,6 @@ absl::Status Check(const Step& step, const plan::Executable& executable, const S
   return testing::CheckClose(*actual, *expected, options.dtype == DType::kBF16 ? 3e-2 : 1e-5);
 }
 
-// Any leaf's dimension that divides may be a seed.
-AxisRequest RandomAxis(std::mt19937& random, const plan::Executable& executable, const std::string& name) {
-  AxisRequest request;
-  request.mesh = MeshId(0);
-  request.name = name;
-  request.size = random() % 3 == 0 ? 3 : 2;
-  request.devices = testing::Devices(static_cast<int>(executable.meshes[0].size() * request.size));
-  if (random() % 3 == 0) request.shard_truths_from = 1;
-  for (const plan::Slot& slot : executable.mesh_programs[0].slots) {
-    if (slot.kind != plan::Slot::Kind::kState && slot.kind != plan::Slot::Kind::kInput) continue;
-    if (random() % 2 == 0) continue;
-    const auto& dims = slot.shape.dims;
-    std::vector<int64_t> possible = {-1};
-    for (size_t d = 0; d < dims.size(); ++d) {
-      if (planner::CanSplit(dims, static_cast<int64_t>(d), 1, request.size)) possible.push_back(static_cast<int64_t>(d));
-    }
-    const int64_t dim = possible[random() % possible.size()];
-    request.seeds.push_back({slot.leaf, dim, static_cast<SplitRank>(random() % 3)});
-  }
-  return request;
-}
-
 class RandomAxesTest : public ::testing::TestWithParam<int> {};
 
 TEST_P(RandomAxesTest, EqualsTheWholeProgram) {
@@ -80,7 +59,7 @@ TEST_P(RandomAxesTest, EqualsTheWholeProgram) {
   ASSERT_TRUE(executable.ok()) << executable.status();
   const int axes = 1 + static_cast<int>(random() % 2);
   for (int axis = 0; axis < axes; ++axis) {
-    const AxisRequest request = RandomAxis(random, *executable, "axis" + std::to_string(axis));
+    const AxisRequest request = testing::RandomAxis(random, *executable, "axis" + std::to_string(axis));
     executable = planner::CutAlongAxis(*executable, request);
     ASSERT_TRUE(executable.ok()) << executable.status();
   }
