@@ -16,11 +16,11 @@ using graph::ReduceKind;
 
 namespace {
 
-// Where one step of n - 1 messages a rank beats the 2(n - 1) steps of a ring that sends less. Two ranks send the same either
-// way, so there the limit is higher.
-constexpr size_t kDirectBytes = 32 << 10, kDirectBytesOfTwo = 64 << 10;
+// Where one step of n - 1 messages a rank beats the 2(n - 1) steps of a ring that sends less. Measured between two processes of
+// one host: below these sizes UCX sends without a handshake.
+constexpr size_t kDirectBytes = 16 << 10, kDirectBytesOfTwo = 8 << 10;
 constexpr int kDirectRanks = 8;
-// Beyond that many ranks small arrays go up and down a tree.
+// With more ranks than that, small arrays go up and down a tree.
 constexpr size_t kTreeBytes = 32 << 10;
 // Above, a broadcast passes chunks along a chain.
 constexpr size_t kChainBytes = 512 << 10;
@@ -39,7 +39,7 @@ class EndpointGroup : public kernels::CollectiveGroup {
     if (size() == 1 || data.empty()) return absl::OkStatus();
     Exchange exchange = NextCall();
     if (IsDirect(data.size())) return DirectAllReduce(exchange, data, dtype, kind);
-    if (data.size() <= kTreeBytes) return TreeAllReduce(exchange, data, dtype, kind);
+    if (size() > kDirectRanks && data.size() <= kTreeBytes) return TreeAllReduce(exchange, data, dtype, kind);
     return RingAllReduce(exchange, data, dtype, kind);
   }
 

@@ -1,7 +1,7 @@
 // The messages of one collective call: who takes part, and requests that are all waited for before the call returns.
 //
 // Failure: the first failed request aborts the endpoint, because the other ranks' parts of the call can no longer end
-//          well, and this rank must not block on what they will never send.
+//          well: this rank must not block on what they will never send, nor they on what it will not.
 // Threads: bound to the calling thread.
 #pragma once
 

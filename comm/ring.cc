@@ -11,7 +11,7 @@ namespace {
 
 // Small enough that a received chunk is still in a core's cache when it is added, large enough that the handshake of a
 // rendezvous is lost in its copy.
-constexpr size_t kChunkBytes = 256 << 10;
+constexpr size_t kChunkBytes = 512 << 10;
 // Receives that are open at a time while reducing.
 constexpr size_t kSlots = 4;
 constexpr size_t kNone = static_cast<size_t>(-1);

@@ -6,8 +6,9 @@
 //           receive must be as large as the message.
 // Epochs:   endpoints of different epochs never meet: every message carries its epoch, and stale ones are dropped.
 // Threads:  thread-safe. Waits block the calling thread.
-// Errors:   after Abort(cause), every present and later operation fails with `cause`. A peer that is gone makes operations
-//           fail with kUnavailable at best; liveness is judged by heartbeats, not here.
+// Errors:   after Abort(cause), every present and later operation of this process fails with `cause`. The other processes of
+//           the epoch are told, and theirs fail with kAborted, soon, if they can be reached. A peer that is gone makes
+//           operations fail with kUnavailable at best; liveness is judged by heartbeats, not here.
 #pragma once
 
 #include <cstddef>

@@ -8,11 +8,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <list>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -23,18 +25,31 @@
 namespace alpa::comm {
 namespace {
 
-constexpr char kMagic[8] = {'A', 'L', 'P', 'A', 'U', 'C', 'X', '1'};
+constexpr absl::string_view kAsk = "ALPAUCX1", kEnd = "ALPAEND1";
 constexpr size_t kQuestionBytes = 24;
-constexpr uint32_t kNotOpen = 0, kWrongProcess = 0xffffffffu;
+constexpr uint32_t kNotOpen = 0, kWrongProcess = 0xffffffffu, kEpochAborted = 0xfffffffeu;
+// Epochs are never used again, so it is enough to remember those that somebody may still be opening.
+constexpr size_t kAbortedRemembered = 1024;
 constexpr uint32_t kMaxAddressBytes = 64 << 10;
 constexpr size_t kMaxVisitors = 256;
-constexpr std::chrono::milliseconds kPatience{1000};
+constexpr std::chrono::milliseconds kPatience{1000}, kTellPatience{300};
+constexpr size_t kToldAtOnce = 64;
 
 struct Question {
-  char magic[8];
+  Question() = default;
+  Question(absl::string_view what, uint64_t nonce, uint64_t epoch) : nonce(nonce), epoch(epoch) {
+    std::memcpy(word, what.data(), sizeof(word));
+  }
+  bool Is(absl::string_view what) const { return absl::string_view(word, sizeof(word)) == what; }
+
+  char word[8];
   uint64_t nonce, epoch;
 };
 static_assert(sizeof(Question) == kQuestionBytes);
+
+std::string Framed(uint32_t size, const std::string& text) {
+  return std::string(reinterpret_cast<const char*>(&size), sizeof(size)) + text;
+}
 
 class Socket {
  public:
@@ -42,12 +57,11 @@ class Socket {
   ~Socket() {
     if (fd_ >= 0) close(fd_);
   }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
+  Socket(Socket&& other) : fd_(std::exchange(other.fd_, -1)) {}
   int fd() const { return fd_; }
 
  private:
-  const int fd_;
+  int fd_;
 };
 
 absl::StatusOr<sockaddr_in> Resolve(const std::string& host, uint16_t port) {
@@ -61,6 +75,20 @@ absl::StatusOr<sockaddr_in> Resolve(const std::string& host, uint16_t port) {
   freeaddrinfo(found);
   address.sin_port = htons(port);
   return address;
+}
+
+// A socket that is being connected; writable once it is, or failed. None (-1) where that is known at once.
+Socket Dial(const ProcessAddress& address) {
+  sockaddr_in target{};
+  target.sin_family = AF_INET;
+  target.sin_port = htons(address.port);
+  target.sin_addr.s_addr = address.ipv4;
+  Socket socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (socket.fd() >= 0 && connect(socket.fd(), reinterpret_cast<const sockaddr*>(&target), sizeof(target)) != 0 &&
+      errno != EINPROGRESS) {
+    return Socket(-1);
+  }
+  return socket;
 }
 
 int MillisTo(MonotonicTime deadline) {
@@ -134,14 +162,16 @@ AddressBook::~AddressBook() {
   if (wake_ >= 0) close(wake_);
 }
 
-bool AddressBook::Publish(uint64_t epoch, std::string ucx_address) {
+bool AddressBook::Publish(uint64_t epoch, std::string ucx_address, int aborted_event) {
   MutexLock lock(mutex_);
-  return epochs_.try_emplace(epoch, std::move(ucx_address)).second;
+  return epochs_.try_emplace(epoch, Entry{std::move(ucx_address), aborted_event}).second;
 }
 
-void AddressBook::Withdraw(uint64_t epoch) {
+void AddressBook::Withdraw(uint64_t epoch, bool aborted) {
   MutexLock lock(mutex_);
-  epochs_.erase(epoch);
+  if (epochs_.erase(epoch) == 0 || !aborted) return;
+  aborted_.push_back(epoch);
+  if (aborted_.size() > kAbortedRemembered) aborted_.pop_front();
 }
 
 void AddressBook::Serve() {
@@ -178,19 +208,28 @@ bool AddressBook::Hear(Visitor& visitor) {
   if (visitor.heard < kQuestionBytes) return true;
   Question question;
   std::memcpy(&question, visitor.question, sizeof(question));
-  if (std::memcmp(question.magic, kMagic, sizeof(kMagic)) != 0) return false;
-  std::string ucx_address;
-  uint32_t size = kWrongProcess;
-  if (question.nonce == nonce_) {
+  if (question.Is(kEnd) && question.nonce == nonce_) {
     MutexLock lock(mutex_);
-    if (auto found = epochs_.find(question.epoch); found != epochs_.end()) ucx_address = found->second;
-    size = ucx_address.empty() ? kNotOpen : static_cast<uint32_t>(ucx_address.size());
+    const uint64_t one = 1;
+    if (auto found = epochs_.find(question.epoch); found != epochs_.end()) {
+      (void)!write(found->second.aborted_event, &one, sizeof(one));
+    }
+  } else if (question.Is(kAsk)) {
+    const std::string answer = question.nonce == nonce_ ? Answer(question.epoch) : Framed(kWrongProcess, "");
+    // Far less than a socket's buffer: whoever gets only a part asks again.
+    (void)send(visitor.socket.fd(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   }
-  std::string answer(reinterpret_cast<const char*>(&size), sizeof(size));
-  answer += ucx_address;
-  // Far less than a socket's buffer: whoever gets only a part asks again.
-  (void)send(visitor.socket.fd(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   return false;
+}
+
+std::string AddressBook::Answer(uint64_t epoch) {
+  MutexLock lock(mutex_);
+  if (auto found = epochs_.find(epoch); found != epochs_.end()) {
+    const std::string& address = found->second.ucx_address;
+    return Framed(static_cast<uint32_t>(address.size()), address);
+  }
+  const bool aborted = std::find(aborted_.begin(), aborted_.end(), epoch) != aborted_.end();
+  return Framed(aborted ? kEpochAborted : kNotOpen, "");
 }
 
 absl::StatusOr<ProcessAddress> ParseProcessAddress(const std::string& address) {
@@ -208,22 +247,16 @@ absl::StatusOr<ProcessAddress> ParseProcessAddress(const std::string& address) {
   return result;
 }
 
-absl::StatusOr<std::string> AskAddress(const ProcessAddress& address, uint64_t epoch, int cancel) {
-  const absl::StatusOr<sockaddr_in> target = Resolve(address.host, address.port);
-  if (!target.ok()) return std::string();
-  const Socket socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (socket.fd() < 0) return std::string();
-  const MonotonicTime deadline = Clock::Real().Now() + kPatience;
-  if (connect(socket.fd(), reinterpret_cast<const sockaddr*>(&*target), sizeof(*target)) != 0) {
-    int error = 0;
-    socklen_t size = sizeof(error);
-    if (errno != EINPROGRESS || !Ready(socket.fd(), POLLOUT, cancel, deadline) ||
-        getsockopt(socket.fd(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) {
-      return std::string();
-    }
+absl::StatusOr<std::string> AskAddress(ProcessAddress& address, uint64_t epoch, int cancel) {
+  if (address.ipv4 == 0) {
+    const absl::StatusOr<sockaddr_in> found = Resolve(address.host, address.port);
+    if (!found.ok()) return std::string();
+    address.ipv4 = found->sin_addr.s_addr;
   }
-  Question question{{}, address.nonce, epoch};
-  std::memcpy(question.magic, kMagic, sizeof(kMagic));
+  const Socket socket = Dial(address);
+  const MonotonicTime deadline = Clock::Real().Now() + kPatience;
+  if (socket.fd() < 0 || !Ready(socket.fd(), POLLOUT, cancel, deadline)) return std::string();
+  const Question question(kAsk, address.nonce, epoch);
   uint32_t size = 0;
   if (send(socket.fd(), &question, sizeof(question), MSG_NOSIGNAL) != sizeof(question) ||
       !ReadAll(socket.fd(), &size, sizeof(size), cancel, deadline)) {
@@ -233,12 +266,30 @@ absl::StatusOr<std::string> AskAddress(const ProcessAddress& address, uint64_t e
     return absl::UnavailableError(
         absl::StrFormat("the process that listened on %s:%d is no more; another one does", address.host, address.port));
   }
+  if (size == kEpochAborted) {
+    return absl::AbortedError(absl::StrFormat("the process at %s:%d has aborted the epoch", address.host, address.port));
+  }
   if (size > kMaxAddressBytes) {
     return absl::UnavailableError(absl::StrFormat("%s:%d answers with an address of %d bytes", address.host, address.port, size));
   }
   std::string answer(size, '\0');
   if (!ReadAll(socket.fd(), answer.data(), size, cancel, deadline)) answer.clear();
   return answer;
+}
+
+void TellAborted(const std::vector<ProcessAddress>& addresses, uint64_t epoch) {
+  const MonotonicTime deadline = Clock::Real().Now() + kTellPatience;
+  for (size_t first = 0; first < addresses.size(); first += kToldAtOnce) {
+    const size_t last = std::min(addresses.size(), first + kToldAtOnce);
+    std::deque<Socket> sockets;   // all are dialled before the first is waited for
+    for (size_t i = first; i < last; ++i) sockets.push_back(addresses[i].ipv4 != 0 ? Dial(addresses[i]) : Socket(-1));
+    for (size_t i = first; i < last; ++i) {
+      const int fd = sockets[i - first].fd();
+      if (fd < 0 || !Ready(fd, POLLOUT, -1, deadline)) continue;
+      const Question message(kEnd, addresses[i].nonce, epoch);
+      (void)send(fd, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+  }
 }
 
 }  // namespace alpa::comm

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 
 #include "base/status.h"
 
@@ -89,6 +90,7 @@ absl::StatusOr<std::unique_ptr<UcxEpoch>> UcxEpoch::Open(ucp_context_h context, 
 
 absl::Status UcxEpoch::Start(ucp_context_h context, const Options& options) {
   MutexLock lock(mutex_);
+  std::vector<ProcessAddress> processes;
   std::map<std::string, int> known;
   for (const std::string& address : options.addresses) {
     if (address.empty()) {
@@ -98,7 +100,8 @@ absl::Status UcxEpoch::Start(ucp_context_h context, const Options& options) {
     const auto [at, is_new] = known.try_emplace(address, static_cast<int>(peers_.size()));
     if (is_new) {
       peers_.emplace_back();
-      ALPA_ASSIGN_OR_RETURN(peers_.back().address, ParseProcessAddress(address));
+      ALPA_ASSIGN_OR_RETURN(ProcessAddress process, ParseProcessAddress(address));
+      processes.push_back(std::move(process));
     }
     peer_of_rank_.push_back(at->second);
   }
@@ -122,15 +125,15 @@ absl::Status UcxEpoch::Start(ucp_context_h context, const Options& options) {
   if (status != UCS_OK) return UcxError("no worker address", status);
   std::string text(reinterpret_cast<const char*>(address), length);
   ucp_worker_release_address(worker_, address);
-  published_ = book_.Publish(epoch_, std::move(text));
+  published_ = book_.Publish(epoch_, std::move(text), stop_event_);
   if (!published_) return FailedPrecondition("epoch %d is open already in this process", epoch_);
   watcher_ = std::thread([this] { Watch(); });
-  connector_ = std::thread([this] { Connect(); });
+  connector_ = std::thread([this, processes = std::move(processes)]() mutable { Attend(processes); });
   return absl::OkStatus();
 }
 
 UcxEpoch::~UcxEpoch() {
-  if (published_) book_.Withdraw(epoch_);
+  if (published_) book_.Withdraw(epoch_, false);
   {
     Lock lock(*this);
     stopping_ = true;
@@ -171,10 +174,13 @@ void UcxEpoch::DestroyWorker() {
   }
 }
 
-void UcxEpoch::Abort(const absl::Status& cause) {
-  book_.Withdraw(epoch_);
+void UcxEpoch::Abort(const absl::Status& cause) { AbortAs(cause, true); }
+
+void UcxEpoch::AbortAs(const absl::Status& cause, bool tell_peers) {
+  book_.Withdraw(epoch_, true);
   Lock lock(*this);
   if (!aborted_.ok()) return;
+  tell_peers_ = tell_peers;
   aborted_ = cause.ok() ? absl::CancelledError("aborted") : cause;
   // First the worker goes, then the waiters may: their memory is touched no more.
   DestroyWorker();
@@ -384,19 +390,36 @@ void UcxEpoch::Watch() {
 
 // ---- Connections ----
 
-// Asks the peers for their address in this epoch, until each has told or the epoch ends.
-void UcxEpoch::Connect() {
-  std::vector<std::pair<size_t, ProcessAddress>> missing;
-  {
-    MutexLock lock(mutex_);
-    for (size_t i = 0; i < peers_.size(); ++i) missing.emplace_back(i, peers_[i].address);
+void UcxEpoch::Attend(std::vector<ProcessAddress>& processes) {
+  Connect(processes);
+  pollfd stop{stop_event_, POLLIN, 0};
+  while (poll(&stop, 1, -1) < 0) {
   }
+  bool told, tell;
+  {
+    Lock lock(*this);
+    told = aborted_.ok() && !stopping_;
+    tell = tell_peers_;
+  }
+  if (told) {
+    const absl::Status cause = absl::AbortedError(absl::StrFormat("another process aborted epoch %d", epoch_));
+    if (on_told_) on_told_(cause);
+    AbortAs(cause, false);
+  }
+  if (tell) TellAborted(processes, epoch_);
+}
+
+// Asks the peers for their address in this epoch, until each has told or the epoch ends.
+void UcxEpoch::Connect(std::vector<ProcessAddress>& processes) {
+  std::vector<size_t> missing(processes.size());
+  std::iota(missing.begin(), missing.end(), size_t{0});
   for (int pause = 1; !missing.empty(); pause = std::min(2 * pause, 20)) {
-    std::erase_if(missing, [&](const auto& entry) {
-      const absl::StatusOr<std::string> answer = AskAddress(entry.second, epoch_, stop_event_);
+    std::erase_if(missing, [&](size_t i) {
+      const absl::StatusOr<std::string> answer = AskAddress(processes[i], epoch_, stop_event_);
       if (answer.ok() && answer->empty()) return false;
+      if (absl::IsAborted(answer.status())) Signal(stop_event_);
       Lock lock(*this);
-      Reach(peers_[entry.first], answer);
+      Reach(peers_[i], answer);
       return true;
     });
     if (missing.empty()) return;
@@ -415,7 +438,7 @@ void UcxEpoch::Reach(Peer& peer, const absl::StatusOr<std::string>& ucx_address)
     const ucs_status_t status = ucp_ep_create(worker_, &params, &peer.endpoint);
     if (status != UCS_OK) {
       peer.endpoint = nullptr;
-      peer.failure = UcxError(absl::StrCat("cannot reach ", peer.address.host, ":", peer.address.port), status);
+      peer.failure = UcxError("cannot reach a peer", status);
     }
   }
   for (Operation* operation : std::exchange(peer.early, {})) {

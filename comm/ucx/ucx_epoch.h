@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -34,6 +35,8 @@ class UcxEpoch {
     // Of the process that holds each rank; empty for ranks of this process.
     std::vector<std::string> addresses;
     Duration spin{};
+    // Called on a thread of the epoch's when another process has aborted it, before operations here fail.
+    std::function<void(const absl::Status& cause)> on_told{};
   };
   // Ranks that tags have room for.
   static constexpr size_t kMaxRanks = 4096;
@@ -52,7 +55,6 @@ class UcxEpoch {
   class Operation;
   // Another process. Sends wait in `early` until it is reached.
   struct Peer {
-    ProcessAddress address;
     ucp_ep_h endpoint = nullptr;
     absl::Status failure;
     std::deque<Operation*> early;
@@ -60,7 +62,8 @@ class UcxEpoch {
   // Locks the mutex ahead of a driver that would take it again at once.
   class Lock;
 
-  UcxEpoch(AddressBook& book, const Options& options) : book_(book), epoch_(options.epoch), spin_(options.spin) {}
+  UcxEpoch(AddressBook& book, const Options& options)
+      : book_(book), epoch_(options.epoch), spin_(options.spin), on_told_(options.on_told) {}
   absl::Status Start(ucp_context_h context, const Options& options);
   ucp_tag_t TagOf(int from, int to, uint32_t tag) const;
 
@@ -75,7 +78,10 @@ class UcxEpoch {
   void Watch();
   void WakeSleepers() ALPA_REQUIRES(mutex_);
 
-  void Connect();
+  // The connecting thread: reaches all peers, then waits for the epoch's end, whoever brings it.
+  void Attend(std::vector<ProcessAddress>& processes);
+  void Connect(std::vector<ProcessAddress>& processes);
+  void AbortAs(const absl::Status& cause, bool tell_peers);
   void Reach(Peer& peer, const absl::StatusOr<std::string>& ucx_address) ALPA_REQUIRES(mutex_);
   void Stop();
   void Flush() ALPA_REQUIRES(mutex_);
@@ -84,8 +90,9 @@ class UcxEpoch {
   AddressBook& book_;
   const uint64_t epoch_;
   const Duration spin_;
+  const std::function<void(const absl::Status&)> on_told_;
   int driver_event_ = -1, watcher_event_ = -1;   // eventfds that wake these two
-  int stop_event_ = -1;                          // written once: on abort or at the end
+  int stop_event_ = -1;                          // never read: written on abort, at the end, or when a peer has aborted
   int ucx_event_ = -1;                           // a duplicate of the worker's, so that it outlives the worker
   std::vector<int> peer_of_rank_;                // -1: this process
   bool published_ = false;
@@ -95,6 +102,7 @@ class UcxEpoch {
   Mutex mutex_;
   ucp_worker_h worker_ ALPA_GUARDED_BY(mutex_) = nullptr;
   absl::Status aborted_ ALPA_GUARDED_BY(mutex_);
+  bool tell_peers_ ALPA_GUARDED_BY(mutex_) = false;   // of the abort
   bool stopping_ ALPA_GUARDED_BY(mutex_) = false;
   std::vector<Peer> peers_ ALPA_GUARDED_BY(mutex_);
   Operation* open_ ALPA_GUARDED_BY(mutex_) = nullptr;   // all operations that are not done, a doubly linked list

@@ -29,25 +29,26 @@ struct Process {
 // What the local ranks of an epoch share.
 class SharedEpoch {
  public:
-  SharedEpoch(std::shared_ptr<Process> process, std::vector<bool> local, std::unique_ptr<UcxEpoch> ucx)
-      : process_(std::move(process)), local_(std::move(local)), ucx_(std::move(ucx)) {}
+  SharedEpoch(std::shared_ptr<Process> process, std::vector<bool> local, std::unique_ptr<Mailbox> mailbox,
+              std::unique_ptr<UcxEpoch> ucx)
+      : process_(std::move(process)), local_(std::move(local)), mailbox_(std::move(mailbox)), ucx_(std::move(ucx)) {}
 
   int size() const { return static_cast<int>(local_.size()); }
   std::unique_ptr<Request> Send(int from, int to, uint32_t tag, std::span<const std::byte> data) {
-    return local_[to] ? mailbox_.Send(from, to, tag, data) : ucx_->Send(from, to, tag, data);
+    return local_[to] ? mailbox_->Send(from, to, tag, data) : ucx_->Send(from, to, tag, data);
   }
   std::unique_ptr<Request> Recv(int from, int to, uint32_t tag, std::span<std::byte> data) {
-    return local_[from] ? mailbox_.Recv(from, to, tag, data) : ucx_->Recv(from, to, tag, data);
+    return local_[from] ? mailbox_->Recv(from, to, tag, data) : ucx_->Recv(from, to, tag, data);
   }
   void Abort(const absl::Status& cause) {
-    mailbox_.Abort(cause);
+    mailbox_->Abort(cause);
     if (ucx_ != nullptr) ucx_->Abort(cause);
   }
 
  private:
   const std::shared_ptr<Process> process_;   // ucx_ uses its context and book
   const std::vector<bool> local_;            // by rank
-  Mailbox mailbox_;
+  const std::unique_ptr<Mailbox> mailbox_;   // ucx_ aborts it when told to
   const std::unique_ptr<UcxEpoch> ucx_;      // null where all ranks are local
 };
 
@@ -80,7 +81,9 @@ class UcxTransport : public Transport {
   std::string address() const override { return process_->book->address(); }
 
   absl::StatusOr<std::vector<std::unique_ptr<Endpoint>>> Open(uint64_t epoch, const std::vector<Peer>& ranks) override {
-    UcxEpoch::Options options{.epoch = epoch, .addresses = {}, .spin = spin_};
+    auto mailbox = std::make_unique<Mailbox>();
+    UcxEpoch::Options options{.epoch = epoch, .addresses = {}, .spin = spin_,
+                              .on_told = [raw = mailbox.get()](const absl::Status& cause) { raw->Abort(cause); }};
     std::vector<bool> local;
     bool remote = false;
     for (const Peer& peer : ranks) {
@@ -95,7 +98,7 @@ class UcxTransport : public Transport {
     if (remote) {
       ALPA_ASSIGN_OR_RETURN(ucx, UcxEpoch::Open(process_->context, *process_->book, options));
     }
-    auto shared = std::make_shared<SharedEpoch>(process_, std::move(local), std::move(ucx));
+    auto shared = std::make_shared<SharedEpoch>(process_, std::move(local), std::move(mailbox), std::move(ucx));
     std::vector<std::unique_ptr<Endpoint>> endpoints;
     for (size_t rank = 0; rank < ranks.size(); ++rank) {
       if (ranks[rank].local) endpoints.push_back(std::make_unique<UcxEndpoint>(shared, static_cast<int>(rank)));
