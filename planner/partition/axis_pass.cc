@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "graph/simplify.h"
 #include "planner/lower/local_op.h"
+#include "planner/partition/combine.h"
 #include "planner/partition/graph_partition.h"
 
 namespace alpa::planner {
@@ -30,7 +31,7 @@ class AxisPass {
         slots_(list_.slots.size()), pinned_(list_.slots.size(), false) {}
 
   absl::StatusOr<Executable> Run() {
-    ALPA_RETURN_IF_ERROR(Seed());
+    ALPA_RETURN_IF_ERROR(SetCuts());
     ALPA_RETURN_IF_ERROR(CheckInstructions(list_.instructions));
     for (int round = 0; round < kMaxRounds; ++round) {
       changed_ = false;
@@ -51,21 +52,21 @@ class AxisPass {
     return (slot.kind == Slot::Kind::kAux ? in_.outputs : in_.inputs)[slot.leaf];
   }
 
-  absl::Status Seed() {
-    for (const AxisSeed& seed : request_.seeds) {
+  absl::Status SetCuts() {
+    for (const plan::Cut& cut : request_.cuts) {
       bool found = false;
       for (size_t s = 0; s < list_.slots.size(); ++s) {
         const Slot& slot = list_.slots[s];
-        if ((slot.kind != Slot::Kind::kState && slot.kind != Slot::Kind::kInput) || slot.leaf != seed.leaf) continue;
+        if ((slot.kind != Slot::Kind::kState && slot.kind != Slot::Kind::kInput) || slot.leaf != cut.leaf) continue;
         found = pinned_[s] = true;
-        if (seed.dim < 0) continue;
-        if (!CanSplit(slot.shape.dims, seed.dim, 1, axis_.size)) {
+        if (cut.dim < 0) continue;
+        if (!CanSplit(slot.shape.dims, cut.dim, 1, axis_.size)) {
           return InvalidArgument("axis \"%s\" of size %d does not divide dimension %d of the tile %s of %s", request_.name,
-                                 axis_.size, seed.dim, slot.shape.ToString(), LeafOf(slot).path);
+                                 axis_.size, cut.dim, slot.shape.ToString(), LeafOf(slot).path);
         }
-        slots_[s] = {AxisState::Split(seed.dim), seed.rank, false};
+        slots_[s] = {AxisState::Split(cut.dim), cut.rank, false};
       }
-      if (!found) return InvalidArgument("axis \"%s\": leaf %d is not on mesh %d", request_.name, seed.leaf, mesh_);
+      if (!found) return InvalidArgument("axis \"%s\": leaf %d is not on mesh %d", request_.name, cut.leaf, mesh_);
     }
     return absl::OkStatus();
   }
@@ -93,8 +94,19 @@ class AxisPass {
         Walk(loop->body);
       } else if (const auto* alloc = std::get_if<plan::AllocInstruction>(&instruction.action)) {
         fills_[alloc->slot] = alloc->fill;
+        if (request_.shard_accumulators) ShardAccumulator(*alloc);
       }
     }
+  }
+
+  void ShardAccumulator(const plan::AllocInstruction& alloc) {
+    const size_t s = alloc.slot.value();
+    const Slot& slot = list_.slots[s];
+    if (pinned_[s] || slot.kind != Slot::Kind::kTemporary || alloc.fill != 0) return;
+    const std::optional<int64_t> dim = StoredDim(slot.shape.dims, axis_.size);
+    if (!dim || slot.shape.elements() < request_.shard_truths_from) return;
+    slots_[s] = {AxisState::Split(*dim), plan::CutRank::kStored, false};
+    pinned_[s] = changed_ = true;
   }
 
   Propagation PropagateRun(const plan::RunInstruction& run) const {
@@ -167,8 +179,8 @@ class AxisPass {
         if (!written_.emplace(run->program, true).second) return Unimplemented("a program that is run from two places");
         std::vector<AxisState> results;
         for (SlotId slot : run->outputs) results.push_back(slots_[slot.value()].state);
-        out_.programs[run->program].graph =
-            graph::Simplify(PartitionGraph(in_.programs[run->program].graph, PropagateRun(*run), results, axis_));
+        const graph::Graph cut = PartitionGraph(in_.programs[run->program].graph, PropagateRun(*run), results, axis_);
+        out_.programs[run->program].graph = graph::Simplify(CombineAllReduces(cut));
       }
     }
     return absl::OkStatus();

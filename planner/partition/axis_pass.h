@@ -18,22 +18,17 @@
 
 namespace alpa::planner {
 
-struct AxisSeed {
-  int32_t leaf = -1;  // graph parameter
-  int64_t dim = -1;   // that the axis cuts; -1: the leaf stays whole (and does not follow what its new value is)
-  SplitRank rank = SplitRank::kPinned;
-};
-
 struct AxisRequest {
   MeshId mesh;
   std::string name;                 // of the new axis, which becomes the mesh's last
   int64_t size = 1;
   std::vector<DeviceId> devices;    // of the mesh with the new axis, row-major
-  std::vector<AxisSeed> seeds;
-  int64_t shard_truths_from = 0;    // as PropagateOptions
+  std::vector<plan::Cut> cuts;
+  int64_t shard_truths_from = 0;    // as plan::AxisCut
+  bool shard_accumulators = false;
 };
 
-// REQUIRES: a verified executable. kInvalidArgument: a seed that names no leaf of the mesh, or a dimension whose tile the axis
+// REQUIRES: a verified executable. kInvalidArgument: a cut that names no leaf of the mesh, or a dimension whose tile the axis
 // does not divide; kUnimplemented: instructions other than RUN, ALLOC, FREE and LOOP on that mesh.
 absl::StatusOr<plan::Executable> CutAlongAxis(const plan::Executable& executable, const AxisRequest& request);
 

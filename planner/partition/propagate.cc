@@ -60,7 +60,7 @@ class Propagator {
       zero = zero && value(v).zero;
     }
     if (op.opcode == Opcode::kConstant) zero = op.as<graph::ConstantAttrs>().literal.AllEqual(0);
-    SplitRank rank = SplitRank::kStored;
+    plan::CutRank rank = plan::CutRank::kStored;
     OpRule rule = Choose(op, states, rank);
     for (size_t r = 0; r < op.results.size(); ++r) value(op.results[r]) = {rule.results[r], rank, zero};
     if (op.opcode == Opcode::kOptimizationBarrier) {
@@ -70,7 +70,7 @@ class Propagator {
   }
 
   // Operands of less than the highest rank present do not lead; they are converted to what the others want.
-  OpRule Choose(const Op& op, std::vector<AxisState> states, SplitRank& rank) {
+  OpRule Choose(const Op& op, std::vector<AxisState> states, plan::CutRank& rank) {
     if (op.opcode != Opcode::kOptimizationBarrier) {
       for (size_t i = 0; i < states.size(); ++i) {
         if (states[i].partial()) states[i] = truths_[op.operands[i].value()].value_or(states[i]);
@@ -92,7 +92,7 @@ class Propagator {
       states[i] = truth;
     }
     if (!sharded) return rule;
-    rank = SplitRank::kStored;
+    rank = plan::CutRank::kStored;
     return ChooseRule(context_, op, states);
   }
 
@@ -103,7 +103,7 @@ class Propagator {
     return dim ? AxisState::Split(*dim) : AxisState::Replicated();
   }
 
-  OpRule ChooseOf(const Op& op, std::vector<AxisState> states, SplitRank rank) {
+  OpRule ChooseOf(const Op& op, std::vector<AxisState> states, plan::CutRank rank) {
     if (op.opcode == Opcode::kOptimizationBarrier) return ChooseRule(context_, op, states);
     for (size_t i = 0; i < states.size(); ++i) {
       if (states[i].split() && value(op.operands[i]).rank < rank) states[i] = AxisState::Replicated();

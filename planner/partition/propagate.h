@@ -12,16 +12,15 @@
 #include <optional>
 #include <vector>
 
+#include "plan/plan.h"
 #include "planner/partition/conversion.h"
 #include "planner/strategy/rules.h"
 
 namespace alpa::planner {
 
-enum class SplitRank : uint8_t { kStored = 0, kBatch = 1, kPinned = 2 };
-
 struct ValueState {
   AxisState state;
-  SplitRank rank = SplitRank::kStored;  // of a split
+  plan::CutRank rank = plan::CutRank::kStored;  // of a split
   bool zero = false;                    // known to be zero everywhere
   bool operator==(const ValueState&) const = default;
 };

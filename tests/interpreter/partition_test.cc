@@ -7,7 +7,9 @@
 
 #include "graph/evaluator.h"
 #include "graph/print.h"
+#include "planner/lower/lower.h"
 #include "planner/partition/axis_pass.h"
+#include "planner/planner.h"
 #include "tests/interpreter/interpreter.h"
 #include "tests/interpreter/random_axis.h"
 #include "tests/interpreter/steps.h"
@@ -19,7 +21,6 @@ using graph::DType;
 using graph::Literal;
 using graph::Opcode;
 using planner::AxisRequest;
-using planner::SplitRank;
 using testing::kStateInputs;
 using testing::MakeStep;
 using testing::Step;
@@ -88,7 +89,7 @@ TEST(PartitionTest, ShardedTruthsAreReduceScattered) {
   const Step step = MakeStep({});
   auto executable = testing::PlanAndLower(step, 1, 1, plan::Statistics::kExact);
   ASSERT_TRUE(executable.ok());
-  AxisRequest request{MeshId(0), "data", 2, testing::Devices(2), {{3, 0, SplitRank::kBatch}, {4, 0, SplitRank::kBatch},
+  AxisRequest request{MeshId(0), "data", 2, testing::Devices(2), {{3, 0, plan::CutRank::kBatch}, {4, 0, plan::CutRank::kBatch},
                       {0, -1}, {1, -1}}, 2};
   auto cut = planner::CutAlongAxis(*executable, request);
   ASSERT_TRUE(cut.ok()) << cut.status();
@@ -96,6 +97,43 @@ TEST(PartitionTest, ShardedTruthsAreReduceScattered) {
   const auto counts = CountCollectives(*cut, "step");
   EXPECT_EQ(counts.at(Opcode::kReduceScatter), 2) << graph::Print(cut->programs[0].graph);
 }
+
+// Plans that users pin, through planner, verifiers, lowering.
+struct Pinned {
+  std::string name;
+  int data = 1, tensor = 1, zero = 0;
+};
+
+class PinnedPlansTest : public ::testing::TestWithParam<std::tuple<Pinned, int>> {};
+
+TEST_P(PinnedPlansTest, EqualTheWholeProgram) {
+  const auto& [pinned, k] = GetParam();
+  for (const StepOptions& step_options : {StepOptions{}, StepOptions{.masked = true}, StepOptions{.noise = true, .time_major = true}}) {
+    const Step step = MakeStep(step_options);
+    planner::PlanOptions options;
+    options.data_parallel = pinned.data;
+    options.tensor_parallel = pinned.tensor;
+    options.zero = pinned.zero;
+    options.microbatches = k;
+    const int devices = pinned.data * pinned.tensor;
+    const auto plan = planner::MakePlan(step.graph, step.roles, testing::Devices(devices), options);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    const absl::Status valid = plan::Verify(*plan, step.graph, step.roles, testing::ClusterOf(devices));
+    ASSERT_TRUE(valid.ok()) << valid;
+    const auto executable = planner::Lower(*plan, step.graph, step.roles);
+    ASSERT_TRUE(executable.ok()) << executable.status();
+    const absl::Status status = Check(step, *executable, step_options);
+    EXPECT_TRUE(status.ok()) << status << "\n" << plan::Print(*plan, step.graph, step.roles) << plan::Print(*executable);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Plans, PinnedPlansTest,
+    ::testing::Combine(::testing::Values(Pinned{"tensor2", 1, 2}, Pinned{"tensor3", 1, 3}, Pinned{"data2_tensor2", 2, 2},
+                                         Pinned{"zero1", 2, 1, 1}, Pinned{"zero2", 2, 1, 2}, Pinned{"zero3", 4, 1, 3},
+                                         Pinned{"zero3_tensor2", 2, 2, 3}),
+                       ::testing::Values(1, 2, 4)),
+    [](const auto& info) { return std::get<0>(info.param).name + "_k" + std::to_string(std::get<1>(info.param)); });
 
 }  // namespace
 }  // namespace alpa

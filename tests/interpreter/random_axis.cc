@@ -9,6 +9,7 @@ planner::AxisRequest RandomAxis(std::mt19937& random, const plan::Executable& ex
   request.size = random() % 3 == 0 ? 3 : 2;
   for (int i = 0; i < executable.meshes[0].size() * request.size; ++i) request.devices.push_back(DeviceId(i));
   if (random() % 3 == 0) request.shard_truths_from = 1;
+  request.shard_accumulators = request.shard_truths_from > 0 && random() % 2 == 0;
   for (const plan::Slot& slot : executable.mesh_programs[0].slots) {
     if (slot.kind != plan::Slot::Kind::kState && slot.kind != plan::Slot::Kind::kInput) continue;
     if (random() % 2 == 0) continue;
@@ -18,7 +19,7 @@ planner::AxisRequest RandomAxis(std::mt19937& random, const plan::Executable& ex
       if (planner::CanSplit(dims, static_cast<int64_t>(d), 1, request.size)) possible.push_back(static_cast<int64_t>(d));
     }
     const int64_t dim = possible[random() % possible.size()];
-    request.seeds.push_back({slot.leaf, dim, static_cast<planner::SplitRank>(random() % 3)});
+    request.cuts.push_back({slot.leaf, dim, static_cast<plan::CutRank>(random() % 3)});
   }
   return request;
 }
