@@ -24,9 +24,6 @@ absl::Status NothingToCut(int64_t devices, int64_t microbatches) {
       devices * microbatches, devices, microbatches);
 }
 
-// Smaller arrays are not worth a reduce-scatter and a gather.
-constexpr int64_t kShardFrom = 1024;
-
 // How many devices carry data parallelism: as pinned, or nothing where that is left open.
 absl::StatusOr<std::optional<int64_t>> PinnedData(const PlanOptions& options) {
   const int64_t tensor = std::max(1, options.tensor_parallel);
@@ -109,13 +106,13 @@ std::vector<int32_t> Parameters(const Graph& program, const plan::Roles& roles, 
 }
 
 // Data parallelism as one more axis of space: what is made of gradients stays in parts, and so do parameters in stage 3.
-plan::AxisCut ZeroAxis(const Graph& program, const plan::Roles& roles, const BatchSplit& split, int stage) {
+plan::AxisCut ZeroAxis(const Graph& program, const plan::Roles& roles, const BatchSplit& split, const PlanOptions& options) {
   plan::AxisCut axis;
   axis.mesh_axis = 0;
-  axis.shard_truths_from = kShardFrom;
-  axis.shard_accumulators = stage >= 2;
+  axis.shard_truths_from = options.shard_from;
+  axis.shard_accumulators = options.zero >= 2;
   for (const plan::Seed& seed : split.search.seeds) axis.cuts.push_back({seed.leaf, seed.dim, plan::CutRank::kBatch});
-  if (stage >= 3) return axis;
+  if (options.zero >= 3) return axis;
   for (int32_t leaf : Parameters(program, roles, split.search.analysis)) axis.cuts.push_back({leaf, -1});
   return axis;
 }
@@ -159,7 +156,7 @@ absl::StatusOr<Plan> MakePlan(const Graph& program, const plan::Roles& roles, co
       return Unimplemented("ZeRO with local statistics and several micro-batches; use plain data parallelism, or microbatches=1");
     }
     stage.data_axis = -1;
-    stage.axes.push_back(ZeroAxis(program, roles, split, options.zero));
+    stage.axes.push_back(ZeroAxis(program, roles, split, options));
     for (plan::Seed& seed : plan.batch_seeds) seed.outer = n;
   }
   for (size_t p = 0; p < roles.inputs.size(); ++p) {

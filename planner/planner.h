@@ -21,6 +21,7 @@ struct PlanOptions {
   plan::Statistics statistics = plan::Statistics::kExact;
   int tensor_parallel = 0;              // ways in which weights are cut; 0 and 1: none. Data parallelism takes the rest
   int zero = 0;                         // ZeRO stage over the data-parallel devices: 1, 2 or 3; 0: none
+  int64_t shard_from = 1024;            // ZeRO leaves smaller arrays whole: they are not worth a reduce-scatter and a gather
 };
 
 // A plan on the first of `devices`, verified by the caller with plan::Verify.

@@ -114,6 +114,7 @@ TEST_P(PinnedPlansTest, EqualTheWholeProgram) {
     options.data_parallel = pinned.data;
     options.tensor_parallel = pinned.tensor;
     options.zero = pinned.zero;
+    options.shard_from = 6;
     options.microbatches = k;
     const int devices = pinned.data * pinned.tensor;
     const auto plan = planner::MakePlan(step.graph, step.roles, testing::Devices(devices), options);
