@@ -19,6 +19,7 @@ namespace {
 
 constexpr size_t kMaxReasonBytes = 4000;
 constexpr size_t kMaxNameBytes = 200;
+constexpr int kMaxDevices = 1 << 20;
 constexpr int kMaxListEntries = 4096;  // of a request's lists that are not by leaf
 
 int64_t Millis(WallTime time) {
@@ -33,11 +34,19 @@ bool ValidJobId(const std::string& id) {
 
 absl::Status CheckRequest(const proto::SubmitRequest& request) {
   const proto::PlanRequest& plan = request.plan();
-  if (plan.devices() < 0 || plan.data_parallel() < 0 || plan.microbatches() < 0 || request.total_steps() < 0) {
+  if (plan.devices() < 0 || plan.data_parallel() < 0 || plan.tensor_parallel() < 0 || plan.microbatches() < 0 ||
+      request.total_steps() < 0) {
     return WithReason(
-        InvalidArgument("devices=%d, data_parallel=%d, microbatches=%d, total_steps=%d: none may be negative",
-                        plan.devices(), plan.data_parallel(), plan.microbatches(), request.total_steps()),
+        InvalidArgument("devices=%d, data_parallel=%d, tensor_parallel=%d, microbatches=%d, total_steps=%d: none may be "
+                        "negative",
+                        plan.devices(), plan.data_parallel(), plan.tensor_parallel(), plan.microbatches(),
+                        request.total_steps()),
         reason::kBadRequest);
+  }
+  if (plan.tensor_parallel() > kMaxDevices || plan.data_parallel() > kMaxDevices || plan.devices() > kMaxDevices) {
+    return WithReason(InvalidArgument("devices=%d, data_parallel=%d, tensor_parallel=%d: at most %d devices are allowed",
+                                      plan.devices(), plan.data_parallel(), plan.tensor_parallel(), kMaxDevices),
+                      reason::kBadRequest);
   }
   if (request.name().size() > kMaxNameBytes) {
     return WithReason(
@@ -54,9 +63,11 @@ absl::Status CheckRequest(const proto::SubmitRequest& request) {
                                       static_cast<int>(plan.statistics())),
                       reason::kBadRequest);
   }
-  if (plan.devices() > 0 && plan.data_parallel() > 0 && plan.devices() != plan.data_parallel()) {
-    return WithReason(InvalidArgument("data_parallel=%d contradicts devices=%d; give one of them", plan.data_parallel(),
-                                      plan.devices()),
+  const int64_t tensor = std::max(1, plan.tensor_parallel());
+  if (plan.devices() > 0 && plan.data_parallel() > 0 && plan.devices() != plan.data_parallel() * tensor) {
+    const std::string ways = tensor > 1 ? absl::StrCat(" x tensor_parallel=", tensor) : "";
+    return WithReason(InvalidArgument("data_parallel=%d%s contradicts devices=%d; leave devices out",
+                                      plan.data_parallel(), ways, plan.devices()),
                       reason::kNoFeasiblePlan);
   }
   return absl::OkStatus();

@@ -22,7 +22,8 @@ std::string Plural(int64_t n, absl::string_view noun) { return absl::StrCat(n, "
 
 // At least 1; PlanRequest::devices 0 takes what is free.
 int64_t DevicesNeeded(const proto::PlanRequest& plan) {
-  return std::max<int64_t>(1, std::max(plan.devices(), plan.data_parallel()));
+  const int64_t tensor = std::max(1, plan.tensor_parallel());
+  return std::max({tensor, int64_t{plan.devices()}, plan.data_parallel() * tensor});
 }
 bool TakesAll(const proto::PlanRequest& plan) { return plan.devices() == 0 && plan.data_parallel() == 0; }
 

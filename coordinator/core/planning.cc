@@ -45,6 +45,8 @@ planner::PlanOptions OptionsOf(const proto::PlanRequest& request) {
   options.devices = request.devices();
   options.data_parallel = request.data_parallel();
   options.microbatches = request.microbatches();
+  options.tensor_parallel = request.tensor_parallel();
+  options.zero = request.zero();
   options.statistics = static_cast<plan::Statistics>(request.statistics());
   for (const proto::Seed& seed : request.batch_dims()) options.batch_dims.push_back({seed.leaf(), seed.dim()});
   return options;
