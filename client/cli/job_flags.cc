@@ -1,5 +1,7 @@
 #include "client/cli/job_flags.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_join.h"
 #include "client/cli/command.h"
 #include "client/lib/run_job.h"
@@ -15,6 +17,8 @@ void JobFlags::Declare(Flags& flags) {
   flags.Add("devices", &devices, "N", "how many devices (0: as the directory says; else as many as are free)",
             Between(0, 1 << 20));
   flags.Add("data-parallel", &data_parallel, "N", "cut the batch over N devices", Between(0, 1 << 20));
+  flags.Add("tensor-parallel", &tensor_parallel, "N", "cut weights N ways, on N times as many devices", Between(0, 1 << 20));
+  flags.Add("zero", &zero, "STAGE", "ZeRO over the data-parallel devices: 1, 2 or 3", Between(0, 3));
   flags.Add("microbatches", &microbatches, "K", "cut it further into K parts that run one after the other",
             Between(0, 1 << 30));
   flags.Add("local-statistics", &local_statistics, "batch statistics may be each micro-batch's own");
@@ -33,14 +37,17 @@ absl::StatusOr<std::unique_ptr<JobDirectory>> JobFlags::Open() const {
 
 proto::PlanRequest JobFlags::PlanOver(const proto::PlanRequest& plan) const {
   proto::PlanRequest out = plan;
+  if (zero > 0) out.set_zero(static_cast<int32_t>(zero));
+  if (tensor_parallel > 0) out.set_tensor_parallel(static_cast<int32_t>(tensor_parallel));
+  const int64_t tensor = std::max(1, out.tensor_parallel());
   if (devices > 0) {
     out.set_devices(static_cast<int32_t>(devices));
-    // The directory's count of replicas is its count of devices: both change, or neither fits.
-    if (out.data_parallel() > 0) out.set_data_parallel(static_cast<int32_t>(devices));
+    // The directory's count of replicas follows its count of devices: both change, or neither fits.
+    if (out.data_parallel() > 0) out.set_data_parallel(static_cast<int32_t>(devices / tensor));
   }
-  if (data_parallel > 0) {
-    out.set_data_parallel(static_cast<int32_t>(data_parallel));
-    if (devices == 0) out.set_devices(static_cast<int32_t>(data_parallel));
+  if (data_parallel > 0) out.set_data_parallel(static_cast<int32_t>(data_parallel));
+  if (devices == 0 && (data_parallel > 0 || tensor_parallel > 0) && out.data_parallel() > 0) {
+    out.set_devices(static_cast<int32_t>(out.data_parallel() * tensor));
   }
   if (microbatches > 0) out.set_microbatches(microbatches);
   if (local_statistics) out.set_statistics(proto::Plan::LOCAL);
@@ -57,6 +64,8 @@ std::string JobFlags::Typed() const {
   if (!name.empty()) absl::StrAppend(&out, " --name ", ShellWord(name));
   if (devices > 0) absl::StrAppend(&out, " --devices ", devices);
   if (data_parallel > 0) absl::StrAppend(&out, " --data-parallel ", data_parallel);
+  if (tensor_parallel > 0) absl::StrAppend(&out, " --tensor-parallel ", tensor_parallel);
+  if (zero > 0) absl::StrAppend(&out, " --zero ", zero);
   if (microbatches > 0) absl::StrAppend(&out, " --microbatches ", microbatches);
   if (local_statistics) absl::StrAppend(&out, " --local-statistics");
   if (!only_workers.empty()) absl::StrAppend(&out, " --only-workers ", ShellWord(absl::StrJoin(only_workers, ",")));

@@ -19,7 +19,7 @@ struct JobFlags {
   std::string directory, output, name;
   int64_t steps = 0;
   // 0, empty or false: as the directory says.
-  int64_t devices = 0, data_parallel = 0, microbatches = 0;
+  int64_t devices = 0, data_parallel = 0, tensor_parallel = 0, zero = 0, microbatches = 0;
   bool local_statistics = false;
   std::vector<std::string> only_workers;
 

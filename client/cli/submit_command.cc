@@ -186,7 +186,8 @@ class RunCommand : public Command {
     options.output = job_.output;
     options.name = job_.name;
     options.plan = job_.PlanOver((*directory)->description().plan);
-    const int64_t wanted = std::max<int64_t>({1, options.plan.devices(), options.plan.data_parallel()});
+    const int64_t tensor = std::max(1, options.plan.tensor_parallel());
+    const int64_t wanted = std::max<int64_t>({tensor, options.plan.devices(), options.plan.data_parallel() * tensor});
     cluster_.devices_per_worker =
         devices_per_worker_ > 0 ? devices_per_worker_ : (wanted + cluster_.workers - 1) / cluster_.workers;
     const int64_t devices = cluster_.workers * cluster_.devices_per_worker;

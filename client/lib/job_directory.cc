@@ -166,7 +166,8 @@ absl::Status CheckRoles(const JobDescription& job) {
 absl::Status ReadPlan(const json& value, const JobDescription& job, proto::PlanRequest& out) {
   ALPA_ASSIGN_OR_RETURN(
       Reader reader, Reader::Make(value, "'plan'",
-                                  {"devices", "data_parallel", "microbatches", "batch_dims", "statistics", "workers"}));
+                                  {"devices", "data_parallel", "tensor_parallel", "zero", "microbatches", "batch_dims",
+                                   "statistics", "workers"}));
   if (reader.Has("devices")) {
     ALPA_ASSIGN_OR_RETURN(int64_t devices, reader.Integer("devices", 0, 1 << 20));
     out.set_devices(static_cast<int32_t>(devices));
@@ -174,6 +175,14 @@ absl::Status ReadPlan(const json& value, const JobDescription& job, proto::PlanR
   if (reader.Has("data_parallel")) {
     ALPA_ASSIGN_OR_RETURN(int64_t ways, reader.Integer("data_parallel", 0, 1 << 20));
     out.set_data_parallel(static_cast<int32_t>(ways));
+  }
+  if (reader.Has("tensor_parallel")) {
+    ALPA_ASSIGN_OR_RETURN(int64_t ways, reader.Integer("tensor_parallel", 0, 1 << 20));
+    out.set_tensor_parallel(static_cast<int32_t>(ways));
+  }
+  if (reader.Has("zero")) {
+    ALPA_ASSIGN_OR_RETURN(int64_t stage, reader.Integer("zero", 0, 3));
+    out.set_zero(static_cast<int32_t>(stage));
   }
   if (reader.Has("microbatches")) {
     ALPA_ASSIGN_OR_RETURN(int64_t count, reader.Integer("microbatches", 0, int64_t{1} << 30));
