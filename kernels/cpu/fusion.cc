@@ -1,6 +1,7 @@
 #include "kernels/cpu/fusion.h"
 
 #include <algorithm>
+#include <set>
 
 #include "kernels/cpu/tile_prims.h"
 
@@ -14,6 +15,8 @@ using graph::ValueId;
 
 constexpr int kMaxGroupOps = 160;  // keeps a group's registers within the first-level cache
 constexpr int64_t kMinRun = 16;    // elements
+constexpr int kMaxRecomputed = 6;  // additions' worth of work
+constexpr int kNever = 1000;
 
 bool IsElement(const Graph& g, const Op& op) {
   if (!graph::IsElementwise(op.opcode) || op.operands.empty()) return false;
@@ -47,6 +50,39 @@ Role RoleOf(const Graph& g, const Op& op) {
   }
   if (IsSameBytes(g, op)) return Role::kNothing;
   return IsElement(g, op) ? Role::kElement : Role::kOther;
+}
+
+// Work of an elementwise op, in additions.
+int WorkOf(const Graph& g, const Op& op) {
+  if (!graph::IsFloat(g.shape(op.results[0]).dtype) &&
+      (op.opcode == Opcode::kDivide || op.opcode == Opcode::kRemainder))
+    return kNever;
+  switch (op.opcode) {
+    case Opcode::kAbs:
+    case Opcode::kNegate:
+    case Opcode::kNot:
+    case Opcode::kIsFinite:
+    case Opcode::kConvert:
+    case Opcode::kAdd:
+    case Opcode::kSubtract:
+    case Opcode::kMultiply:
+    case Opcode::kMaximum:
+    case Opcode::kMinimum:
+    case Opcode::kAnd:
+    case Opcode::kOr:
+    case Opcode::kXor:
+    case Opcode::kCompare:
+    case Opcode::kSelect:
+      return 1;
+    case Opcode::kDivide:
+    case Opcode::kSqrt:
+    case Opcode::kRsqrt:
+      return 2;
+    case Opcode::kExp:
+      return 4;
+    default:
+      return kNever;
+  }
 }
 
 class Planner {
@@ -94,7 +130,8 @@ class Planner {
 
   struct Use {
     int op;
-    bool linear;
+    bool linear;     // element i of the group reads element i
+    bool same_type;  // as the value's own
   };
 
   // Who reads each root from memory or from within a group. Reads through views count for the view's operand.
@@ -109,7 +146,7 @@ class Planner {
       if (role == Role::kView || role == Role::kIota) {
         // All users came before.
         made_[i] = made_[i] || is_result_[op.results[0].value()];
-        if (role == Role::kView && made_[i]) users_[Root(op.operands[0])].push_back({i, false});
+        if (role == Role::kView && made_[i]) users_[Root(op.operands[0])].push_back({i, false, false});
         if (role == Role::kView) MakeSource(op);
         continue;
       }
@@ -125,12 +162,12 @@ class Planner {
         // Bits read as another type are read from memory, unless the same group has just made them.
         const bool same_type = g_.shape(op.operands[k]).dtype == g_.values()[v].shape.dtype;
         if (tile && same_size && same_type && source == Role::kView) {
-          users_[Root(g_.ops()[definition].operands[0])].push_back({i, false});
+          users_[Root(g_.ops()[definition].operands[0])].push_back({i, false, false});
         } else if (tile && same_size && same_type && source == Role::kIota) {
           // Nothing to read.
         } else {
           if (source == Role::kView || source == Role::kIota) made_[definition] = true;
-          users_[v].push_back({i, tile && same_size});
+          users_[v].push_back({i, tile && same_size, same_type});
         }
       }
     }
@@ -205,13 +242,86 @@ class Planner {
         if (unit_of[use.op] != unit_of[DefiningOp(static_cast<int>(v))]) plan_.needed[v] = true;
       }
     }
+    Recompute(unit_of);
     return std::move(plan_);
+  }
+
+  void Recompute(const std::vector<int>& unit_of) {
+    plan_.recomputed.assign(g_.values().size(), false);
+    last_read_.assign(g_.values().size(), -1);
+    for (size_t v = 0; v < users_.size(); ++v) {
+      for (const Use& use : users_[v]) last_read_[v] = std::max(last_read_[v], unit_of[use.op]);
+      if (is_result_[v]) last_read_[v] = static_cast<int>(plan_.units.size());
+    }
+    // In order: whether an operand lies in memory is decided before.
+    for (const Op& op : g_.ops()) {
+      if (op.results.empty()) continue;
+      const int v = op.results[0].value();
+      const int own = unit_of[DefiningOp(v)];
+      if (!plan_.needed[v] || is_result_[v] || own < 0) continue;
+      if (plan_.roles[DefiningOp(v)] != Role::kElement || plan_.units[own].n <= 1) continue;
+      const bool fits = std::all_of(users_[v].begin(), users_[v].end(), [&](const Use& use) {
+        const Unit& unit = plan_.units[unit_of[use.op]];
+        return use.linear && use.same_type && unit.fused && unit.n == plan_.units[own].n;
+      });
+      std::vector<int> made;
+      if (!fits || WorkToMake(v, unit_of, last_read_[v], made) > kMaxRecomputed) continue;
+      plan_.needed[v] = false;
+      for (int value : made) plan_.recomputed[value] = true;
+    }
+    for (Unit& unit : plan_.units) {
+      if (unit.fused) Prune(unit);
+    }
+    std::erase_if(plan_.units, [](const Unit& unit) { return unit.ops.empty(); });
+  }
+
+  // Drops what neither memory nor the rest of the unit needs any more.
+  void Prune(Unit& unit) const {
+    std::set<int> used;
+    std::vector<int> ops;
+    for (size_t i = unit.ops.size(); i-- > 0;) {
+      const Op& op = g_.ops()[unit.ops[i]];
+      const int v = op.results[0].value();
+      if (!plan_.needed[v] && used.count(v) == 0) continue;
+      for (ValueId id : op.operands) used.insert(Root(id));
+      ops.push_back(unit.ops[i]);
+    }
+    unit.ops.assign(ops.rbegin(), ops.rend());
+  }
+
+  // The work of making `v` again from what lies in memory until unit `until` anyway, and the values made on the way;
+  // kNever or more: cannot be.
+  int WorkToMake(int v, const std::vector<int>& unit_of, int until, std::vector<int>& made) const {
+    made.push_back(v);
+    const int definition = DefiningOp(v);
+    const Op& op = g_.ops()[definition];
+    int work = WorkOf(g_, op);
+    for (size_t k = 0; k < op.operands.size() && work <= kMaxRecomputed; ++k) {
+      int r = Root(op.operands[k]);
+      const bool same_type = g_.shape(op.operands[k]).dtype == g_.values()[r].shape.dtype;
+      Role role = plan_.roles[DefiningOp(r)];
+      if (role == Role::kIota && same_type) continue;
+      if (role == Role::kView && same_type && g_.shape(op.operands[k]).elements() > 1) {
+        r = Root(g_.ops()[DefiningOp(r)].operands[0]);
+        role = plan_.roles[DefiningOp(r)];
+        // What is broadcast is small: it may stay a little longer.
+        if (g_.values()[r].shape.elements() * 16 <= g_.shape(op.operands[k]).elements()) continue;
+      }
+      const Opcode source = g_.ops()[DefiningOp(r)].opcode;
+      if (source == Opcode::kConstant || g_.values()[r].shape.elements() == 1) continue;
+      const bool in_memory = plan_.needed[r] || source == Opcode::kParameter;
+      if (in_memory && last_read_[r] >= until) continue;
+      const bool inside = role == Role::kElement && same_type && unit_of[DefiningOp(r)] == unit_of[definition];
+      work += !in_memory && (inside || plan_.recomputed[r]) ? WorkToMake(r, unit_of, until, made) : kNever;
+    }
+    return work;
   }
 
   const Graph& g_;
   FusionPlan plan_;
   std::vector<bool> is_result_;
   std::vector<std::vector<Use>> users_;  // by root
+  std::vector<int> last_read_;           // by root: unit
   std::vector<bool> made_;               // by op: a view or iota that something needs in memory
   std::vector<int> group_of_;
   std::vector<Group_> groups_;

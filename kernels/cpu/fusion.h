@@ -7,6 +7,8 @@
 // Method:   from the last op to the first; an op joins the unit of its earliest-executed user where all that unit's
 //           uses are linear and of the same n. Units execute in order of their last op, which is then a topological
 //           order: a user outside the group lies in a unit that ends later.
+//           A value that a few cheap ops make from what later units find in memory anyway is made again by each of them
+//           instead of being stored: memory is slower than arithmetic.
 #pragma once
 
 #include <cstdint>
@@ -42,10 +44,11 @@ struct Unit {
 };
 
 struct FusionPlan {
-  std::vector<int> root;     // by value: the value whose bytes it is
-  std::vector<Role> roles;   // by op
-  std::vector<Unit> units;   // in order of execution
-  std::vector<bool> needed;  // by value: some other unit or the graph's results read it from memory
+  std::vector<int> root;         // by value: the value whose bytes it is
+  std::vector<Role> roles;       // by op
+  std::vector<Unit> units;       // in order of execution
+  std::vector<bool> needed;      // by value: some other unit or the graph's results read it from memory
+  std::vector<bool> recomputed;  // by value: every unit that reads it computes it itself
 };
 
 FusionPlan PlanFusion(const graph::Graph& graph);

@@ -113,7 +113,11 @@ class Compiler {
     const Role role = plan_.roles[definition];
     const bool in_group = std::binary_search(unit_.ops.begin(), unit_.ops.end(), definition) && role == Role::kElement;
     int r;
-    if (in_group) {
+    if (plan_.recomputed[root] && !in_group) {
+      ALPA_RETURN_IF_ERROR(EmitElement(g_.ops()[definition]));
+      r = register_of_.at({root, root_dtype});
+      if (dtype != root_dtype) r = Reinterpret(r, root_dtype, dtype);
+    } else if (in_group) {
       // Computed here under another type of the same size: through memory of a buffer.
       const int raw = register_of_.at({root, root_dtype});
       r = Reinterpret(raw, root_dtype, dtype);
