@@ -266,9 +266,9 @@ TEST_P(CollectiveTest, AbortUnblocksEveryCall) {
         while (status.ok()) status = call(**group);
         aborter.join();
         EXPECT_LT(Clock::Real().Now() - aborted, std::chrono::seconds(1)) << name;
-        // Rank 2's abort may be told before this one's own.
-        EXPECT_EQ(status.code(), cause.code()) << name << ": " << status;
-        EXPECT_EQ((*group)->Barrier(), status) << name;
+        // Rank 2's abort may be told before this one's own, or (TCP) its leaving seen.
+        EXPECT_TRUE(absl::IsAborted(status) || absl::IsUnavailable(status)) << name << ": " << status;
+        EXPECT_FALSE((*group)->Barrier().ok()) << name;
       });
     }
   }

@@ -189,7 +189,9 @@ TEST_P(TransportTest, AbortFreesTheOtherRanksToo) {
       return;
     }
     const absl::Status status = e.Recv(e.rank() + 1, 1, data)->Wait();
-    EXPECT_TRUE(absl::IsAborted(status) || status == absl::InternalError("an op failed")) << status;
+    // The same cause within a process; the leaving may be seen before it is told.
+    EXPECT_TRUE(absl::IsAborted(status) || absl::IsUnavailable(status) || status == absl::InternalError("an op failed"))
+        << status;
     EXPECT_LT(Clock::Real().Now() - aborted.load(), std::chrono::seconds(1));
   });
 }

@@ -27,9 +27,10 @@ namespace {
 
 constexpr absl::string_view kAsk = "ALPAUCX1", kEnd = "ALPAEND1";
 constexpr size_t kQuestionBytes = 24;
-constexpr uint32_t kNotOpen = 0, kWrongProcess = 0xffffffffu, kEpochAborted = 0xfffffffeu;
+constexpr uint32_t kNotOpen = 0, kClosing = 0xfffffffcu, kAbandoned = 0xfffffffdu, kAborted = 0xfffffffeu,
+                   kWrongProcess = 0xffffffffu;
 // Epochs are never used again, so it is enough to remember those that somebody may still be opening.
-constexpr size_t kAbortedRemembered = 1024;
+constexpr size_t kEndsRemembered = 1024;
 constexpr uint32_t kMaxAddressBytes = 64 << 10;
 constexpr size_t kMaxVisitors = 256;
 constexpr std::chrono::milliseconds kPatience{1000}, kTellPatience{300};
@@ -96,7 +97,7 @@ int MillisTo(MonotonicTime deadline) {
   return left < 0 ? 0 : static_cast<int>(left);
 }
 
-// Waits until the socket is ready for `events`. False: cancelled, too late or broken.
+// Waits until the socket is ready for `events`. False: cancelled or too late.
 bool Ready(int fd, short events, int cancel, MonotonicTime deadline) {
   for (;;) {
     pollfd fds[2] = {{fd, events, 0}, {cancel, POLLIN, 0}};
@@ -167,11 +168,13 @@ bool AddressBook::Publish(uint64_t epoch, std::string ucx_address, int aborted_e
   return epochs_.try_emplace(epoch, Entry{std::move(ucx_address), aborted_event}).second;
 }
 
-void AddressBook::Withdraw(uint64_t epoch, bool aborted) {
+void AddressBook::Withdraw(uint64_t epoch, End end) {
   MutexLock lock(mutex_);
-  if (epochs_.erase(epoch) == 0 || !aborted) return;
-  aborted_.push_back(epoch);
-  if (aborted_.size() > kAbortedRemembered) aborted_.pop_front();
+  epochs_.erase(epoch);
+  std::erase_if(ended_, [&](const auto& entry) { return entry.first == epoch && entry.second == End::kClosing; });
+  if (end == End::kDone) return;
+  ended_.emplace_back(epoch, end);
+  if (ended_.size() > kEndsRemembered) ended_.pop_front();
 }
 
 void AddressBook::Serve() {
@@ -215,21 +218,24 @@ bool AddressBook::Hear(Visitor& visitor) {
       (void)!write(found->second.aborted_event, &one, sizeof(one));
     }
   } else if (question.Is(kAsk)) {
-    const std::string answer = question.nonce == nonce_ ? Answer(question.epoch) : Framed(kWrongProcess, "");
+    const std::string answer = question.nonce == nonce_ ? AnswerAbout(question.epoch) : Framed(kWrongProcess, "");
     // Far less than a socket's buffer: whoever gets only a part asks again.
     (void)send(visitor.socket.fd(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   }
   return false;
 }
 
-std::string AddressBook::Answer(uint64_t epoch) {
+std::string AddressBook::AnswerAbout(uint64_t epoch) {
   MutexLock lock(mutex_);
   if (auto found = epochs_.find(epoch); found != epochs_.end()) {
     const std::string& address = found->second.ucx_address;
     return Framed(static_cast<uint32_t>(address.size()), address);
   }
-  const bool aborted = std::find(aborted_.begin(), aborted_.end(), epoch) != aborted_.end();
-  return Framed(aborted ? kEpochAborted : kNotOpen, "");
+  for (const auto& [ended, end] : ended_) {
+    if (ended != epoch) continue;
+    return Framed(end == End::kClosing ? kClosing : end == End::kAborted ? kAborted : kAbandoned, "");
+  }
+  return Framed(kNotOpen, "");
 }
 
 absl::StatusOr<ProcessAddress> ParseProcessAddress(const std::string& address) {
@@ -247,33 +253,32 @@ absl::StatusOr<ProcessAddress> ParseProcessAddress(const std::string& address) {
   return result;
 }
 
-absl::StatusOr<std::string> AskAddress(ProcessAddress& address, uint64_t epoch, int cancel) {
+AddressAnswer AskAddress(ProcessAddress& address, uint64_t epoch, int cancel, Duration patience) {
   if (address.ipv4 == 0) {
     const absl::StatusOr<sockaddr_in> found = Resolve(address.host, address.port);
-    if (!found.ok()) return std::string();
+    if (!found.ok()) return {AddressAnswer::kNotOpen, ""};
     address.ipv4 = found->sin_addr.s_addr;
   }
   const Socket socket = Dial(address);
-  const MonotonicTime deadline = Clock::Real().Now() + kPatience;
-  if (socket.fd() < 0 || !Ready(socket.fd(), POLLOUT, cancel, deadline)) return std::string();
+  const MonotonicTime deadline = Clock::Real().Now() + patience;
+  if (socket.fd() < 0) return {AddressAnswer::kNotOpen, ""};
+  if (!Ready(socket.fd(), POLLOUT, cancel, deadline)) return {AddressAnswer::kUnknown, ""};
   const Question question(kAsk, address.nonce, epoch);
+  if (send(socket.fd(), &question, sizeof(question), MSG_NOSIGNAL) != sizeof(question)) return {AddressAnswer::kNotOpen, ""};
   uint32_t size = 0;
-  if (send(socket.fd(), &question, sizeof(question), MSG_NOSIGNAL) != sizeof(question) ||
-      !ReadAll(socket.fd(), &size, sizeof(size), cancel, deadline)) {
-    return std::string();
+  if (!ReadAll(socket.fd(), &size, sizeof(size), cancel, deadline)) return {AddressAnswer::kUnknown, ""};
+  switch (size) {
+    case kNotOpen: return {AddressAnswer::kNotOpen, ""};
+    case kClosing: return {AddressAnswer::kUnknown, ""};
+    case kAbandoned: return {AddressAnswer::kAbandoned, ""};
+    case kAborted: return {AddressAnswer::kAborted, ""};
+    case kWrongProcess: return {AddressAnswer::kOtherProcess, ""};
+    default: break;
   }
-  if (size == kWrongProcess) {
-    return absl::UnavailableError(
-        absl::StrFormat("the process that listened on %s:%d is no more; another one does", address.host, address.port));
-  }
-  if (size == kEpochAborted) {
-    return absl::AbortedError(absl::StrFormat("the process at %s:%d has aborted the epoch", address.host, address.port));
-  }
-  if (size > kMaxAddressBytes) {
-    return absl::UnavailableError(absl::StrFormat("%s:%d answers with an address of %d bytes", address.host, address.port, size));
-  }
-  std::string answer(size, '\0');
-  if (!ReadAll(socket.fd(), answer.data(), size, cancel, deadline)) answer.clear();
+  AddressAnswer answer{AddressAnswer::kAddress, ""};
+  if (size > kMaxAddressBytes) return {AddressAnswer::kOtherProcess, ""};
+  answer.ucx_address.resize(size);
+  if (!ReadAll(socket.fd(), answer.ucx_address.data(), size, cancel, deadline)) return {AddressAnswer::kUnknown, ""};
   return answer;
 }
 

@@ -4,8 +4,8 @@
 // Model:    a process listens on one port for its whole life; its address is "host:port/nonce", where the nonce tells it from
 //           another process that got the port later. An epoch's UCX address is served while the epoch is open.
 // Protocol: the visitor sends 24 bytes: a word, nonce, epoch (integers little endian, 8 bytes). To "ALPAUCX1" the answer is 4
-//           bytes and as many bytes as they say: the address. 0: the epoch is not open here, ask again later; 2^32-1: wrong
-//           nonce; 2^32-2: the epoch was aborted here. "ALPAEND1" says that the visitor aborted the epoch; no answer.
+//           bytes and as many bytes as they say: the address. Greater numbers, without more bytes, are the other answers (see
+//           address_book.cc). "ALPAEND1" says that the visitor has aborted the epoch; no answer.
 // Threads:  thread-safe.
 #pragma once
 
@@ -16,9 +16,11 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 
 namespace alpa::comm {
@@ -34,8 +36,15 @@ class AddressBook {
   // `aborted_event` (an eventfd, the caller's) is written when a visitor says that the epoch is aborted. False, and nothing
   // changes, when the epoch is there already.
   bool Publish(uint64_t epoch, std::string ucx_address, int aborted_event);
-  // The event is let go. Who asks for an aborted epoch is told so, also later.
-  void Withdraw(uint64_t epoch, bool aborted);
+  // How an epoch ends here. Those who ask learn kAborted and kAbandoned also later.
+  enum class End {
+    kClosing,     // the address is no longer told; one of the others follows
+    kDone,
+    kAborted,
+    kAbandoned,   // aborted with connections half made, which stay so
+  };
+  // The event is let go.
+  void Withdraw(uint64_t epoch, End end);
 
  private:
   struct Visitor;
@@ -47,7 +56,7 @@ class AddressBook {
   void Serve();
   // False when the visitor is done with.
   bool Hear(Visitor& visitor);
-  std::string Answer(uint64_t epoch);
+  std::string AnswerAbout(uint64_t epoch);
 
   int listener_ = -1;
   int wake_ = -1;   // eventfd, written once
@@ -56,7 +65,7 @@ class AddressBook {
   std::thread server_;
   Mutex mutex_;
   std::map<uint64_t, Entry> epochs_ ALPA_GUARDED_BY(mutex_);
-  std::deque<uint64_t> aborted_ ALPA_GUARDED_BY(mutex_);   // the latest, oldest first
+  std::deque<std::pair<uint64_t, End>> ended_ ALPA_GUARDED_BY(mutex_);   // the latest, oldest first
 };
 
 // A process's address, taken apart.
@@ -68,10 +77,21 @@ struct ProcessAddress {
 };
 absl::StatusOr<ProcessAddress> ParseProcessAddress(const std::string& address);
 
-// Asks once for the UCX address of `epoch`. Empty: not open there yet, or nobody answers; ask again. kUnavailable: the process
-// of that address is no more. kAborted: the epoch was aborted there. Returns early, with an empty answer, when `cancel` (an
-// eventfd) becomes readable. Looks the host up if that was not done before.
-absl::StatusOr<std::string> AskAddress(ProcessAddress& address, uint64_t epoch, int cancel);
+struct AddressAnswer {
+  enum Kind {
+    kAddress,
+    kNotOpen,      // not yet, or nobody listens there
+    kUnknown,      // no answer in time, or the epoch is about to end there
+    kOtherProcess, // the one of that address is no more
+    kAborted,      // the epoch was
+    kAbandoned,    // AddressBook::End::kAbandoned
+  };
+  Kind kind;
+  std::string ucx_address;
+};
+// Asks once for the UCX address of `epoch`. Returns early (kUnknown) when `cancel`, an eventfd or -1, becomes readable.
+// Looks the host up if that was not done before.
+AddressAnswer AskAddress(ProcessAddress& address, uint64_t epoch, int cancel, Duration patience);
 
 // Says that `epoch` is aborted to those whose host was looked up, as far as they can be reached within a fraction of a second.
 void TellAborted(const std::vector<ProcessAddress>& addresses, uint64_t epoch);

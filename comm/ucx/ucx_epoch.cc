@@ -7,25 +7,20 @@
 
 #include <algorithm>
 #include <chrono>
-#include <numeric>
 
 #include "base/status.h"
+#include "comm/ucx/ucx_error.h"
+#include "comm/ucx/ucx_operation.h"
 
 namespace alpa::comm {
 namespace {
-
-using std::chrono::milliseconds;
 
 // Calls of ucp_worker_progress between looks at the clock.
 constexpr int kDriverRounds = 16;
 // The watcher sleeps for good when there was nothing to watch so many times.
 constexpr int kQuietNaps = 64;
 constexpr int kMaxNapMillis = 8;
-constexpr milliseconds kFlushPatience{200};
-
-absl::Status UcxError(absl::string_view what, ucs_status_t status) {
-  return absl::UnavailableError(absl::StrCat(what, ": UCX says \"", ucs_status_string(status), "\""));
-}
+constexpr std::chrono::milliseconds kFlushPatience{200};
 
 int NewEvent() { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 void Signal(int event) {
@@ -39,67 +34,35 @@ void Drain(int event) {
 
 }  // namespace
 
-// One send or receive. UCX knows it by its address until it is done, and it lives longer: its destructor waits.
-class UcxEpoch::Operation : public Request {
- public:
-  Operation(UcxEpoch& epoch, ucp_tag_t tag, const void* memory, size_t bytes)
-      : epoch(epoch), tag(tag), memory(memory), bytes(bytes) {}
-  ~Operation() override {
-    if (!waited) (void)Wait();
-  }
-  absl::Status Wait() override {
-    waited = true;
-    return epoch.Wait(*this);
-  }
+UcxEpoch::UcxEpoch(std::shared_ptr<UcxContext> context, AddressBook& book, const Options& options)
+    : context_(std::move(context)), book_(book), epoch_(options.epoch), spin_(options.spin), on_told_(options.on_told) {}
 
-  UcxEpoch& epoch;
-  const ucp_tag_t tag;
-  const void* const memory;
-  const size_t bytes;
-  bool waited = false;
-  // Below: under the epoch's mutex.
-  bool done = false;
-  bool blocked = false;   // its waiter sleeps on `changed`
-  absl::Status status;
-  CondVar changed;
-  Operation *previous = nullptr, *next = nullptr;
-};
-
-class UcxEpoch::Lock {
- public:
-  explicit Lock(UcxEpoch& epoch) : count_(epoch.contenders_), lock_(Enter(count_, epoch.mutex_)) { --count_; }
-  MutexLock& get() { return lock_; }
-
- private:
-  static Mutex& Enter(std::atomic<int>& count, Mutex& mutex) {
-    ++count;
-    return mutex;
-  }
-  std::atomic<int>& count_;
-  MutexLock lock_;
-};
-
-absl::StatusOr<std::unique_ptr<UcxEpoch>> UcxEpoch::Open(ucp_context_h context, AddressBook& book, const Options& options) {
+absl::StatusOr<std::unique_ptr<UcxEpoch>> UcxEpoch::Open(std::shared_ptr<UcxContext> context, AddressBook& book,
+                                                             const Options& options) {
   if (options.addresses.size() > kMaxRanks) {
     return InvalidArgument("an epoch of %d ranks; message tags have room for %d", options.addresses.size(), kMaxRanks);
   }
-  std::unique_ptr<UcxEpoch> self(new UcxEpoch(book, options));
-  ALPA_RETURN_IF_ERROR(self->Start(context, options));
+  std::unique_ptr<UcxEpoch> self(new UcxEpoch(std::move(context), book, options));
+  ALPA_RETURN_IF_ERROR(self->Start(options));
   return self;
 }
 
-absl::Status UcxEpoch::Start(ucp_context_h context, const Options& options) {
+absl::Status UcxEpoch::Start(const Options& options) {
   MutexLock lock(mutex_);
   std::vector<ProcessAddress> processes;
   std::map<std::string, int> known;
   for (const std::string& address : options.addresses) {
+    const int rank = static_cast<int>(peer_of_rank_.size());
     if (address.empty()) {
+      if (first_rank_ < 0) first_rank_ = rank;
       peer_of_rank_.push_back(-1);
       continue;
     }
     const auto [at, is_new] = known.try_emplace(address, static_cast<int>(peers_.size()));
     if (is_new) {
       peers_.emplace_back();
+      peers_.back().epoch = this;
+      peers_.back().first_rank = rank;
       ALPA_ASSIGN_OR_RETURN(ProcessAddress process, ParseProcessAddress(address));
       processes.push_back(std::move(process));
     }
@@ -112,7 +75,7 @@ absl::Status UcxEpoch::Start(ucp_context_h context, const Options& options) {
   ucp_worker_params_t params{};
   params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   params.thread_mode = UCS_THREAD_MODE_SERIALIZED;
-  ucs_status_t status = ucp_worker_create(context, &params, &worker_);
+  ucs_status_t status = ucp_worker_create(context_->handle, &params, &worker_);
   if (status != UCS_OK) return UcxError("cannot create a worker", status);
   int event = -1;
   status = ucp_worker_get_efd(worker_, &event);
@@ -133,18 +96,17 @@ absl::Status UcxEpoch::Start(ucp_context_h context, const Options& options) {
 }
 
 UcxEpoch::~UcxEpoch() {
-  if (published_) book_.Withdraw(epoch_, false);
   {
     Lock lock(*this);
     stopping_ = true;
-    Flush();
-    if (stop_event_ >= 0) Signal(stop_event_);
+    if (stop_event_ >= 0) SignalStop();
     if (watcher_event_ >= 0) Signal(watcher_event_);
   }
   if (watcher_.joinable()) watcher_.join();
   if (connector_.joinable()) connector_.join();
   {
     MutexLock lock(mutex_);
+    Flush(kFlushPatience);
     DestroyWorker();
   }
   for (int event : {driver_event_, watcher_event_, stop_event_, ucx_event_}) {
@@ -152,42 +114,9 @@ UcxEpoch::~UcxEpoch() {
   }
 }
 
-void UcxEpoch::Flush() {
-  if (worker_ == nullptr) return;
-  ucp_request_param_t params{};
-  const ucs_status_ptr_t request = ucp_worker_flush_nbx(worker_, &params);
-  if (request == nullptr || UCS_PTR_IS_ERR(request)) return;
-  const MonotonicTime deadline = Clock::Real().Now() + kFlushPatience;
-  while (ucp_request_check_status(request) == UCS_INPROGRESS && Clock::Real().Now() < deadline) {
-    if (ucp_worker_progress(worker_) == 0) sched_yield();
-  }
-  ucp_request_free(request);
-}
-
-void UcxEpoch::DestroyWorker() {
-  if (worker_ == nullptr) return;
-  ucp_worker_destroy(worker_);   // and its endpoints
-  worker_ = nullptr;
-  for (Peer& peer : peers_) {
-    peer.endpoint = nullptr;
-    peer.early.clear();
-  }
-}
-
 void UcxEpoch::Abort(const absl::Status& cause) { AbortAs(cause, true); }
-
-void UcxEpoch::AbortAs(const absl::Status& cause, bool tell_peers) {
-  book_.Withdraw(epoch_, true);
-  Lock lock(*this);
-  if (!aborted_.ok()) return;
-  tell_peers_ = tell_peers;
-  aborted_ = cause.ok() ? absl::CancelledError("aborted") : cause;
-  // First the worker goes, then the waiters may: their memory is touched no more.
-  DestroyWorker();
-  while (open_ != nullptr) Finish(*open_, aborted_);
-  Signal(stop_event_);
-  Signal(driver_event_);
-}
+void UcxEpoch::SignalStop() { Signal(stop_event_); }
+void UcxEpoch::WakeDriver() { Signal(driver_event_); }
 
 // ---- Operations ----
 
@@ -212,6 +141,7 @@ void UcxEpoch::Finish(Operation& operation, absl::Status status) {
   if (operation.previous != nullptr) operation.previous->next = operation.next;
   if (open_ == &operation) open_ = operation.next;
   if (operation.blocked) operation.changed.NotifyOne();
+  if (operation.greeting) OnGreeting(operation);
 }
 
 // UCX calls these two from within its own functions, so the mutex is held.
@@ -223,8 +153,11 @@ void UcxEpoch::OnSent(void* request, ucs_status_t status, void* user_data) {
 
 void UcxEpoch::OnReceived(void* request, ucs_status_t status, const ucp_tag_recv_info_t* info, void* user_data) {
   Operation& operation = *static_cast<Operation*>(user_data);
+  operation.receive = nullptr;
   absl::Status result;
-  if (status == UCS_ERR_MESSAGE_TRUNCATED) {
+  if (status == UCS_ERR_CANCELED && !operation.peer.failure.ok()) {
+    result = operation.peer.failure;
+  } else if (status == UCS_ERR_MESSAGE_TRUNCATED) {
     result = InvalidArgument("a message is longer than the %d bytes of its receive", operation.bytes);
   } else if (status != UCS_OK) {
     result = UcxError("receive failed", status);
@@ -240,7 +173,9 @@ void UcxEpoch::StartSend(Operation& operation, ucp_ep_h endpoint) {
   params.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
   params.cb.send = &UcxEpoch::OnSent;
   params.user_data = &operation;
-  const ucs_status_ptr_t result = ucp_tag_send_nbx(endpoint, operation.memory, operation.bytes, operation.tag, &params);
+  // A greeting is done when the peer has it: then nothing is left to be said about the connection.
+  const auto send = operation.greeting ? &ucp_tag_send_sync_nbx : &ucp_tag_send_nbx;
+  const ucs_status_ptr_t result = send(endpoint, operation.memory, operation.bytes, operation.tag, &params);
   if (result == nullptr) {
     Finish(operation, absl::OkStatus());
   } else if (UCS_PTR_IS_ERR(result)) {
@@ -248,39 +183,45 @@ void UcxEpoch::StartSend(Operation& operation, ucp_ep_h endpoint) {
   }
 }
 
+void UcxEpoch::PostReceive(Operation& operation, void* memory) {
+  ucp_request_param_t params{};
+  // Never at once: UCX 1.13 does not fill in the length of a message that was there already.
+  params.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
+  params.cb.recv = &UcxEpoch::OnReceived;
+  params.user_data = &operation;
+  const ucs_status_ptr_t result =
+      ucp_tag_recv_nbx(worker_, memory, operation.bytes, operation.tag, ~ucp_tag_t{0}, &params);
+  if (UCS_PTR_IS_ERR(result)) Finish(operation, UcxError("cannot receive", UCS_PTR_STATUS(result)));
+  else if (!operation.done) operation.receive = result;
+}
+
+// Whether a message that a lost peer has sent is still here.
+bool UcxEpoch::IsHere(const Operation& operation) {
+  ucp_tag_recv_info_t info;
+  return worker_ != nullptr && ucp_tag_probe_nb(worker_, operation.tag, ~ucp_tag_t{0}, 0, &info) != nullptr;
+}
+
 std::unique_ptr<Request> UcxEpoch::Send(int from, int to, uint32_t tag, std::span<const std::byte> data) {
-  auto operation = std::make_unique<Operation>(*this, TagOf(from, to, tag), data.data(), data.size());
   Lock lock(*this);
   Peer& peer = peers_[peer_of_rank_[to]];
+  auto operation = std::make_unique<Operation>(*this, peer, TagOf(from, to, tag), data.data(), data.size());
   Add(*operation);
   if (!aborted_.ok()) Finish(*operation, aborted_);
   else if (!peer.failure.ok()) Finish(*operation, peer.failure);
-  else if (peer.endpoint == nullptr) peer.early.push_back(operation.get());
+  else if (!peer.met) peer.early.push_back(operation.get());
   else StartSend(*operation, peer.endpoint);
   if (!operation->done) WakeSleepers();
   return operation;
 }
 
 std::unique_ptr<Request> UcxEpoch::Recv(int from, int to, uint32_t tag, std::span<std::byte> data) {
-  auto operation = std::make_unique<Operation>(*this, TagOf(from, to, tag), data.data(), data.size());
   Lock lock(*this);
   Peer& peer = peers_[peer_of_rank_[from]];
+  auto operation = std::make_unique<Operation>(*this, peer, TagOf(from, to, tag), data.data(), data.size());
   Add(*operation);
-  if (!aborted_.ok()) {
-    Finish(*operation, aborted_);
-  } else if (!peer.failure.ok()) {
-    Finish(*operation, peer.failure);
-  } else {
-    ucp_request_param_t params{};
-    // Never at once: UCX 1.13 does not fill in the length of a message that was there already.
-    params.op_attr_mask =
-        UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
-    params.cb.recv = &UcxEpoch::OnReceived;
-    params.user_data = operation.get();
-    const ucs_status_ptr_t result =
-        ucp_tag_recv_nbx(worker_, data.data(), data.size(), operation->tag, ~ucp_tag_t{0}, &params);
-    if (UCS_PTR_IS_ERR(result)) Finish(*operation, UcxError("cannot receive", UCS_PTR_STATUS(result)));
-  }
+  if (!aborted_.ok()) Finish(*operation, aborted_);
+  else if (!peer.failure.ok() && !IsHere(*operation)) Finish(*operation, peer.failure);
+  else PostReceive(*operation, data.data());
   if (!operation->done) WakeSleepers();
   return operation;
 }
@@ -326,7 +267,7 @@ absl::Status UcxEpoch::Drive(Operation& operation) {
     {
       MutexLock lock(mutex_);
       for (int round = 0; !operation.done && round < kDriverRounds; ++round) {
-        ucp_worker_progress(worker_);   // an operation that is not done proves that there is a worker
+        Progress();   // an operation that is not done proves that there is a worker
         if (contenders_.load(std::memory_order_relaxed) > 0) break;
       }
       if (operation.done) {
@@ -365,7 +306,7 @@ void UcxEpoch::Watch() {
     int timeout = 1;
     {
       MutexLock lock(mutex_);
-      if (stopping_ || worker_ == nullptr) return;
+      if (stopping_ || !aborted_.ok()) return;
       Drain(watcher_event_);
       if (open_ == nullptr) {
         watcher_asleep_ = ++quiet > kQuietNaps;
@@ -376,7 +317,7 @@ void UcxEpoch::Watch() {
       } else {
         quiet = 0;
         nap = 1;
-        while (ucp_worker_progress(worker_) != 0 && open_ != nullptr && contenders_.load() == 0) {
+        while (Progress() != 0 && open_ != nullptr && contenders_.load() == 0) {
         }
         watcher_asleep_ = armed = open_ != nullptr && ucp_worker_arm(worker_) == UCS_OK;
         timeout = armed ? -1 : open_ != nullptr ? 0 : 1;
@@ -386,66 +327,6 @@ void UcxEpoch::Watch() {
     (void)poll(fds, armed ? 3 : 2, timeout);
     if (timeout == 0) sched_yield();
   }
-}
-
-// ---- Connections ----
-
-void UcxEpoch::Attend(std::vector<ProcessAddress>& processes) {
-  Connect(processes);
-  pollfd stop{stop_event_, POLLIN, 0};
-  while (poll(&stop, 1, -1) < 0) {
-  }
-  bool told, tell;
-  {
-    Lock lock(*this);
-    told = aborted_.ok() && !stopping_;
-    tell = tell_peers_;
-  }
-  if (told) {
-    const absl::Status cause = absl::AbortedError(absl::StrFormat("another process aborted epoch %d", epoch_));
-    if (on_told_) on_told_(cause);
-    AbortAs(cause, false);
-  }
-  if (tell) TellAborted(processes, epoch_);
-}
-
-// Asks the peers for their address in this epoch, until each has told or the epoch ends.
-void UcxEpoch::Connect(std::vector<ProcessAddress>& processes) {
-  std::vector<size_t> missing(processes.size());
-  std::iota(missing.begin(), missing.end(), size_t{0});
-  for (int pause = 1; !missing.empty(); pause = std::min(2 * pause, 20)) {
-    std::erase_if(missing, [&](size_t i) {
-      const absl::StatusOr<std::string> answer = AskAddress(processes[i], epoch_, stop_event_);
-      if (answer.ok() && answer->empty()) return false;
-      if (absl::IsAborted(answer.status())) Signal(stop_event_);
-      Lock lock(*this);
-      Reach(peers_[i], answer);
-      return true;
-    });
-    if (missing.empty()) return;
-    pollfd stop{stop_event_, POLLIN, 0};
-    if (poll(&stop, 1, pause) > 0) return;
-  }
-}
-
-void UcxEpoch::Reach(Peer& peer, const absl::StatusOr<std::string>& ucx_address) {
-  if (worker_ == nullptr || stopping_) return;
-  peer.failure = ucx_address.status();
-  if (ucx_address.ok()) {
-    ucp_ep_params_t params{};
-    params.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS;
-    params.address = reinterpret_cast<const ucp_address_t*>(ucx_address->data());
-    const ucs_status_t status = ucp_ep_create(worker_, &params, &peer.endpoint);
-    if (status != UCS_OK) {
-      peer.endpoint = nullptr;
-      peer.failure = UcxError("cannot reach a peer", status);
-    }
-  }
-  for (Operation* operation : std::exchange(peer.early, {})) {
-    if (peer.failure.ok()) StartSend(*operation, peer.endpoint);
-    else Finish(*operation, peer.failure);
-  }
-  WakeSleepers();
 }
 
 }  // namespace alpa::comm

@@ -8,21 +8,14 @@
 #include "comm/local/mailbox.h"
 #include "comm/ucx/address_book.h"
 #include "comm/ucx/ucx_epoch.h"
+#include "comm/ucx/ucx_error.h"
 
 namespace alpa::comm {
 namespace {
 
-absl::Status UcxError(absl::string_view what, ucs_status_t status) {
-  return absl::UnavailableError(absl::StrCat(what, ": UCX says \"", ucs_status_string(status), "\""));
-}
-
 // What all epochs of a transport share, and keep alive.
 struct Process {
-  ~Process() {
-    book.reset();
-    if (context != nullptr) ucp_cleanup(context);
-  }
-  ucp_context_h context = nullptr;
+  std::shared_ptr<UcxContext> context = std::make_shared<UcxContext>();
   std::unique_ptr<AddressBook> book;
 };
 
@@ -122,15 +115,17 @@ absl::StatusOr<std::unique_ptr<Transport>> MakeUcxTransport(const UcxOptions& op
   }
   // The receiver fetches: nobody writes into the memory of a process whose epoch is over.
   if (std::getenv("UCX_RNDV_SCHEME") == nullptr) ucp_config_modify(config, "RNDV_SCHEME", "get_zcopy");
+  // Without this, endpoints that survive the loss of a peer do without shared memory.
+  if (std::getenv("UCX_MM_ERROR_HANDLING") == nullptr) ucp_config_modify(config, "MM_ERROR_HANDLING", "y");
   ucp_params_t params{};
   params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_MT_WORKERS_SHARED;
   params.features = UCP_FEATURE_TAG | UCP_FEATURE_WAKEUP;
   params.mt_workers_shared = 1;
   auto process = std::make_shared<Process>();
-  const ucs_status_t status = ucp_init(&params, config, &process->context);
+  const ucs_status_t status = ucp_init(&params, config, &process->context->handle);
   ucp_config_release(config);
   if (status != UCS_OK) {
-    process->context = nullptr;
+    process->context->handle = nullptr;
     return UcxError("cannot start UCX", status);
   }
   ALPA_ASSIGN_OR_RETURN(process->book, AddressBook::Listen(options.listen_host, options.advertise_host));

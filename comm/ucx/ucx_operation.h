@@ -1,0 +1,36 @@
+// One send or receive of a UcxEpoch. UCX knows it by its address until it is done, and it lives longer: its destructor waits.
+#pragma once
+
+#include "comm/ucx/ucx_epoch.h"
+
+namespace alpa::comm {
+
+class UcxEpoch::Operation : public Request {
+ public:
+  Operation(UcxEpoch& epoch, Peer& peer, ucp_tag_t tag, const void* memory, size_t bytes)
+      : epoch(epoch), peer(peer), tag(tag), memory(memory), bytes(bytes) {}
+  ~Operation() override {
+    if (!waited) (void)Wait();
+  }
+  absl::Status Wait() override {
+    waited = true;
+    return epoch.Wait(*this);
+  }
+
+  UcxEpoch& epoch;
+  Peer& peer;
+  const ucp_tag_t tag;
+  const void* const memory;
+  const size_t bytes;
+  bool waited = false;
+  // Below: under the epoch's mutex.
+  bool done = false;
+  bool greeting = false;             // of the epoch's own: part of meeting the peer
+  bool blocked = false;              // its waiter sleeps on `changed`
+  ucs_status_ptr_t receive = nullptr;   // UCX's request, while it may be cancelled
+  absl::Status status;
+  CondVar changed;
+  Operation *previous = nullptr, *next = nullptr;
+};
+
+}  // namespace alpa::comm
