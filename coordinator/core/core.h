@@ -135,9 +135,7 @@ class Core {
   WorkerRecord* WorkerOf(uint64_t session);
   const WorkerRecord* HolderOf(DeviceId device) const;
 
-  void Dispatch(JobRecord& record);
-  void SendSteps(JobRecord& record, StepQueueEntry& entry, int64_t count);
-  void FinishStep(JobRecord& record, int64_t step, proto::StepResult result);
+  void FinishStep(JobRecord& record, int64_t step);
   void CheckDeadlines(JobRecord& record, MonotonicTime now);
   void CheckStep(JobRecord& record, MonotonicTime now);
 

@@ -97,7 +97,7 @@ absl::Status Core::Replay() {
     record.job.clear_plan();
     ALPA_ASSIGN_OR_RETURN(std::vector<StoredEvent> events, store_.Events(entry.job_id));
     record.events = events.empty() ? 0 : events.back().sequence;
-    record.done = record.dispatched = record.accepted = record.job.steps_done();
+    record.done = record.accepted = record.job.steps_done();
     record.last_contact = clock_.Now();
     order_[record.number] = &record;
     if (record.final()) record.request.Clear();
@@ -352,9 +352,10 @@ void Core::Retire(JobRecord& record, const absl::Status& cause) {
   record.placement.Clear();
   record.request.Clear();
   record.commands.clear();
-  record.in_flight.clear();
+  record.reported.clear();
+  record.partial.clear();
   record.pending_failure.reset();
-  record.accepted = record.dispatched = record.done;
+  record.accepted = record.done;
   TrimResults();
   Schedule();
 }

@@ -1,5 +1,7 @@
-// Steps: accepted from clients in strict order, sent to the job's workers in bounded pieces, done when all of them say
-// so.
+// Steps: accepted from clients in strict order, sent to the job's workers at once, done when all of them say so.
+//
+// A command goes to the workers whole, however long: they refuse to let state and batches be touched as long as steps
+// are queued that need them, so they must know of all.
 
 #include <algorithm>
 #include <cmath>
@@ -82,46 +84,20 @@ absl::Status Core::RunSteps(const proto::StepCommand& command) {
   }
   record->last_contact = clock_.Now();
   record->accepted += command.count();
-  record->commands.push_back(
-      {command.first_step(), command.count(), command.first_batch_slot(), command.batch_slots(), 0});
-  Dispatch(*record);
-  return absl::OkStatus();
-}
-
-void Core::Dispatch(JobRecord& record) {
-  while (!record.commands.empty()) {
-    StepQueueEntry& entry = record.commands.front();
-    const int64_t room = limits_.steps_in_flight - static_cast<int64_t>(record.in_flight.size());
-    if (room <= 0) return;
-    // A long command is refilled by halves of what may be in flight, not with a message a step.
-    if (entry.left > room && room < limits_.steps_in_flight / 2) return;
-    // From the middle of the cycle of slots a message can only say a run of slots that does not wrap.
-    const int64_t to_wrap = entry.cycle == 0 ? entry.left : entry.batch_slots - entry.cycle;
-    SendSteps(record, entry, std::min({entry.left, room, to_wrap}));
-    if (entry.left == 0) record.commands.pop_front();
-  }
-}
-
-void Core::SendSteps(JobRecord& record, StepQueueEntry& entry, int64_t count) {
-  const MonotonicTime now = clock_.Now();
-  for (int64_t step = entry.next_step; step < entry.next_step + count; ++step) {
-    record.in_flight[step] = {now, {record.workers.begin(), record.workers.end()}, {}};
-  }
-  for (const std::string& name : record.workers) {
+  record->commands.push_back({record->accepted, clock_.Now()});
+  for (const std::string& name : record->workers) {
+    record->reported.try_emplace(name, record->done);
     proto::ToWorker message;
     proto::RunStep* run = message.mutable_run_step();
-    run->set_job_id(record.job.job_id());
-    run->set_epoch(record.job.epoch());
-    run->set_first_step(entry.next_step);
-    run->set_count(count);
-    run->set_first_batch_slot(entry.first_batch_slot + entry.cycle);
-    run->set_batch_slots(entry.cycle == 0 ? entry.batch_slots : static_cast<int32_t>(count));
+    run->set_job_id(command.job_id());
+    run->set_epoch(command.epoch());
+    run->set_first_step(command.first_step());
+    run->set_count(command.count());
+    run->set_first_batch_slot(command.first_batch_slot());
+    run->set_batch_slots(command.batch_slots());
     actions_.SendToWorker(workers_.at(name).session, std::move(message));
   }
-  record.dispatched += count;
-  entry.next_step += count;
-  entry.left -= count;
-  entry.cycle = static_cast<int32_t>((entry.cycle + count) % entry.batch_slots);
+  return absl::OkStatus();
 }
 
 void Core::OnStepDone(const WorkerRecord& worker, const proto::StepDone& message) {
@@ -129,29 +105,32 @@ void Core::OnStepDone(const WorkerRecord& worker, const proto::StepDone& message
   if (found == jobs_.end()) return;
   JobRecord& record = found->second;
   if (record.job.state() != Job::RUNNING || record.job.epoch() != message.epoch()) return;
-  if (std::find(record.workers.begin(), record.workers.end(), worker.name) == record.workers.end()) return;
+  const auto reported = record.reported.find(worker.name);
+  if (reported == record.reported.end()) return;  // none of its workers, or no step was sent
   if (message.error().code() != 0) {
     return OnWorkerError(record, worker, message.error(), absl::StrCat("step ", message.step()));
   }
-  const auto entry = record.in_flight.find(message.step());
-  if (entry == record.in_flight.end() || entry->second.waiting_for.erase(worker.name) == 0) return;
-  AddScalars(message, record.placement.outputs_size(), &entry->second.result);
-  // Done in order; a worker may be ahead of another.
-  const int64_t before = record.done;
-  while (!record.in_flight.empty() && record.in_flight.begin()->second.waiting_for.empty()) {
-    auto node = record.in_flight.extract(record.in_flight.begin());
-    // From dispatch, or from the end of the step before where this one had to wait for it.
-    const Duration took = clock_.Now() - std::max(node.mapped().dispatched, record.last_step_done);
-    node.mapped().result.set_seconds(Seconds(took));
-    FinishStep(record, node.key(), std::move(node.mapped().result));
+  // Workers do steps in order, and tell of each once.
+  if (message.step() != reported->second + 1 || message.step() > record.accepted) return;
+  ++reported->second;
+  // However far a worker is ahead, what it says is kept no longer than results are.
+  if (message.step() <= record.done + limits_.results_kept) {
+    AddScalars(message, record.placement.outputs_size(), &record.partial[message.step()]);
   }
-  if (record.done == before) return;
-  Dispatch(record);
+  int64_t all = record.accepted;
+  for (const auto& [name, last] : record.reported) all = std::min(all, last);
+  if (all == record.done) return;
+  while (record.done < all) FinishStep(record, record.done + 1);
   actions_.Changed(record.job.job_id());
 }
 
-void Core::FinishStep(JobRecord& record, int64_t step, proto::StepResult result) {
+void Core::FinishStep(JobRecord& record, int64_t step) {
+  auto node = record.partial.extract(step);
+  proto::StepResult result = node.empty() ? proto::StepResult() : std::move(node.mapped());
   result.set_step(step);
+  const MonotonicTime now = clock_.Now();
+  // From its dispatch, or from the end of the step before where this one had to wait for it.
+  result.set_seconds(Seconds(now - std::max(record.commands.front().sent, record.last_step_done)));
   result.set_unix_ms(
       std::chrono::duration_cast<std::chrono::milliseconds>(clock_.WallNow().time_since_epoch()).count());
   if (record.loss_output >= 0) record.job.set_last_loss(LossOf(record, result));
@@ -161,7 +140,8 @@ void Core::FinishStep(JobRecord& record, int64_t step, proto::StepResult result)
   record.results.push_back(std::move(result));
   if (static_cast<int64_t>(record.results.size()) > limits_.results_kept) record.results.pop_front();
   record.done = step;
-  record.last_contact = record.last_step_done = clock_.Now();
+  if (record.commands.front().last_step == step) record.commands.pop_front();
+  record.last_contact = record.last_step_done = now;
 }
 
 double Core::LossOf(const JobRecord& record, const proto::StepResult& result) {

@@ -207,7 +207,7 @@ void Core::CheckDeadlines(JobRecord& record, MonotonicTime now) {
         absl::StrFormat("compiling took more than %.0f s on %s", Seconds(limit), absl::StrJoin(record.preparing, ", ")),
         *record.preparing.begin());
   }
-  if (!record.in_flight.empty()) return CheckStep(record, now);
+  if (record.accepted > record.done) return CheckStep(record, now);
   if (record.streams == 0 && now - record.last_contact > limits_.idle_timeout) {
     const std::string why = absl::StrFormat("no client for %.0f s", Seconds(now - record.last_contact));
     if (Change(record, Job::STOPPED, why, "stopped").ok()) Retire(record, absl::CancelledError(why));
@@ -220,15 +220,18 @@ void Core::CheckStep(JobRecord& record, MonotonicTime now) {
     const std::chrono::duration<double> ten_medians(10 * JobOf(record, false).median_step_seconds());
     limit = std::max(limit, std::chrono::duration_cast<Duration>(ten_medians));
   }
-  const auto& [step, first] = *record.in_flight.begin();
   // Steps queue behind each other: the clock of the first starts when the one before was done.
-  const Duration waited = now - std::max(first.dispatched, record.last_step_done);
+  const Duration waited = now - std::max(record.commands.front().sent, record.last_step_done);
   if (waited <= limit) return;
-  const std::string slowest = *first.waiting_for.begin();
+  const int64_t step = record.done + 1;
+  std::vector<std::string> slow;
+  for (const auto& [name, reported] : record.reported) {
+    if (reported < step) slow.push_back(name);
+  }
   Fail(record, Job::INFRASTRUCTURE, reason::kJobFailed,
        absl::StrFormat("step %d made no progress for %.1f s (limit %.1f s); still waited for worker %s", step,
-                       Seconds(waited), Seconds(limit), absl::StrJoin(first.waiting_for, ", ")),
-       slowest);
+                       Seconds(waited), Seconds(limit), absl::StrJoin(slow, ", ")),
+       slow.front());
 }
 
 proto::ClusterReply Core::Cluster() const {

@@ -30,7 +30,7 @@ struct Limits {
   Duration primary_error_wait = std::chrono::seconds(1);
   Duration lost_worker_listed = std::chrono::hours(1);
   int64_t max_jobs = 10'000;                  // that are not in a final state
-  int64_t steps_in_flight = 16;               // of a job: sent to workers and not done
+  int64_t steps_in_flight = 16;               // of a job: with so many not done, no command is taken
   int64_t results_kept = 100'000;             // of a job
   int64_t results_kept_of_ended = 1'000'000;  // of all jobs in final states together; the oldest go first
 };
@@ -59,17 +59,10 @@ struct Planned {
   std::map<std::string, double> phase_seconds;  // import, plan, lower: their sum is `seconds`
 };
 
-struct StepRecord {
-  MonotonicTime dispatched;
-  std::set<std::string> waiting_for;  // workers
-  proto::StepResult result;
-};
-
-// The rest of an accepted command that has not been sent to workers.
-struct StepQueueEntry {
-  int64_t next_step = 0, left = 0;
-  int32_t first_batch_slot = 0, batch_slots = 1;
-  int32_t cycle = 0;  // next_step uses slot first_batch_slot + cycle
+// An accepted command that is not done.
+struct CommandRecord {
+  int64_t last_step = 0;
+  MonotonicTime sent;
 };
 
 // An error that may be the consequence of another one that has not arrived yet.
@@ -95,12 +88,13 @@ struct JobRecord {
   proto::Placement placement;
   MonotonicTime phase_began;  // of planning, then of compiling
 
-  // Steps. done <= dispatched <= accepted.
-  int64_t accepted = 0, dispatched = 0, done = 0;
-  std::deque<StepQueueEntry> commands;
-  std::map<int64_t, StepRecord> in_flight;
-  std::deque<proto::StepResult> results;  // the last ones, consecutive
-  std::deque<double> recent_seconds;      // of the last 50 steps
+  // Steps. done <= each of `reported` <= accepted.
+  int64_t accepted = 0, done = 0;
+  std::deque<CommandRecord> commands;
+  std::map<std::string, int64_t> reported;       // by worker: the last step that it said is done
+  std::map<int64_t, proto::StepResult> partial;  // of steps that some workers have done and others have not
+  std::deque<proto::StepResult> results;         // the last ones, consecutive
+  std::deque<double> recent_seconds;             // of the last 50 steps
   Histogram step_seconds;
   MonotonicTime last_step_done;
   int32_t loss_output = -1;
