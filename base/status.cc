@@ -14,6 +14,12 @@ absl::Status Annotate(const absl::Status& status, absl::string_view context) {
   return annotated;
 }
 
+std::string Excerpt(absl::string_view text) {
+  constexpr size_t kLongest = 200;
+  if (text.size() <= kLongest) return std::string(text);
+  return absl::StrFormat("%s... (%d bytes)", text.substr(0, kLongest), text.size());
+}
+
 void CheckFailed(const char* condition, const char* file, int line) {
   std::fprintf(stderr, "%s:%d: broken invariant: %s\n", file, line, condition);
   std::abort();

@@ -19,6 +19,9 @@ namespace alpa {
 // The same status with "context: " before its message. OK stays OK; payloads are kept.
 absl::Status Annotate(const absl::Status& status, absl::string_view context);
 
+// What somebody else wrote, for a message: its first bytes where it is long, because messages travel in headers of bounded size.
+std::string Excerpt(absl::string_view text);
+
 template <typename... Args>
 absl::Status InvalidArgument(const absl::FormatSpec<Args...>& format, const Args&... args) {
   return absl::InvalidArgumentError(absl::StrFormat(format, args...));

@@ -29,7 +29,8 @@ if(ALPA_WERROR)
   target_compile_options(alpa_flags INTERFACE -Werror)
 endif()
 if(ALPA_SANITIZE)
-  target_compile_options(alpa_flags INTERFACE -fsanitize=${ALPA_SANITIZE} -fno-omit-frame-pointer)
+  target_compile_options(alpa_flags INTERFACE -fsanitize=${ALPA_SANITIZE} -fno-sanitize-recover=all
+                         -fno-omit-frame-pointer)
   target_link_options(alpa_flags INTERFACE -fsanitize=${ALPA_SANITIZE})
   # GCC sees uninitialized optionals behind the sanitizers' code that are not there.
   target_compile_options(alpa_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)

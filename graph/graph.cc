@@ -23,7 +23,7 @@ absl::StatusOr<Opcode> ParseOpcode(absl::string_view name) {
 #undef ALPA_OPCODE
   });
   const auto found = by_name->find(name);
-  if (found == by_name->end()) return InvalidArgument("\"%s\" is not an opcode", name);
+  if (found == by_name->end()) return InvalidArgument("\"%s\" is not an opcode", Excerpt(name));
   return found->second;
 }
 

@@ -11,6 +11,13 @@ namespace {
 
 constexpr int kMaxRank = 64;
 constexpr int kMaxSlots = 10'000'000;
+// Messages name leaves by their paths.
+constexpr size_t kMaxPath = 2048;
+
+absl::Status CheckPath(const std::string& path) {
+  if (path.size() <= kMaxPath) return absl::OkStatus();
+  return InvalidArgument("a path of %d bytes, at most %d are allowed: %s", path.size(), kMaxPath, Excerpt(path));
+}
 
 template <typename Repeated>
 std::vector<int64_t> Int64s(const Repeated& in) {
@@ -174,10 +181,12 @@ void ToProto(const Roles& roles, proto::Roles* out) {
 absl::StatusOr<Roles> FromProto(const proto::Roles& in) {
   Roles roles;
   for (const proto::InputRole& input : in.inputs()) {
+    ALPA_RETURN_IF_ERROR(CheckPath(input.path()));
     if (!proto::InputRole::Kind_IsValid(input.kind())) return InvalidArgument("input %s has kind %d", input.path(), input.kind());
     roles.inputs.push_back({static_cast<InputRole::Kind>(input.kind()), input.path()});
   }
   for (const proto::OutputRole& output : in.outputs()) {
+    ALPA_RETURN_IF_ERROR(CheckPath(output.path()));
     if (!proto::OutputRole::Kind_IsValid(output.kind())) {
       return InvalidArgument("output %s has kind %d", output.path(), output.kind());
     }
@@ -201,6 +210,7 @@ void ToProto(const LeafPlacement& placement, proto::LeafPlacement* out) {
 
 absl::StatusOr<LeafPlacement> FromProto(const proto::LeafPlacement& in) {
   LeafPlacement leaf;
+  ALPA_RETURN_IF_ERROR(CheckPath(in.path()));
   leaf.path = in.path();
   ALPA_ASSIGN_OR_RETURN(leaf.shape, FromProto(in.shape()));
   for (const proto::RegionPlacement& from : in.regions()) {

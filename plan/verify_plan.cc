@@ -118,7 +118,7 @@ absl::Status Verify(const Plan& plan, const graph::Graph& program, const Roles& 
   if (plan.microbatches < 1 || plan.microbatches > (int64_t{1} << 20)) {
     return InvalidArgument("microbatches = %d is outside 1..1048576", plan.microbatches);
   }
-  if (plan.schedule != "none") return Unimplemented("schedule \"%s\"", plan.schedule);
+  if (plan.schedule != "none") return Unimplemented("schedule \"%s\"", Excerpt(plan.schedule));
   std::set<DeviceId> used;
   for (const cluster::Mesh& mesh : plan.meshes) {
     ALPA_RETURN_IF_ERROR(Check(mesh));

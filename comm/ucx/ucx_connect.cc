@@ -20,6 +20,14 @@ constexpr milliseconds kAbortFlushPatience{10}, kClosePatience{200}, kMeetPatien
 constexpr milliseconds kAskPatience{1000}, kAskPatienceAtTheEnd{100};
 constexpr std::byte kGreeting{1};
 
+// A worker that cannot be destroyed stays as it is: memory that nobody touches, and some descriptors.
+void Abandon(ucp_worker_h worker, std::shared_ptr<UcxContext> context) {
+  static Mutex& mutex = *new Mutex;
+  static auto& abandoned = *new std::vector<std::pair<ucp_worker_h, std::shared_ptr<UcxContext>>>;
+  MutexLock lock(mutex);
+  abandoned.emplace_back(worker, std::move(context));
+}
+
 }  // namespace
 
 void UcxEpoch::Attend(std::vector<ProcessAddress>& processes) {
@@ -227,8 +235,7 @@ void UcxEpoch::DestroyWorker() {
   if (whole) {
     ucp_worker_destroy(worker_);
   } else {
-    // It is left as it is: memory that nobody touches, and some descriptors.
-    new std::shared_ptr<UcxContext>(context_);
+    Abandon(worker_, context_);
   }
   worker_ = nullptr;
   if (!published_) return;
