@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -42,6 +43,9 @@ class MemoryCounter {
   std::atomic<Bytes> used_{0};
 };
 
+// Asking for more gives addresses where the system overcommits, and a killed process later.
+Bytes MachineMemory() { return static_cast<Bytes>(sysconf(_SC_PHYS_PAGES)) * static_cast<Bytes>(sysconf(_SC_PAGESIZE)); }
+
 // Aligned memory, counted while it lives.
 class Memory {
  public:
@@ -49,11 +53,11 @@ class Memory {
     ALPA_RETURN_IF_ERROR(counter.Take(size, what));
     const size_t alignment = size >= kHugePage ? kHugePage : 64;
     const size_t rounded = (std::max<size_t>(size, 1) + alignment - 1) / alignment * alignment;
-    void* data = std::aligned_alloc(alignment, rounded);
+    void* data = size <= MachineMemory() ? std::aligned_alloc(alignment, rounded) : nullptr;
     if (data == nullptr) {
       counter.Return(size);
-      return absl::ResourceExhaustedError(
-          absl::StrFormat("%s of %d bytes: the machine has no memory left", what, size));
+      return absl::ResourceExhaustedError(absl::StrFormat(
+          "%s of %d bytes: the machine has %d, and not enough of it left", what, size, MachineMemory()));
     }
     if (size >= kHugePage) madvise(data, rounded, MADV_HUGEPAGE);  // only a hint
     return std::unique_ptr<Memory>(new Memory(counter, size, static_cast<std::byte*>(data)));
