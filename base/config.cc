@@ -244,8 +244,8 @@ absl::Status Flags::Impl::ParseArguments(int argc, const char* const* argv, bool
     if (setting.is_bool) {
       setting.option = app.add_flag(names, bool_text[i]);
     } else {
-      setting.option = app.add_option(names, setting.given)->expected(1);
-      if (setting.is_list) setting.option->take_all();
+      // One value each time: what follows is an argument.
+      setting.option = app.add_option(names, setting.given)->expected(1)->allow_extra_args(false)->take_all();
     }
   }
   std::vector<std::string> placed;

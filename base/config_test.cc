@@ -121,6 +121,17 @@ TEST_F(ConfigTest, Positionals) {
   EXPECT_EQ(extra, "none");
   EXPECT_EQ(output_, "json");
   EXPECT_THAT(Error({"a", "b", "c"}), HasSubstr("unexpected argument 'c'"));
+  // A flag takes one value; the next word is an argument again.
+  ASSERT_TRUE(Parse({"--data-dir", "there", "--workers", "a,b", "my-other-job"}).ok());
+  EXPECT_EQ(data_dir_, "there");
+  EXPECT_THAT(workers_, ElementsAre("a", "b"));
+  EXPECT_EQ(job, "my-other-job");
+}
+
+TEST_F(ConfigTest, OnlyListsAreGivenRepeatedly) {
+  ASSERT_TRUE(Parse({"--workers", "a", "--workers=b,c"}).ok());
+  EXPECT_THAT(workers_, ElementsAre("a", "b", "c"));
+  EXPECT_EQ(Error({"--devices", "1", "--devices", "2"}), "--devices is given 2 times; it takes one value");
 }
 
 TEST(ListenTest, OtherMachinesOnlyWithInsecure) {

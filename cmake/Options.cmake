@@ -32,4 +32,6 @@ if(ALPA_SANITIZE)
   target_compile_options(alpa_flags INTERFACE -fsanitize=${ALPA_SANITIZE} -fno-sanitize-recover=all
                          -fno-omit-frame-pointer -Wno-maybe-uninitialized)   # the warning errs on instrumented code
   target_link_options(alpa_flags INTERFACE -fsanitize=${ALPA_SANITIZE})
+  # GCC sees uninitialized optionals behind the sanitizers' code that are not there.
+  target_compile_options(alpa_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 endif()

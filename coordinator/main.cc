@@ -1,16 +1,22 @@
 // alpa-coordinator: keeps the cluster's jobs, plans them, and watches over their steps.
 #include <signal.h>
+#include <unistd.h>
 #if defined(ALPA_SYSTEMD)
 #include <systemd/sd-daemon.h>
 #endif
 
-#include <cstdio>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
 #include <filesystem>
-#include <thread>
+#include <string>
+#include <vector>
 
 #include "base/config.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "coordinator/core/planning.h"
 #include "coordinator/http/status_server.h"
 #include "coordinator/rpc/coordinator.h"
 #include "coordinator/rpc/services.h"
@@ -38,31 +44,59 @@ void NotifySupervisor(const char* state) {
 #endif
 }
 
+// A supervisor must not try again with what only a person can put right.
+int ExitCode(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kDataLoss: return kExitConfig;
+    case absl::StatusCode::kInternal: return kExitInternal;
+    default: return kExitUnavailable;
+  }
+}
+
 int Fail(int code, const absl::Status& status) {
   LogError("%s", std::string(status.message()));
   StopLog();
   return code;
 }
 
-int Run(const CoordinatorFlags& flags) {
+absl::Status CheckDataDir(const std::string& directory) {
   std::error_code error;
-  std::filesystem::create_directories(flags.common.data_dir, error);
-  if (error) {
-    return Fail(kExitConfig, absl::InvalidArgumentError(absl::StrCat("--data-dir ", flags.common.data_dir, ": ", error.message())));
+  std::filesystem::create_directories(directory, error);
+  if (error) return InvalidArgument("--data-dir %s cannot be created: %s", directory, error.message());
+  if (access(directory.c_str(), R_OK | W_OK | X_OK) != 0) {
+    return InvalidArgument("--data-dir %s cannot be read and written: %s", directory, std::strerror(errno));
   }
-  auto store = OpenSqliteStore(flags.common.data_dir + "/jobs.sqlite");
-  if (!store.ok()) return Fail(kExitUnavailable, store.status());
-  auto programs = ProgramStore::Open(flags.common.data_dir + "/programs");
-  if (!programs.ok()) return Fail(kExitUnavailable, programs.status());
+  return absl::OkStatus();
+}
+
+Limits LimitsOf(const CoordinatorFlags& flags) {
   Limits limits;
   limits.lease = FromSeconds(flags.lease_seconds);
   limits.heartbeat = FromSeconds(flags.heartbeat_seconds);
   limits.watchdog_floor = FromSeconds(flags.watchdog_seconds);
   limits.idle_timeout = FromSeconds(flags.idle_timeout_seconds);
-  const std::string version(Version());
-  Coordinator coordinator(limits, version, *std::move(store), *std::move(programs));
+  return limits;
+}
 
-  // Signals are taken by this thread alone.
+// Until a signal comes, then until steps in flight are done, the time is up, or another signal comes.
+void ServeUntilDrained(Coordinator& coordinator, RpcServer& rpc, const sigset_t& signals, double drain_seconds) {
+  int signal_number = 0;
+  sigwait(&signals, &signal_number);
+  LogInfo("%s: draining, steps in flight get %.0f s", signal_number == SIGTERM ? "SIGTERM" : "SIGINT", drain_seconds);
+  NotifySupervisor("STOPPING=1");
+  rpc.SetServing(false);
+  coordinator.With([](Core& core) { core.BeginDrain(); });
+  const MonotonicTime deadline = Clock::Real().Now() + FromSeconds(drain_seconds);
+  const timespec pause{0, 20'000'000};
+  while (coordinator.With([](Core& core) { return core.StepsInFlight(); }) && Clock::Real().Now() < deadline) {
+    if (sigtimedwait(&signals, nullptr, &pause) > 0) break;
+  }
+}
+
+int Run(const CoordinatorFlags& flags) {
+  // Signals are taken by this thread alone: blocked before there is another one.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
@@ -70,41 +104,37 @@ int Run(const CoordinatorFlags& flags) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
 
-  if (absl::Status status = coordinator.Start(); !status.ok()) return Fail(kExitUnavailable, status);
+  if (absl::Status status = CheckDataDir(flags.common.data_dir); !status.ok()) return Fail(kExitConfig, status);
+  auto store = OpenSqliteStore(flags.common.data_dir + "/jobs.sqlite");
+  if (!store.ok()) return Fail(ExitCode(store.status()), store.status());
+  auto programs = ProgramStore::Open(flags.common.data_dir + "/programs");
+  if (!programs.ok()) return Fail(ExitCode(programs.status()), programs.status());
+  const std::string version(Version());
+  Coordinator coordinator(LimitsOf(flags), version, *std::move(store), *std::move(programs),
+                          {PlanProgram, CheckProgram});
+  if (absl::Status status = coordinator.Start(); !status.ok()) return Fail(ExitCode(status), status);
   auto rpc = StartRpcServer(coordinator, flags.common.listen);
-  if (!rpc.ok()) return Fail(kExitUnavailable, rpc.status());
+  if (!rpc.ok()) return Fail(ExitCode(rpc.status()), rpc.status());
   auto http = StartStatusServer(coordinator, version, flags.http, flags.http_allow_host);
-  if (!http.ok()) {
+  absl::Status started = http.status();
+  if (started.ok()) started = WritePortFile(flags.common.port_file, (*rpc)->address(), (*http)->address());
+  if (!started.ok()) {
+    coordinator.Shutdown(std::chrono::seconds(1));
     (*rpc)->Stop(Duration(0));
-    return Fail(http.status().code() == absl::StatusCode::kInvalidArgument ? kExitConfig : kExitUnavailable, http.status());
-  }
-  if (absl::Status status = WritePortFile(flags.common.port_file, (*rpc)->address(), (*http)->address()); !status.ok()) {
-    return Fail(kExitConfig, status);
+    return Fail(ExitCode(started), started);
   }
   LogInfo("version %s, gRPC on %s, status on http://%s/", version, (*rpc)->address(), (*http)->address());
   NotifySupervisor("READY=1");
 
-  int signal_number = 0;
-  sigwait(&signals, &signal_number);
-  LogInfo("draining: steps in flight get %.0f s", flags.common.drain_timeout_seconds);
-  NotifySupervisor("STOPPING=1");
-  coordinator.With([](Core& core) {
-    core.BeginDrain();
-    return 0;
-  });
-  const MonotonicTime deadline = Clock::Real().Now() + FromSeconds(flags.common.drain_timeout_seconds);
-  while (coordinator.With([](Core& core) { return core.StepsInFlight(); }) && Clock::Real().Now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  coordinator.With([](Core& core) {
-    core.ReleaseAll("the coordinator was shut down");
-    return 0;
-  });
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));   // the streams' queues empty themselves
-  coordinator.Shutdown();
+  ServeUntilDrained(coordinator, **rpc, signals, flags.common.drain_timeout_seconds);
+  coordinator.With([](Core& core) { core.StopRunning("the coordinator was shut down"); });
+  coordinator.FlushSessions(std::chrono::seconds(1));
+  const bool stopped = coordinator.Shutdown(std::chrono::milliseconds(500));
   (*rpc)->Stop(std::chrono::seconds(1));
   LogInfo("drained");
   StopLog();
+  // A plan that is still being made cannot be stopped; its job is on disk, and is planned again after the next start.
+  if (!stopped) std::_Exit(kExitOk);
   return kExitOk;
 }
 
@@ -116,20 +146,29 @@ int main(int argc, char** argv) {
   coordinator::CoordinatorFlags flags;
   flags.common.listen = "127.0.0.1:7400";
   flags.common.data_dir = "alpa-data";
-  Flags parser("alpa-coordinator", "Plans jobs, hands them to workers, and watches over them.",
-               {{"alpa-coordinator --data-dir /var/lib/alpa", "serve on 127.0.0.1:7400, status page on 127.0.0.1:7480"},
-                {"alpa-coordinator --listen 10.0.0.1:7400 --insecure", "be reachable from other machines, unprotected"}});
+  Flags parser(
+      "alpa-coordinator", "Plans jobs, hands them to workers, and watches over them.",
+      {{"alpa-coordinator --data-dir /var/lib/alpa", "serve on 127.0.0.1:7400, status page on 127.0.0.1:7480"},
+       {"alpa-coordinator --listen 10.0.0.1:7400 --insecure", "be reachable from other machines, unprotected"}});
   flags.common.Declare(parser);
   parser.Add("http", &flags.http, "HOST:PORT", "address of the status page and metrics");
   parser.Add("http-allow-host", &flags.http_allow_host, "NAME", "further Host names that the status page answers to");
-  parser.Add("lease", &flags.lease_seconds, "SECONDS", "a worker that is silent for so long is lost", BetweenReal(0.1, 3600));
+  parser.Add("lease", &flags.lease_seconds, "SECONDS", "a worker that is silent for so long is lost",
+             BetweenReal(0.1, 3600));
   parser.Add("heartbeat", &flags.heartbeat_seconds, "SECONDS", "how often workers report", BetweenReal(0.02, 60));
-  parser.Add("watchdog", &flags.watchdog_seconds, "SECONDS", "least time after which a step counts as stuck", BetweenReal(0.1, 86400));
-  parser.Add("idle-timeout", &flags.idle_timeout_seconds, "SECONDS", "a job without steps for so long is stopped", BetweenReal(1, 1e9));
+  parser.Add("watchdog", &flags.watchdog_seconds, "SECONDS", "least time after which a step counts as stuck",
+             BetweenReal(0.1, 86400));
+  parser.Add("idle-timeout", &flags.idle_timeout_seconds, "SECONDS", "a job without steps for so long is stopped",
+             BetweenReal(1, 1e9));
   parser.ParseOrExit(argc, argv);
-  if (absl::Status status = flags.common.Apply("coordinator"); !status.ok()) return coordinator::Fail(kExitConfig, status);
+  if (absl::Status status = flags.common.Apply("coordinator"); !status.ok())
+    return coordinator::Fail(kExitConfig, status);
   if (absl::Status status = flags.common.CheckListen("http", flags.http); !status.ok()) {
     return coordinator::Fail(kExitConfig, status);
   }
-  return coordinator::Run(flags);
+  try {
+    return coordinator::Run(flags);
+  } catch (const std::exception& e) {
+    return coordinator::Fail(kExitInternal, absl::InternalError(absl::StrCat("this should not happen: ", e.what())));
+  }
 }

@@ -19,10 +19,11 @@ namespace alpa::plan {
 
 inline constexpr int kPlanVersion = 1;
 
-// "Input `leaf` (graph parameter) is cut on dimension `dim`."
+// "Input `leaf` (graph parameter) is cut on dimension `dim`, seen as [outer, chunks, the rest]": chunk c is [:, c, :].
 struct Seed {
   int32_t leaf = -1;
   int64_t dim = 0;
+  int64_t outer = 1;
   bool operator==(const Seed&) const = default;
 };
 
@@ -32,10 +33,35 @@ enum class Statistics : uint8_t {
   kLocal = 1,  // each micro-batch uses its own, as GPipe does (over all devices that share it); the plan says so
 };
 
+// Which of two cuts decides where they meet in one op: the other is undone there. A value that is only stored in parts
+// (ZeRO) is gathered where it meets the batch; what the user or the planner cut by name (a weight) stays cut.
+enum class CutRank : uint8_t { kStored = 0, kBatch = 1, kPinned = 2 };
+
+// An input leaf along a mesh axis. Leaves that no cut names follow what their new values are.
+struct Cut {
+  int32_t leaf = -1;
+  int64_t dim = -1;  // of the leaf; -1: it stays whole
+  CutRank rank = CutRank::kPinned;
+  bool operator==(const Cut&) const = default;
+};
+
+// A mesh axis along which a stage is cut in space. All that is not a leaf follows from the rule table.
+struct AxisCut {
+  int64_t mesh_axis = -1;
+  std::vector<Cut> cuts;
+  // True values of partial sums (gradients) of at least so many elements are taken in parts (reduce-scatter), and what is
+  // made of them stays in parts: ZeRO. 0: never.
+  int64_t shard_truths_from = 0;
+  // So are accumulators of that size, which takes a reduce-scatter in each micro-batch: ZeRO-2.
+  bool shard_accumulators = false;
+};
+
 struct StagePlan {
   MeshId mesh;
   // Mesh axis that carries data parallelism (cut along the same seeds as the micro-batch), or -1.
   int64_t data_axis = -1;
+  // Further axes, in the order of the mesh's, behind the data axis where there is one.
+  std::vector<AxisCut> axes;
   // Sharding of each input leaf region on this stage's mesh (state leaves: where they live between steps).
   std::vector<std::optional<Sharding>> input_shardings;  // by graph parameter; nothing: not on this stage
 };
@@ -57,6 +83,9 @@ struct Plan {
   Prediction predicted;
   std::string origin;                       // "pinned by the user: data parallel", for people
 };
+
+// How many ways the stage's axes cut dimension `dim` of input `leaf` by name.
+int64_t WaysCut(const StagePlan& stage, const cluster::Mesh& mesh, int32_t leaf, int64_t dim);
 
 // With local statistics it matters which examples form a micro-batch: then the m-th is the m-th contiguous part of the
 // batch, shared by all devices, and batches lie whole on every device. Otherwise each device's micro-batches are parts of

@@ -49,16 +49,41 @@ void PrintInstructions(const std::vector<Instruction>& list, const Executable& e
   }
 }
 
+void PrintState(const StagePlan& stage, const cluster::Mesh& mesh, const graph::Graph& program, const Roles& roles,
+                std::string* out) {
+  Bytes mine = 0, whole = 0;
+  int leaves = 0;
+  for (size_t p = 0; p < roles.inputs.size(); ++p) {
+    if (roles.inputs[p].kind != InputRole::Kind::kState || !stage.input_shardings[p]) continue;
+    graph::Shape shape = program.shape(program.parameters()[p]);
+    whole += shape.bytes();
+    shape.dims = TileDims(shape.dims, *stage.input_shardings[p], mesh);
+    mine += shape.bytes();
+    ++leaves;
+  }
+  absl::StrAppendFormat(out, "    state: %d leaves, %s%s on each device\n", leaves, Size(mine),
+                        mine == whole ? "" : absl::StrCat(" of ", Size(whole)));
+}
+
+void PrintAxis(const AxisCut& axis, const cluster::Mesh& mesh, const graph::Graph& program, const Roles& roles,
+               std::string* out) {
+  absl::StrAppendFormat(out, "    axis \"%s\" of %d:", mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis]);
+  if (axis.shard_truths_from > 0) {
+    absl::StrAppendFormat(out, " gradients of %d elements and more are reduce-scattered%s;", axis.shard_truths_from,
+                          axis.shard_accumulators ? ", each micro-batch's" : "");
+  }
+  const int64_t pinned = std::count_if(axis.cuts.begin(), axis.cuts.end(), [](const Cut& cut) { return cut.dim >= 0; });
+  absl::StrAppendFormat(out, " %d leaves cut by name\n", pinned);
+  for (const Cut& cut : axis.cuts) {
+    if (cut.dim < 0) continue;
+    absl::StrAppendFormat(out, "      %s %s along dimension %d\n", roles.inputs[cut.leaf].path,
+                          program.shape(program.parameters()[cut.leaf]).ToString(), cut.dim);
+  }
+}
+
 }  // namespace
 
 std::string Print(const Plan& plan, const graph::Graph& program, const Roles& roles) {
-  Bytes state = 0;
-  int state_leaves = 0;
-  for (size_t p = 0; p < roles.inputs.size(); ++p) {
-    if (roles.inputs[p].kind != InputRole::Kind::kState) continue;
-    state += program.shape(program.parameters()[p]).bytes();
-    ++state_leaves;
-  }
   std::string out = absl::StrFormat("plan %016x: %d stage%s, %d micro-batch%s (%s)\n", plan.program_fingerprint,
                                     plan.stages.size(), plan.stages.size() == 1 ? "" : "s", plan.microbatches,
                                     plan.microbatches == 1 ? "" : "es", plan.origin);
@@ -69,7 +94,8 @@ std::string Print(const Plan& plan, const graph::Graph& program, const Roles& ro
     for (size_t a = 0; a < mesh.shape.size(); ++a) axes.push_back(absl::StrCat(mesh.axis_names[a], "=", mesh.shape[a]));
     absl::StrAppendFormat(&out, "  stage %d on mesh [%s], devices %s\n", s, absl::StrJoin(axes, ", "),
                           absl::StrJoin(mesh.devices, " ", [](std::string* to, DeviceId d) { absl::StrAppend(to, d.value()); }));
-    absl::StrAppendFormat(&out, "    state: %d leaves, %s on each device\n", state_leaves, Size(state));
+    PrintState(stage, mesh, program, roles, &out);
+    for (const AxisCut& axis : stage.axes) PrintAxis(axis, mesh, program, roles, &out);
   }
   for (const Seed& seed : plan.batch_seeds) {
     const graph::Shape& shape = program.shape(program.parameters()[seed.leaf]);

@@ -232,6 +232,7 @@ void ToProto(const Plan& plan, proto::Plan* out) {
     proto::Seed* to = out->add_batch_seeds();
     to->set_leaf(seed.leaf);
     to->set_dim(seed.dim);
+    to->set_outer(seed.outer == 1 ? 0 : seed.outer);
   }
   out->set_statistics(static_cast<proto::Plan::Statistics>(plan.statistics));
   out->set_schedule(plan.schedule);
@@ -239,6 +240,18 @@ void ToProto(const Plan& plan, proto::Plan* out) {
     proto::StagePlan* to = out->add_stages();
     to->set_mesh(stage.mesh.value());
     to->set_data_axis(stage.data_axis);
+    for (const AxisCut& axis : stage.axes) {
+      proto::AxisCut* cut_axis = to->add_axes();
+      cut_axis->set_mesh_axis(axis.mesh_axis);
+      for (const Cut& cut : axis.cuts) {
+        proto::AxisCut::Cut* c = cut_axis->add_cuts();
+        c->set_leaf(cut.leaf);
+        c->set_dim(cut.dim);
+        c->set_rank(static_cast<proto::AxisCut::Cut::Rank>(cut.rank));
+      }
+      cut_axis->set_shard_truths_from(axis.shard_truths_from);
+      cut_axis->set_shard_accumulators(axis.shard_accumulators);
+    }
     for (const std::optional<Sharding>& sharding : stage.input_shardings) {
       auto* optional = to->add_input_shardings();
       optional->set_present(sharding.has_value());
@@ -259,7 +272,9 @@ absl::StatusOr<Plan> FromProto(const proto::Plan& in) {
     plan.meshes.push_back(std::move(read));
   }
   plan.microbatches = in.microbatches();
-  for (const proto::Seed& seed : in.batch_seeds()) plan.batch_seeds.push_back({seed.leaf(), seed.dim()});
+  for (const proto::Seed& seed : in.batch_seeds()) {
+    plan.batch_seeds.push_back({seed.leaf(), seed.dim(), seed.outer() == 0 ? 1 : seed.outer()});
+  }
   if (!proto::Plan::Statistics_IsValid(in.statistics())) return InvalidArgument("statistics %d", in.statistics());
   plan.statistics = static_cast<Statistics>(in.statistics());
   plan.schedule = in.schedule();
@@ -267,6 +282,14 @@ absl::StatusOr<Plan> FromProto(const proto::Plan& in) {
     StagePlan stage;
     stage.mesh = MeshId(from.mesh());
     stage.data_axis = from.data_axis();
+    for (const proto::AxisCut& axis : from.axes()) {
+      AxisCut cut_axis{axis.mesh_axis(), {}, axis.shard_truths_from(), axis.shard_accumulators()};
+      for (const proto::AxisCut::Cut& cut : axis.cuts()) {
+        if (!proto::AxisCut::Cut::Rank_IsValid(cut.rank())) return InvalidArgument("rank %d of a cut", cut.rank());
+        cut_axis.cuts.push_back({cut.leaf(), cut.dim(), static_cast<CutRank>(cut.rank())});
+      }
+      stage.axes.push_back(std::move(cut_axis));
+    }
     for (const auto& optional : from.input_shardings()) {
       if (!optional.present()) {
         stage.input_shardings.emplace_back();

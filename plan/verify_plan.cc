@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 
 #include "base/status.h"
@@ -5,6 +6,32 @@
 
 namespace alpa::plan {
 namespace {
+
+absl::Status VerifyAxes(const StagePlan& stage, const cluster::Mesh& mesh, const graph::Graph& program, const Roles& roles) {
+  const size_t first = stage.data_axis < 0 ? 0 : 1;
+  if (stage.data_axis > 0) return InvalidArgument("the data axis is axis %d of the mesh; it must be the first", stage.data_axis);
+  if (mesh.shape.size() != first + stage.axes.size()) {
+    return InvalidArgument("the mesh has %d axes; %d carry something", mesh.shape.size(), first + stage.axes.size());
+  }
+  for (size_t a = 0; a < stage.axes.size(); ++a) {
+    const AxisCut& axis = stage.axes[a];
+    if (axis.mesh_axis != static_cast<int64_t>(first + a)) return InvalidArgument("axis %d is out of order", axis.mesh_axis);
+    if (axis.shard_truths_from < 0) return InvalidArgument("shard_truths_from = %d", axis.shard_truths_from);
+    std::set<int32_t> leaves;
+    for (const Cut& cut : axis.cuts) {
+      if (cut.leaf < 0 || cut.leaf >= static_cast<int32_t>(roles.inputs.size())) {
+        return InvalidArgument("a cut names input %d of %d", cut.leaf, roles.inputs.size());
+      }
+      const std::string& path = roles.inputs[cut.leaf].path;
+      if (!leaves.insert(cut.leaf).second) return InvalidArgument("two cuts along one axis name %s", path);
+      const graph::Shape& shape = program.shape(program.parameters()[cut.leaf]);
+      if (cut.dim < -1 || cut.dim >= shape.rank()) {
+        return InvalidArgument("a cut names dimension %d of %s, which is %s", cut.dim, path, shape.ToString());
+      }
+    }
+  }
+  return absl::OkStatus();
+}
 
 // Everything here is read off the plan's own definition: no planner code is used.
 absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program, const Roles& roles) {
@@ -18,10 +45,7 @@ absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program
                            mesh.shape.size());
   }
   const int64_t data = stage.data_axis < 0 ? 1 : mesh.shape[stage.data_axis];
-  if (data != mesh.size()) {
-    return Unimplemented("stage %d: %d of the mesh's %d devices are on its data axis; other axes are not supported yet", s,
-                         data, mesh.size());
-  }
+  ALPA_RETURN_IF_ERROR(Annotate(VerifyAxes(stage, mesh, program, roles), absl::StrCat("stage ", s)));
   if (stage.input_shardings.size() != roles.inputs.size()) {
     return InvalidArgument("stage %d shards %d inputs, the program has %d", s, stage.input_shardings.size(),
                            roles.inputs.size());
@@ -31,21 +55,38 @@ absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program
     if (!stage.input_shardings[p]) return InvalidArgument("input %s is on no stage", roles.inputs[p].path);
     const Sharding& sharding = *stage.input_shardings[p];
     ALPA_RETURN_IF_ERROR(Annotate(Verify(sharding, shape.dims, mesh), roles.inputs[p].path));
-    // In space, an input is cut exactly as the seeds say.
+    // In space, an input is cut exactly as the seeds and cuts say; what neither names may follow its new value along an axis.
     Sharding expected;
+    expected.dim_axes.resize(shape.rank());
     for (const Seed& seed : plan.batch_seeds) {
       if (seed.leaf == static_cast<int32_t>(p) && data > 1 && !MicrobatchesAreContiguous(plan)) {
-        expected = Sharding::Split(static_cast<int>(seed.dim), stage.data_axis);
+        expected.dim_axes[seed.dim].push_back(stage.data_axis);
       }
     }
-    if (!(sharding.replicated() && expected.replicated()) && sharding != expected) {
+    Sharding given = sharding;
+    given.dim_axes.resize(shape.rank());
+    for (const AxisCut& axis : stage.axes) {
+      const auto cut = std::find_if(axis.cuts.begin(), axis.cuts.end(),
+                                    [&](const Cut& c) { return c.leaf == static_cast<int32_t>(p); });
+      for (int64_t d = 0; d < shape.rank(); ++d) {
+        const bool follows = cut == axis.cuts.end() && roles.inputs[p].kind == InputRole::Kind::kState;
+        const bool here = follows ? std::count(given.dim_axes[d].begin(), given.dim_axes[d].end(), axis.mesh_axis) > 0
+                                  : cut != axis.cuts.end() && cut->dim == d;
+        if (here) expected.dim_axes[d].push_back(axis.mesh_axis);
+      }
+    }
+    if (given != expected) {
       return InvalidArgument("stage %d: input %s is sharded %s, the batch dimensions make it %s", s, roles.inputs[p].path,
                              sharding.ToString(mesh), expected.ToString(mesh));
     }
   }
   for (const Seed& seed : plan.batch_seeds) {
     const graph::Shape& shape = program.shape(program.parameters()[seed.leaf]);
-    if (shape.dims[seed.dim] % (data * plan.microbatches) != 0) {
+    if (seed.outer != WaysCut(stage, mesh, seed.leaf, seed.dim)) {
+      return InvalidArgument("micro-batches take every %d-th part of dimension %d of %s, which %d devices share", seed.outer,
+                             seed.dim, roles.inputs[seed.leaf].path, WaysCut(stage, mesh, seed.leaf, seed.dim));
+    }
+    if (shape.dims[seed.dim] % (seed.outer * data * plan.microbatches) != 0) {
       return InvalidArgument("dimension %d of %s has size %d, which %d devices x %d micro-batches do not divide", seed.dim,
                              roles.inputs[seed.leaf].path, shape.dims[seed.dim], data, plan.microbatches);
     }
@@ -54,6 +95,16 @@ absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program
 }
 
 }  // namespace
+
+int64_t WaysCut(const StagePlan& stage, const cluster::Mesh& mesh, int32_t leaf, int64_t dim) {
+  int64_t ways = 1;
+  for (const AxisCut& axis : stage.axes) {
+    for (const Cut& cut : axis.cuts) {
+      if (cut.leaf == leaf && cut.dim == dim) ways *= mesh.shape[axis.mesh_axis];
+    }
+  }
+  return ways;
+}
 
 bool MicrobatchesAreContiguous(const Plan& plan) {
   return plan.statistics == Statistics::kLocal && plan.microbatches > 1;

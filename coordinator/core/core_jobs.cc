@@ -1,15 +1,15 @@
-// Jobs: submission, scheduling, planning, ends.
+// Jobs: submission, looks, ends.
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
-#include "absl/strings/str_join.h"
+#include "absl/strings/match.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "coordinator/core/core.h"
 #include "coordinator/core/errors.h"
-#include "plan/roles.h"
-#include "plan/serialize.h"
+#include "coordinator/core/text.h"
 
 namespace alpa::coordinator {
 
@@ -17,19 +17,61 @@ using proto::Job;
 
 namespace {
 
+constexpr size_t kMaxReasonBytes = 4000;
+constexpr size_t kMaxNameBytes = 200;
+constexpr int kMaxDevices = 1 << 20;
+constexpr int kMaxListEntries = 4096;  // of a request's lists that are not by leaf
+
 int64_t Millis(WallTime time) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
 }
 
 bool ValidJobId(const std::string& id) {
-  return !id.empty() && id.size() <= 63 &&
-         std::all_of(id.begin(), id.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
+  return !id.empty() && id.size() <= 63 && std::all_of(id.begin(), id.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  });
 }
 
-std::string Plural(int64_t n, const std::string& noun) { return absl::StrCat(n, " ", noun, n == 1 ? "" : "s"); }
-
-// The largest event the core writes: long compiler messages are cut.
-std::string Shortened(const std::string& text) { return text.size() <= 4000 ? text : text.substr(0, 4000) + "..."; }
+absl::Status CheckRequest(const proto::SubmitRequest& request) {
+  const proto::PlanRequest& plan = request.plan();
+  if (plan.devices() < 0 || plan.data_parallel() < 0 || plan.tensor_parallel() < 0 || plan.microbatches() < 0 ||
+      request.total_steps() < 0) {
+    return WithReason(
+        InvalidArgument("devices=%d, data_parallel=%d, tensor_parallel=%d, microbatches=%d, total_steps=%d: none may be "
+                        "negative",
+                        plan.devices(), plan.data_parallel(), plan.tensor_parallel(), plan.microbatches(),
+                        request.total_steps()),
+        reason::kBadRequest);
+  }
+  if (plan.tensor_parallel() > kMaxDevices || plan.data_parallel() > kMaxDevices || plan.devices() > kMaxDevices) {
+    return WithReason(InvalidArgument("devices=%d, data_parallel=%d, tensor_parallel=%d: at most %d devices are allowed",
+                                      plan.devices(), plan.data_parallel(), plan.tensor_parallel(), kMaxDevices),
+                      reason::kBadRequest);
+  }
+  if (request.name().size() > kMaxNameBytes) {
+    return WithReason(
+        InvalidArgument("a name of %d bytes; at most %d are allowed", request.name().size(), kMaxNameBytes),
+        reason::kBadRequest);
+  }
+  if (plan.batch_dims_size() > kMaxListEntries || plan.workers_size() > kMaxListEntries) {
+    return WithReason(InvalidArgument("%d batch_dims and %d workers; at most %d of each are allowed",
+                                      plan.batch_dims_size(), plan.workers_size(), kMaxListEntries),
+                      reason::kBadRequest);
+  }
+  if (!proto::Plan::Statistics_IsValid(plan.statistics())) {
+    return WithReason(InvalidArgument("statistics=%d is unknown; update the coordinator, or leave it out",
+                                      static_cast<int>(plan.statistics())),
+                      reason::kBadRequest);
+  }
+  const int64_t tensor = std::max(1, plan.tensor_parallel());
+  if (plan.devices() > 0 && plan.data_parallel() > 0 && plan.devices() != plan.data_parallel() * tensor) {
+    const std::string ways = tensor > 1 ? absl::StrCat(" x tensor_parallel=", tensor) : "";
+    return WithReason(InvalidArgument("data_parallel=%d%s contradicts devices=%d; leave devices out",
+                                      plan.data_parallel(), ways, plan.devices()),
+                      reason::kNoFeasiblePlan);
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -42,22 +84,33 @@ absl::Status Core::Replay() {
   next_transport_epoch_ = (cluster_epoch_ << 32) + 1;
   ALPA_ASSIGN_OR_RETURN(std::vector<StoredJob> stored, store_.Jobs());
   for (const StoredJob& entry : stored) {
-    JobRecord record;
-    if (!record.request.ParseFromString(entry.request) || !record.job.ParseFromString(entry.job)) {
-      return absl::DataLossError(absl::StrCat("job ", entry.job_id, " in the store cannot be read"));
+    JobRecord& record = jobs_[entry.job_id];
+    if (!record.request.ParseFromString(entry.request) || !record.job.ParseFromString(entry.job) ||
+        record.job.job_id() != entry.job_id) {
+      return absl::DataLossError(absl::StrCat("job ", entry.job_id,
+                                              " in the job database cannot be read; restore the "
+                                              "database from a copy, or move it away to begin anew"));
     }
     record.stored_request = entry.request;
+    record.number = next_job_++;
+    if (record.job.has_plan()) record.plan = std::make_shared<const proto::Plan>(std::move(*record.job.mutable_plan()));
+    record.job.clear_plan();
     ALPA_ASSIGN_OR_RETURN(std::vector<StoredEvent> events, store_.Events(entry.job_id));
     record.events = events.empty() ? 0 : events.back().sequence;
     record.done = record.accepted = record.job.steps_done();
-    record.last_activity = clock_.Now();
-    order_.push_back(entry.job_id);
-    JobRecord& kept = jobs_[entry.job_id] = std::move(record);
-    if (kept.final()) continue;
-    if (kept.job.state() == Job::PENDING || kept.job.state() == Job::PLANNING) {
-      ALPA_RETURN_IF_ERROR(Change(kept, Job::PENDING, "waits for workers", "queued again after a restart"));
+    record.last_contact = clock_.Now();
+    order_[record.number] = &record;
+    if (record.final()) record.request.Clear();
+  }
+  for (auto& [number, record] : order_) {
+    if (record->final()) continue;
+    if (record->job.state() == Job::PENDING || record->job.state() == Job::PLANNING) {
+      record->job.clear_devices();
+      record->job.clear_plan_text();
+      record->plan.reset();
+      ALPA_RETURN_IF_ERROR(Change(*record, Job::PENDING, "waits for workers", "queued again after a restart"));
     } else {
-      Fail(kept, Job::INFRASTRUCTURE, "JOB_FAILED", "the coordinator restarted while the job ran", "", "");
+      Fail(*record, Job::INFRASTRUCTURE, reason::kJobFailed, "the coordinator restarted while the job ran");
     }
   }
   return absl::OkStatus();
@@ -66,7 +119,8 @@ absl::Status Core::Replay() {
 absl::StatusOr<JobRecord*> Core::Find(const std::string& job_id) {
   const auto found = jobs_.find(job_id);
   if (found == jobs_.end()) {
-    return WithReason(absl::NotFoundError(absl::StrCat("there is no job \"", job_id, "\"")), "JOB_NOT_FOUND");
+    return WithReason(absl::NotFoundError(absl::StrCat("there is no job \"", CleanText(job_id, 80), "\"")),
+                      reason::kJobNotFound);
   }
   return &found->second;
 }
@@ -75,137 +129,145 @@ absl::StatusOr<const JobRecord*> Core::Find(const std::string& job_id) const {
   return record;
 }
 
-Job Core::JobOf(const JobRecord& record) const {
+Job Core::JobOf(const JobRecord& record, bool with_plan) const {
   Job job = record.job;
   job.set_steps_done(record.done);
   if (!record.recent_seconds.empty()) {
     std::vector<double> sorted(record.recent_seconds.begin(), record.recent_seconds.end());
-    std::nth_element(sorted.begin(), sorted.begin() + static_cast<int64_t>(sorted.size() / 2), sorted.end());
-    job.set_median_step_seconds(sorted[sorted.size() / 2]);
+    const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+    std::nth_element(sorted.begin(), middle, sorted.end());
+    job.set_median_step_seconds(*middle);
   }
+  if (with_plan && record.plan != nullptr) *job.mutable_plan() = *record.plan;
+  if (!with_plan) job.clear_plan_text();
   return job;
 }
 
 absl::Status Core::Change(JobRecord& record, Job::State state, const std::string& reason, const std::string& event) {
-  const Job before = record.job;
-  record.job.set_state(state);
-  record.job.set_reason(Shortened(reason));
-  record.job.set_changed_unix_ms(Millis(clock_.WallNow()));
-  record.job.set_steps_done(record.done);
-  StoredJob stored{record.job.job_id(), record.stored_request, record.job.SerializeAsString()};
-  const absl::Status status =
-      store_.Record(stored, {record.events + 1, record.job.changed_unix_ms(), event, Shortened(reason)});
+  const int64_t now = Millis(clock_.WallNow());
+  const std::string text = CleanText(reason, kMaxReasonBytes);
+  Job next = JobOf(record, /*with_plan=*/true);
+  next.set_state(state);
+  next.set_reason(text);
+  next.set_changed_unix_ms(now);
+  const absl::Status status = store_.Record({next.job_id(), record.stored_request, next.SerializeAsString()},
+                                            {record.events + 1, now, event, text});
   if (!status.ok()) {
-    record.job = before;
-    LogError({.job = record.job.job_id()}, "%s", std::string(status.message()));
-    return status;
+    LogError({.job = next.job_id()}, "%s could not be recorded: %s", event, std::string(status.message()));
+    return WithReason(status, reason::kStorage);
   }
   ++record.events;
-  LogInfo({.job = record.job.job_id()}, "%s%s%s", event, reason.empty() ? "" : ": ", Shortened(reason));
-  actions_.Changed();
+  record.job.set_state(state);
+  record.job.set_reason(text);
+  record.job.set_changed_unix_ms(now);
+  record.job.set_steps_done(record.done);
+  queue_.erase(record.number);
+  live_.erase(record.number);
+  if (state == Job::PENDING) queue_[record.number] = &record;
+  if (state == Job::PLANNING || state == Job::RUNNING) live_[record.number] = &record;
+  LogInfo({.job = next.job_id()}, "%s%s%s", event, text.empty() ? "" : ": ", text);
+  actions_.Changed(next.job_id());
   return absl::OkStatus();
 }
 
-absl::StatusOr<Job> Core::Submit(const proto::SubmitRequest& request) {
+absl::StatusOr<Job> Core::Submit(const proto::SubmitRequest& original) {
+  proto::SubmitRequest request = original;
+  if (!request.job_id().empty() && !ValidJobId(request.job_id())) {
+    return WithReason(
+        InvalidArgument("job id \"%s\" is not 1 to 63 of a-z, 0-9 and -", CleanText(request.job_id(), 80)),
+        reason::kBadRequest);
+  }
+  if (const auto known = jobs_.find(request.job_id()); known != jobs_.end()) {
+    if (known->second.stored_request == request.SerializeAsString()) return JobOf(known->second, true);
+    return WithReason(absl::AlreadyExistsError(
+                          absl::StrCat("job ", request.job_id(), " exists, with another request; choose another id")),
+                      reason::kJobExists);
+  }
   if (draining_) {
-    return WithReason(absl::UnavailableError("the coordinator is draining and takes no more jobs"), "DRAINING");
+    return WithReason(absl::UnavailableError("the coordinator is draining and takes no more jobs"), reason::kDraining);
   }
-  std::string id = request.job_id();
-  const std::string serialized = request.SerializeAsString();
-  if (id.empty()) {
-    do {
-      id = absl::StrCat("job-", cluster_epoch_, "-", next_job_++);
-    } while (jobs_.contains(id));
-  } else if (!ValidJobId(id)) {
-    return WithReason(InvalidArgument("job id \"%s\" is not 1 to 63 of a-z, 0-9 and -", id.substr(0, 80)), "BAD_REQUEST");
-  } else if (const auto known = jobs_.find(id); known != jobs_.end()) {
-    if (known->second.stored_request == serialized) return JobOf(known->second);
-    return WithReason(absl::AlreadyExistsError(absl::StrCat("job ", id, " exists, with another request; choose another id")),
-                      "JOB_EXISTS");
+  ALPA_RETURN_IF_ERROR(CheckRequest(request));
+  if (static_cast<int64_t>(queue_.size() + live_.size()) >= limits_.max_jobs) {
+    return WithReason(absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", queue_.size(), " jobs wait and ",
+                                                                live_.size(), " run; the limit is ", limits_.max_jobs)),
+                      reason::kQueueFull);
   }
-  const int64_t live = std::count_if(jobs_.begin(), jobs_.end(), [](const auto& entry) { return !entry.second.final(); });
-  if (live >= limits_.max_jobs) {
-    return WithReason(absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", live, " jobs")), "QUEUE_FULL");
+  const uint64_t number = next_job_++;
+  for (uint64_t n = number; request.job_id().empty() || jobs_.contains(request.job_id()); ++n) {
+    request.set_job_id(absl::StrCat("job-", cluster_epoch_, "-", n));
   }
-  auto roles = plan::FromProto(request.roles());
-  if (!roles.ok()) return WithReason(roles.status(), "BAD_PROGRAM");
-  const proto::PlanRequest& plan = request.plan();
-  if (plan.devices() < 0 || plan.data_parallel() < 0 || plan.microbatches() < 0 || request.total_steps() < 0) {
-    return WithReason(InvalidArgument("devices, data_parallel, microbatches and total_steps must not be negative"),
-                      "BAD_REQUEST");
-  }
-  if (plan.devices() > 0 && plan.data_parallel() > 0 && plan.devices() != plan.data_parallel()) {
-    return WithReason(InvalidArgument("data_parallel=%d contradicts devices=%d", plan.data_parallel(), plan.devices()),
-                      "NO_FEASIBLE_PLAN");
-  }
-  JobRecord record;
-  record.request = request;
-  record.request.set_job_id(id);
-  record.stored_request = serialized;
-  record.last_activity = clock_.Now();
+  const std::string id = request.job_id();
+  JobRecord& record = jobs_[id];
+  record.number = number;
+  record.stored_request = request.SerializeAsString();
+  record.last_contact = clock_.Now();
   record.job.set_job_id(id);
   record.job.set_name(request.name());
   record.job.set_created_unix_ms(Millis(clock_.WallNow()));
   record.job.set_total_steps(request.total_steps());
-  record.job.set_last_loss(std::nan(""));
-  ALPA_RETURN_IF_ERROR(Change(record, Job::PENDING, "", "submitted"));
-  jobs_[id] = std::move(record);
-  order_.push_back(id);
+  record.job.set_last_loss(std::numeric_limits<double>::quiet_NaN());
+  record.request = std::move(request);
+  if (absl::Status status = Change(record, Job::PENDING, "", "submitted"); !status.ok()) {
+    jobs_.erase(id);
+    return status;
+  }
+  order_[number] = &record;
   Schedule();
-  return JobOf(jobs_.at(id));
+  if (record.job.state() == Job::PENDING) AskWhetherAcceptable(record);
+  return JobOf(record, true);
 }
 
 absl::StatusOr<Job> Core::GetJob(const std::string& job_id) const {
   ALPA_ASSIGN_OR_RETURN(const JobRecord* record, Find(job_id));
-  return JobOf(*record);
+  return JobOf(*record, true);
 }
 
 std::vector<Job> Core::ListJobs() const {
   std::vector<Job> jobs;
-  for (const std::string& id : order_) {
-    Job job = JobOf(jobs_.at(id));
-    job.clear_plan();
-    jobs.push_back(std::move(job));
-  }
+  jobs.reserve(order_.size());
+  for (const auto& [number, record] : order_) jobs.push_back(JobOf(*record, false));
   return jobs;
 }
 
 absl::StatusOr<Job> Core::Stop(const std::string& job_id) {
   ALPA_ASSIGN_OR_RETURN(JobRecord * record, Find(job_id));
-  if (record->final()) return JobOf(*record);
+  if (record->final()) return JobOf(*record, true);
   ALPA_RETURN_IF_ERROR(Change(*record, Job::STOPPED, "stopped by a client", "stopped"));
-  ReleaseWorkers(*record, absl::CancelledError("the job was stopped"));
-  Schedule();
-  return JobOf(*record);
+  Retire(*record, absl::CancelledError("the job was stopped"));
+  return JobOf(*record, true);
 }
 
 absl::StatusOr<Job> Core::Finish(const std::string& job_id) {
   ALPA_ASSIGN_OR_RETURN(JobRecord * record, Find(job_id));
-  if (record->job.state() == Job::SUCCEEDED) return JobOf(*record);
+  if (record->job.state() == Job::SUCCEEDED) return JobOf(*record, true);
+  if (record->job.state() == Job::FAILED) return JobFailure(*record);
   if (record->job.state() != Job::RUNNING) {
-    return WithReason(FailedPrecondition("job %s is %s, so it cannot be finished", job_id, Job::State_Name(record->job.state())),
-                      "JOB_NOT_RUNNING");
+    return WithReason(FailedPrecondition("job %s is %s; only a RUNNING job can be finished", job_id,
+                                         Job::State_Name(record->job.state())),
+                      reason::kJobNotRunning);
   }
-  if (!record->in_flight.empty()) {
+  if (record->accepted > record->done) {
     return WithReason(FailedPrecondition("job %s has %d steps in flight; wait for them, or stop it", job_id,
-                                         record->accepted - record->done), "STEPS_IN_FLIGHT");
+                                         record->accepted - record->done),
+                      reason::kStepsInFlight);
   }
-  ALPA_RETURN_IF_ERROR(Change(*record, Job::SUCCEEDED, absl::StrCat(Plural(record->done, "step"), " done"), "succeeded"));
-  ReleaseWorkers(*record, absl::OkStatus());
-  Schedule();
-  return JobOf(*record);
+  const std::string steps = absl::StrCat(record->done, record->done == 1 ? " step" : " steps", " done");
+  ALPA_RETURN_IF_ERROR(Change(*record, Job::SUCCEEDED, steps, "succeeded"));
+  Retire(*record, absl::OkStatus());
+  return JobOf(*record, true);
 }
 
 absl::Status Core::Delete(const std::string& job_id) {
   ALPA_ASSIGN_OR_RETURN(JobRecord * record, Find(job_id));
   if (!record->final()) {
     return WithReason(FailedPrecondition("job %s is %s; stop it first", job_id, Job::State_Name(record->job.state())),
-                      "JOB_NOT_FINAL");
+                      reason::kJobNotFinal);
   }
-  ALPA_RETURN_IF_ERROR(store_.Remove(job_id));
-  jobs_.erase(job_id);
-  order_.erase(std::find(order_.begin(), order_.end(), job_id));
-  actions_.Changed();
+  if (absl::Status status = store_.Remove(job_id); !status.ok()) return WithReason(status, reason::kStorage);
+  const std::string id = job_id;  // may lie inside what is erased
+  order_.erase(record->number);
+  jobs_.erase(id);
+  actions_.Changed(id);
   return absl::OkStatus();
 }
 
@@ -214,176 +276,18 @@ absl::StatusOr<std::vector<StoredEvent>> Core::Events(const std::string& job_id)
   return store_.Events(job_id);
 }
 
-// ---- Scheduling: first come, first served; a job that does not fit holds up those behind it ----
-
-std::vector<DeviceId> Core::FreeDevices(const JobRecord& record, int64_t* total) const {
-  *total = 0;
-  const auto& named = record.request.plan().workers();
-  // By worker: the ones with most free devices first, so that a job spans as few as can be; then by name.
-  std::vector<std::pair<const WorkerRecord*, std::vector<DeviceId>>> by_worker;
-  for (const auto& [name, worker] : workers_) {
-    if (!worker.up || (!named.empty() && std::find(named.begin(), named.end(), name) == named.end())) continue;
-    *total += static_cast<int64_t>(worker.devices.size());
-    std::vector<DeviceId> free;
-    for (DeviceId device : worker.devices) {
-      if (!device_job_.contains(device)) free.push_back(device);
-    }
-    if (!free.empty()) by_worker.emplace_back(&worker, std::move(free));
-  }
-  const int64_t wanted = std::max(record.request.plan().devices(), record.request.plan().data_parallel());
-  // The smallest worker that suffices alone, else the largest first.
-  std::stable_sort(by_worker.begin(), by_worker.end(), [&](const auto& a, const auto& b) {
-    const auto size_a = static_cast<int64_t>(a.second.size()), size_b = static_cast<int64_t>(b.second.size());
-    const bool alone_a = wanted > 0 && size_a >= wanted, alone_b = wanted > 0 && size_b >= wanted;
-    if (alone_a != alone_b) return alone_a;
-    return alone_a ? size_a < size_b : size_a > size_b;
-  });
-  std::vector<DeviceId> devices;
-  for (const auto& [worker, free] : by_worker) devices.insert(devices.end(), free.begin(), free.end());
-  return devices;
-}
-
-std::string Core::WaitReason(const JobRecord& record, int64_t free, int64_t total) const {
-  const auto& plan = record.request.plan();
-  const int64_t wanted = std::max<int64_t>(1, std::max(plan.devices(), plan.data_parallel()));
-  const std::string where = plan.workers().empty() ? "" : absl::StrCat(" on ", absl::StrJoin(plan.workers(), ", "));
-  if (total == 0) return absl::StrCat("needs ", Plural(wanted, "device"), where, ", there are no workers", where.empty() ? "" : " of that name");
-  if (wanted > total) return absl::StrCat("needs ", Plural(wanted, "device"), where, ", the cluster has ", total);
-  return absl::StrCat("needs ", Plural(wanted, "device"), where, ", ", free, " free of ", total);
-}
-
-void Core::Schedule() {
-  std::string ahead;
-  for (const std::string& id : order_) {
-    JobRecord& record = jobs_.at(id);
-    if (record.job.state() != Job::PENDING) continue;
-    std::string reason = ahead.empty() ? "" : absl::StrCat("waits behind job ", ahead);
-    if (ahead.empty()) {
-      int64_t total = 0;
-      std::vector<DeviceId> free = FreeDevices(record, &total);
-      const auto& plan = record.request.plan();
-      const int64_t wanted = std::max(plan.devices(), plan.data_parallel());
-      if (!free.empty() && static_cast<int64_t>(free.size()) >= wanted) {
-        if (wanted > 0) free.resize(wanted);
-        record.devices = std::move(free);
-        for (DeviceId device : record.devices) device_job_[device] = id;
-        record.job.set_epoch(record.job.epoch() + 1);
-        if (!Change(record, Job::PLANNING, "planning", "planning").ok()) {
-          for (DeviceId device : record.devices) device_job_.erase(device);
-          continue;
-        }
-        PlanTask task{id, record.job.epoch(), record.request.program_hash(), record.request.roles(), {}, record.devices};
-        task.options.devices = plan.devices();
-        task.options.data_parallel = plan.data_parallel();
-        task.options.microbatches = plan.microbatches();
-        task.options.statistics = static_cast<plan::Statistics>(plan.statistics());
-        for (const proto::Seed& seed : plan.batch_dims()) task.options.batch_dims.push_back({seed.leaf(), seed.dim()});
-        actions_.StartPlanning(std::move(task));
-        continue;
-      }
-      reason = WaitReason(record, static_cast<int64_t>(free.size()), total);
-      ahead = id;
-    }
-    if (record.job.reason() != reason) {
-      record.job.set_reason(reason);   // not worth a record: it is worked out anew after a restart
-      actions_.Changed();
-    }
-  }
-}
-
-void Core::OnPlanned(const std::string& job_id, uint64_t epoch, absl::StatusOr<Planned> planned) {
-  const auto found = jobs_.find(job_id);
-  if (found == jobs_.end()) return;
-  JobRecord& record = found->second;
-  if (record.job.state() != Job::PLANNING || record.job.epoch() != epoch) return;
-  if (!planned.ok()) {
-    const std::string reason = ReasonOf(planned.status());
-    Fail(record, Job::USER, reason.empty() ? "NO_FEASIBLE_PLAN" : reason, std::string(planned.status().message()), "", "");
-    return;
-  }
-  record.planned = std::make_shared<const Planned>(*std::move(planned));
-  // Devices that the plan leaves idle go back.
-  std::vector<DeviceId> used;
-  for (const cluster::Mesh& mesh : record.planned->executable.meshes) {
-    used.insert(used.end(), mesh.devices.begin(), mesh.devices.end());
-  }
-  for (DeviceId device : record.devices) {
-    if (std::find(used.begin(), used.end(), device) == used.end()) device_job_.erase(device);
-  }
-  record.devices = std::move(used);
-  record.job.clear_devices();
-  for (DeviceId device : record.devices) record.job.add_devices(device.value());
-  plan::ToProto(record.planned->plan, record.job.mutable_plan());
-  record.job.set_plan_text(record.planned->plan_text);
-  std::set<std::string> workers;
-  for (DeviceId device : record.devices) {
-    const WorkerRecord* holder = HolderOf(device);
-    if (holder == nullptr || !holder->up) {
-      Fail(record, Job::INFRASTRUCTURE, "JOB_FAILED", "a worker was lost while the job was planned", "", "");
-      return;
-    }
-    workers.insert(holder->name);
-  }
-  record.workers.assign(workers.begin(), workers.end());
-  const std::string reason = absl::StrCat("planned in ", absl::StrFormat("%.2f", record.planned->seconds), " s; compiling on ",
-                                          Plural(static_cast<int64_t>(workers.size()), "worker"));
-  if (!Change(record, Job::PLANNING, reason, "planned").ok()) return;
-  SendPrepare(record);
-  Schedule();
-}
-
-void Core::Fail(JobRecord& record, Job::Cause cause, const std::string& reason_word, const std::string& message,
-                const std::string& worker, const std::string& op) {
-  if (record.final()) return;
-  record.pending_failure.reset();
-  record.job.set_cause(cause);
-  record.job.set_error_reason(reason_word);
-  record.job.set_failed_worker(worker);
-  record.job.set_failed_op(op);
-  if (!Change(record, Job::FAILED, message, "failed").ok()) {
-    // The disk is gone too: clients must still hear of it.
-    record.job.set_state(Job::FAILED);
-    record.job.set_reason(message);
-    actions_.Changed();
-  }
-  ReleaseWorkers(record, absl::AbortedError(message));
-  Schedule();
-}
-
-void Core::ReleaseWorkers(JobRecord& record, const absl::Status& cause) {
-  for (const std::string& name : record.workers) {
-    const auto worker = workers_.find(name);
-    if (worker == workers_.end() || !worker->second.up) continue;
-    proto::ToWorker message;
-    message.mutable_release()->set_job_id(record.job.job_id());
-    message.mutable_release()->set_epoch(record.job.epoch());
-    message.mutable_release()->mutable_cause()->set_code(static_cast<int32_t>(cause.code()));
-    message.mutable_release()->mutable_cause()->set_message(std::string(cause.message()));
-    actions_.SendToWorker(worker->second.session, std::move(message));
-  }
-  for (auto it = device_job_.begin(); it != device_job_.end();) {
-    it = it->second == record.job.job_id() ? device_job_.erase(it) : std::next(it);
-  }
-  record.preparing.clear();
-  record.in_flight.clear();
-  record.accepted = record.done;
-}
-
-absl::StatusOr<proto::Placement> Core::GetPlacement(const std::string& job_id) const {
-  ALPA_ASSIGN_OR_RETURN(const JobRecord* record, Find(job_id));
-  if (record->job.state() == Job::FAILED) return JobFailure(*record);
+absl::StatusOr<proto::Placement> Core::GetPlacement(const std::string& job_id) {
+  ALPA_ASSIGN_OR_RETURN(JobRecord * record, Find(job_id));
+  if (record->job.state() == Job::FAILED || record->job.state() == Job::STOPPED) return JobFailure(*record);
   if (record->job.state() != Job::RUNNING) {
     return WithReason(FailedPrecondition("job %s is %s; its placement is known while it is RUNNING", job_id,
-                                         Job::State_Name(record->job.state())), "JOB_NOT_RUNNING");
+                                         Job::State_Name(record->job.state())),
+                      reason::kJobNotRunning);
   }
-  const plan::Executable& executable = record->planned->executable;
-  proto::Placement placement;
+  record->last_contact = clock_.Now();
+  proto::Placement placement = record->placement;
   placement.set_job_id(job_id);
   placement.set_epoch(record->job.epoch());
-  for (const cluster::Mesh& mesh : executable.meshes) plan::ToProto(mesh, placement.add_meshes());
-  for (const plan::LeafPlacement& leaf : executable.inputs) plan::ToProto(leaf, placement.add_inputs());
-  for (bool state : executable.input_is_state) placement.add_input_is_state(state);
-  for (const plan::LeafPlacement& leaf : executable.outputs) plan::ToProto(leaf, placement.add_outputs());
   for (const std::string& name : record->workers) {
     const WorkerRecord& worker = workers_.at(name);
     proto::WorkerAddress* address = placement.add_workers();
@@ -396,17 +300,87 @@ absl::StatusOr<proto::Placement> Core::GetPlacement(const std::string& job_id) c
 
 absl::Status Core::JobFailure(const JobRecord& record) const {
   std::string where;
-  if (!record.job.failed_worker().empty()) absl::StrAppend(&where, " (first on worker ", record.job.failed_worker(), ")");
-  return WithReason(absl::AbortedError(absl::StrCat("job ", record.job.job_id(), " ",
-                                                    record.job.state() == Job::FAILED ? "failed" : "ended", ": ",
-                                                    record.job.reason(), where)),
-                    record.job.error_reason().empty() ? "JOB_ENDED" : record.job.error_reason());
+  const std::string& worker = record.job.failed_worker();
+  if (!worker.empty() && !absl::StrContains(record.job.reason(), worker)) {
+    where = absl::StrCat(" (first on worker ", worker, ")");
+  }
+  return WithReason(absl::AbortedError(absl::StrCat(
+                        "job ", record.job.job_id(),
+                        record.job.state() == Job::FAILED ? " failed: " : " ended: ", record.job.reason(), where)),
+                    record.job.error_reason().empty() ? reason::kJobEnded : record.job.error_reason());
 }
 
-void Core::ReleaseAll(const std::string& why) {
-  for (auto& [id, record] : jobs_) {
-    if (record.job.state() != Job::RUNNING && record.job.state() != Job::PLANNING) continue;
-    if (Change(record, Job::STOPPED, why, "stopped").ok()) ReleaseWorkers(record, absl::CancelledError(why));
+void Core::Fail(JobRecord& record, Job::Cause cause, absl::string_view reason_word, const std::string& message,
+                const std::string& worker, const std::string& op) {
+  Fail(record, PendingFailure{{}, cause, std::string(reason_word), message, worker, op});
+}
+
+void Core::Fail(JobRecord& record, const PendingFailure& failure) {
+  if (record.final()) return;
+  const std::string message = failure.message;  // the failure may be the record's own, which goes now
+  record.job.set_cause(failure.cause);
+  record.job.set_error_reason(failure.reason_word);
+  record.job.set_failed_worker(failure.worker);
+  record.job.set_failed_op(CleanText(failure.op, kMaxReasonBytes));
+  record.pending_failure.reset();
+  if (!Change(record, Job::FAILED, message, "failed").ok()) {
+    // The disk is gone too: clients must still hear of it. After a restart the job is found running, and fails again.
+    record.job.set_state(Job::FAILED);
+    record.job.set_reason(CleanText(message, kMaxReasonBytes));
+    queue_.erase(record.number);
+    live_.erase(record.number);
+    actions_.Changed(record.job.job_id());
+  }
+  Retire(record, absl::AbortedError(message));
+}
+
+void Core::Retire(JobRecord& record, const absl::Status& cause) {
+  for (const std::string& name : record.workers) {
+    const auto worker = workers_.find(name);
+    if (worker == workers_.end() || !worker->second.up) continue;
+    proto::ToWorker message;
+    message.mutable_release()->set_job_id(record.job.job_id());
+    message.mutable_release()->set_epoch(record.job.epoch());
+    message.mutable_release()->mutable_cause()->set_code(static_cast<int32_t>(cause.code()));
+    message.mutable_release()->mutable_cause()->set_message(CleanText(cause.message(), kMaxReasonBytes));
+    actions_.SendToWorker(worker->second.session, std::move(message));
+  }
+  std::erase_if(device_job_, [&](const auto& entry) { return entry.second == record.job.job_id(); });
+  record.devices.clear();
+  record.workers.clear();
+  record.preparing.clear();
+  record.placement.Clear();
+  record.request.Clear();
+  record.commands.clear();
+  record.reported.clear();
+  record.partial.clear();
+  record.pending_failure.reset();
+  record.accepted = record.done;
+  TrimResults();
+  Schedule();
+}
+
+void Core::TrimResults() {
+  int64_t kept = 0;
+  for (auto it = order_.rbegin(); it != order_.rend(); ++it) {
+    if (!it->second->final()) continue;
+    kept += static_cast<int64_t>(it->second->results.size());
+    if (kept > limits_.results_kept_of_ended) it->second->results.clear();
+  }
+}
+
+void Core::CountStream(const std::string& job_id, int change) {
+  const auto found = jobs_.find(job_id);
+  if (found == jobs_.end()) return;
+  JobRecord& record = found->second;
+  record.streams = std::max<int64_t>(0, record.streams + change);
+  record.last_contact = clock_.Now();
+}
+
+void Core::StopRunning(const std::string& why) {
+  for (const auto& [number, record] : std::map<uint64_t, JobRecord*>(live_)) {
+    if (record->job.state() != Job::RUNNING) continue;
+    if (Change(*record, Job::STOPPED, why, "stopped").ok()) Retire(*record, absl::CancelledError(why));
   }
 }
 

@@ -1,8 +1,12 @@
-// Steps: accepted from clients in strict order, sent to the job's workers, done when all of them say so.
+// Steps: accepted from clients in strict order, sent to the job's workers at once, done when all of them say so.
+//
+// A command goes to the workers whole, however long: they refuse to let state and batches be touched as long as steps
+// are queued that need them, so they must know of all.
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "base/status.h"
 #include "coordinator/core/core.h"
@@ -18,17 +22,37 @@ namespace {
 constexpr int64_t kMaxCount = 10'000'000;
 constexpr int32_t kMaxBatchSlots = 1024;
 constexpr size_t kRecentSteps = 50;
+constexpr size_t kMaxScalarBytes = 1024;
 
 double Seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 
-// An aux that is one float, as a number; NaN otherwise.
-double AsLoss(const std::string& data, const graph::Shape& shape) {
-  if (shape.elements() != 1 || !graph::IsFloat(shape.dtype) || static_cast<Bytes>(data.size()) != shape.bytes()) {
-    return std::nan("");
+absl::Status CheckCommand(const proto::StepCommand& command) {
+  if (command.count() < 1 || command.count() > kMaxCount) {
+    return WithReason(
+        InvalidArgument("%d steps were asked for; 1 to %d are allowed at once", command.count(), kMaxCount),
+        reason::kBadRequest);
   }
-  std::vector<std::byte> bytes(data.size());
-  std::memcpy(bytes.data(), data.data(), data.size());
-  return graph::Literal(shape, std::move(bytes)).ValueAt(0);
+  const int64_t last_slot = int64_t{command.first_batch_slot()} + command.batch_slots() - 1;
+  if (command.first_batch_slot() < 0 || command.batch_slots() < 1 || last_slot >= kMaxBatchSlots) {
+    return WithReason(InvalidArgument("batch slots %d to %d are not within 0 to %d", command.first_batch_slot(),
+                                      last_slot, kMaxBatchSlots - 1),
+                      reason::kBadRequest);
+  }
+  return absl::OkStatus();
+}
+
+// Keeps the scalars in order of their output, one an output.
+void AddScalars(const proto::StepDone& message, int outputs, proto::StepResult* result) {
+  for (const proto::ScalarAux& aux : message.scalars()) {
+    if (aux.output() < 0 || aux.output() >= outputs || aux.data().size() > kMaxScalarBytes) continue;
+    const auto at = std::lower_bound(result->scalars().begin(), result->scalars().end(), aux.output(),
+                                     [](const proto::ScalarAux& a, int32_t output) { return a.output() < output; }) -
+                    result->scalars().begin();
+    if (at < result->scalars_size() && result->scalars(static_cast<int>(at)).output() == aux.output()) continue;
+    *result->add_scalars() = aux;
+    auto* scalars = result->mutable_scalars();
+    std::rotate(scalars->pointer_begin() + at, scalars->pointer_end() - 1, scalars->pointer_end());
+  }
 }
 
 }  // namespace
@@ -37,40 +61,32 @@ absl::Status Core::RunSteps(const proto::StepCommand& command) {
   ALPA_ASSIGN_OR_RETURN(JobRecord * record, Find(command.job_id()));
   if (record->final()) return JobFailure(*record);
   if (record->job.state() != Job::RUNNING) {
-    return WithReason(FailedPrecondition("job %s is %s, not RUNNING", command.job_id(), Job::State_Name(record->job.state())),
-                      "JOB_NOT_RUNNING");
+    return WithReason(FailedPrecondition("job %s is %s; steps run while it is RUNNING", command.job_id(),
+                                         Job::State_Name(record->job.state())),
+                      reason::kJobNotRunning);
   }
   if (command.epoch() != record->job.epoch()) {
     return WithReason(FailedPrecondition("steps are for epoch %d of job %s, which is in epoch %d", command.epoch(),
-                                         command.job_id(), record->job.epoch()), "STALE_STATE");
+                                         command.job_id(), record->job.epoch()),
+                      reason::kStaleState);
   }
-  if (command.count() < 1 || command.count() > kMaxCount) {
-    return WithReason(InvalidArgument("%d steps were asked for; 1 to %d are allowed at once", command.count(), kMaxCount),
-                      "BAD_REQUEST");
-  }
-  if (command.first_batch_slot() < 0 || command.batch_slots() < 1 ||
-      int64_t{command.first_batch_slot()} + command.batch_slots() > kMaxBatchSlots) {
-    return WithReason(InvalidArgument("batch slots %d to %d are not within 0 to %d", command.first_batch_slot(),
-                                      int64_t{command.first_batch_slot()} + command.batch_slots() - 1, kMaxBatchSlots - 1),
-                      "BAD_REQUEST");
-  }
+  ALPA_RETURN_IF_ERROR(CheckCommand(command));
   if (command.first_step() != record->accepted + 1) {
-    return WithReason(FailedPrecondition("step %d was asked for, but the next one of job %s is %d", command.first_step(),
-                                         command.job_id(), record->accepted + 1), "STALE_STATE");
+    return WithReason(FailedPrecondition("step %d was asked for, but the next one of job %s is %d",
+                                         command.first_step(), command.job_id(), record->accepted + 1),
+                      reason::kStaleState);
   }
-  if (draining_) return WithReason(absl::UnavailableError("the coordinator is draining"), "DRAINING");
+  if (draining_) {
+    return WithReason(absl::UnavailableError("the coordinator is draining and takes no more steps"), reason::kDraining);
+  }
   if (record->accepted - record->done >= limits_.steps_in_flight) {
-    return WithReason(absl::UnavailableError("too many steps in flight"), "BUSY");
+    return WithReason(absl::UnavailableError("too many steps in flight"), reason::kBusy);
   }
+  record->last_contact = clock_.Now();
   record->accepted += command.count();
-  if (record->in_flight.empty()) record->last_activity = clock_.Now();
-  StepRecord step;
-  step.step = record->done + 1 + static_cast<int64_t>(record->in_flight.size());
-  step.dispatched = clock_.Now();
-  step.waiting_for.insert(record->workers.begin(), record->workers.end());
-  // Of a long command only the next step is on record; the following ones come as it is done.
-  record->in_flight.try_emplace(command.first_step(), std::move(step)).first->second.step = command.first_step();
+  record->commands.push_back({record->accepted, clock_.Now()});
   for (const std::string& name : record->workers) {
+    record->reported.try_emplace(name, record->done);
     proto::ToWorker message;
     proto::RunStep* run = message.mutable_run_step();
     run->set_job_id(command.job_id());
@@ -89,64 +105,62 @@ void Core::OnStepDone(const WorkerRecord& worker, const proto::StepDone& message
   if (found == jobs_.end()) return;
   JobRecord& record = found->second;
   if (record.job.state() != Job::RUNNING || record.job.epoch() != message.epoch()) return;
+  const auto reported = record.reported.find(worker.name);
+  if (reported == record.reported.end()) return;  // none of its workers, or no step was sent
   if (message.error().code() != 0) {
     return OnWorkerError(record, worker, message.error(), absl::StrCat("step ", message.step()));
   }
-  if (message.step() <= record.done || message.step() > record.accepted) return;
-  auto [entry, added] = record.in_flight.try_emplace(message.step());
-  StepRecord& step = entry->second;
-  if (added) {
-    step.step = message.step();
-    step.dispatched = clock_.Now();
-    step.waiting_for.insert(record.workers.begin(), record.workers.end());
+  // Workers do steps in order, and tell of each once.
+  if (message.step() != reported->second + 1 || message.step() > record.accepted) return;
+  ++reported->second;
+  // However far a worker is ahead, what it says is kept no longer than results are.
+  if (message.step() <= record.done + limits_.results_kept) {
+    AddScalars(message, record.placement.outputs_size(), &record.partial[message.step()]);
   }
-  if (step.waiting_for.erase(worker.name) == 0) return;
-  for (const proto::ScalarAux& aux : message.scalars()) *step.result.add_scalars() = aux;
-  step.result.set_seconds(std::max(step.result.seconds(), message.seconds()));
-  // Steps are done in order; a worker may be ahead of another.
-  bool progressed = false;
-  while (!record.in_flight.empty()) {
-    auto first = record.in_flight.begin();
-    if (first->first != record.done + 1 || !first->second.waiting_for.empty()) break;
-    proto::StepResult result = std::move(first->second.result);
-    const MonotonicTime now = clock_.Now();
-    // From dispatch, or from the end of the step before where this one had to wait for it.
-    const double seconds = Seconds(now - std::max(first->second.dispatched, record.last_activity));
-    result.set_step(first->first);
-    result.set_seconds(std::max(seconds, result.seconds()));
-    result.set_unix_ms(std::chrono::duration_cast<std::chrono::milliseconds>(clock_.WallNow().time_since_epoch()).count());
-    for (const proto::ScalarAux& aux : result.scalars()) {
-      if (aux.output() < 0 || aux.output() >= static_cast<int32_t>(record.planned->executable.outputs.size())) continue;
-      const double loss = AsLoss(aux.data(), record.planned->executable.outputs[aux.output()].shape);
-      if (std::isnan(loss)) continue;
-      record.job.set_last_loss(loss);
-      break;
-    }
-    record.recent_seconds.push_back(result.seconds());
-    if (record.recent_seconds.size() > kRecentSteps) record.recent_seconds.pop_front();
-    record.results.push_back(std::move(result));
-    if (static_cast<int64_t>(record.results.size()) > limits_.results_kept) record.results.pop_front();
-    record.in_flight.erase(first);
-    ++record.done;
-    record.last_activity = now;
-    progressed = true;
+  int64_t all = record.accepted;
+  for (const auto& [name, last] : record.reported) all = std::min(all, last);
+  if (all == record.done) return;
+  while (record.done < all) FinishStep(record, record.done + 1);
+  actions_.Changed(record.job.job_id());
+}
+
+void Core::FinishStep(JobRecord& record, int64_t step) {
+  auto node = record.partial.extract(step);
+  proto::StepResult result = node.empty() ? proto::StepResult() : std::move(node.mapped());
+  result.set_step(step);
+  const MonotonicTime now = clock_.Now();
+  // From its dispatch, or from the end of the step before where this one had to wait for it.
+  result.set_seconds(Seconds(now - std::max(record.commands.front().sent, record.last_step_done)));
+  result.set_unix_ms(
+      std::chrono::duration_cast<std::chrono::milliseconds>(clock_.WallNow().time_since_epoch()).count());
+  if (record.loss_output >= 0) record.job.set_last_loss(LossOf(record, result));
+  record.step_seconds.Add(result.seconds());
+  record.recent_seconds.push_back(result.seconds());
+  if (record.recent_seconds.size() > kRecentSteps) record.recent_seconds.pop_front();
+  record.results.push_back(std::move(result));
+  if (static_cast<int64_t>(record.results.size()) > limits_.results_kept) record.results.pop_front();
+  record.done = step;
+  if (record.commands.front().last_step == step) record.commands.pop_front();
+  record.last_contact = record.last_step_done = now;
+}
+
+double Core::LossOf(const JobRecord& record, const proto::StepResult& result) {
+  for (const proto::ScalarAux& aux : result.scalars()) {
+    if (aux.output() != record.loss_output || static_cast<Bytes>(aux.data().size()) != record.loss_shape.bytes())
+      continue;
+    std::vector<std::byte> bytes(aux.data().size());
+    std::memcpy(bytes.data(), aux.data().data(), aux.data().size());
+    return graph::Literal(record.loss_shape, std::move(bytes)).ValueAt(0);
   }
-  if (record.in_flight.empty() && record.done < record.accepted) {
-    StepRecord next;
-    next.step = record.done + 1;
-    next.dispatched = clock_.Now();
-    next.waiting_for.insert(record.workers.begin(), record.workers.end());
-    record.in_flight.emplace(next.step, std::move(next));
-  }
-  if (progressed) actions_.Changed();
+  return std::numeric_limits<double>::quiet_NaN();
 }
 
 absl::StatusOr<Core::Results> Core::ResultsFrom(const std::string& job_id, int64_t step, int limit) const {
   ALPA_ASSIGN_OR_RETURN(const JobRecord* record, Find(job_id));
   Results out;
   if (!record->results.empty()) {
-    const int64_t oldest = record->results.front().step();
-    for (int64_t at = std::max(step, oldest); at <= record->results.back().step() && static_cast<int>(out.results.size()) < limit; ++at) {
+    const int64_t oldest = record->results.front().step(), newest = record->results.back().step();
+    for (int64_t at = std::max(step, oldest); at <= newest && static_cast<int>(out.results.size()) < limit; ++at) {
       out.results.push_back(record->results[static_cast<size_t>(at - oldest)]);
     }
   }
@@ -157,7 +171,8 @@ absl::StatusOr<Core::Results> Core::ResultsFrom(const std::string& job_id, int64
 }
 
 bool Core::StepsInFlight() const {
-  return std::any_of(jobs_.begin(), jobs_.end(), [](const auto& entry) { return entry.second.accepted > entry.second.done; });
+  return std::any_of(live_.begin(), live_.end(),
+                     [](const auto& entry) { return entry.second->accepted > entry.second->done; });
 }
 
 }  // namespace alpa::coordinator

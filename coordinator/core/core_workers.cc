@@ -1,11 +1,14 @@
-// Workers: registration, heartbeats, leases, and what happens to jobs when one is lost.
+// Workers: registration, heartbeats, leases, their errors, and what happens to jobs when one is lost. Deadlines.
 
 #include <algorithm>
+#include <cctype>
 
+#include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "coordinator/core/core.h"
 #include "coordinator/core/errors.h"
+#include "coordinator/core/text.h"
 
 namespace alpa::coordinator {
 
@@ -13,8 +16,9 @@ using proto::Job;
 
 namespace {
 
-constexpr size_t kPartBytes = 1 << 20;
 constexpr int kMaxDevices = 1024;
+constexpr size_t kMaxAddressBytes = 64 << 10;  // of a transport
+constexpr size_t kMaxTextBytes = 256;          // of the other fields
 
 double Seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 
@@ -24,20 +28,34 @@ bool ValidWorkerName(const std::string& name) {
   });
 }
 
-}  // namespace
-
-absl::StatusOr<proto::Welcome> Core::OnRegister(uint64_t session, const proto::Register& message) {
+absl::Status CheckRegister(const proto::Register& message, const std::string& version) {
   if (!ValidWorkerName(message.name())) {
-    return InvalidArgument("worker name \"%s\" is not 1 to 63 letters, digits, -, _ or .", message.name().substr(0, 80));
+    return InvalidArgument("worker name \"%s\" is not 1 to 63 letters, digits, -, _ or .",
+                           CleanText(message.name(), 80));
   }
-  if (message.version() != version_) {
-    return FailedPrecondition("worker %s has version %s, the coordinator has %s; install the same on both", message.name(),
-                              message.version(), version_);
+  if (message.version() != version) {
+    return FailedPrecondition("worker %s has version %s, the coordinator has %s; install the same on both",
+                              message.name(), CleanText(message.version(), 80), version);
   }
   if (message.device_count() < 1 || message.device_count() > kMaxDevices) {
     return InvalidArgument("worker %s reports %d devices; 1 to %d are allowed", message.name(), message.device_count(),
                            kMaxDevices);
   }
+  if (message.device_memory_bytes() < 0) {
+    return InvalidArgument("worker %s reports %d bytes of device memory", message.name(),
+                           message.device_memory_bytes());
+  }
+  if (message.transport_address().size() > kMaxAddressBytes || message.tensor_address().size() > kMaxTextBytes ||
+      message.device_kind().size() > kMaxTextBytes || message.incarnation().size() > kMaxTextBytes) {
+    return InvalidArgument("worker %s reports an address or name that is too long", message.name());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<proto::Welcome> Core::OnRegister(uint64_t session, const proto::Register& message) {
+  ALPA_RETURN_IF_ERROR(CheckRegister(message, version_));
   WorkerRecord& worker = workers_[message.name()];
   if (worker.up) {
     return absl::AlreadyExistsError(
@@ -55,14 +73,13 @@ absl::StatusOr<proto::Welcome> Core::OnRegister(uint64_t session, const proto::R
   worker.devices.assign(ids.begin(), ids.begin() + message.device_count());
   worker.bytes_in_use.clear();
   worker.up = true;
-  worker.last_heartbeat = clock_.Now();
+  worker.last_heard = clock_.Now();
   LogInfo({.worker = worker.name}, "registered with %d %s devices, tensors at %s", message.device_count(),
           worker.device_kind, worker.tensor_address);
   proto::Welcome welcome;
   welcome.set_cluster_epoch(cluster_epoch_);
   for (DeviceId device : worker.devices) welcome.add_device_ids(device.value());
   welcome.set_heartbeat_seconds(Seconds(limits_.heartbeat));
-  actions_.Changed();
   Schedule();
   return welcome;
 }
@@ -83,13 +100,15 @@ const WorkerRecord* Core::HolderOf(DeviceId device) const {
 
 void Core::OnMessage(uint64_t session, const proto::FromWorker& message) {
   WorkerRecord* worker = WorkerOf(session);
-  if (worker == nullptr) return;   // of a session that was given up
-  worker->last_heartbeat = clock_.Now();
+  if (worker == nullptr) return;  // of a session that was given up
+  worker->last_heard = clock_.Now();
   switch (message.message_case()) {
-    case proto::FromWorker::kHeartbeat:
-      worker->bytes_in_use.assign(message.heartbeat().device_bytes_in_use().begin(),
-                                  message.heartbeat().device_bytes_in_use().end());
+    case proto::FromWorker::kHeartbeat: {
+      const auto& bytes = message.heartbeat().device_bytes_in_use();
+      const auto n = std::min(worker->devices.size(), static_cast<size_t>(bytes.size()));
+      worker->bytes_in_use.assign(bytes.begin(), bytes.begin() + static_cast<int>(n));
       return;
+    }
     case proto::FromWorker::kPrepared: return OnPrepared(*worker, message.prepared());
     case proto::FromWorker::kStepDone: return OnStepDone(*worker, message.step_done());
     default: return;
@@ -103,124 +122,116 @@ void Core::OnSessionEnd(uint64_t session, const std::string& why) {
 void Core::LoseWorker(WorkerRecord& worker, const std::string& why) {
   LogWarning({.worker = worker.name}, "lost: %s", why);
   worker.up = false;
-  for (auto& [id, record] : jobs_) {
-    if (record.final() || std::find(record.workers.begin(), record.workers.end(), worker.name) == record.workers.end()) {
+  std::set<std::string> jobs;
+  for (DeviceId device : worker.devices) {
+    if (const auto job = device_job_.find(device); job != device_job_.end()) jobs.insert(job->second);
+  }
+  for (const std::string& id : jobs) {
+    JobRecord& record = jobs_.at(id);
+    if (record.job.state() == Job::PLANNING && record.workers.empty() &&
+        Change(record, Job::PENDING, "waits for workers", "queued again: worker " + worker.name + " was lost").ok()) {
+      // Nothing is anywhere yet; the plan under way is dropped when it comes.
+      std::erase_if(device_job_, [&](const auto& entry) { return entry.second == id; });
+      record.devices.clear();
       continue;
     }
-    Fail(record, Job::INFRASTRUCTURE, "JOB_FAILED", absl::StrCat("worker ", worker.name, " was lost: ", why), worker.name, "");
+    Fail(record, Job::INFRASTRUCTURE, reason::kJobFailed, absl::StrCat("worker ", worker.name, " was lost: ", why),
+         worker.name);
   }
-  actions_.Changed();
   Schedule();
-}
-
-void Core::SendPrepare(JobRecord& record) {
-  const std::string& bytes = record.planned->serialized_executable;
-  record.transport_epoch = next_transport_epoch_++;
-  record.preparing.insert(record.workers.begin(), record.workers.end());
-  for (const std::string& name : record.workers) {
-    const uint64_t session = workers_.at(name).session;
-    for (size_t at = 0;;) {
-      const size_t size = std::min(kPartBytes, bytes.size() - at);
-      proto::ToWorker message;
-      proto::Prepare* prepare = message.mutable_prepare();
-      prepare->set_job_id(record.job.job_id());
-      prepare->set_epoch(record.job.epoch());
-      prepare->set_executable_part(bytes.substr(at, size));
-      at += size;
-      prepare->set_last_part(at == bytes.size());
-      if (prepare->last_part()) {
-        prepare->set_transport_epoch(record.transport_epoch);
-        for (DeviceId device : record.devices) {
-          const WorkerRecord* holder = HolderOf(device);
-          auto* rank = prepare->add_ranks();
-          rank->set_device(device.value());
-          rank->set_worker(holder->name);
-          rank->set_transport_address(holder->transport_address);
-        }
-      }
-      const bool last = prepare->last_part();
-      actions_.SendToWorker(session, std::move(message));
-      if (last) break;
-    }
-  }
-}
-
-void Core::OnPrepared(const WorkerRecord& worker, const proto::Prepared& message) {
-  const auto found = jobs_.find(message.job_id());
-  if (found == jobs_.end()) return;
-  JobRecord& record = found->second;
-  if (record.job.state() != Job::PLANNING || record.job.epoch() != message.epoch() ||
-      record.preparing.erase(worker.name) == 0) {
-    return;
-  }
-  if (message.error().code() != 0) return OnWorkerError(record, worker, message.error(), "compiling");
-  if (!record.preparing.empty()) return;
-  record.last_activity = clock_.Now();
-  (void)Change(record, Job::RUNNING, "", "running");   // a failing disk is logged there; the client sees PLANNING
 }
 
 void Core::OnWorkerError(JobRecord& record, const WorkerRecord& worker, const proto::WorkerError& error,
                          const std::string& doing) {
   // What a worker reports is an op that failed, memory that is short, a peer that is gone.
-  const auto code = static_cast<absl::StatusCode>(error.code());
-  Job::Cause cause = Job::PLATFORM;
-  std::string reason = "JOB_FAILED";
-  if (code == absl::StatusCode::kUnimplemented) cause = Job::USER, reason = "UNSUPPORTED_OP";
-  if (code == absl::StatusCode::kInvalidArgument || code == absl::StatusCode::kFailedPrecondition) cause = Job::USER;
-  if (code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kAborted) cause = Job::INFRASTRUCTURE;
-  const std::string message = absl::StrCat("worker ", worker.name, ", ", doing, ": ", error.message());
-  if (!error.secondary()) return Fail(record, cause, reason, message, worker.name, error.op());
-  if (record.pending_failure) return;
+  PendingFailure failure{clock_.Now() + limits_.primary_error_wait,
+                         Job::PLATFORM,
+                         std::string(reason::kJobFailed),
+                         absl::StrCat("worker ", worker.name, ", ", doing, ": ", error.message()),
+                         worker.name,
+                         error.op()};
+  switch (static_cast<absl::StatusCode>(error.code())) {
+    case absl::StatusCode::kUnimplemented:
+      failure.cause = Job::USER;
+      failure.reason_word = std::string(reason::kUnsupportedOp);
+      break;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kOutOfRange: failure.cause = Job::USER; break;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kAborted:
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kDeadlineExceeded: failure.cause = Job::INFRASTRUCTURE; break;
+    default: break;
+  }
+  if (!error.secondary()) return Fail(record, failure);
   // A consequence: its cause is probably on the way, from another worker or as a lost session.
-  record.pending_failure.emplace(clock_.Now() + limits_.primary_error_wait,
-                                 [this, id = record.job.job_id(), cause, reason, message, name = worker.name, op = error.op()] {
-                                   if (auto it = jobs_.find(id); it != jobs_.end()) {
-                                     Fail(it->second, cause, reason, message, name, op);
-                                   }
-                                 });
+  if (!record.pending_failure) record.pending_failure = std::move(failure);
 }
 
 void Core::Tick() {
   const MonotonicTime now = clock_.Now();
-  for (auto& [name, worker] : workers_) {
-    if (worker.up && now - worker.last_heartbeat > limits_.lease) {
+  for (auto it = workers_.begin(); it != workers_.end();) {
+    WorkerRecord& worker = it->second;
+    ++it;
+    const Duration silent = now - worker.last_heard;
+    if (worker.up && silent > limits_.lease) {
       const uint64_t session = worker.session;
-      LoseWorker(worker, absl::StrFormat("no heartbeat for %.1f s", Seconds(now - worker.last_heartbeat)));
-      actions_.EndSession(session, absl::DeadlineExceededError("no heartbeat within the lease"));
+      const std::string why = absl::StrFormat("no heartbeat for %.1f s", Seconds(silent));
+      LoseWorker(worker, why);
+      actions_.EndSession(session, absl::DeadlineExceededError(why));
+    } else if (!worker.up && silent > limits_.lost_worker_listed) {
+      workers_.erase(std::string(worker.name));
     }
   }
-  for (const std::string& id : std::vector<std::string>(order_)) {
-    JobRecord& record = jobs_.at(id);
-    if (record.final()) continue;
-    if (record.pending_failure && now >= record.pending_failure->first) {
-      const std::function<void()> fail = record.pending_failure->second;
-      fail();
-      continue;
-    }
-    if (record.job.state() != Job::RUNNING) continue;
-    if (!record.in_flight.empty()) {
-      Duration limit = limits_.watchdog_floor;
-      if (!record.recent_seconds.empty()) {
-        limit = std::max(limit, Duration(static_cast<int64_t>(1e10 * JobOf(record).median_step_seconds())));
-      }
-      const StepRecord& first = record.in_flight.begin()->second;
-      // Steps queue behind each other: the clock of the first starts when the one before was done.
-      const Duration waited = now - std::max(first.dispatched, record.last_activity);
-      if (waited > limit) {
-        std::string names;
-        for (const std::string& name : first.waiting_for) absl::StrAppend(&names, names.empty() ? "" : ", ", name);
-        Fail(record, Job::INFRASTRUCTURE, "JOB_FAILED",
-             absl::StrFormat("step %d made no progress for %.0f s (limit %.0f s); still waited for: %s", first.step,
-                             Seconds(waited), Seconds(limit), names),
-             *first.waiting_for.begin(), "");
-      }
-    } else if (now - record.last_activity > limits_.idle_timeout) {
-      if (Change(record, Job::STOPPED, absl::StrFormat("no client for %.0f s", Seconds(now - record.last_activity)), "stopped").ok()) {
-        ReleaseWorkers(record, absl::CancelledError("the job was idle"));
-        Schedule();
-      }
-    }
+  for (const auto& [number, record] : std::map<uint64_t, JobRecord*>(live_)) CheckDeadlines(*record, now);
+  if (!queue_.empty()) Schedule();  // tries again what the disk refused
+}
+
+void Core::CheckDeadlines(JobRecord& record, MonotonicTime now) {
+  if (record.final()) return;
+  if (record.pending_failure) {
+    if (now >= record.pending_failure->due) Fail(record, PendingFailure(*record.pending_failure));
+    return;
   }
+  if (record.job.state() == Job::PLANNING) {
+    const bool compiling = !record.workers.empty();
+    const Duration limit = compiling ? limits_.prepare_timeout : limits_.planning_timeout;
+    if (now - record.phase_began <= limit) return;
+    if (!compiling) {
+      return Fail(record, Job::PLATFORM, reason::kNoFeasiblePlan,
+                  absl::StrFormat("no plan was found within %.0f s; pin more of it", Seconds(limit)));
+    }
+    return Fail(
+        record, Job::PLATFORM, reason::kJobFailed,
+        absl::StrFormat("compiling took more than %.0f s on %s", Seconds(limit), absl::StrJoin(record.preparing, ", ")),
+        *record.preparing.begin());
+  }
+  if (record.accepted > record.done) return CheckStep(record, now);
+  if (record.streams == 0 && now - record.last_contact > limits_.idle_timeout) {
+    const std::string why = absl::StrFormat("no client for %.0f s", Seconds(now - record.last_contact));
+    if (Change(record, Job::STOPPED, why, "stopped").ok()) Retire(record, absl::CancelledError(why));
+  }
+}
+
+void Core::CheckStep(JobRecord& record, MonotonicTime now) {
+  Duration limit = limits_.watchdog_floor;
+  if (!record.recent_seconds.empty()) {
+    const std::chrono::duration<double> ten_medians(10 * JobOf(record, false).median_step_seconds());
+    limit = std::max(limit, std::chrono::duration_cast<Duration>(ten_medians));
+  }
+  // Steps queue behind each other: the clock of the first starts when the one before was done.
+  const Duration waited = now - std::max(record.commands.front().sent, record.last_step_done);
+  if (waited <= limit) return;
+  const int64_t step = record.done + 1;
+  std::vector<std::string> slow;
+  for (const auto& [name, reported] : record.reported) {
+    if (reported < step) slow.push_back(name);
+  }
+  Fail(record, Job::INFRASTRUCTURE, reason::kJobFailed,
+       absl::StrFormat("step %d made no progress for %.1f s (limit %.1f s); still waited for worker %s", step,
+                       Seconds(waited), Seconds(limit), absl::StrJoin(slow, ", ")),
+       slow.front());
 }
 
 proto::ClusterReply Core::Cluster() const {
@@ -233,7 +244,7 @@ proto::ClusterReply Core::Cluster() const {
     state->set_incarnation(worker.incarnation);
     state->set_tensor_address(worker.tensor_address);
     state->set_up(worker.up);
-    state->set_heartbeat_age_seconds(Seconds(clock_.Now() - worker.last_heartbeat));
+    state->set_heartbeat_age_seconds(Seconds(clock_.Now() - worker.last_heard));
     for (DeviceId device : worker.devices) {
       proto::DeviceState* out = state->add_devices();
       out->set_id(device.value());

@@ -5,15 +5,41 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/cord.h"
+#include "absl/strings/string_view.h"
 
 namespace alpa::coordinator {
 
+// Stable: clients act on them.
+namespace reason {
+inline constexpr absl::string_view kBadRequest = "BAD_REQUEST";           // a field makes no sense
+inline constexpr absl::string_view kBadProgram = "BAD_PROGRAM";           // damaged, not uploaded, or roles do not fit
+inline constexpr absl::string_view kUnsupportedOp = "UNSUPPORTED_OP";     // named in the message, with its place
+inline constexpr absl::string_view kNoFeasiblePlan = "NO_FEASIBLE_PLAN";  // nothing fits what was pinned
+inline constexpr absl::string_view kJobNotFound = "JOB_NOT_FOUND";
+inline constexpr absl::string_view kJobExists = "JOB_EXISTS";           // the id is taken by another request
+inline constexpr absl::string_view kJobNotRunning = "JOB_NOT_RUNNING";  // yet
+inline constexpr absl::string_view kJobNotFinal = "JOB_NOT_FINAL";      // stop it first
+inline constexpr absl::string_view kJobFailed = "JOB_FAILED";           // its cause, worker and op say why
+inline constexpr absl::string_view kJobEnded = "JOB_ENDED";             // it was stopped
+inline constexpr absl::string_view kStaleState = "STALE_STATE";         // of another step or epoch than the next one
+inline constexpr absl::string_view kStepsInFlight = "STEPS_IN_FLIGHT";  // wait for them, or stop the job
+inline constexpr absl::string_view kQueueFull = "QUEUE_FULL";
+inline constexpr absl::string_view kTooManyStreams = "TOO_MANY_STREAMS";
+inline constexpr absl::string_view kDraining = "DRAINING";  // the coordinator is about to end
+inline constexpr absl::string_view kStorage = "STORAGE";    // its disk fails
+inline constexpr absl::string_view kInternal = "INTERNAL";  // a fault of ours
+// Never leaves the daemon: the command waits until steps are done.
+inline constexpr absl::string_view kBusy = "BUSY";
+}  // namespace reason
+
 inline constexpr char kReasonUrl[] = "alpa.reason";
 
-inline absl::Status WithReason(absl::Status status, const std::string& reason) {
-  status.SetPayload(kReasonUrl, absl::Cord(reason));
+// The status with the word; OK stays OK.
+inline absl::Status WithReason(absl::Status status, absl::string_view word) {
+  status.SetPayload(kReasonUrl, absl::Cord(word));
   return status;
 }
+// Empty where there is none.
 inline std::string ReasonOf(const absl::Status& status) {
   const auto payload = status.GetPayload(kReasonUrl);
   return payload ? std::string(*payload) : std::string();

@@ -6,6 +6,7 @@ const char kPageHtml[] = R"html(<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<link rel="icon" href="data:,">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Alpa</title>
 <link rel="stylesheet" href="/app.css">
@@ -13,8 +14,8 @@ const char kPageHtml[] = R"html(<!doctype html>
 <body>
 <header><h1>Alpa</h1><span id="summary">connecting…</span></header>
 <main>
-<section><h2>Workers</h2><div class="scroll"><table id="workers"><thead><tr><th>Worker</th><th>State</th><th>Heartbeat</th><th>Devices</th><th>Tensors at</th></tr></thead><tbody></tbody></table></div></section>
-<section><h2>Jobs</h2><div class="scroll"><table id="jobs"><thead><tr><th>Job</th><th>State</th><th>Steps</th><th>Loss</th><th>Step time</th><th>Devices</th><th>Reason</th></tr></thead><tbody></tbody></table></div></section>
+<section><h2>Workers</h2><div class="scroll"><table id="workers"><thead><tr><th>Worker</th><th>State</th><th>Heartbeat</th><th>Devices</th><th>Memory</th><th>Tensors at</th></tr></thead><tbody></tbody></table></div></section>
+<section><h2>Jobs</h2><div class="scroll"><table id="jobs"><thead><tr><th>Job</th><th>State</th><th>Steps</th><th>Loss</th><th>Step time</th><th>Predicted</th><th>Devices</th><th>Reason</th></tr></thead><tbody></tbody></table></div></section>
 <section id="detail" hidden><h2 id="title"></h2><p id="failure" hidden></p><div class="charts"><figure><figcaption>Loss</figcaption><svg id="loss" viewBox="0 0 600 200" role="img" aria-label="Loss by step"></svg></figure><figure><figcaption>Step time</figcaption><svg id="time" viewBox="0 0 600 200" role="img" aria-label="Step time by step"></svg></figure></div><h3>Plan</h3><pre id="plan"></pre></section>
 </main>
 <script src="/app.js"></script>
@@ -22,7 +23,8 @@ const char kPageHtml[] = R"html(<!doctype html>
 </html>
 )html";
 
-const char kPageCss[] = R"css(:root{--bg:#fbfbfa;--fg:#1d1d1f;--dim:#6b6b70;--line:#e2e2e0;--card:#fff;--accent:#2f6fde;--good:#18794e;--bad:#c02a2a;--wait:#946200}
+const char kPageCss[] =
+    R"css(:root{color-scheme:light dark;--bg:#fbfbfa;--fg:#1d1d1f;--dim:#6b6b70;--line:#e2e2e0;--card:#fff;--accent:#2f6fde;--good:#18794e;--bad:#c02a2a;--wait:#946200}
 @media (prefers-color-scheme:dark){:root{--bg:#161618;--fg:#ececee;--dim:#9a9aa2;--line:#303034;--card:#1f1f22;--accent:#7aa7ff;--good:#4cc38a;--bad:#ff7b72;--wait:#e3b341}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}
@@ -37,7 +39,9 @@ th{text-align:left;color:var(--dim);font-weight:500;font-size:.85rem}
 th,td{padding:.35rem .8rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top;white-space:nowrap}
 td.wide{white-space:normal;min-width:14rem}
 tr:last-child td{border-bottom:0}
-tbody tr.pick{cursor:pointer}tbody tr.pick:hover td{color:var(--accent)}
+tbody tr.pick{cursor:pointer}tr.chosen td:first-child{font-weight:600}
+meter{display:block;width:9rem;height:.5rem}
+tbody tr.pick:hover td{color:var(--accent)}
 .dot{display:inline-block;width:.6em;height:.6em;border-radius:50%;margin-right:.4em;background:var(--dim)}
 .good{color:var(--good)}.bad{color:var(--bad)}.wait{color:var(--wait)}
 .good .dot{background:var(--good)}.bad .dot{background:var(--bad)}.wait .dot{background:var(--wait)}
@@ -62,17 +66,32 @@ function fill(table, rows, empty, columns) {
   if (!rows.length) { const td = cell(empty, "empty"); td.colSpan = columns; const tr = document.createElement("tr"); tr.append(td); rows = [tr]; }
   body.replaceChildren(...rows);
 }
-const seconds = s => s == null ? "" : s < 1 ? (s * 1000).toFixed(1) + " ms" : s.toFixed(2) + " s";
+const seconds = s => s == null ? "" : s < 1 ? (s * 1000).toFixed(s < 0.01 ? 2 : 1) + " ms" : s.toFixed(2) + " s";
+function bytes(n) { let i = 0; while (n >= 1024 && i < 5) { n /= 1024; i++; } return (i && n < 100 ? n.toFixed(1) : Math.round(n)) + " " + ["B", "KiB", "MiB", "GiB", "TiB", "PiB"][i]; }
+const sum = (list, of) => list.reduce((total, x) => total + (of(x) || 0), 0);
+function memory(devices) {
+  const known = devices.some(d => d.used_bytes != null), total = sum(devices, d => d.memory_bytes);
+  if (!known) return cell(total ? bytes(total) : "");
+  const used = sum(devices, d => d.used_bytes), td = cell(bytes(used) + " of " + bytes(total)), meter = document.createElement("meter");
+  meter.max = total || 1; meter.value = used; td.append(meter);
+  return td;
+}
 function workerRow(w) {
   const tr = document.createElement("tr"), devices = cell("");
-  for (const d of w.devices) { const s = document.createElement("span"); s.className = "device" + (d.job ? " busy" : ""); s.textContent = d.kind + " " + d.id; s.title = d.job ? "job " + d.job : "free"; devices.append(s); }
-  tr.append(cell(w.name), state(w.up ? "up" : "lost", w.up ? "good" : "bad"), cell(w.heartbeat_age_seconds.toFixed(1) + " s ago"), devices, cell(w.tensor_address));
+  for (const d of w.devices) {
+    const s = document.createElement("span");
+    s.className = "device" + (d.job_id ? " busy" : "");
+    s.textContent = d.kind + " " + d.id;
+    s.title = (d.job_id ? "job " + d.job_id : "free") + (d.used_bytes == null ? "" : ", " + bytes(d.used_bytes) + " in use");
+    devices.append(s);
+  }
+  tr.append(cell(w.name), state(w.up ? "up" : "lost", w.up ? "good" : "bad"), cell(w.heartbeat_age_seconds.toFixed(1) + " s ago"), devices, memory(w.devices), cell(w.tensor_address));
   return tr;
 }
 function jobRow(j) {
-  const tr = document.createElement("tr"); tr.className = "pick"; tr.tabIndex = 0;
+  const tr = document.createElement("tr"); tr.className = "pick" + (j.job_id === chosen ? " chosen" : ""); tr.tabIndex = 0;
   const steps = j.total_steps ? j.steps_done + " / " + j.total_steps : String(j.steps_done);
-  tr.append(cell(j.name && j.name !== j.job_id ? j.job_id + " · " + j.name : j.job_id), state(j.state, tone(j.state)), cell(steps), cell(j.last_loss == null ? "" : j.last_loss.toPrecision(5)), cell(j.median_step_seconds ? seconds(j.median_step_seconds) : ""), cell(String(j.devices.length || "")), cell(j.reason, "wide"));
+  tr.append(cell(j.name && j.name !== j.job_id ? j.job_id + " · " + j.name : j.job_id), state(j.state, tone(j.state)), cell(steps), cell(j.last_loss == null ? "" : j.last_loss.toPrecision(5)), cell(seconds(j.median_step_seconds)), cell(seconds(j.predicted_step_seconds)), cell(String(j.devices.length || "")), cell(j.reason, "wide"));
   const pick = () => { chosen = j.job_id; location.hash = encodeURIComponent(chosen); refresh(); };
   tr.onclick = pick; tr.onkeydown = e => { if (e.key === "Enter") pick(); };
   return tr;
@@ -95,17 +114,18 @@ async function refresh() {
   try {
     const cluster = await get("cluster"), jobs = await get("jobs");
     const devices = cluster.workers.filter(w => w.up).flatMap(w => w.devices);
-    $("summary").textContent = cluster.workers.filter(w => w.up).length + " workers, " + devices.length + " devices, " + devices.filter(d => !d.job).length + " free · version " + cluster.version;
-    fill($("workers"), cluster.workers.map(workerRow), "No worker has registered yet: start one with alpa-worker --coordinator ADDRESS.", 5);
-    fill($("jobs"), jobs.jobs.slice().reverse().map(jobRow), "No jobs yet.", 7);
+    $("summary").textContent = cluster.workers.filter(w => w.up).length + " workers, " + devices.length + " devices, " + devices.filter(d => !d.job_id).length + " free · version " + cluster.version;
+    fill($("workers"), cluster.workers.map(workerRow), "No worker has registered yet: start one with alpa-worker --coordinator ADDRESS.", 6);
+    if (!jobs.jobs.some(j => j.job_id === chosen)) chosen = "";
     if (!chosen && jobs.jobs.length) chosen = jobs.jobs[jobs.jobs.length - 1].job_id;
+    fill($("jobs"), jobs.jobs.slice(-200).reverse().map(jobRow), "No jobs yet.", 8);
     const job = jobs.jobs.find(j => j.job_id === chosen);
     $("detail").hidden = !job;
     if (job) {
       $("title").textContent = "Job " + job.job_id;
       $("failure").hidden = job.state !== "FAILED";
-      $("failure").textContent = job.state === "FAILED" ? job.cause + ": " + job.reason : "";
-      $("plan").textContent = job.plan_text || "not planned yet";
+      $("failure").textContent = [job.cause + ": " + job.reason, job.failed_worker && "worker " + job.failed_worker, job.failed_op].filter(Boolean).join("\n");
+      $("plan").textContent = (await get("jobs/" + encodeURIComponent(chosen) + "/plan")).text || "not planned yet";
       const timeline = await get("jobs/" + encodeURIComponent(chosen) + "/timeline");
       chart($("loss"), timeline.steps.map(s => [s.step, s.loss]), y => y.toPrecision(4));
       chart($("time"), timeline.steps.map(s => [s.step, s.seconds]), seconds);

@@ -18,16 +18,18 @@ namespace alpa::coordinator {
 
 class StatusServer {
  public:
-  virtual ~StatusServer() = default;   // stops
+  virtual ~StatusServer() = default;  // stops
   virtual const std::string& address() const = 0;
 };
 
-// kUnavailable where the port is in use. The coordinator must outlive the server.
+// `listen` is host:port; port 0 takes a free one. kInvalidArgument for another form, kUnavailable where the port is in
+// use. The coordinator must outlive the server.
 absl::StatusOr<std::unique_ptr<StatusServer>> StartStatusServer(Coordinator& coordinator, const std::string& version,
                                                                 const std::string& listen,
                                                                 std::vector<std::string> allowed_hosts);
 
-// The text of /metrics, in Prometheus' exposition format.
-std::string Metrics(Coordinator& coordinator, const std::string& version);
+// Whether a request that names this Host is answered: a page elsewhere could otherwise read what is here, by a name
+// that resolves to this machine.
+bool HostAllowed(const std::string& host, const std::vector<std::string>& allowed);
 
 }  // namespace alpa::coordinator

@@ -1,141 +1,213 @@
 #include "coordinator/rpc/coordinator.h"
 
-#include "base/log.h"
 #include "base/status.h"
 #include "coordinator/core/errors.h"
-#include "coordinator/core/planning.h"
 
 namespace alpa::coordinator {
+namespace {
 
-void SessionQueue::Push(proto::ToWorker message) {
-  {
-    std::lock_guard lock(mutex_);
-    if (closed_) return;
-    messages_.push_back(std::move(message));
-  }
-  changed_.notify_one();
-}
+constexpr int kPlanningThreads = 2;
+constexpr size_t kMaxWatches = 1000;
+constexpr std::chrono::milliseconds kTickInterval{200};
+constexpr std::chrono::seconds kRegisterWithin{15};  // of a session's begin
 
-bool SessionQueue::Pop(proto::ToWorker* message) {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return closed_ || !messages_.empty(); });
-  if (messages_.empty()) return false;
-  *message = std::move(messages_.front());
-  messages_.pop_front();
-  return true;
-}
+absl::Status ShuttingDown() { return absl::UnavailableError("the coordinator is shutting down"); }
 
-void SessionQueue::Close(const absl::Status& why) {
-  {
-    std::lock_guard lock(mutex_);
-    if (closed_) return;
-    closed_ = true;
-    why_ = why;
-  }
-  changed_.notify_all();
-}
-
-absl::Status SessionQueue::why() const {
-  std::lock_guard lock(mutex_);
-  return why_;
-}
+}  // namespace
 
 Coordinator::Coordinator(Limits limits, std::string version, std::unique_ptr<Store> store,
-                         std::unique_ptr<ProgramStore> programs)
-    : store_(std::move(store)), programs_(std::move(programs)),
+                         std::unique_ptr<ProgramStore> programs, Planner planner)
+    : store_(std::move(store)),
+      programs_(std::move(programs)),
+      planner_(std::move(planner)),
       core_(limits, std::move(version), Clock::Real(), *store_, *this) {}
 
-Coordinator::~Coordinator() { Shutdown(); }
+Coordinator::~Coordinator() { ALPA_CHECK(Shutdown(std::chrono::hours(1))); }
 
 absl::Status Coordinator::Start() {
-  {
-    std::lock_guard lock(mutex_);
-    ALPA_RETURN_IF_ERROR(core_.Replay());
-  }
-  planner_ = std::thread([this] { PlanLoop(); });
+  MutexLock lock(mutex_);
+  ALPA_RETURN_IF_ERROR(core_.Replay());
+  planning_threads_ = kPlanningThreads;
+  for (int i = 0; i < kPlanningThreads; ++i) planners_.emplace_back([this] { PlanLoop(); });
   ticker_ = std::thread([this] { TickLoop(); });
   return absl::OkStatus();
 }
 
-void Coordinator::Shutdown() {
+bool Coordinator::Shutdown(Duration limit) {
+  const MonotonicTime until = Clock::Real().Now() + limit;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     stopping_ = true;
-    for (auto& [id, queue] : sessions_) queue->Close(absl::UnavailableError("the coordinator is shutting down"));
+    for (auto& [id, session] : sessions_) session.queue->Close(ShuttingDown());
+    for (auto& [watch, counted] : watches_) watch->Wake();
+    tasks_changed_.NotifyAll();
+    stopped_.NotifyAll();
+    while (planning_threads_ > 0 && Clock::Real().Now() < until) stopped_.WaitUntil(lock, until);
+    if (planning_threads_ > 0) return false;
   }
-  changed_.notify_all();
-  planning_.notify_all();
-  if (planner_.joinable()) planner_.join();
+  for (std::thread& planner : planners_) planner.join();
+  planners_.clear();
   if (ticker_.joinable()) ticker_.join();
+  return true;
 }
 
+bool Coordinator::stopping() const {
+  MutexLock lock(mutex_);
+  return stopping_;
+}
+
+// ---- Workers' streams ----
+
 uint64_t Coordinator::OpenSession(std::shared_ptr<SessionQueue> queue) {
-  std::lock_guard lock(mutex_);
-  if (stopping_) queue->Close(absl::UnavailableError("the coordinator is shutting down"));
-  sessions_[next_session_] = std::move(queue);
-  return next_session_++;
+  MutexLock lock(mutex_);
+  if (stopping_) queue->Close(ShuttingDown());
+  const uint64_t session = next_session_++;
+  sessions_[session] = {std::move(queue), Clock::Real().Now(), false};
+  return session;
+}
+
+absl::Status Coordinator::Register(uint64_t session, const proto::Register& message) {
+  MutexLock lock(mutex_);
+  const auto entry = sessions_.find(session);
+  if (stopping_ || entry == sessions_.end()) return ShuttingDown();
+  ALPA_ASSIGN_OR_RETURN(proto::Welcome welcome, core_.OnRegister(session, message));
+  entry->second.registered = true;
+  proto::ToWorker hello;
+  *hello.mutable_welcome() = std::move(welcome);
+  entry->second.queue->Push(std::move(hello));
+  return absl::OkStatus();
 }
 
 void Coordinator::CloseSession(uint64_t session, const std::string& why) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   core_.OnSessionEnd(session, why);
   sessions_.erase(session);
 }
 
-Coordinator::Counters Coordinator::counters() {
-  std::lock_guard lock(mutex_);
-  return counters_;
-}
-void Coordinator::CountSubmit(const std::string& code) {
-  std::lock_guard lock(mutex_);
-  ++counters_.submits[code];
+void Coordinator::FlushSessions(Duration limit) {
+  const MonotonicTime until = Clock::Real().Now() + limit;
+  MutexLock lock(mutex_);
+  for (const auto& [id, session] : sessions_) {
+    while (!session.queue->empty() && Clock::Real().Now() < until) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));  // the writers need no lock of ours
+    }
+  }
 }
 
 void Coordinator::SendToWorker(uint64_t session, proto::ToWorker message) {
-  if (const auto found = sessions_.find(session); found != sessions_.end()) found->second->Push(std::move(message));
+  if (const auto entry = sessions_.find(session); entry != sessions_.end())
+    entry->second.queue->Push(std::move(message));
 }
 
 void Coordinator::EndSession(uint64_t session, const absl::Status& why) {
-  if (const auto found = sessions_.find(session); found != sessions_.end()) found->second->Close(why);
+  if (const auto entry = sessions_.find(session); entry != sessions_.end()) entry->second.queue->Close(why);
 }
+
+// ---- Clients' streams ----
+
+absl::Status Coordinator::AddWatch(Watch* watch) {
+  MutexLock lock(mutex_);
+  if (watches_.size() >= kMaxWatches) {
+    return WithReason(absl::ResourceExhaustedError(
+                          absl::StrCat(watches_.size(), " streams of clients are open; the limit is ", kMaxWatches)),
+                      reason::kTooManyStreams);
+  }
+  watches_[watch] = false;
+  return absl::OkStatus();
+}
+
+void Coordinator::FollowJob(Watch* watch, const std::string& job_id) {
+  MutexLock lock(mutex_);
+  watch->job_id_ = job_id;
+  followers_.emplace(job_id, watch);
+  if (!core_.jobs().contains(job_id)) return;
+  watches_[watch] = true;
+  core_.CountStream(job_id, 1);
+}
+
+void Coordinator::RemoveWatch(Watch* watch) {
+  MutexLock lock(mutex_);
+  const auto entry = watches_.find(watch);
+  if (entry == watches_.end()) return;
+  if (entry->second) core_.CountStream(watch->job_id_, -1);
+  watches_.erase(entry);
+  for (auto [it, end] = followers_.equal_range(watch->job_id_); it != end; ++it) {
+    if (it->second != watch) continue;
+    followers_.erase(it);
+    return;
+  }
+}
+
+void Coordinator::Changed(const std::string& job_id) {
+  for (auto [it, end] = followers_.equal_range(job_id); it != end; ++it) it->second->Wake();
+}
+
+// ---- Planning ----
 
 void Coordinator::StartPlanning(PlanTask task) {
-  to_plan_.push_back(std::move(task));
-  planning_.notify_all();
-}
-
-void Coordinator::Changed() {
-  ++changes_;
-  changed_.notify_all();
+  tasks_.push_back(std::move(task));
+  tasks_changed_.NotifyOne();
 }
 
 void Coordinator::PlanLoop() {
   for (;;) {
     PlanTask task;
     {
-      std::unique_lock lock(mutex_);
-      planning_.wait(lock, [this] { return stopping_ || !to_plan_.empty(); });
-      if (stopping_) return;
-      task = std::move(to_plan_.front());
-      to_plan_.pop_front();
+      MutexLock lock(mutex_);
+      while (!stopping_ && tasks_.empty()) tasks_changed_.Wait(lock);
+      if (stopping_) {
+        --planning_threads_;
+        stopped_.NotifyAll();
+        return;
+      }
+      task = std::move(tasks_.front());
+      tasks_.pop_front();
+      if (!core_.Wants(task)) continue;
     }
-    absl::StatusOr<Planned> planned = absl::InternalError("not planned");
-    auto program = programs_->Read(task.program_hash);
-    if (program.ok()) planned = PlanProgram(task, *program);
-    else planned = WithReason(program.status(), "BAD_PROGRAM");
-    std::lock_guard lock(mutex_);
-    ++counters_.plans;
-    if (planned.ok()) counters_.planning_seconds += planned->seconds;
-    core_.OnPlanned(task.job_id, task.epoch, std::move(planned));
+    PlanOne(task);
   }
 }
 
+void Coordinator::PlanOne(const PlanTask& task) {
+  const auto program = programs_->Read(task.program_hash);
+  const absl::Status unread =
+      WithReason(program.status(), absl::IsNotFound(program.status()) ? reason::kBadProgram : reason::kStorage);
+  if (task.devices.empty()) {
+    const absl::Status status = program.ok() ? planner_.check(task, *program) : unread;
+    MutexLock lock(mutex_);
+    return core_.OnChecked(task.job_id, status);
+  }
+  absl::StatusOr<Planned> planned = program.ok() ? planner_.plan(task, *program) : unread;
+  MutexLock lock(mutex_);
+  if (planned.ok()) {
+    for (const auto& [phase, seconds] : planned->phase_seconds) counters_.planning_seconds[phase].Add(seconds);
+  }
+  core_.OnPlanned(task.job_id, task.epoch, std::move(planned));
+}
+
+// ---- Time and counters ----
+
 void Coordinator::TickLoop() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (!stopping_) {
     core_.Tick();
-    planning_.wait_for(lock, std::chrono::milliseconds(200));
+    const MonotonicTime now = Clock::Real().Now();
+    for (auto& [id, session] : sessions_) {
+      if (session.registered || now - session.opened < kRegisterWithin) continue;
+      session.queue->Close(absl::DeadlineExceededError("the worker did not register"));
+    }
+    stopped_.WaitUntil(lock, now + kTickInterval);
   }
+}
+
+Coordinator::Counters Coordinator::counters() const {
+  MutexLock lock(mutex_);
+  return counters_;
+}
+
+void Coordinator::CountSubmit(const absl::Status& status) {
+  MutexLock lock(mutex_);
+  ++counters_.submits[absl::StatusCodeToString(status.code())];
 }
 
 }  // namespace alpa::coordinator

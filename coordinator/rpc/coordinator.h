@@ -1,106 +1,109 @@
-// The rim around the core: one lock, the planner's thread, the clock's ticks, and the queues to the workers' streams.
+// The rim around the core: one lock, the planning threads, the clock's ticks, the queues to workers' streams, and the
+// wake-ups of clients' streams.
 //
-// Threads: thread-safe. Everything that touches the core takes `mutex`; whoever waits for a change waits on `changed`.
+// Threads: thread-safe. Everything that touches the core goes through With; whoever waits for a job uses a Watch. The
+//          lock is taken before a queue's and before a watch's.
 #pragma once
 
-#include <condition_variable>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/mutex.h"
 #include "coordinator/core/core.h"
+#include "coordinator/core/histogram.h"
+#include "coordinator/rpc/session.h"
+#include "coordinator/rpc/watch.h"
 #include "coordinator/store/program_store.h"
 
 namespace alpa::coordinator {
 
-// Messages to one worker's stream, in order; its writer takes them.
-class SessionQueue {
- public:
-  void Push(proto::ToWorker message);
-  // Blocks for the next message; false when the queue is closed and empty.
-  bool Pop(proto::ToWorker* message);
-  void Close(const absl::Status& why);
-  absl::Status why() const;
-
- private:
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<proto::ToWorker> messages_;
-  bool closed_ = false;
-  absl::Status why_;
+// What core/planning.h offers; called without the lock, from several threads at once.
+struct Planner {
+  std::function<absl::StatusOr<Planned>(const PlanTask& task, absl::string_view program)> plan;
+  std::function<absl::Status(const PlanTask& task, absl::string_view program)> check;
 };
 
 class Coordinator : private Actions {
  public:
-  Coordinator(Limits limits, std::string version, std::unique_ptr<Store> store, std::unique_ptr<ProgramStore> programs);
-  ~Coordinator();
-  absl::Status Start();   // replays the store, starts threads
-  // Ends waits and threads; the core stays readable.
-  void Shutdown();
+  Coordinator(Limits limits, std::string version, std::unique_ptr<Store> store, std::unique_ptr<ProgramStore> programs,
+              Planner planner);
+  ~Coordinator() override;
+  // Replays the store, starts threads. REQUIRES: called first, once.
+  absl::Status Start();
+  // Ends sessions, waits and threads; the core stays readable. False where a plan is still being made after `limit`:
+  // its thread cannot be stopped, and this object not be destroyed.
+  bool Shutdown(Duration limit);
 
   // Runs `body(core)` under the lock.
   template <typename Body>
-  auto With(Body body) {
-    std::lock_guard lock(mutex_);
+  auto With(Body body) ALPA_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
     return body(core_);
   }
-  // Waits until something changed since `seen` (updated), `cancelled` says so (looked at 5 times a second), or shutdown.
-  // False where there is nothing more to wait for.
-  template <typename Cancelled>
-  bool WaitForChange(uint64_t* seen, Cancelled cancelled) {
-    std::unique_lock lock(mutex_);
-    while (changes_ == *seen && !stopping_) {
-      changed_.wait_for(lock, std::chrono::milliseconds(200));
-      if (changes_ == *seen && cancelled()) return false;
-    }
-    *seen = changes_;
-    return !stopping_;
-  }
-  void Poke() {
-    std::lock_guard lock(mutex_);
-    Changed();
-  }
-  uint64_t changes() {
-    std::lock_guard lock(mutex_);
-    return changes_;
-  }
-
-  uint64_t OpenSession(std::shared_ptr<SessionQueue> queue);
-  void CloseSession(uint64_t session, const std::string& why);
+  bool stopping() const;
   ProgramStore& programs() { return *programs_; }
 
-  // For /metrics, under the lock as well.
+  // ---- Workers' streams ----
+  uint64_t OpenSession(std::shared_ptr<SessionQueue> queue);
+  // On success the welcome is the first message in the queue.
+  absl::Status Register(uint64_t session, const proto::Register& message);
+  void CloseSession(uint64_t session, const std::string& why);
+  // Waits until all that was sent to workers is on its way.
+  void FlushSessions(Duration limit);
+
+  // ---- For Watch ----
+  absl::Status AddWatch(Watch* watch);
+  void FollowJob(Watch* watch, const std::string& job_id);
+  void RemoveWatch(Watch* watch);
+
+  // ---- What only the rim can count ----
   struct Counters {
-    std::map<std::string, int64_t> submits;   // by code
-    int64_t plans = 0;
-    double planning_seconds = 0;
+    std::map<std::string, int64_t> submits;             // by status code
+    std::map<std::string, Histogram> planning_seconds;  // by phase
   };
-  Counters counters();
-  void CountSubmit(const std::string& code);
+  Counters counters() const;
+  void CountSubmit(const absl::Status& status);
 
  private:
+  struct SessionEntry {
+    std::shared_ptr<SessionQueue> queue;  // shared with the stream's handler
+    MonotonicTime opened;
+    bool registered = false;
+  };
+
+  // Called by the core, under the lock.
   void SendToWorker(uint64_t session, proto::ToWorker message) override;
   void EndSession(uint64_t session, const absl::Status& why) override;
   void StartPlanning(PlanTask task) override;
-  void Changed() override;
+  void Changed(const std::string& job_id) override;
+
   void PlanLoop();
+  void PlanOne(const PlanTask& task);
   void TickLoop();
 
-  std::mutex mutex_;
-  std::condition_variable changed_, planning_;
+  mutable Mutex mutex_;
+  CondVar tasks_changed_, stopped_;
   const std::unique_ptr<Store> store_;
   const std::unique_ptr<ProgramStore> programs_;
-  Core core_;
-  uint64_t changes_ = 0;
-  bool stopping_ = false;
-  uint64_t next_session_ = 1;
-  std::map<uint64_t, std::shared_ptr<SessionQueue>> sessions_;   // shared with the stream's handler
-  std::deque<PlanTask> to_plan_;
-  Counters counters_;
-  std::thread planner_, ticker_;
+  const Planner planner_;
+  Core core_ ALPA_GUARDED_BY(mutex_);
+  bool stopping_ ALPA_GUARDED_BY(mutex_) = false;
+  int planning_threads_ ALPA_GUARDED_BY(mutex_) = 0;
+  uint64_t next_session_ ALPA_GUARDED_BY(mutex_) = 1;
+  std::map<uint64_t, SessionEntry> sessions_ ALPA_GUARDED_BY(mutex_);
+  std::map<Watch*, bool> watches_ ALPA_GUARDED_BY(mutex_);  // all that are open -> counted by the core
+  std::multimap<std::string, Watch*> followers_ ALPA_GUARDED_BY(mutex_);
+  std::deque<PlanTask> tasks_ ALPA_GUARDED_BY(mutex_);
+  Counters counters_ ALPA_GUARDED_BY(mutex_);
+  std::vector<std::thread> planners_;
+  std::thread ticker_;
 };
 
 }  // namespace alpa::coordinator

@@ -4,13 +4,16 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 
-#include <thread>
+#include <algorithm>
+#include <utility>
 
 #include "base/config.h"
-#include "base/log.h"
 #include "base/status.h"
 #include "coordinator/core/errors.h"
+#include "coordinator/rpc/session.h"
+#include "coordinator/rpc/status_rpc.h"
 #include "coordinator/rpc/step_stream.h"
+#include "coordinator/rpc/watch.h"
 #include "proto/job_service.grpc.pb.h"
 #include "proto/worker_service.grpc.pb.h"
 
@@ -18,13 +21,19 @@ namespace alpa::coordinator {
 namespace {
 
 constexpr int64_t kMaxChunk = 1 << 20;
-constexpr int kMaxMessage = 8 << 20;
+constexpr int kMaxMessage = 4 << 20;
+constexpr int kMaxThreads = 2500;  // each stream of a client or worker may hold two
 constexpr int kResultsAtOnce = 256;
+constexpr std::chrono::milliseconds kWatchInterval{200};
 
 template <typename T>
 grpc::Status Reply(const absl::StatusOr<T>& result, T* reply, grpc::ServerContext* context) {
   if (result.ok()) *reply = *result;
   return ToGrpc(result.status(), context);
+}
+
+absl::Status UploadError(const absl::Status& status) {
+  return WithReason(status, absl::IsUnavailable(status) ? reason::kStorage : reason::kBadProgram);
 }
 
 class JobServiceImpl : public proto::JobService::WithCallbackMethod_RunSteps<proto::JobService::Service> {
@@ -44,7 +53,7 @@ class JobServiceImpl : public proto::JobService::WithCallbackMethod_RunSteps<pro
         return ToGrpc(InvalidArgument("a chunk of %d bytes; the limit is %d", chunk.data().size(), kMaxChunk), context);
       }
       const auto received = coordinator_.programs().Append(hash, total, chunk.offset(), chunk.data());
-      if (!received.ok()) return ToGrpc(WithReason(received.status(), "BAD_PROGRAM"), context);
+      if (!received.ok()) return ToGrpc(UploadError(received.status()), context);
       reply->set_received(*received);
     }
     if (first) return ToGrpc(InvalidArgument("an upload without any chunk"), context);
@@ -55,7 +64,7 @@ class JobServiceImpl : public proto::JobService::WithCallbackMethod_RunSteps<pro
   grpc::Status QueryUpload(grpc::ServerContext* context, const proto::QueryUploadRequest* request,
                            proto::UploadReply* reply) override {
     const auto received = coordinator_.programs().Received(request->hash(), request->total_size());
-    if (!received.ok()) return ToGrpc(received.status(), context);
+    if (!received.ok()) return ToGrpc(UploadError(received.status()), context);
     reply->set_hash(request->hash());
     reply->set_received(*received);
     return grpc::Status::OK;
@@ -63,30 +72,41 @@ class JobServiceImpl : public proto::JobService::WithCallbackMethod_RunSteps<pro
 
   grpc::Status Submit(grpc::ServerContext* context, const proto::SubmitRequest* request, proto::Job* reply) override {
     const auto job = coordinator_.With([&](Core& core) { return core.Submit(*request); });
-    coordinator_.CountSubmit(absl::StatusCodeToString(job.status().code()));
+    coordinator_.CountSubmit(job.status());
     return Reply(job, reply, context);
   }
   grpc::Status GetJob(grpc::ServerContext* context, const proto::JobRequest* request, proto::Job* reply) override {
     return Reply(coordinator_.With([&](Core& core) { return core.GetJob(request->job_id()); }), reply, context);
   }
   grpc::Status ListJobs(grpc::ServerContext*, const proto::ListJobsRequest*, proto::ListJobsReply* reply) override {
-    for (proto::Job& job : coordinator_.With([](Core& core) { return core.ListJobs(); })) *reply->add_jobs() = std::move(job);
+    for (proto::Job& job : coordinator_.With([](Core& core) { return core.ListJobs(); }))
+      *reply->add_jobs() = std::move(job);
     return grpc::Status::OK;
   }
 
   grpc::Status WatchJob(grpc::ServerContext* context, const proto::JobRequest* request,
                         grpc::ServerWriter<proto::Job>* writer) override {
-    uint64_t seen = coordinator_.changes();
-    std::string last;
-    for (;;) {
-      const auto job = coordinator_.With([&](Core& core) { return core.GetJob(request->job_id()); });
+    auto watch = Watch::Open(coordinator_);
+    if (!watch.ok()) return ToGrpc(watch.status(), context);
+    (*watch)->Follow(request->job_id());
+    proto::Job last;
+    MonotonicTime sent;
+    for (bool first = true;; first = false) {
+      auto job = coordinator_.With([&](Core& core) { return core.GetJob(request->job_id()); });
       if (!job.ok()) return ToGrpc(job.status(), context);
-      if (std::string now = job->SerializeAsString(); now != last) {
-        last = std::move(now);
+      const MonotonicTime now = Clock::Real().Now();
+      // Steps may be many; what else changes is told at once.
+      const bool news = first || job->changed_unix_ms() != last.changed_unix_ms() || job->state() != last.state() ||
+                        job->reason() != last.reason();
+      const bool steps = job->steps_done() != last.steps_done();
+      if (news || (steps && now - sent >= kWatchInterval)) {
         if (!writer->Write(*job)) return grpc::Status::OK;
+        sent = now;
+        last = *std::move(job);
       }
-      if (job->state() >= proto::Job::SUCCEEDED) return grpc::Status::OK;
-      if (!coordinator_.WaitForChange(&seen, [&] { return context->IsCancelled(); })) return Ended(context);
+      if (last.state() >= proto::Job::SUCCEEDED) return grpc::Status::OK;
+      if (absl::Status ended = Ended(context); !ended.ok()) return ToGrpc(ended, context);
+      (*watch)->Wait(kWatchInterval);
     }
   }
 
@@ -96,7 +116,8 @@ class JobServiceImpl : public proto::JobService::WithCallbackMethod_RunSteps<pro
   grpc::Status FinishJob(grpc::ServerContext* context, const proto::JobRequest* request, proto::Job* reply) override {
     return Reply(coordinator_.With([&](Core& core) { return core.Finish(request->job_id()); }), reply, context);
   }
-  grpc::Status DeleteJob(grpc::ServerContext* context, const proto::JobRequest* request, proto::DeleteJobReply*) override {
+  grpc::Status DeleteJob(grpc::ServerContext* context, const proto::JobRequest* request,
+                         proto::DeleteJobReply*) override {
     return ToGrpc(coordinator_.With([&](Core& core) { return core.Delete(request->job_id()); }), context);
   }
   grpc::Status GetPlacement(grpc::ServerContext* context, const proto::JobRequest* request,
@@ -125,38 +146,36 @@ class JobServiceImpl : public proto::JobService::WithCallbackMethod_RunSteps<pro
 
   grpc::Status WatchSteps(grpc::ServerContext* context, const proto::WatchStepsRequest* request,
                           grpc::ServerWriter<proto::StepResult>* writer) override {
-    return SendResults(context, request->job_id(), request->from_step(), [&](const proto::StepResult& result) {
-      return writer->Write(result) && (request->until_step() <= 0 || result.step() < request->until_step());
-    });
+    auto watch = Watch::Open(coordinator_);
+    if (!watch.ok()) return ToGrpc(watch.status(), context);
+    (*watch)->Follow(request->job_id());
+    int64_t next = std::max<int64_t>(1, request->from_step());
+    for (;;) {
+      const auto results =
+          coordinator_.With([&](Core& core) { return core.ResultsFrom(request->job_id(), next, kResultsAtOnce); });
+      if (!results.ok()) return ToGrpc(results.status(), context);
+      for (const proto::StepResult& result : results->results) {
+        if (!writer->Write(result)) return grpc::Status::OK;
+        next = result.step() + 1;
+        if (request->until_step() > 0 && next > request->until_step()) return grpc::Status::OK;
+      }
+      if (!results->results.empty()) continue;
+      if (!results->more) return grpc::Status::OK;
+      if (absl::Status ended = Ended(context); !ended.ok()) return ToGrpc(ended, context);
+      (*watch)->Wait(kWatchInterval);
+    }
   }
 
   grpc::ServerBidiReactor<proto::StepCommand, proto::StepResult>* RunSteps(
       grpc::CallbackServerContext* context) override {
-    return new StepStream(coordinator_, context);   // deletes itself
+    return new StepStream(coordinator_, context);  // deletes itself
   }
 
  private:
-  static grpc::Status Ended(grpc::ServerContext* context) {
-    if (context->IsCancelled()) return {grpc::StatusCode::CANCELLED, "cancelled by the client"};
-    context->AddTrailingMetadata("alpa-reason", "DRAINING");
-    return {grpc::StatusCode::UNAVAILABLE, "the coordinator is shutting down"};
-  }
-
-  template <typename Write>
-  grpc::Status SendResults(grpc::ServerContext* context, const std::string& job_id, int64_t from, Write write) {
-    uint64_t seen = coordinator_.changes();
-    int64_t next = std::max<int64_t>(1, from);
-    for (;;) {
-      const auto results = coordinator_.With([&](Core& core) { return core.ResultsFrom(job_id, next, kResultsAtOnce); });
-      if (!results.ok()) return ToGrpc(results.status(), context);
-      for (const proto::StepResult& result : results->results) {
-        if (!write(result)) return grpc::Status::OK;
-        next = result.step() + 1;
-      }
-      if (!results->results.empty()) continue;
-      if (!results->more) return grpc::Status::OK;
-      if (!coordinator_.WaitForChange(&seen, [&] { return context->IsCancelled(); })) return Ended(context);
-    }
+  absl::Status Ended(grpc::ServerContext* context) const {
+    if (context->IsCancelled()) return absl::CancelledError("cancelled by the client");
+    if (!coordinator_.stopping()) return absl::OkStatus();
+    return WithReason(absl::UnavailableError("the coordinator is shutting down"), reason::kDraining);
   }
 
   Coordinator& coordinator_;
@@ -168,42 +187,7 @@ class WorkerServiceImpl : public proto::WorkerService::Service {
 
   grpc::Status Session(grpc::ServerContext* context,
                        grpc::ServerReaderWriter<proto::ToWorker, proto::FromWorker>* stream) override {
-    proto::FromWorker message;
-    if (!stream->Read(&message)) return grpc::Status::OK;
-    if (!message.has_register_()) return {grpc::StatusCode::FAILED_PRECONDITION, "a session begins with Register"};
-    auto queue = std::make_shared<SessionQueue>();
-    const uint64_t session = coordinator_.OpenSession(queue);
-    const auto welcome = coordinator_.With([&](Core& core) {
-      auto result = core.OnRegister(session, message.register_());
-      if (result.ok()) {
-        // Before anything that the registration itself has set in motion.
-        proto::ToWorker hello;
-        *hello.mutable_welcome() = *result;
-        stream->Write(hello);
-      }
-      return result;
-    });
-    if (!welcome.ok()) {
-      coordinator_.CloseSession(session, "refused");
-      LogWarning("worker refused: %s", std::string(welcome.status().message()));
-      return ToGrpc(welcome.status(), context);
-    }
-    std::thread writer([&] {
-      proto::ToWorker out;
-      while (queue->Pop(&out)) {
-        if (!stream->Write(out)) break;
-      }
-      // Closed from this side: wakes the reader below.
-      if (!queue->why().ok()) context->TryCancel();
-    });
-    while (stream->Read(&message)) {
-      coordinator_.With([&](Core& core) { core.OnMessage(session, message); });
-    }
-    const absl::Status ended = queue->why();
-    coordinator_.CloseSession(session, ended.ok() ? "its connection ended" : std::string(ended.message()));
-    queue->Close(absl::OkStatus());
-    writer.join();
-    return ended.ok() ? grpc::Status::OK : ToGrpc(ended, context);
+    return ServeSession(coordinator_, context, stream);
   }
 
  private:
@@ -225,19 +209,24 @@ class RpcServerImpl : public RpcServer {
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     builder.SetMaxReceiveMessageSize(kMaxMessage);
+    grpc::ResourceQuota quota;
+    quota.SetMaxThreads(kMaxThreads);
+    builder.SetResourceQuota(quota);
     builder.RegisterService(&jobs_);
     builder.RegisterService(&workers_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port == 0) {
-      return absl::UnavailableError(absl::StrCat("cannot listen on ", listen,
-                                                 ": the port is in use, or the address is not this machine's"));
+      return absl::UnavailableError(
+          absl::StrCat("cannot listen on ", listen, ": the port is in use, or the address is not this machine's"));
     }
     address_ = absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port);
     return absl::OkStatus();
   }
   const std::string& address() const override { return address_; }
+  void SetServing(bool serving) override { server_->GetHealthCheckService()->SetServingStatus(serving); }
   void Stop(Duration grace) override {
-    if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::duration_cast<std::chrono::system_clock::duration>(grace));
+    using std::chrono::system_clock;
+    server_->Shutdown(system_clock::now() + std::chrono::duration_cast<system_clock::duration>(grace));
   }
 
  private:

@@ -13,7 +13,9 @@ namespace alpa::coordinator {
 class RpcServer {
  public:
   virtual ~RpcServer() = default;
-  virtual const std::string& address() const = 0;   // host:port that it listens on
+  virtual const std::string& address() const = 0;  // host:port that it listens on
+  // What the health service answers; at first that it serves.
+  virtual void SetServing(bool serving) = 0;
   // No new calls; calls in progress are cancelled after `grace`.
   virtual void Stop(Duration grace) = 0;
 };

@@ -1,79 +1,85 @@
 #include "coordinator/rpc/step_stream.h"
 
+#include <algorithm>
+
 #include "base/status.h"
 #include "coordinator/core/errors.h"
+#include "coordinator/rpc/status_rpc.h"
 
 namespace alpa::coordinator {
 namespace {
 
 constexpr int kResultsAtOnce = 256;
+constexpr std::chrono::seconds kLookAnyway{1};
+
+std::unique_ptr<grpc::Status> End(grpc::Status status) { return std::make_unique<grpc::Status>(std::move(status)); }
 
 }  // namespace
 
-grpc::Status ToGrpc(const absl::Status& status, grpc::ServerContextBase* context) {
-  if (status.ok()) return grpc::Status::OK;
-  if (const std::string reason = ReasonOf(status); !reason.empty()) context->AddTrailingMetadata("alpa-reason", reason);
-  return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
-}
-
 StepStream::StepStream(Coordinator& coordinator, grpc::CallbackServerContext* context)
     : coordinator_(coordinator), context_(context) {
-  thread_ = std::thread([this] { Loop(); });
+  auto watch = Watch::Open(coordinator);
+  if (!watch.ok()) {
+    Finish(ToGrpc(watch.status(), context_));
+    return;
+  }
+  watch_ = *std::move(watch);
   StartRead(&command_);
+  thread_ = std::thread([this] { Run(); });
 }
 
 void StepStream::OnReadDone(bool ok) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     (ok ? has_command_ : no_more_commands_) = true;
   }
-  coordinator_.Poke();
+  watch_->Wake();
 }
 
 void StepStream::OnWriteDone(bool ok) {
-  // Under the lock: the loop may end the call as soon as it sees this.
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   write_done_ = true;
   write_ok_ = ok;
-  written_.notify_all();
+  written_.NotifyAll();
 }
 
 void StepStream::OnCancel() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     cancelled_ = true;
   }
-  coordinator_.Poke();
+  if (watch_ != nullptr) watch_->Wake();
 }
 
 void StepStream::OnDone() {
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
   delete this;
 }
 
 bool StepStream::TakeCommand() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (!has_command_) return false;
   }
   if (job_id_.empty()) {
     job_id_ = command_.job_id();
     next_result_ = std::max<int64_t>(1, command_.first_step());
     last_accepted_ = next_result_ - 1;
+    if (!job_id_.empty()) watch_->Follow(job_id_);
   }
   if (command_.job_id() != job_id_ || job_id_.empty()) {
-    refused_ = WithReason(InvalidArgument("one stream is for the steps of one job"), "BAD_REQUEST");
+    refused_ = WithReason(InvalidArgument("one stream is for the steps of one job"), reason::kBadRequest);
     return true;
   }
   const absl::Status status = coordinator_.With([&](Core& core) { return core.RunSteps(command_); });
-  if (ReasonOf(status) == "BUSY") return false;
+  if (ReasonOf(status) == reason::kBusy) return false;
   if (!status.ok()) {
     refused_ = status;
     return true;
   }
   last_accepted_ = command_.first_step() + command_.count() - 1;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     has_command_ = false;
   }
   StartRead(&command_);
@@ -81,40 +87,49 @@ bool StepStream::TakeCommand() {
 }
 
 bool StepStream::Send(const proto::StepResult& result) {
-  std::unique_lock lock(mutex_);
-  write_done_ = false;
+  {
+    MutexLock lock(mutex_);
+    write_done_ = false;
+  }
   StartWrite(&result);
-  written_.wait(lock, [this] { return write_done_; });
+  MutexLock lock(mutex_);
+  while (!write_done_) written_.Wait(lock);
   return write_ok_;
 }
 
-void StepStream::Loop() {
-  uint64_t seen = coordinator_.changes();
+std::unique_ptr<grpc::Status> StepStream::Turn(bool* progress) {
+  const bool took = refused_.ok() && TakeCommand();
+  bool sent = false, more = true;
+  if (!job_id_.empty()) {
+    const auto results =
+        coordinator_.With([&](Core& core) { return core.ResultsFrom(job_id_, next_result_, kResultsAtOnce); });
+    if (!results.ok()) return End(ToGrpc(results.status(), context_));
+    for (const proto::StepResult& result : results->results) {
+      if (!Send(result)) return End({grpc::StatusCode::CANCELLED, "the client is gone"});
+      next_result_ = result.step() + 1;
+    }
+    sent = !results->results.empty();
+    more = results->more;
+  }
+  *progress = took || sent;
+  if (*progress) return nullptr;
+  if (!more && refused_.ok()) return End(grpc::Status::OK);
+  if (coordinator_.stopping()) {
+    return End(
+        ToGrpc(WithReason(absl::UnavailableError("the coordinator is shutting down"), reason::kDraining), context_));
+  }
+  MutexLock lock(mutex_);
+  if (cancelled_) return End({grpc::StatusCode::CANCELLED, "cancelled by the client"});
+  const bool no_more_commands = no_more_commands_ || !refused_.ok();
+  if (no_more_commands && next_result_ > last_accepted_) return End(ToGrpc(refused_, context_));
+  return nullptr;
+}
+
+void StepStream::Run() {
   for (;;) {
-    const bool took = refused_.ok() && TakeCommand();
-    bool sent = false;
-    if (!job_id_.empty()) {
-      const auto results =
-          coordinator_.With([&](Core& core) { return core.ResultsFrom(job_id_, next_result_, kResultsAtOnce); });
-      if (!results.ok()) return Finish(ToGrpc(results.status(), context_));
-      for (const proto::StepResult& result : results->results) {
-        if (!Send(result)) return Finish({grpc::StatusCode::CANCELLED, "the client is gone"});
-        next_result_ = result.step() + 1;
-        sent = true;
-      }
-      if (!sent && !results->more && refused_.ok() && !took) return Finish(grpc::Status::OK);
-    }
-    if (took || sent) continue;
-    {
-      std::lock_guard lock(mutex_);
-      if (cancelled_) return Finish({grpc::StatusCode::CANCELLED, "cancelled by the client"});
-      if ((no_more_commands_ || !refused_.ok()) && next_result_ > last_accepted_) {
-        return Finish(ToGrpc(refused_, context_));
-      }
-    }
-    if (!coordinator_.WaitForChange(&seen, [] { return false; })) {
-      return Finish(ToGrpc(WithReason(absl::UnavailableError("the coordinator is shutting down"), "DRAINING"), context_));
-    }
+    bool progress = false;
+    if (const auto ended = Turn(&progress)) return Finish(*ended);
+    if (!progress) watch_->Wait(kLookAnyway);
   }
 }
 

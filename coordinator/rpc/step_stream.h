@@ -6,17 +6,15 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <condition_variable>
-#include <mutex>
+#include <memory>
+#include <string>
 #include <thread>
 
+#include "base/mutex.h"
 #include "coordinator/rpc/coordinator.h"
 #include "proto/job_service.grpc.pb.h"
 
 namespace alpa::coordinator {
-
-// absl's and gRPC's codes have the same numbers; the reason word goes into trailing metadata.
-grpc::Status ToGrpc(const absl::Status& status, grpc::ServerContextBase* context);
 
 // Deletes itself when the call is over.
 class StepStream : public grpc::ServerBidiReactor<proto::StepCommand, proto::StepResult> {
@@ -29,20 +27,26 @@ class StepStream : public grpc::ServerBidiReactor<proto::StepCommand, proto::Ste
   void OnCancel() override;
   void OnDone() override;
 
-  void Loop();
+  void Run();
+  // One look at the client's commands and the core's results. Sets `progress` where there may be more at once; a
+  // status other than nullptr ends the call.
+  std::unique_ptr<grpc::Status> Turn(bool* progress);
   // Whether a command was taken; `refused_` is set where it was wrong.
   bool TakeCommand();
   bool Send(const proto::StepResult& result);
 
   Coordinator& coordinator_;
   grpc::CallbackServerContext* const context_;
+  std::unique_ptr<Watch> watch_;  // null: none could be opened, and the call ends at once
   std::thread thread_;
-  std::mutex mutex_;
-  std::condition_variable written_;
-  proto::StepCommand command_;     // gRPC's while a read is under way, the loop's while has_command_
-  bool has_command_ = false, no_more_commands_ = false, cancelled_ = false;
-  bool write_done_ = false, write_ok_ = false;
-  // The loop's own:
+  Mutex mutex_;
+  CondVar written_;
+  proto::StepCommand command_;  // gRPC's while a read is under way, the thread's while has_command_
+  bool has_command_ ALPA_GUARDED_BY(mutex_) = false;
+  bool no_more_commands_ ALPA_GUARDED_BY(mutex_) = false;
+  bool cancelled_ ALPA_GUARDED_BY(mutex_) = false;
+  bool write_done_ ALPA_GUARDED_BY(mutex_) = false, write_ok_ ALPA_GUARDED_BY(mutex_) = false;
+  // The thread's own:
   std::string job_id_;
   int64_t last_accepted_ = 0, next_result_ = 0;
   absl::Status refused_;

@@ -6,6 +6,8 @@
 namespace alpa::coordinator {
 namespace {
 
+constexpr int kBusyMillis = 500;
+
 class Statement {
  public:
   Statement(sqlite3* db, const char* sql) : db_(db) {
@@ -46,17 +48,15 @@ class SqliteStore : public Store {
   ~SqliteStore() override { sqlite3_close(db_); }
 
   absl::Status Record(const StoredJob& job, const StoredEvent& event) override {
-    ALPA_RETURN_IF_ERROR(Execute("BEGIN IMMEDIATE"));
-    absl::Status status = Write(job, event);
-    if (status.ok()) status = Execute("COMMIT");
-    if (!status.ok()) (void)Execute("ROLLBACK");
-    return status;
+    return Atomically([&] { return Write(job, event); });
   }
 
   absl::Status Remove(const std::string& job_id) override {
-    Statement events(db_, "DELETE FROM events WHERE job_id = ?"), jobs(db_, "DELETE FROM jobs WHERE job_id = ?");
-    ALPA_RETURN_IF_ERROR(events.Bind(job_id).Step().status());
-    return jobs.Bind(job_id).Step().status();
+    return Atomically([&] {
+      Statement events(db_, "DELETE FROM events WHERE job_id = ?"), jobs(db_, "DELETE FROM jobs WHERE job_id = ?");
+      ALPA_RETURN_IF_ERROR(events.Bind(job_id).Step().status());
+      return jobs.Bind(job_id).Step().status();
+    });
   }
 
   absl::StatusOr<std::vector<StoredJob>> Jobs() override {
@@ -94,6 +94,15 @@ class SqliteStore : public Store {
   }
 
  private:
+  template <typename Body>
+  absl::Status Atomically(Body body) {
+    ALPA_RETURN_IF_ERROR(Execute("BEGIN IMMEDIATE"));
+    absl::Status status = body();
+    if (status.ok()) status = Execute("COMMIT");
+    if (!status.ok()) (void)Execute("ROLLBACK");  // of what did not happen: the first error is told
+    return status;
+  }
+
   absl::Status Write(const StoredJob& job, const StoredEvent& event) {
     Statement upsert(db_,
                      "INSERT INTO jobs (job_id, request, job) VALUES (?, ?, ?) "
@@ -111,20 +120,42 @@ class SqliteStore : public Store {
 
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path) {
   sqlite3* db = nullptr;
-  if (sqlite3_open(path.c_str(), &db) != SQLITE_OK) {
-    const std::string message = db == nullptr ? "out of memory" : sqlite3_errmsg(db);
-    sqlite3_close(db);
-    return absl::UnavailableError(absl::StrCat("cannot open the job database ", path, ": ", message));
-  }
+  const int opened = sqlite3_open(path.c_str(), &db);
+  if (db == nullptr)
+    return absl::UnavailableError(absl::StrCat("cannot open the job database ", path, ": out of memory"));
   auto store = std::make_unique<SqliteStore>(db);
+  const auto failure = [&](int code, const absl::Status& status) {
+    switch (code & 0xff) {  // without the extended part
+      case SQLITE_NOTADB:
+      case SQLITE_CORRUPT:
+        return absl::DataLossError(absl::StrCat("the job database ", path, " is damaged (",
+                                                std::string(status.message()),
+                                                "); restore it from a copy, or move it away to begin anew"));
+      case SQLITE_BUSY:
+      case SQLITE_LOCKED:
+        return absl::UnavailableError(
+            absl::StrCat(path, " is in use; does another coordinator run with this --data-dir?"));
+      default:
+        return absl::UnavailableError(
+            absl::StrCat("cannot open the job database ", path, ": ", std::string(status.message())));
+    }
+  };
+  if (opened != SQLITE_OK) return failure(opened, absl::UnavailableError(sqlite3_errmsg(db)));
+  sqlite3_busy_timeout(db, kBusyMillis);
+  // One coordinator a database: the lock is taken with the first write and kept until the end.
   for (const char* sql :
-       {"PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA busy_timeout = 2000",
-        "CREATE TABLE IF NOT EXISTS jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, job_id BLOB UNIQUE, request BLOB, job BLOB)",
+       {"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL",
+        "CREATE TABLE IF NOT EXISTS jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, job_id BLOB UNIQUE, request BLOB, "
+        "job BLOB)",
         "CREATE TABLE IF NOT EXISTS events (job_id BLOB, sequence INTEGER, unix_ms INTEGER, kind BLOB, message BLOB, "
         "PRIMARY KEY (job_id, sequence))",
-        "CREATE TABLE IF NOT EXISTS starts (epoch INTEGER PRIMARY KEY AUTOINCREMENT)"}) {
-    ALPA_RETURN_IF_ERROR(Annotate(store->Execute(sql), path));
+        "CREATE TABLE IF NOT EXISTS starts (epoch INTEGER PRIMARY KEY AUTOINCREMENT)", "BEGIN IMMEDIATE", "COMMIT"}) {
+    if (absl::Status status = store->Execute(sql); !status.ok()) return failure(sqlite3_errcode(db), status);
   }
+  Statement check(db, "PRAGMA quick_check(1)");
+  const auto row = check.Step();
+  if (!row.ok()) return failure(sqlite3_errcode(db), row.status());
+  if (*row && check.Text(0) != "ok") return failure(SQLITE_CORRUPT, absl::DataLossError(check.Text(0)));
   return store;
 }
 

@@ -14,14 +14,14 @@
 namespace alpa::coordinator {
 
 struct StoredEvent {
-  int64_t sequence = 0;   // 1, 2, ... within the job
+  int64_t sequence = 0;  // 1, 2, ... within the job
   int64_t unix_ms = 0;
   std::string kind, message;
 };
 struct StoredJob {
   std::string job_id;
-  std::string request;    // serialized SubmitRequest
-  std::string job;        // serialized Job
+  std::string request;  // serialized SubmitRequest
+  std::string job;      // serialized Job
 };
 
 class Store {
@@ -37,7 +37,8 @@ class Store {
   virtual absl::StatusOr<uint64_t> NextEpoch() = 0;
 };
 
-// `path` of the database file (WAL, synchronous=FULL); ":memory:" keeps nothing.
+// `path` of the database file (WAL, synchronous=FULL). kUnavailable where it cannot be opened or is in use by another
+// process; kDataLoss where it is damaged.
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path);
 
 }  // namespace alpa::coordinator

@@ -1,10 +1,15 @@
 #include "kernels/cpu/body.h"
 
-#include <chrono>
+#include <time.h>
+
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "kernels/cpu/exchange_dots.h"
+#include "kernels/cpu/fusion.h"
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/tile_program.h"
 
 namespace alpa::kernels::cpu {
 namespace {
@@ -15,31 +20,34 @@ using graph::ValueId;
 // For values of zero bytes.
 alignas(kAlignment) std::byte nowhere[kAlignment];
 
-// Ops whose results are their operands' bytes.
-bool IsSameBytes(const graph::Graph& graph, const graph::Op& op) {
-  switch (op.opcode) {
-    case Opcode::kReshape:
-    case Opcode::kOptimizationBarrier:
-    case Opcode::kCopy:
-    case Opcode::kBitcastConvert: return true;
-    case Opcode::kConvert: return graph.shape(op.operands[0]).dtype == graph.shape(op.results[0]).dtype;
-    default: return false;
-  }
-}
-
 std::byte* AddressOf(const Place& place, std::span<std::byte* const> parameters, std::span<std::byte* const> results,
                      std::byte* arena, const graph::Graph& graph) {
   switch (place.kind) {
-    case Place::Kind::kParameter: return parameters[place.index];
-    case Place::Kind::kResult: return results[place.index];
-    case Place::Kind::kArena: return arena + place.offset;
+    case Place::Kind::kParameter:
+      return parameters[place.index];
+    case Place::Kind::kResult:
+      return results[place.index];
+    case Place::Kind::kArena:
+      return arena + place.offset;
     case Place::Kind::kConstant: {
       const graph::Literal& literal = graph.def(ValueId(place.index)).as<graph::ConstantAttrs>().literal;
       return literal.bytes().empty() ? nowhere : const_cast<std::byte*>(literal.bytes().data());
     }
-    case Place::Kind::kNone: break;
+    case Place::Kind::kNone:
+      break;
   }
   return nowhere;
+}
+
+// For profiles. A device of one thread can tell the time that it worked from the time that others had its core.
+double Seconds(const ThreadPool& pool) {
+  timespec time;
+  clock_gettime(pool.size() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+std::string Describe(const OpContext& c) {
+  return c.op->results.empty() ? c.Where() : absl::StrCat(c.Where(), " ", c.out_shape().ToString());
 }
 
 }  // namespace
@@ -47,58 +55,68 @@ std::byte* AddressOf(const Place& place, std::span<std::byte* const> parameters,
 absl::StatusOr<std::unique_ptr<Body>> Body::Compile(std::shared_ptr<const graph::Graph> graph,
                                                     const CompileOptions& options, int threads) {
   std::unique_ptr<Body> body(new Body);
+  graph = ExchangeDots(std::move(graph));
   body->graph_ = graph;
   const graph::Graph& g = *graph;
   const int values = static_cast<int>(g.values().size());
 
   StorageProblem problem;
   problem.constant.assign(values, false);
-  std::vector<int> root(values);
-  for (int v = 0; v < values; ++v) {
-    root[v] = v;
-    problem.sizes.push_back(g.values()[v].shape.bytes());
-  }
+  for (const graph::Value& value : g.values()) problem.sizes.push_back(value.shape.bytes());
   for (ValueId id : g.parameters()) problem.parameters.push_back(id.value());
-
   for (const graph::Op& op : g.ops()) {
-    if (op.opcode == Opcode::kParameter) continue;
-    if (op.opcode == Opcode::kConstant) {
-      problem.constant[op.results[0].value()] = true;
-      continue;
-    }
-    if (IsSameBytes(g, op)) {
-      for (size_t i = 0; i < op.results.size(); ++i) root[op.results[i].value()] = root[op.operands[i].value()];
-      continue;
-    }
+    if (op.opcode == Opcode::kConstant) problem.constant[op.results[0].value()] = true;
+  }
+
+  const FusionPlan plan = PlanFusion(g);
+  for (const Unit& unit : plan.units) {
+    const int scratch = values + static_cast<int>(problem.units.size());
+    StorageUnit storage;
+    BuiltKernel kernel;
     OpContext context;
     context.graph = graph;
-    context.op = &op;
-    context.collectives = options.collectives;
-    context.threads = threads;
-    context.scratch = values + static_cast<int>(problem.units.size());
-    StorageUnit unit;
-    for (ValueId id : op.operands) unit.reads.push_back(root[id.value()]);
-    for (ValueId id : op.results) unit.writes.push_back(id.value());
-    context.in = unit.reads;
-    context.out = unit.writes;
-    ALPA_ASSIGN_OR_RETURN(BuiltKernel kernel, BuildOp(context));
-    unit.scratch = kernel.scratch;
-    unit.shares = std::move(kernel.shares);
-    problem.units.push_back(std::move(unit));
-    body->steps_.push_back({std::move(kernel.run), kernel.kind, context.Where(), 0});
+    context.op = &g.ops()[unit.ops.back()];
+    if (unit.fused) {
+      ALPA_ASSIGN_OR_RETURN(FusedUnit fused, BuildFused(g, plan, unit, scratch, threads));
+      kernel = std::move(fused.kernel);
+      storage.reads = std::move(fused.reads);
+      storage.writes = std::move(fused.writes);
+    } else {
+      context.collectives = options.collectives;
+      context.threads = threads;
+      context.scratch = scratch;
+      for (ValueId id : context.op->operands) storage.reads.push_back(plan.root[id.value()]);
+      for (ValueId id : context.op->results) storage.writes.push_back(id.value());
+      context.in = storage.reads;
+      context.out = storage.writes;
+      ALPA_ASSIGN_OR_RETURN(kernel, BuildOp(context));
+    }
+    storage.scratch = kernel.scratch;
+    storage.shares = std::move(kernel.shares);
+    problem.units.push_back(std::move(storage));
+    body->steps_.push_back({std::move(kernel.run), kernel.kind, Describe(context), 0});
   }
-  for (ValueId id : g.results()) problem.results.push_back(root[id.value()]);
+  for (ValueId id : g.results()) problem.results.push_back(plan.root[id.value()]);
   problem.alias = options.alias;
   body->plan_ = PlanStorage(problem);
 
   body->slots_.assign(values + problem.units.size(), nowhere);
   auto bind = [&](int slot, const Place& place) {
     switch (place.kind) {
-      case Place::Kind::kParameter: body->parameter_slots_.push_back({slot, place.index}); break;
-      case Place::Kind::kResult: body->result_slots_.push_back({slot, place.index}); break;
-      case Place::Kind::kArena: body->arena_slots_.push_back({slot, place.offset}); break;
-      case Place::Kind::kConstant: body->slots_[slot] = AddressOf(place, {}, {}, nullptr, g); break;
-      case Place::Kind::kNone: break;
+      case Place::Kind::kParameter:
+        body->parameter_slots_.push_back({slot, place.index});
+        break;
+      case Place::Kind::kResult:
+        body->result_slots_.push_back({slot, place.index});
+        break;
+      case Place::Kind::kArena:
+        body->arena_slots_.push_back({slot, place.offset});
+        break;
+      case Place::Kind::kConstant:
+        body->slots_[slot] = AddressOf(place, {}, {}, nullptr, g);
+        break;
+      case Place::Kind::kNone:
+        break;
     }
   };
   for (int v = 0; v < values; ++v) bind(v, body->plan_.values[v]);
@@ -120,9 +138,9 @@ absl::Status Body::Run(std::span<std::byte* const> parameters, std::span<std::by
   const Frame frame{slots_.data(), &pool};
   if (profiling_) {
     for (Step& step : steps_) {
-      const auto begin = std::chrono::steady_clock::now();
+      const double begin = Seconds(pool);
       ALPA_RETURN_IF_ERROR(step.run(frame));
-      step.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      step.seconds += Seconds(pool) - begin;
     }
   } else {
     for (Step& step : steps_) ALPA_RETURN_IF_ERROR(step.run(frame));

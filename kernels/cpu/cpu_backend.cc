@@ -1,15 +1,15 @@
 #include "kernels/cpu/cpu_backend.h"
 
+#include <sched.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <new>
 #include <utility>
-
-#include <sched.h>
-#include <sys/mman.h>
 
 #include "base/status.h"
 #include "kernels/cpu/body.h"
@@ -30,10 +30,10 @@ class MemoryCounter {
     const Bytes before = used_.fetch_add(size, std::memory_order_relaxed);
     if (limit_ <= 0 || size <= limit_ - before) return absl::OkStatus();
     used_.fetch_sub(size, std::memory_order_relaxed);
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("device %d: %s of %d bytes does not fit: %d of its %d bytes are in use. Use more devices, smaller "
-                        "micro-batches, or raise the memory limit",
-                        device_, what, size, before, limit_));
+    return absl::ResourceExhaustedError(absl::StrFormat(
+        "device %d: %s of %d bytes does not fit: %d of its %d bytes are in use. Use more devices, smaller "
+        "micro-batches, or raise the memory limit",
+        device_, what, size, before, limit_));
   }
   void Return(Bytes size) { used_.fetch_sub(size, std::memory_order_relaxed); }
 
@@ -43,6 +43,9 @@ class MemoryCounter {
   std::atomic<Bytes> used_{0};
 };
 
+// Asking for more gives addresses where the system overcommits, and a killed process later.
+Bytes MachineMemory() { return static_cast<Bytes>(sysconf(_SC_PHYS_PAGES)) * static_cast<Bytes>(sysconf(_SC_PAGESIZE)); }
+
 // Aligned memory, counted while it lives.
 class Memory {
  public:
@@ -50,10 +53,11 @@ class Memory {
     ALPA_RETURN_IF_ERROR(counter.Take(size, what));
     const size_t alignment = size >= kHugePage ? kHugePage : 64;
     const size_t rounded = (std::max<size_t>(size, 1) + alignment - 1) / alignment * alignment;
-    void* data = std::aligned_alloc(alignment, rounded);
+    void* data = size <= MachineMemory() ? std::aligned_alloc(alignment, rounded) : nullptr;
     if (data == nullptr) {
       counter.Return(size);
-      return absl::ResourceExhaustedError(absl::StrFormat("%s of %d bytes: the machine has no memory left", what, size));
+      return absl::ResourceExhaustedError(absl::StrFormat(
+          "%s of %d bytes: the machine has %d, and not enough of it left", what, size, MachineMemory()));
     }
     if (size >= kHugePage) madvise(data, rounded, MADV_HUGEPAGE);  // only a hint
     return std::unique_ptr<Memory>(new Memory(counter, size, static_cast<std::byte*>(data)));
@@ -150,8 +154,8 @@ int UsableCores() {
 class CpuBackend : public Backend {
  public:
   explicit CpuBackend(const CpuBackendOptions& options) {
-    const int threads = options.threads_per_device > 0 ? options.threads_per_device
-                                                       : std::max(1, UsableCores() / options.devices);
+    const int threads =
+        options.threads_per_device > 0 ? options.threads_per_device : std::max(1, UsableCores() / options.devices);
     for (int i = 0; i < options.devices; ++i) {
       devices_.push_back(std::make_unique<Device>(i, threads, options.memory_limit));
     }
@@ -175,8 +179,7 @@ class CpuBackend : public Backend {
                             Body::Compile(std::make_shared<const graph::Graph>(graph), options, d.pool.size()));
       ALPA_ASSIGN_OR_RETURN(std::unique_ptr<Memory> arena,
                             Memory::Allocate(d.memory, body->arena_bytes(), "a program's temporary memory"));
-      return std::unique_ptr<CompiledProgram>(
-          std::make_unique<CpuProgram>(std::move(body), std::move(arena), d.pool));
+      return std::unique_ptr<CompiledProgram>(std::make_unique<CpuProgram>(std::move(body), std::move(arena), d.pool));
     } catch (const std::bad_alloc&) {
       return absl::ResourceExhaustedError("out of memory while compiling a program");
     }
@@ -198,18 +201,20 @@ class CpuBackend : public Backend {
   }
   void Fill(int device, Buffer& buffer, std::span<const std::byte> pattern) override {
     std::vector<std::byte> element(pattern.begin(), pattern.end());
-    stream(device).Enqueue([element = std::move(element), data = buffer.data(), size = buffer.size()]() -> absl::Status {
-      const Bytes step = static_cast<Bytes>(element.size());
-      if (step != 1 && step != 2 && step != 4 && step != 8) return InvalidArgument("fill with a pattern of %d bytes", step);
-      Bytes done = std::min(step, size);
-      std::memcpy(data, element.data(), done);
-      while (done < size) {  // doubling what is there
-        const Bytes more = std::min(done, size - done);
-        std::memcpy(data + done, data, more);
-        done += more;
-      }
-      return absl::OkStatus();
-    });
+    stream(device).Enqueue(
+        [element = std::move(element), data = buffer.data(), size = buffer.size()]() -> absl::Status {
+          const Bytes step = static_cast<Bytes>(element.size());
+          if (step != 1 && step != 2 && step != 4 && step != 8)
+            return InvalidArgument("fill with a pattern of %d bytes", step);
+          Bytes done = std::min(step, size);
+          std::memcpy(data, element.data(), done);
+          while (done < size) {  // doubling what is there
+            const Bytes more = std::min(done, size - done);
+            std::memcpy(data + done, data, more);
+            done += more;
+          }
+          return absl::OkStatus();
+        });
   }
 
  private:
@@ -235,16 +240,10 @@ std::unique_ptr<Backend> MakeCpuBackend(const CpuBackendOptions& options) {
 void EnableProfiling(CompiledProgram& program) { static_cast<CpuProgram&>(program).body().set_profiling(true); }
 
 std::vector<KernelTime> ReadProfile(const CompiledProgram& program) {
-  std::map<std::string, KernelTime> by_kind;
-  for (const Body::Step& step : static_cast<const CpuProgram&>(program).body().steps()) {
-    KernelTime& time = by_kind[step.kind];
-    time.kind = step.kind;
-    ++time.kernels;
-    time.seconds += step.seconds;
-  }
   std::vector<KernelTime> profile;
-  for (auto& [kind, time] : by_kind) profile.push_back(time);
-  std::sort(profile.begin(), profile.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
+  for (const Body::Step& step : static_cast<const CpuProgram&>(program).body().steps()) {
+    profile.push_back({step.kind, step.where, step.seconds});
+  }
   return profile;
 }
 

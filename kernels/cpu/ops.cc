@@ -12,7 +12,8 @@ std::string OpContext::Where() const {
 }
 
 absl::StatusOr<BuiltKernel> BuildOp(const OpContext& context) {
-  for (auto* build : {&BuildControl, &BuildCollective, &BuildWithEvaluator}) {
+  for (auto* build : {&BuildControl, &BuildCollective, &BuildDot, &BuildConvolution, &BuildMovement,
+                      &BuildGatherOrScatter, &BuildReduce, &BuildReduceWindow, &BuildWithEvaluator}) {
     ALPA_ASSIGN_OR_RETURN(BuiltKernel kernel, build(context));
     if (kernel.run) return kernel;
   }

@@ -8,8 +8,14 @@ namespace alpa::kernels::cpu {
 
 absl::StatusOr<BuiltKernel> BuildOp(const OpContext& context);
 
-absl::StatusOr<BuiltKernel> BuildControl(const OpContext& context);      // while, conditional
+absl::StatusOr<BuiltKernel> BuildControl(const OpContext& context);  // while, conditional
 absl::StatusOr<BuiltKernel> BuildCollective(const OpContext& context);
+absl::StatusOr<BuiltKernel> BuildDot(const OpContext& context);
+absl::StatusOr<BuiltKernel> BuildConvolution(const OpContext& context);
+absl::StatusOr<BuiltKernel> BuildMovement(const OpContext& context);  // broadcast, transpose, pad, dynamic-slice, ...
+absl::StatusOr<BuiltKernel> BuildGatherOrScatter(const OpContext& context);
+absl::StatusOr<BuiltKernel> BuildReduce(const OpContext& context);       // argmax and other combiners; plain ones fuse
+absl::StatusOr<BuiltKernel> BuildReduceWindow(const OpContext& context);
 absl::StatusOr<BuiltKernel> BuildWithEvaluator(const OpContext& context);
 
 }  // namespace alpa::kernels::cpu

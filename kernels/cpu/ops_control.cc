@@ -4,6 +4,7 @@
 
 #include "base/status.h"
 #include "kernels/cpu/body.h"
+#include "kernels/cpu/index_reader.h"
 #include "kernels/cpu/ops.h"
 
 namespace alpa::kernels::cpu {
@@ -39,7 +40,8 @@ absl::StatusOr<BuiltKernel> BuildWhile(const OpContext& context) {
   kernel.scratch = arena + std::max(condition->arena_bytes(), body->arena_bytes());
   kernel.shares.resize(n);
   for (size_t i = 0; i < n; ++i) kernel.shares[i].push_back({context.in[i], Sharing::kUpdate});
-  kernel.run = [=, in = context.in, out = context.out, scratch_slot = context.scratch](const Frame& frame) -> absl::Status {
+  kernel.run = [=, in = context.in, out = context.out,
+                scratch_slot = context.scratch](const Frame& frame) -> absl::Status {
     std::byte* const scratch = frame.slots[scratch_slot];
     std::vector<std::byte*> here(n), there(n);
     for (size_t i = 0; i < n; ++i) {
@@ -61,15 +63,6 @@ absl::StatusOr<BuiltKernel> BuildWhile(const OpContext& context) {
   return kernel;
 }
 
-int64_t BranchIndex(graph::DType dtype, const std::byte* data) {
-  switch (graph::SizeOf(dtype)) {
-    case 1: return dtype == graph::DType::kU8 ? *reinterpret_cast<const uint8_t*>(data) : *reinterpret_cast<const int8_t*>(data);
-    case 2: return *reinterpret_cast<const int16_t*>(data);
-    case 4: return *reinterpret_cast<const int32_t*>(data);
-    default: return *reinterpret_cast<const int64_t*>(data);
-  }
-}
-
 absl::StatusOr<BuiltKernel> BuildConditional(const OpContext& context) {
   std::vector<std::shared_ptr<Body>> branches;
   BuiltKernel kernel;
@@ -84,7 +77,8 @@ absl::StatusOr<BuiltKernel> BuildConditional(const OpContext& context) {
   const graph::DType dtype = context.in_shape(0).dtype;
   kernel.run = [=, in = context.in, out = context.out, scratch = context.scratch](const Frame& frame) -> absl::Status {
     const std::byte* which = frame.slots[in[0]];
-    int64_t branch = dtype == graph::DType::kPred ? (*which != std::byte{0} ? 0 : 1) : BranchIndex(dtype, which);
+    int64_t branch =
+        dtype == graph::DType::kPred ? (*which != std::byte{0} ? 0 : 1) : IndexReader(dtype).Read(which, 0);
     const int64_t last = static_cast<int64_t>(branches.size()) - 1;
     if (branch < 0 || branch > last) branch = last;
     std::vector<std::byte*> arguments, results;

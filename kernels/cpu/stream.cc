@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/status.h"
-#include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/matrix_product.h"
 
 namespace alpa::kernels::cpu {
 

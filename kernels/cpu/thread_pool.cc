@@ -1,6 +1,6 @@
 #include "kernels/cpu/thread_pool.h"
 
-#include <omp.h>
+#include "kernels/cpu/matrix_product.h"
 
 namespace alpa::kernels::cpu {
 namespace {
@@ -15,8 +15,6 @@ inline void Pause() {
 }
 
 }  // namespace
-
-void KeepBlasOnThisThread() { omp_set_num_threads(1); }
 
 ThreadPool::ThreadPool(int threads) {
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Work(i); });

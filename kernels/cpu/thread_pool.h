@@ -66,7 +66,4 @@ class ThreadPool {
   const void* context_ = nullptr;
 };
 
-// Makes the BLAS library use the calling thread only, for calls from this thread.
-void KeepBlasOnThisThread();
-
 }  // namespace alpa::kernels::cpu

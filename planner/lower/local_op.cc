@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/status.h"
+#include "planner/lower/indexed_op.h"
+#include "planner/strategy/rules.h"
 
 namespace alpa::planner {
 
@@ -60,6 +62,10 @@ std::vector<ValueId> EmitLocalOp(GraphBuilder& builder, const graph::Graph& prog
   const Shape& first = program.shape(op.results[0]);
   if (op.opcode == Opcode::kIota && result_states[0].split()) {
     return {LocalIota(builder, first, op.as<graph::DimsAttrs>().dims[0], result_states[0], chunks, chunk())};
+  }
+  const bool indexes = op.opcode == Opcode::kGather || op.opcode == Opcode::kScatter;
+  if (indexes && operand_states[0].split() && IndexesAlong(program, op, operand_states[0].dim)) {
+    return {EmitIndexedOp(builder, program, op, operands, operand_states[0], chunks, chunk())};
   }
   // Partial sums of 16-bit floats: all that flows in is widened too. Matrix products widen by themselves.
   const bool widen = result_states[0].partial() && Widened(first.dtype) != first.dtype;

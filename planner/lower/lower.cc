@@ -10,6 +10,7 @@
 #include "graph/simplify.h"
 #include "planner/lower/segment_emitter.h"
 #include "planner/microbatch/analysis.h"
+#include "planner/partition/axis_pass.h"
 
 namespace alpa::planner {
 
@@ -284,11 +285,42 @@ class StageLowering {
   Executable out_;
 };
 
+// The plan without the axes that are cut afterwards: its one stage on the data axis alone.
+plan::Plan WithoutAxes(const plan::Plan& plan) {
+  plan::Plan base = plan;
+  plan::StagePlan& stage = base.stages[0];
+  cluster::Mesh& mesh = base.meshes[stage.mesh.value()];
+  const size_t axes = stage.data_axis < 0 ? 0 : 1;
+  mesh.shape.resize(axes);
+  mesh.axis_names.resize(axes);
+  mesh.devices.resize(axes == 0 ? 1 : mesh.shape[0]);
+  stage.axes.clear();
+  return base;
+}
+
 }  // namespace
+
+AxisRequest RequestOf(const plan::Plan& plan, const plan::AxisCut& axis) {
+  const plan::StagePlan& stage = plan.stages[0];
+  const cluster::Mesh& mesh = plan.meshes[stage.mesh.value()];
+  AxisRequest request{stage.mesh, mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis], {}, axis.cuts,
+                      axis.shard_truths_from, axis.shard_accumulators};
+  int64_t devices = 1;
+  for (int64_t a = 0; a <= axis.mesh_axis; ++a) devices *= mesh.shape[a];
+  request.devices.assign(mesh.devices.begin(), mesh.devices.begin() + devices);
+  return request;
+}
 
 absl::StatusOr<Executable> Lower(const plan::Plan& plan, const Graph& program, const plan::Roles& roles) {
   if (plan.stages.size() != 1) return Unimplemented("plans with %d stages", plan.stages.size());
-  return StageLowering(plan, program, roles).Run();
+  const plan::StagePlan& stage = plan.stages[0];
+  if (stage.axes.empty()) return StageLowering(plan, program, roles).Run();
+  const plan::Plan base = WithoutAxes(plan);
+  ALPA_ASSIGN_OR_RETURN(Executable executable, StageLowering(base, program, roles).Run());
+  for (const plan::AxisCut& axis : stage.axes) {
+    ALPA_ASSIGN_OR_RETURN(executable, CutAlongAxis(executable, RequestOf(plan, axis)));
+  }
+  return executable;
 }
 
 }  // namespace alpa::planner

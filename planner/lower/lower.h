@@ -7,10 +7,14 @@
 #include "graph/graph.h"
 #include "plan/executable.h"
 #include "plan/plan.h"
+#include "planner/partition/axis_pass.h"
 
 namespace alpa::planner {
 
 // REQUIRES: plan::Verify(plan, ...) is OK. Errors: as MakePlan, where a hand-written plan asks for an impossible split.
 absl::StatusOr<plan::Executable> Lower(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);
+
+// What Lower asks the partitioner for, for an axis of the plan's stage.
+AxisRequest RequestOf(const plan::Plan& plan, const plan::AxisCut& axis);
 
 }  // namespace alpa::planner

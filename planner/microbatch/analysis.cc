@@ -117,7 +117,7 @@ class Analyser {
     depends_on_state_[v] = roles_.inputs[parameter].kind == plan::InputRole::Kind::kState;
     out_.rules[index].results = {AxisState::Replicated()};
     for (const plan::Seed& seed : options_.seeds) {
-      if (seed.leaf == parameter) out_.states[v] = out_.rules[index].results[0] = AxisState::Split(seed.dim);
+      if (seed.leaf == parameter) out_.states[v] = out_.rules[index].results[0] = AxisState::Split(seed.dim, seed.outer);
     }
   }
 
@@ -363,10 +363,10 @@ absl::Status CheckSeeds(const Graph& program, const plan::Roles& roles, const st
     if (seed.dim < 0 || seed.dim >= shape.rank()) {
       return InvalidArgument("batch_dims names dimension %d of %s, which is %s", seed.dim, path, shape.ToString());
     }
-    if (shape.dims[seed.dim] == 0 || shape.dims[seed.dim] % chunks != 0) {
+    if (shape.dims[seed.dim] == 0 || shape.dims[seed.dim] % (seed.outer * chunks) != 0) {
       return InvalidArgument(
           "dimension %d of %s has size %d, which %d chunks (data-parallel devices x micro-batches) do not divide",
-          seed.dim, path, shape.dims[seed.dim], chunks);
+          seed.dim, path, shape.dims[seed.dim], seed.outer * chunks);
     }
   }
   return absl::OkStatus();

@@ -26,7 +26,13 @@ struct RuleContext {
   int64_t chunks = 1;
   // The value is known to be zero everywhere (so that it is also a partial sum).
   std::function<bool(graph::ValueId)> is_zero;
+  // Gathers and scatters may be cut along a dimension that they index: worth it in space, where every device works on its
+  // slice at once, and not in time.
+  bool cut_indexed = false;
 };
+
+// Whether `op`, a gather or scatter, takes single elements along dimension `dim` of its first operand by index.
+bool IndexesAlong(const graph::Graph& program, const graph::Op& op, int64_t dim);
 
 // The rule that keeps most of what `states` (of the op's operands, as they are) already split: results stay split or
 // partial where the op allows it, at the price of true values of the operands whose wanted state differs. An op that

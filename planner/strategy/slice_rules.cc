@@ -66,6 +66,9 @@ std::optional<std::vector<AxisState>> OperandsForSlice(const RuleContext& contex
       }
       return split(0, result.dim) ? std::optional(operands) : std::nullopt;
     }
+    case Opcode::kScatter:
+      if (!context.cut_indexed || result.outer != 1 || !IndexesAlong(graph, op, result.dim)) return std::nullopt;
+      return split(0, result.dim) ? std::optional(operands) : std::nullopt;
     case Opcode::kOptimizationBarrier:
       return split(0, result.dim) ? std::optional(operands) : std::nullopt;
     default:

@@ -121,6 +121,8 @@ class SplitRuleApplication {
     return Moved(split_.dim);
   }
 
+  bool CutsIndexed() const { return context_.cut_indexed && split_.outer == 1 && IndexesAlong(graph_, op_, split_.dim); }
+
   std::optional<OpRule> Gather() {
     const auto& attrs = op_.as<graph::GatherAttrs>();
     // Result dims that are not offset dims are the indices' dims but the vector dim, in order.
@@ -145,6 +147,10 @@ class SplitRuleApplication {
       const int64_t index_dim = attrs.start_indices_batching_dims[batching];
       rule_.operands[1] = AxisState::Split(index_dim, split_.outer);
       return Moved(batch_result_dim(index_dim));
+    }
+    if (CutsIndexed()) {
+      rule_.results[0] = AxisState::Partial(ReduceKind::kSum);
+      return rule_;
     }
     if (Contains(attrs.start_index_map, split_.dim) || Contains(attrs.collapsed_slice_dims, split_.dim) ||
         attrs.slice_sizes[split_.dim] != operand(0).dims[split_.dim]) {
@@ -199,7 +205,7 @@ class SplitRuleApplication {
       if (int64_t window = Find(window_operand_dims, split_.dim); window >= 0) {
         return windowed(split_.dim, attrs.update_window_dims[window]);
       }
-      return std::nullopt;
+      return CutsIndexed() ? Moved(split_.dim) : std::nullopt;
     }
     int64_t index_dim = split_.dim;
     if (lead_ == 2) {

@@ -326,6 +326,53 @@ def test_the_coordinator_dies(fresh_cluster):
     assert time.monotonic() - begin < LIMIT
 
 
+def test_a_coordinator_that_is_killed_comes_back_with_all_that_it_acknowledged(fresh_cluster):
+    cluster = fresh_cluster({"one": 1, "two": 1})
+    daemons = cluster._daemons
+    step, state, batches, reference = cases.case("mlp", "sgd")
+    with cluster.parallelize(step, alpa.DataParallel(1), workers=["one"], timeout=60) as run:
+        finished_state, _ = run(state, batches[0])
+        run.wait()
+        finished = run.job_id
+    doomed = cluster.parallelize(step, alpa.DataParallel(2), timeout=60)
+    doomed_state, _ = doomed(state, batches[0])
+    doomed.steps(doomed_state, batches, 200_000)  # in the middle of which it dies
+    program = traced()
+    request = pb.SubmitRequest(job_id="waits", program_hash=send_program(cluster, program.module),
+                               roles=cluster_module.roles_proto(program), plan=pb.PlanRequest(devices=1))
+    assert cluster._jobs.Submit(request, timeout=10).state == pb.Job.PENDING
+    while not doomed.metrics or doomed.metrics[-1]["step"] < 20:
+        time.sleep(0.01)
+    epoch = cluster.describe().cluster_epoch
+    daemons.coordinator.kill()
+    daemons.coordinator.wait()
+    begin = time.monotonic()
+    with pytest.raises(alpa.AlpaError):
+        while time.monotonic() < begin + LIMIT:
+            doomed.wait()
+
+    daemons.coordinator, _ = daemons._start(
+        "alpa-coordinator", "coordinator",
+        ["--listen", daemons.address, "--http", "127.0.0.1:0", "--data-dir", str(daemons.directory / "coordinator")])
+    again = cluster_module.Cluster(daemons.address, 30)
+    try:
+        jobs = {job.job_id: job for job in again.jobs()}
+        assert list(jobs) == [finished, doomed.job_id, "waits"]
+        assert jobs[finished].state == pb.Job.SUCCEEDED
+        failed = jobs[doomed.job_id]
+        assert failed.state == pb.Job.FAILED and failed.cause == pb.Job.INFRASTRUCTURE
+        assert "restarted" in failed.reason and failed.error_reason == "JOB_FAILED"
+        daemons.wait_for_workers(again, 2)  # by themselves
+        assert again.describe().cluster_epoch > epoch
+        # The job that waited has the devices now, without being asked for again; a second submission is the same job.
+        assert again._wait_running(again._jobs.Submit(request, timeout=10), 30).state == pb.Job.RUNNING
+        again.stop("waits")
+        with again.parallelize(step, alpa.DataParallel(2), timeout=60) as run:
+            reference.check(run_ours(run, state, batches, cases.STEPS))
+    finally:
+        again._channel.close()
+
+
 def test_drain_on_sigterm(fresh_cluster):
     cluster = fresh_cluster({"one": 1}, "--drain-timeout", "2")
     begin = time.monotonic()

@@ -1,8 +1,9 @@
 // Plans and lowers a job directory for several numbers of devices and micro-batches, interprets each executable on the
 // reference evaluator, and compares with the whole batch:
 //
-//   check_lowering JOB_DIRECTORY [devices,k ...]
+//   check_lowering JOB_DIRECTORY [devices,k[,seed[,axes]] ...]
 //
+// With a seed, the executable is then cut along random axes (1 of them by default).
 // For small models: the evaluator is slow.
 
 #include <cmath>
@@ -22,6 +23,7 @@
 #include "planner/lower/lower.h"
 #include "planner/planner.h"
 #include "tests/interpreter/interpreter.h"
+#include "tests/interpreter/random_axis.h"
 
 namespace alpa {
 namespace {
@@ -78,7 +80,7 @@ std::vector<Literal> Inputs(const graph::Graph& program) {
 }
 
 absl::Status Check(const graph::Graph& program, const plan::Roles& roles, const std::vector<Literal>& inputs,
-                   const std::vector<Literal>& expected, int devices, int64_t k) {
+                   const std::vector<Literal>& expected, int devices, int64_t k, int seed, int axes) {
   planner::PlanOptions options;
   options.data_parallel = devices;
   options.microbatches = k;
@@ -90,9 +92,14 @@ absl::Status Check(const graph::Graph& program, const plan::Roles& roles, const 
   }
   ALPA_ASSIGN_OR_RETURN(const plan::Plan plan, planner::MakePlan(program, roles, ids, options));
   ALPA_RETURN_IF_ERROR(plan::Verify(plan, program, roles, cluster));
-  ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, planner::Lower(plan, program, roles));
+  ALPA_ASSIGN_OR_RETURN(plan::Executable executable, planner::Lower(plan, program, roles));
+  std::mt19937 random(seed);
+  for (int axis = 0; axis < axes; ++axis) {
+    const planner::AxisRequest request = testing::RandomAxis(random, executable, absl::StrCat("axis", axis));
+    ALPA_ASSIGN_OR_RETURN(executable, planner::CutAlongAxis(executable, request));
+  }
   ALPA_RETURN_IF_ERROR(plan::Verify(executable));
-  std::printf("%s%s", plan::Print(plan, program, roles).c_str(), plan::Print(executable).c_str());
+  if (axes == 0) std::printf("%s%s", plan::Print(plan, program, roles).c_str(), plan::Print(executable).c_str());
   std::vector<int32_t> state_inputs;
   for (const plan::OutputRole& output : roles.outputs) state_inputs.push_back(output.state_input);
   ALPA_ASSIGN_OR_RETURN(const std::vector<Literal> actual, testing::Interpret(executable, inputs, state_inputs));
@@ -109,7 +116,8 @@ absl::Status Check(const graph::Graph& program, const plan::Roles& roles, const 
     if (relative > 1e-3) std::printf("  %s differs by %.2e of %.2e\n", roles.outputs[r].path.c_str(), difference, largest);
     worst = std::max(worst, relative);
   }
-  std::printf("devices %d, k %lld: largest relative difference %.2e\n", devices, static_cast<long long>(k), worst);
+  std::printf("devices %d, k %lld, seed %d, %d axes: largest relative difference %.2e\n", devices, static_cast<long long>(k),
+              seed, axes, worst);
   return worst > 1e-3 ? Internal("results differ") : absl::OkStatus();
 }
 
@@ -131,11 +139,11 @@ int Main(int argc, char** argv) {
   }
   int failures = 0;
   for (int i = 2; i < argc; ++i) {
-    int devices = 1, k = 1;
-    std::sscanf(argv[i], "%d,%d", &devices, &k);
-    const absl::Status status = Check(program, roles, inputs, *expected, devices, k);
+    int devices = 1, k = 1, seed = 0, axes = 0;
+    if (std::sscanf(argv[i], "%d,%d,%d,%d", &devices, &k, &seed, &axes) == 3) axes = 1;
+    const absl::Status status = Check(program, roles, inputs, *expected, devices, k, seed, axes);
     if (!status.ok()) {
-      std::cout << "devices " << devices << ", k " << k << ": " << status << "\n";
+      std::cout << argv[i] << ": " << status << "\n";
       ++failures;
     }
   }
@@ -147,7 +155,7 @@ int Main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::cerr << "usage: check_lowering JOB_DIRECTORY [devices,k ...]\n";
+    std::cerr << "usage: check_lowering JOB_DIRECTORY [devices,k[,seed[,axes]] ...]\n";
     return 2;
   }
   return alpa::Main(argc, argv);

@@ -124,29 +124,54 @@ class MeshInterpreter {
       for (size_t i = 0; i < op.operands.size(); ++i) {
         std::vector<Literal> parts;
         for (int64_t member : group) parts.push_back(values[member][op.operands[i].value()]);
-        graph::GraphBuilder builder;
-        std::vector<graph::ValueId> inputs;
-        for (const Literal& part : parts) inputs.push_back(builder.Parameter(part.shape()));
-        graph::ValueId combined = inputs[0];
-        if (op.opcode == Opcode::kAllReduce) {
-          static const std::map<graph::ReduceKind, Opcode> kCombine = {
-              {graph::ReduceKind::kSum, Opcode::kAdd},     {graph::ReduceKind::kMax, Opcode::kMaximum},
-              {graph::ReduceKind::kMin, Opcode::kMinimum}, {graph::ReduceKind::kAnd, Opcode::kAnd},
-              {graph::ReduceKind::kOr, Opcode::kOr},       {graph::ReduceKind::kProduct, Opcode::kMultiply}};
-          for (size_t k = 1; k < inputs.size(); ++k) {
-            combined = builder.Binary(kCombine.at(attrs.kind), combined, inputs[k]);
-          }
-        } else if (op.opcode == Opcode::kAllGather) {
-          combined = builder.Concatenate(inputs, attrs.dim);
-        } else {
-          return Unimplemented("the interpreter lacks %s", std::string(graph::NameOf(op.opcode)));
+        for (size_t rank = 0; rank < group.size(); ++rank) {
+          ALPA_ASSIGN_OR_RETURN(values[group[rank]][op.results[i].value()], CollectiveResult(op, parts, rank));
         }
-        builder.SetResults({combined});
-        ALPA_ASSIGN_OR_RETURN(std::vector<Literal> result, graph::Evaluate(builder.Build(), parts));
-        for (int64_t member : group) values[member][op.results[i].value()] = result[0];
       }
     }
     return absl::OkStatus();
+  }
+
+  // What `rank` gets where each device of the group gives its part.
+  static absl::StatusOr<Literal> CollectiveResult(const Op& op, const std::vector<Literal>& parts, size_t rank) {
+    const auto& attrs = op.as<graph::CollectiveAttrs>();
+    const int64_t n = static_cast<int64_t>(parts.size());
+    graph::GraphBuilder builder;
+    std::vector<graph::ValueId> inputs;
+    for (const Literal& part : parts) inputs.push_back(builder.Parameter(part.shape()));
+    auto combine = [&] {
+      static const std::map<graph::ReduceKind, Opcode> kCombine = {
+          {graph::ReduceKind::kSum, Opcode::kAdd},     {graph::ReduceKind::kMax, Opcode::kMaximum},
+          {graph::ReduceKind::kMin, Opcode::kMinimum}, {graph::ReduceKind::kAnd, Opcode::kAnd},
+          {graph::ReduceKind::kOr, Opcode::kOr},       {graph::ReduceKind::kProduct, Opcode::kMultiply}};
+      graph::ValueId combined = inputs[0];
+      for (int64_t k = 1; k < n; ++k) combined = builder.Binary(kCombine.at(attrs.kind), combined, inputs[k]);
+      return combined;
+    };
+    auto block = [&](graph::ValueId v) {
+      const std::vector<int64_t> dims = builder.shape(v).dims;
+      std::vector<int64_t> starts(dims.size(), 0), limits = dims;
+      const int64_t size = dims[attrs.dim] / n;
+      starts[attrs.dim] = static_cast<int64_t>(rank) * size;
+      limits[attrs.dim] = starts[attrs.dim] + size;
+      return builder.Slice(v, starts, limits);
+    };
+    graph::ValueId result;
+    switch (op.opcode) {
+      case Opcode::kAllReduce: result = combine(); break;
+      case Opcode::kReduceScatter: result = block(combine()); break;
+      case Opcode::kAllGather: result = builder.Concatenate(inputs, attrs.dim); break;
+      case Opcode::kAllToAll: {
+        std::vector<graph::ValueId> blocks;
+        for (graph::ValueId v : inputs) blocks.push_back(block(v));
+        result = builder.Concatenate(blocks, attrs.concat_dim);
+        break;
+      }
+      default: return Unimplemented("the interpreter lacks %s", std::string(graph::NameOf(op.opcode)));
+    }
+    builder.SetResults({result});
+    ALPA_ASSIGN_OR_RETURN(std::vector<Literal> results, graph::Evaluate(builder.Build(), parts));
+    return results[0];
   }
 
   const plan::Executable& executable_;

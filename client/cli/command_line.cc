@@ -1,0 +1,78 @@
+#include "client/cli/command_line.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "base/config.h"
+#include "base/status.h"
+
+namespace alpa::client {
+namespace {
+
+bool Contains(const std::vector<std::string>& list, const std::string& word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+std::string Hint(const std::string& word, const std::vector<std::string>& known, absl::string_view prefix) {
+  const std::string near = DidYouMean(word, known);
+  return near.empty() ? "" : absl::StrCat("; did you mean '", prefix, near, "'?");
+}
+
+absl::Status UnknownCommand(const std::string& word, const std::vector<std::string>& commands) {
+  return InvalidArgument("there is no command '%s'%s", word, Hint(word, commands, "alpa "));
+}
+
+}  // namespace
+
+absl::StatusOr<CommandLine> SplitCommandLine(const std::vector<std::string>& words,
+                                             const std::vector<std::string>& commands) {
+  static const std::vector<std::string> kWithValue = {"--address", "--format", "-o", "--config"};
+  static const std::vector<std::string> kAlone = {"--print-config"};
+  CommandLine line;
+  std::vector<std::string> before;
+  size_t at = 0;
+  for (; at < words.size() && absl::StartsWith(words[at], "-"); ++at) {
+    const std::string& word = words[at];
+    const std::string name = word.substr(0, word.find('='));
+    if (word == "--help" || word == "-h") return line;
+    if (word == "--version") {
+      line.version = true;
+      return line;
+    }
+    const bool joined = name != word || (absl::StartsWith(word, "-o") && word.size() > 2);
+    if (Contains(kAlone, name)) {
+      before.push_back(word);
+    } else if (Contains(kWithValue, name) || (joined && absl::StartsWith(word, "-o"))) {
+      before.push_back(word);
+      if (joined) continue;
+      if (++at == words.size()) return InvalidArgument("%s needs a value", word);
+      before.push_back(words[at]);
+    } else {
+      const std::vector<std::string> known = {"address", "format", "config", "help", "version", "print-config"};
+      return InvalidArgument(
+          "unknown flag '%s' before the command%s", name,
+          Hint(std::string(absl::string_view(name).substr(
+                   name.find_first_not_of('-') == std::string::npos ? name.size() : name.find_first_not_of('-'))),
+               known, "--"));
+    }
+  }
+  if (at == words.size()) {
+    if (!before.empty()) return InvalidArgument("a command is missing after %s", before.back());
+    return line;
+  }
+  line.command = words[at++];
+  if (line.command == "help") {
+    line.command.clear();
+    if (at == words.size()) return line;
+    if (!Contains(commands, words[at])) return UnknownCommand(words[at], commands);
+    line.command = words[at];
+    line.arguments = {"--help"};
+    return line;
+  }
+  if (!Contains(commands, line.command)) return UnknownCommand(line.command, commands);
+  line.arguments = std::move(before);
+  line.arguments.insert(line.arguments.end(), words.begin() + static_cast<int64_t>(at), words.end());
+  return line;
+}
+
+}  // namespace alpa::client

@@ -1,0 +1,167 @@
+#include "client/cli/command_line.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/match.h"
+#include "client/cli/command.h"
+#include "client/cli/completion.h"
+#include "client/cli/job_flags.h"
+#include "client/lib/testing.h"
+
+namespace alpa::client {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+const std::vector<std::string> kCommands = {"submit", "status", "list", "logs"};
+
+CommandLine Split(const std::vector<std::string>& words) {
+  const auto line = SplitCommandLine(words, kCommands);
+  EXPECT_TRUE(line.ok()) << line.status();
+  return line.ok() ? *line : CommandLine{};
+}
+std::string Error(const std::vector<std::string>& words) {
+  const auto line = SplitCommandLine(words, kCommands);
+  return line.ok() ? "" : std::string(line.status().message());
+}
+
+TEST(CommandLineTest, FlagsBeforeTheCommandAreTheCommands) {
+  const CommandLine line =
+      Split({"--address", "h:1", "-o", "json", "--format=table", "-ojsonl", "list", "--state", "failed"});
+  EXPECT_EQ(line.command, "list");
+  EXPECT_THAT(line.arguments,
+              ElementsAre("--address", "h:1", "-o", "json", "--format=table", "-ojsonl", "--state", "failed"));
+  // The value of a flag is no command, whatever it is.
+  EXPECT_EQ(Split({"--address", "list", "status", "list"}).command, "status");
+  EXPECT_THAT(Split({"submit", "list"}).arguments, ElementsAre("list"));
+}
+
+TEST(CommandLineTest, HelpAndVersion) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{}, {"--help"}, {"-h"}, {"help"}, {"--address", "x", "--help"}}) {
+    EXPECT_THAT(Split(words).command, IsEmpty());
+    EXPECT_FALSE(Split(words).version);
+  }
+  EXPECT_TRUE(Split({"--version"}).version);
+  EXPECT_EQ(Split({"help", "logs"}).command, "logs");
+  EXPECT_THAT(Split({"help", "logs"}).arguments, ElementsAre("--help"));
+  EXPECT_THAT(Split({"list", "--help"}).arguments, ElementsAre("--help"));
+}
+
+TEST(CommandLineTest, Errors) {
+  EXPECT_THAT(Error({"sumbit", "job"}), HasSubstr("no command 'sumbit'; did you mean 'alpa submit'?"));
+  EXPECT_EQ(Error({"frobnicate"}), "there is no command 'frobnicate'");
+  EXPECT_THAT(Error({"help", "lits"}), HasSubstr("'alpa list'"));
+  EXPECT_THAT(Error({"--adress", "x", "list"}), HasSubstr("'--adress' before the command; did you mean '--address'?"));
+  EXPECT_THAT(Error({"--adress=x", "list"}), HasSubstr("'--adress' before the command; did you mean '--address'?"));
+  EXPECT_THAT(Error({"--address"}), HasSubstr("--address needs a value"));
+  EXPECT_THAT(Error({"--address", "h:1"}), HasSubstr("a command is missing"));
+  EXPECT_THAT(Error({"--"}), HasSubstr("unknown flag '--'"));
+  EXPECT_THAT(Error({"-x"}), HasSubstr("unknown flag '-x'"));
+  EXPECT_THAT(Error({""}), HasSubstr("no command ''"));
+}
+
+TEST(CommandTest, EveryCommandHasExamplesAndIsCompleted) {
+  std::vector<CommandWords> words;
+  for (const auto& command : AllCommands()) {
+    SCOPED_TRACE(command->name());
+    EXPECT_FALSE(command->examples().empty());
+    EXPECT_THAT(command->summary(), ::testing::EndsWith("."));
+    words.push_back({command->name(), command->summary(), FlagsOf(*command)->Names(), {}});
+    EXPECT_THAT(words.back().flags, ::testing::Contains("address"));
+  }
+  for (const char* shell : {"bash", "zsh", "fish"}) {
+    const std::string script = CompletionScript(shell, words);
+    for (const CommandWords& command : words) EXPECT_THAT(script, HasSubstr(command.name));
+    EXPECT_THAT(script, HasSubstr("data-parallel"));
+  }
+}
+
+TEST(CommandTest, ShellWordsComeBackAsTheyWere) {
+  for (const char* word : {"plain/path-1.2_x", "with space", "it's", "$HOME", "", "a;b", "*", "\n"}) {
+    const std::string command = absl::StrCat("printf %s ", ShellWord(word));
+    FILE* pipe = popen(command.c_str(), "r");
+    char text[64] = {};
+    const size_t size = fread(text, 1, sizeof(text), pipe);
+    pclose(pipe);
+    EXPECT_EQ(std::string(text, size), word);
+  }
+  EXPECT_EQ(ShellWord("job/1"), "job/1");
+}
+
+struct JobFlagsTest : ::testing::Test {
+  JobFlagsTest() { WriteJob(folder); }
+  absl::Status Parse(std::vector<std::string> words) {
+    flags = {};
+    Flags parser("alpa submit", "", {});
+    flags.Declare(parser);
+    std::vector<const char*> argv = {"alpa", folder_path.c_str()};
+    for (const std::string& word : words) argv.push_back(word.c_str());
+    std::string out;
+    return parser.Parse(static_cast<int>(argv.size()), argv.data(), &out).status();
+  }
+  proto::PlanRequest Plan(std::vector<std::string> words) {
+    EXPECT_TRUE(Parse(std::move(words)).ok());
+    proto::PlanRequest plan;
+    plan.set_devices(2);
+    plan.set_data_parallel(2);
+    plan.add_workers("w");
+    return flags.PlanOver(plan);
+  }
+
+  Folder folder;
+  const std::string folder_path = folder.path();
+  JobFlags flags;
+};
+
+TEST_F(JobFlagsTest, StepsMustBeSaid) {
+  ASSERT_TRUE(Parse({}).ok());
+  const auto missing = flags.Open();
+  EXPECT_EQ(ExitCodeOf(missing.status()), kExitUsage);
+  EXPECT_THAT(missing.status().message(), HasSubstr("2 batches"));
+  ASSERT_TRUE(Parse({"--steps", "3"}).ok());
+  EXPECT_TRUE(flags.Open().ok());
+  std::filesystem::remove(folder.path("job.json"));
+  EXPECT_EQ(ExitCodeOf(flags.Open().status()), kExitUsage);
+}
+
+TEST_F(JobFlagsTest, WhatIsPinnedGoesOverTheDirectorysPlan) {
+  EXPECT_EQ(Plan({}).devices(), 2);
+  EXPECT_EQ(Plan({}).workers_size(), 1);
+  EXPECT_EQ(Plan({"--devices", "4"}).devices(), 4);
+  EXPECT_EQ(Plan({"--devices", "4"}).data_parallel(), 4);
+  EXPECT_EQ(Plan({"--data-parallel", "4"}).devices(), 4);
+  EXPECT_EQ(Plan({"--data-parallel", "2", "--devices", "4"}).devices(), 4);  // the coordinator's to refuse
+  EXPECT_EQ(Plan({"--data-parallel", "2", "--devices", "4"}).data_parallel(), 2);
+  EXPECT_EQ(Plan({"--microbatches", "8"}).microbatches(), 8);
+  EXPECT_EQ(Plan({"--local-statistics"}).statistics(), proto::Plan::LOCAL);
+  proto::PlanRequest free;
+  ASSERT_TRUE(Parse({"--devices", "4"}).ok());
+  EXPECT_EQ(flags.PlanOver(free).data_parallel(), 0);
+}
+
+TEST_F(JobFlagsTest, WhatWasTypedCanBeTypedAgain) {
+  ASSERT_TRUE(Parse({"--steps", "3", "--output", "my out", "--data-parallel", "2", "--microbatches", "4", "--name", "n",
+                     "--devices", "2", "--local-statistics"})
+                  .ok());
+  flags.only_workers = {"a", "b"};
+  EXPECT_EQ(flags.Typed(), absl::StrCat(folder_path,
+                                        " --steps 3 --output 'my out' --name n --devices 2 --data-parallel 2 "
+                                        "--microbatches 4 --local-statistics --only-workers a,b"));
+}
+
+TEST_F(JobFlagsTest, Errors) {
+  EXPECT_THAT(Parse({"--steps", "0"}).message(), HasSubstr("--steps '0': expected 1 to"));
+  EXPECT_THAT(Parse({"--steps", "ten"}).message(), HasSubstr("expected a whole number"));
+  EXPECT_THAT(Parse({"--steps"}).message(), HasSubstr("--steps"));
+  EXPECT_THAT(Parse({"--setps", "1"}).message(), HasSubstr("did you mean '--steps'"));
+  EXPECT_THAT(Parse({"--microbatches", "-1"}).message(), HasSubstr("--microbatches '-1'"));
+  EXPECT_THAT(Parse({"--steps", "1", "--steps", "2"}).message(), HasSubstr("given 2 times"));
+  EXPECT_THAT(Parse({"--steps", "1", "other"}).message(), HasSubstr("unexpected argument 'other'"));
+}
+
+}  // namespace
+}  // namespace alpa::client

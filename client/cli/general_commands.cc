@@ -1,0 +1,91 @@
+// alpa cluster, version, completion.
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/command.h"
+#include "client/cli/completion.h"
+#include "client/cli/output.h"
+#include "client/lib/coordinator.h"
+
+namespace alpa::client {
+namespace {
+
+class ClusterCommand : public Command {
+ public:
+  std::string name() const override { return "cluster"; }
+  std::string summary() const override { return "Shows the workers, their devices, and which job has each."; }
+  std::vector<Flags::Example> examples() const override {
+    return {{"alpa cluster", "a line for each device"},
+            {"alpa cluster -o jsonl --address 10.0.0.1:7400", "a JSON object for each worker of another cluster"}};
+  }
+  void Declare(Flags&) override {}
+  int Run() override {
+    auto cluster = Coordinator(session.address, session.interruption).GetCluster();
+    if (!cluster.ok()) return Report(cluster.status(), session, name());
+    if (session.format == "table") {
+      Print(ClusterTable(*cluster), session);
+    } else if (session.json()) {
+      Print(ClusterJson(*cluster) + "\n", session);
+    } else {
+      for (const proto::WorkerState& worker : cluster->workers()) Print(WorkerJson(worker) + "\n", session);
+    }
+    if (cluster->workers().empty()) {
+      Say(absl::StrCat("no worker has registered; start one: alpa-worker --coordinator ", session.address,
+                       " --name w0 --devices 2"));
+    }
+    return kExitDone;
+  }
+};
+
+class VersionCommand : public Command {
+ public:
+  std::string name() const override { return "version"; }
+  std::string summary() const override { return "Prints this program's version."; }
+  std::vector<Flags::Example> examples() const override { return {{"alpa version", "needs no coordinator"}}; }
+  void Declare(Flags&) override {}
+  int Run() override {
+    Print(session.format == "table" ? absl::StrCat("alpa ", Version(), "\n")
+                                    : absl::StrCat("{\"version\":", JsonString(Version()), "}\n"),
+          session);
+    return kExitDone;
+  }
+};
+
+class CompletionCommand : public Command {
+ public:
+  std::string name() const override { return "completion"; }
+  std::string summary() const override { return "Prints a script that teaches a shell these commands."; }
+  std::vector<Flags::Example> examples() const override {
+    return {{"source <(alpa completion bash)", "in ~/.bashrc; the same with zsh in ~/.zshrc"},
+            {"alpa completion fish > ~/.config/fish/completions/alpa.fish", "for fish"}};
+  }
+  void Declare(Flags& flags) override { flags.AddPositional("SHELL", &shell_, absl::StrJoin(Shells(), ", ")); }
+  int Run() override {
+    if (const absl::Status known = OneOf(Shells())(shell_); !known.ok()) {
+      return Report(UsageError(absl::StrCat("SHELL '", shell_, "': ", known.message())), session, name());
+    }
+    std::vector<CommandWords> words;
+    for (const auto& command : AllCommands()) {
+      words.push_back({command->name(), command->summary(), FlagsOf(*command)->Names(), {}});
+      if (command->name() == name()) words.back().arguments = Shells();
+    }
+    Print(CompletionScript(shell_, words), session);
+    return kExitDone;
+  }
+
+ private:
+  static std::vector<std::string> Shells() { return {"bash", "zsh", "fish"}; }
+  std::string shell_;
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<Command>> NewGeneralCommands() {
+  std::vector<std::unique_ptr<Command>> commands;
+  commands.push_back(std::make_unique<ClusterCommand>());
+  commands.push_back(std::make_unique<VersionCommand>());
+  commands.push_back(std::make_unique<CompletionCommand>());
+  return commands;
+}
+
+}  // namespace alpa::client

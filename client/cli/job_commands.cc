@@ -1,0 +1,219 @@
+// alpa status, list, logs, stop, delete.
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/clock.h"
+#include "base/status.h"
+#include "client/cli/command.h"
+#include "client/cli/output.h"
+#include "client/lib/coordinator.h"
+
+namespace alpa::client {
+namespace {
+
+constexpr Duration kBetweenStepLines = std::chrono::seconds(1);
+
+int64_t NowMillis() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::Real().WallNow().time_since_epoch()).count();
+}
+
+// A command about one job.
+class JobCommand : public Command {
+ public:
+  void Declare(Flags& flags) override { flags.AddPositional("JOB", &job_id_, "the job's id, as alpa list shows it"); }
+
+ protected:
+  Coordinator Connect() { return Coordinator(session.address, session.interruption); }
+  int Fail(const absl::Status& status) { return Report(status, session, name()); }
+
+  std::string job_id_;
+};
+
+class StatusCommand : public JobCommand {
+ public:
+  std::string name() const override { return "status"; }
+  std::string summary() const override { return "Tells all about one job: state, steps, plan."; }
+  std::vector<Flags::Example> examples() const override {
+    return {{"alpa status night-3", "as it is now"},
+            {"alpa status night-3 --wait", "once it has ended; the exit code says how"},
+            {"alpa status night-3 -o json | jq .state", "for scripts"}};
+  }
+  void Declare(Flags& flags) override {
+    JobCommand::Declare(flags);
+    flags.Add("wait", &wait_, "wait until the job ends; exit code 1 where it failed or was stopped");
+    flags.Add("timeout", &timeout_, "SECONDS", "with --wait: give up after so long, with exit code 6; 0: never",
+              BetweenReal(0, 1e9));
+  }
+  int Run() override {
+    Coordinator coordinator = Connect();
+    absl::StatusOr<proto::Job> job = wait_ ? coordinator.WatchJob(
+                                                 job_id_, [](const proto::Job&) { return true; }, timeout_)
+                                           : coordinator.GetJob(job_id_);
+    if (!job.ok()) return Fail(job.status());
+    Print(session.format == "table" ? JobText(*job, NowMillis()) : JobJson(*job, /*with_plan=*/true) + "\n", session);
+    return wait_ ? ExitCodeOf(StatusOfJob(*job)) : kExitDone;
+  }
+
+ private:
+  bool wait_ = false;
+  double timeout_ = 0;
+};
+
+class ListCommand : public JobCommand {
+ public:
+  std::string name() const override { return "list"; }
+  std::string summary() const override { return "Lists the jobs that the coordinator knows."; }
+  std::vector<Flags::Example> examples() const override {
+    return {{"alpa list", "all jobs, oldest first, and what each one waits for"},
+            {"alpa list --state running,pending", "only these"},
+            {"alpa list -o jsonl", "one JSON object a line"}};
+  }
+  void Declare(Flags& flags) override {
+    flags.Add("state", &states_, "STATES", "only jobs in these states", [](const std::vector<std::string>& states) {
+      for (const std::string& state : states) {
+        proto::Job::State parsed;
+        if (proto::Job::State_Parse(absl::AsciiStrToUpper(state), &parsed)) continue;
+        std::vector<std::string> known;
+        for (int i = proto::Job::State_MIN; i <= proto::Job::State_MAX; ++i) {
+          known.push_back(absl::AsciiStrToLower(proto::Job::State_Name(i)));
+        }
+        return InvalidArgument("there is no state '%s'; expected %s", state, absl::StrJoin(known, ", "));
+      }
+      return absl::OkStatus();
+    });
+  }
+  int Run() override {
+    auto reply = Connect().ListJobs();
+    if (!reply.ok()) return Fail(reply.status());
+    std::vector<proto::Job> jobs;
+    for (proto::Job& job : *reply->mutable_jobs()) {
+      const bool chosen = states_.empty() || std::any_of(states_.begin(), states_.end(), [&](const std::string& state) {
+                            return absl::AsciiStrToUpper(state) == proto::Job::State_Name(job.state());
+                          });
+      if (chosen) jobs.push_back(std::move(job));
+    }
+    if (session.format == "table") {
+      Print(JobsTable(jobs, NowMillis()), session);
+      return kExitDone;
+    }
+    std::vector<std::string> lines;
+    for (const proto::Job& job : jobs) lines.push_back(JobJson(job, /*with_plan=*/false));
+    Print(JsonLines(lines, session.json()), session);
+    return kExitDone;
+  }
+
+ private:
+  std::vector<std::string> states_;
+};
+
+class LogsCommand : public JobCommand {
+ public:
+  std::string name() const override { return "logs"; }
+  std::string summary() const override { return "Shows what happened to a job: submitted, planned, running, failed."; }
+  std::vector<Flags::Example> examples() const override {
+    return {{"alpa logs night-3", "its events until now"},
+            {"alpa logs night-3 -f", "and those to come, with its steps"}};
+  }
+  void Declare(Flags& flags) override {
+    JobCommand::Declare(flags);
+    flags.Add("follow,f", &follow_, "go on until the job ends");
+  }
+  int Run() override {
+    if (follow_ && session.json())
+      return Fail(UsageError("--follow has no end that JSON could wait for; use -o jsonl"));
+    Coordinator coordinator = Connect();
+    if (absl::Status status = ReadEvents(coordinator); !status.ok()) return Fail(status);
+    if (session.json()) Print(JsonLines(lines_, /*as_array=*/true), session);
+    if (!follow_) return kExitDone;
+    int64_t changed = 0, steps = -1;
+    MonotonicTime last_line{};
+    auto job = coordinator.WatchJob(job_id_, [&](const proto::Job& now) {
+      const MonotonicTime time = Clock::Real().Now();
+      const bool due =
+          time - last_line >= kBetweenStepLines || now.steps_done() == now.total_steps() || IsFinal(now.state());
+      if (now.steps_done() > steps && now.steps_done() > 0 && due) {
+        Print(StepsLine(now, NowMillis(), session.jsonl()) + "\n", session);
+        steps = now.steps_done();
+        last_line = time;
+      }
+      if (now.changed_unix_ms() != changed) ReadEvents(coordinator).IgnoreError();  // the watch itself tells of errors
+      changed = now.changed_unix_ms();
+      return true;
+    });
+    if (session.interruption != nullptr && session.interruption->triggered()) return kExitInterrupted;
+    if (!job.ok()) return Fail(job.status());
+    return Fail(ReadEvents(coordinator));
+  }
+
+ private:
+  // Prints the events that were not there before; with -o json, keeps them.
+  absl::Status ReadEvents(Coordinator& coordinator) {
+    return coordinator.GetEvents(job_id_, [&](const proto::JobEvent& event) {
+      if (event.sequence() <= seen_) return;
+      seen_ = event.sequence();
+      const std::string line = EventLine(event, session.format != "table");
+      if (session.json()) {
+        lines_.push_back(line);
+      } else {
+        Print(line + "\n", session);
+      }
+    });
+  }
+
+  bool follow_ = false;
+  int64_t seen_ = 0;
+  std::vector<std::string> lines_;
+};
+
+class StopCommand : public JobCommand {
+ public:
+  std::string name() const override { return "stop"; }
+  std::string summary() const override { return "Ends a job; its state on the workers is dropped."; }
+  std::vector<Flags::Example> examples() const override { return {{"alpa stop night-3", "now"}}; }
+  int Run() override {
+    Coordinator coordinator = Connect();
+    const absl::StatusOr<proto::Job> before = coordinator.GetJob(job_id_);
+    if (!before.ok()) return Fail(before.status());
+    const absl::StatusOr<proto::Job> job = coordinator.StopJob(job_id_);
+    if (!job.ok()) return Fail(job.status());
+    if (session.format != "table") Print(JobJson(*job, /*with_plan=*/false) + "\n", session);
+    const std::string state = proto::Job::State_Name(job->state());
+    Say(IsFinal(before->state())
+            ? absl::StrCat("job ", job_id_, " had ended before: ", state)
+            : absl::StrCat("job ", job_id_, " is ", state, " after ", job->steps_done(), " steps"));
+    return kExitDone;
+  }
+};
+
+class DeleteCommand : public JobCommand {
+ public:
+  std::string name() const override { return "delete"; }
+  std::string summary() const override { return "Makes the coordinator forget a job that has ended."; }
+  std::vector<Flags::Example> examples() const override { return {{"alpa delete night-3", "its id is free again"}}; }
+  int Run() override {
+    Coordinator coordinator = Connect();
+    if (absl::Status status = coordinator.DeleteJob(job_id_); !status.ok()) return Fail(status);
+    if (session.format != "table") Print(absl::StrCat("{\"deleted\":", JsonString(job_id_), "}\n"), session);
+    Say(absl::StrCat("job ", job_id_, " deleted"));
+    return kExitDone;
+  }
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<Command>> NewJobCommands() {
+  std::vector<std::unique_ptr<Command>> commands;
+  commands.push_back(std::make_unique<StatusCommand>());
+  commands.push_back(std::make_unique<ListCommand>());
+  commands.push_back(std::make_unique<LogsCommand>());
+  commands.push_back(std::make_unique<StopCommand>());
+  commands.push_back(std::make_unique<DeleteCommand>());
+  return commands;
+}
+
+}  // namespace alpa::client

@@ -1,0 +1,35 @@
+// What `alpa submit` and `alpa run` are told about a job: its directory, how many steps, where results go, and what is
+// pinned about its plan.
+//
+// Threads: thread-compatible.
+// Errors:  with the reason word USAGE, where the user must change a flag or a file.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/config.h"
+#include "client/lib/job_directory.h"
+
+namespace alpa::client {
+
+struct JobFlags {
+  std::string directory, output, name;
+  int64_t steps = 0;
+  // 0, empty or false: as the directory says.
+  int64_t devices = 0, data_parallel = 0, tensor_parallel = 0, zero = 0, microbatches = 0;
+  bool local_statistics = false;
+  std::vector<std::string> only_workers;
+
+  void Declare(Flags& flags);
+  // REQUIRES: flags were parsed.
+  absl::StatusOr<std::unique_ptr<JobDirectory>> Open() const;
+  // The directory's plan with these flags over it.
+  proto::PlanRequest PlanOver(const proto::PlanRequest& plan) const;
+  // These flags as they are typed, to be given again.
+  std::string Typed() const;
+};
+
+}  // namespace alpa::client

@@ -1,0 +1,36 @@
+// Tells on stderr how a job is getting on: a bar that redraws itself on a terminal, plain lines elsewhere.
+//
+// Threads: thread-compatible.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/clock.h"
+#include "client/lib/metrics.h"
+
+namespace alpa::client {
+
+class Progress {
+ public:
+  // `total_steps` 0: not known. Without `fancy`, at most a line a second, but always the first and the last step.
+  Progress(int64_t total_steps, bool fancy);
+  ~Progress() { End(); }
+
+  void Step(const StepMetrics& metrics);
+  // Ends the bar's line, so that other text can follow. Called before each message.
+  void End();
+
+ private:
+  std::string Text(const StepMetrics& metrics) const;
+  void DrawBar(const StepMetrics& metrics);
+
+  const int64_t total_steps_;
+  const bool fancy_;
+  bool open_line_ = false;
+  int64_t first_step_ = 0;
+  double smooth_seconds_ = 0;  // of a step, recent ones weigh more
+  MonotonicTime last_line_{};
+};
+
+}  // namespace alpa::client

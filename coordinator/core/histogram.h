@@ -1,0 +1,25 @@
+// Counts of durations in fixed buckets, as Prometheus reads them.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace alpa::coordinator {
+
+struct Histogram {
+  static constexpr std::array<double, 14> kBounds = {0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3,
+                                                     1,      3,     10,    30,   100,  300, 1000};
+
+  std::array<int64_t, kBounds.size()> at_most{};  // cumulative: values <= kBounds[i]
+  int64_t count = 0;
+  double sum = 0;
+
+  void Add(double value) {
+    for (size_t i = 0; i < kBounds.size(); ++i) at_most[i] += value <= kBounds[i];
+    ++count;
+    sum += value;
+  }
+};
+
+}  // namespace alpa::coordinator

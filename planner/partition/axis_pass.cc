@@ -1,0 +1,212 @@
+#include "planner/partition/axis_pass.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include "base/status.h"
+#include "graph/simplify.h"
+#include "planner/lower/local_op.h"
+#include "planner/partition/combine.h"
+#include "planner/partition/graph_partition.h"
+
+namespace alpa::planner {
+
+using graph::ValueId;
+using plan::Executable;
+using plan::Instruction;
+using plan::Slot;
+using plan::SlotId;
+
+namespace {
+
+// States settle in a few rounds: every leaf follows its new value at most once.
+constexpr int kMaxRounds = 16;
+
+class AxisPass {
+ public:
+  AxisPass(const Executable& executable, const AxisRequest& request)
+      : in_(executable), request_(request), mesh_(request.mesh.value()), list_(executable.mesh_programs[mesh_]),
+        axis_{static_cast<int64_t>(executable.meshes[mesh_].shape.size()), request.size},
+        slots_(list_.slots.size()), pinned_(list_.slots.size(), false) {}
+
+  absl::StatusOr<Executable> Run() {
+    ALPA_RETURN_IF_ERROR(SetCuts());
+    ALPA_RETURN_IF_ERROR(CheckInstructions(list_.instructions));
+    for (int round = 0; round < kMaxRounds; ++round) {
+      changed_ = false;
+      Walk(list_.instructions);
+      if (!changed_) return Write();
+      // What does not settle is kept whole.
+      if (round == kMaxRounds - 2) {
+        for (size_t s = 0; s < slots_.size(); ++s) {
+          if (!pinned_[s]) slots_[s] = {}, pinned_[s] = true;
+        }
+      }
+    }
+    return Internal("states of slots along axis \"%s\" do not settle", request_.name);
+  }
+
+ private:
+  const plan::LeafPlacement& LeafOf(const Slot& slot) const {
+    return (slot.kind == Slot::Kind::kAux ? in_.outputs : in_.inputs)[slot.leaf];
+  }
+
+  absl::Status SetCuts() {
+    for (const plan::Cut& cut : request_.cuts) {
+      bool found = false;
+      for (size_t s = 0; s < list_.slots.size(); ++s) {
+        const Slot& slot = list_.slots[s];
+        if ((slot.kind != Slot::Kind::kState && slot.kind != Slot::Kind::kInput) || slot.leaf != cut.leaf) continue;
+        found = pinned_[s] = true;
+        if (cut.dim < 0) continue;
+        if (!CanSplit(slot.shape.dims, cut.dim, 1, axis_.size)) {
+          return InvalidArgument("axis \"%s\" of size %d does not divide dimension %d of the tile %s of %s", request_.name,
+                                 axis_.size, cut.dim, slot.shape.ToString(), LeafOf(slot).path);
+        }
+        slots_[s] = {AxisState::Split(cut.dim), cut.rank, false};
+      }
+      if (!found) return InvalidArgument("axis \"%s\": leaf %d is not on mesh %d", request_.name, cut.leaf, mesh_);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckInstructions(const std::vector<Instruction>& instructions) const {
+    for (const Instruction& instruction : instructions) {
+      if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
+        ALPA_RETURN_IF_ERROR(CheckInstructions(loop->body));
+      } else if (!std::holds_alternative<plan::RunInstruction>(instruction.action) &&
+                 !std::holds_alternative<plan::AllocInstruction>(instruction.action) &&
+                 !std::holds_alternative<plan::FreeInstruction>(instruction.action)) {
+        return Unimplemented("a mesh that exchanges messages cannot be cut along axis \"%s\" yet", request_.name);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // ---- States ----
+
+  void Walk(const std::vector<Instruction>& instructions) {
+    for (const Instruction& instruction : instructions) {
+      if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
+        Visit(*run);
+      } else if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
+        Walk(loop->body);
+      } else if (const auto* alloc = std::get_if<plan::AllocInstruction>(&instruction.action)) {
+        fills_[alloc->slot] = alloc->fill;
+        if (request_.shard_accumulators) ShardAccumulator(*alloc);
+      }
+    }
+  }
+
+  void ShardAccumulator(const plan::AllocInstruction& alloc) {
+    const size_t s = alloc.slot.value();
+    const Slot& slot = list_.slots[s];
+    if (pinned_[s] || slot.kind != Slot::Kind::kTemporary || alloc.fill != 0) return;
+    const std::optional<int64_t> dim = StoredDim(slot.shape.dims, axis_.size);
+    if (!dim || slot.shape.elements() < request_.shard_truths_from) return;
+    slots_[s] = {AxisState::Split(*dim), plan::CutRank::kStored, false};
+    pinned_[s] = changed_ = true;
+  }
+
+  Propagation PropagateRun(const plan::RunInstruction& run) const {
+    std::vector<ValueState> parameters;
+    for (SlotId slot : run.inputs) {
+      if (!slot.valid()) {
+        parameters.push_back({});
+        continue;
+      }
+      ValueState state = slots_[slot.value()];
+      // An accumulator that nothing was added to yet.
+      const auto fill = fills_.find(slot);
+      state.zero = state.state.replicated() && fill != fills_.end() && fill->second == 0;
+      parameters.push_back(state);
+    }
+    return Propagate(in_.programs[run.program].graph, parameters, {axis_, request_.shard_truths_from});
+  }
+
+  void Visit(const plan::RunInstruction& run) {
+    const Propagation found = PropagateRun(run);
+    const graph::Graph& graph = in_.programs[run.program].graph;
+    for (size_t r = 0; r < run.outputs.size(); ++r) {
+      const size_t s = run.outputs[r].value();
+      if (pinned_[s]) continue;
+      const Slot& slot = list_.slots[s];
+      ValueState made = found.values[graph.results()[r].value()];
+      made.zero = false;
+      const bool leaf = slot.kind != Slot::Kind::kTemporary;
+      if (leaf && (made.state.partial() || (made.state.split() && made.state.outer != 1))) made = {};
+      // A state leaf follows once: its storage is then what its new value is made as.
+      if (slot.kind == Slot::Kind::kState) {
+        if (made.state.replicated()) continue;
+        pinned_[s] = true;
+      }
+      if (made.state == slots_[s].state && made.rank == slots_[s].rank) continue;
+      slots_[s] = made;
+      changed_ = true;
+    }
+  }
+
+  // ---- The new executable ----
+
+  absl::StatusOr<Executable> Write() {
+    out_ = in_;
+    cluster::Mesh& mesh = out_.meshes[mesh_];
+    mesh.shape.push_back(request_.size);
+    mesh.axis_names.push_back(request_.name);
+    mesh.devices = request_.devices;
+    ALPA_RETURN_IF_ERROR(cluster::Check(mesh));
+    for (size_t s = 0; s < list_.slots.size(); ++s) {
+      Slot& slot = out_.mesh_programs[mesh_].slots[s];
+      const AxisState& state = slots_[s].state;
+      slot.shape.dims = ChunkDims(slot.shape.dims, state, axis_.size);
+      if (state.partial()) slot.shape.dtype = Widened(slot.shape.dtype);
+      if (slot.kind == Slot::Kind::kTemporary || !state.split()) continue;
+      auto& leaf = (slot.kind == Slot::Kind::kAux ? out_.outputs : out_.inputs)[slot.leaf];
+      auto& dim_axes = leaf.regions[slot.region].sharding.dim_axes;
+      if (static_cast<int64_t>(dim_axes.size()) <= state.dim) dim_axes.resize(state.dim + 1);
+      dim_axes[state.dim].push_back(axis_.index);
+    }
+    ALPA_RETURN_IF_ERROR(WriteRuns(list_.instructions));
+    return std::move(out_);
+  }
+
+  absl::Status WriteRuns(const std::vector<Instruction>& instructions) {
+    for (const Instruction& instruction : instructions) {
+      if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
+        ALPA_RETURN_IF_ERROR(WriteRuns(loop->body));
+      } else if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
+        if (!written_.emplace(run->program, true).second) return Unimplemented("a program that is run from two places");
+        std::vector<AxisState> results;
+        for (SlotId slot : run->outputs) results.push_back(slots_[slot.value()].state);
+        const graph::Graph cut = PartitionGraph(in_.programs[run->program].graph, PropagateRun(*run), results, axis_);
+        out_.programs[run->program].graph = graph::Simplify(CombineAllReduces(cut));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  const Executable& in_;
+  const AxisRequest& request_;
+  const int32_t mesh_;
+  const plan::MeshProgram& list_;
+  const MeshAxis axis_;
+  std::vector<ValueState> slots_;   // by slot
+  std::vector<bool> pinned_;        // by slot: its state is settled
+  std::map<SlotId, double> fills_;
+  std::map<int32_t, bool> written_;
+  bool changed_ = false;
+  Executable out_;
+};
+
+}  // namespace
+
+absl::StatusOr<Executable> CutAlongAxis(const Executable& executable, const AxisRequest& request) {
+  if (!request.mesh.valid() || request.mesh.value() >= static_cast<int32_t>(executable.meshes.size())) {
+    return InvalidArgument("axis \"%s\" is for mesh %d of %d", request.name, request.mesh.value(), executable.meshes.size());
+  }
+  if (request.size < 1) return InvalidArgument("axis \"%s\" has size %d", request.name, request.size);
+  return AxisPass(executable, request).Run();
+}
+
+}  // namespace alpa::planner

@@ -1,0 +1,35 @@
+// Cuts a whole executable along one more mesh axis: tensor parallelism, and whatever else is sharding in space, as a pass from
+// executable to executable. Passes compose: each sees the programs of the one before, collectives included.
+//
+// Model:  every slot has one state along the axis: leaves as the request says, or as their new value turns out to be
+//         made; temporaries as their writer makes them; accumulators as what is added to them. States are found by
+//         running propagation over the instruction list until nothing changes; then every program is written anew.
+//         A partial sum may stay in a slot: a gradient that is partial in the loop is reduced once, where it is used.
+// Threads: a pure function.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "plan/executable.h"
+#include "plan/plan.h"
+#include "planner/partition/propagate.h"
+
+namespace alpa::planner {
+
+struct AxisRequest {
+  MeshId mesh;
+  std::string name;                 // of the new axis, which becomes the mesh's last
+  int64_t size = 1;
+  std::vector<DeviceId> devices;    // of the mesh with the new axis, row-major
+  std::vector<plan::Cut> cuts;
+  int64_t shard_truths_from = 0;    // as plan::AxisCut
+  bool shard_accumulators = false;
+};
+
+// REQUIRES: a verified executable. kInvalidArgument: a cut that names no leaf of the mesh, or a dimension whose tile the axis
+// does not divide; kUnimplemented: instructions other than RUN, ALLOC, FREE and LOOP on that mesh.
+absl::StatusOr<plan::Executable> CutAlongAxis(const plan::Executable& executable, const AxisRequest& request);
+
+}  // namespace alpa::planner

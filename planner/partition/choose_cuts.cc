@@ -1,0 +1,156 @@
+#include "planner/partition/choose_cuts.h"
+
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "graph/cost.h"
+
+namespace alpa::planner {
+
+using graph::Graph;
+using graph::Op;
+using graph::Opcode;
+using plan::Executable;
+using plan::Instruction;
+using plan::SlotId;
+
+namespace {
+
+// FLOPs that a byte on the wire, and a byte of state, are worth.
+constexpr double kFlopsPerSentByte = 1.0;
+constexpr double kFlopsPerStateByte = 0.01;
+// Arithmetic is what tensor parallelism is asked for.
+constexpr double kProductWeight = 100.0;
+
+double Value(const StepPrice& price) {
+  return kProductWeight * price.product_flops + kFlopsPerSentByte * price.sent_bytes + kFlopsPerStateByte * price.state_bytes;
+}
+
+bool IsProduct(Opcode opcode) { return opcode == Opcode::kDot || opcode == Opcode::kConvolution; }
+
+// Bytes that one device sends, for the algorithms that move the least.
+double SentBytes(const Graph& graph, const Op& op, const cluster::Mesh& mesh) {
+  int64_t n = 1;
+  for (int64_t axis : op.as<graph::CollectiveAttrs>().mesh_axes) n *= mesh.shape[axis];
+  const double share = static_cast<double>(n - 1) / static_cast<double>(n);
+  double bytes = 0;
+  for (size_t i = 0; i < op.operands.size(); ++i) {
+    const double in = static_cast<double>(graph.shape(op.operands[i]).bytes());
+    const double out = static_cast<double>(graph.shape(op.results[i]).bytes());
+    bytes += op.opcode == Opcode::kAllReduce ? 2 * in * share : std::max(in, out) * share;
+  }
+  return bytes;
+}
+
+void AddPrice(const Executable& executable, const cluster::Mesh& mesh, const std::vector<Instruction>& instructions,
+              double times, StepPrice& price) {
+  for (const Instruction& instruction : instructions) {
+    if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
+      AddPrice(executable, mesh, loop->body, times * static_cast<double>(loop->count), price);
+    } else if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
+      const Graph& graph = executable.programs[run->program].graph;
+      for (const Op& op : graph.ops()) {
+        if (IsProduct(op.opcode)) price.product_flops += times * static_cast<double>(graph::CostOf(graph, op).flops);
+        if (graph::IsCollective(op.opcode)) price.sent_bytes += times * SentBytes(graph, op, mesh);
+      }
+    }
+  }
+}
+
+struct Group {
+  std::vector<int32_t> leaves;
+  graph::Shape shape;  // of the leaf's tile
+};
+
+// Leaves that matrix products and lookups read, by likeness, in order of first use.
+class Weights {
+ public:
+  Weights(const Executable& executable, int32_t mesh) : executable_(executable), list_(executable.mesh_programs[mesh]) {}
+
+  std::vector<Group> Find() {
+    Visit(list_.instructions);
+    return std::move(groups_);
+  }
+
+ private:
+  void Visit(const std::vector<Instruction>& instructions) {
+    for (const Instruction& instruction : instructions) {
+      if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) Visit(loop->body);
+      if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) Visit(*run);
+    }
+  }
+
+  void Visit(const plan::RunInstruction& run) {
+    const Graph& graph = executable_.programs[run.program].graph;
+    std::vector<int> slot_of(graph.values().size(), -1);  // whose bytes a value is, rearranged
+    for (size_t p = 0; p < run.inputs.size(); ++p) {
+      if (!run.inputs[p].valid()) continue;
+      const plan::Slot& slot = list_.slots[run.inputs[p].value()];
+      if (slot.kind == plan::Slot::Kind::kState) slot_of[graph.parameters()[p].value()] = run.inputs[p].value();
+    }
+    for (const Op& op : graph.ops()) {
+      switch (op.opcode) {
+        case Opcode::kReshape: case Opcode::kTranspose: case Opcode::kConvert: case Opcode::kCopy: case Opcode::kBroadcast:
+          slot_of[op.results[0].value()] = slot_of[op.operands[0].value()];
+          break;
+        case Opcode::kDot: case Opcode::kConvolution: case Opcode::kGather:
+          for (size_t i = 0; i < op.operands.size(); ++i) {
+            const int slot = slot_of[op.operands[i].value()];
+            if (slot >= 0) Add(slot, absl::StrCat(graph::NameOf(op.opcode), i, graph.shape(op.results[0]).ToString()));
+          }
+          break;
+        default: break;
+      }
+    }
+  }
+
+  void Add(int slot, const std::string& use) {
+    if (!seen_.emplace(slot, true).second) return;
+    const plan::Slot& weight = list_.slots[slot];
+    const auto [it, added] = group_of_.try_emplace(absl::StrCat(weight.shape.ToString(), " ", use), groups_.size());
+    if (added) groups_.push_back({{}, weight.shape});
+    groups_[it->second].leaves.push_back(weight.leaf);
+  }
+
+  const Executable& executable_;
+  const plan::MeshProgram& list_;
+  std::map<int, bool> seen_;
+  std::map<std::string, size_t> group_of_;
+  std::vector<Group> groups_;
+};
+
+}  // namespace
+
+StepPrice PriceOf(const Executable& executable, MeshId mesh) {
+  StepPrice price;
+  const plan::MeshProgram& list = executable.mesh_programs[mesh.value()];
+  AddPrice(executable, executable.meshes[mesh.value()], list.instructions, 1, price);
+  for (const plan::Slot& slot : list.slots) {
+    if (slot.kind == plan::Slot::Kind::kState) price.state_bytes += static_cast<double>(slot.shape.bytes());
+  }
+  return price;
+}
+
+absl::StatusOr<AxisRequest> ChooseTensorCuts(const Executable& executable, AxisRequest request) {
+  ALPA_ASSIGN_OR_RETURN(const Executable plain, CutAlongAxis(executable, request));
+  double best = Value(PriceOf(plain, request.mesh));
+  for (const Group& group : Weights(executable, request.mesh.value()).Find()) {
+    std::optional<AxisRequest> chosen;
+    for (int64_t dim = 0; dim < group.shape.rank(); ++dim) {
+      if (!CanSplit(group.shape.dims, dim, 1, request.size)) continue;
+      AxisRequest candidate = request;
+      for (int32_t leaf : group.leaves) candidate.cuts.push_back({leaf, dim, plan::CutRank::kPinned});
+      ALPA_ASSIGN_OR_RETURN(const Executable cut, CutAlongAxis(executable, candidate));
+      const double price = Value(PriceOf(cut, request.mesh));
+      if (price >= best) continue;
+      best = price;
+      chosen = std::move(candidate);
+    }
+    if (chosen) request = *std::move(chosen);
+  }
+  return request;
+}
+
+}  // namespace alpa::planner

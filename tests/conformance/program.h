@@ -1,0 +1,111 @@
+// Small programs to run on something and compare: a graph, arguments for it, and how far its results may be
+// off.
+//
+//   Maker m("softmax");                        // seeded by the name
+//   ValueId x = m.Input({DType::kF32, {4, 8}});
+//   Program p = m.Finish({m.Add(Opcode::kExp, {x})}, Near(8));
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "graph/builder.h"
+#include "graph/graph.h"
+
+namespace alpa::conformance {
+
+using graph::DType;
+using graph::GraphBuilder;
+using graph::Literal;
+using graph::Opcode;
+using graph::Shape;
+using graph::ValueId;
+using Regions = std::vector<std::shared_ptr<const graph::Graph>>;
+
+// How far a float may be from the expected one: `ulps` times the type's spacing at max(|expected|, floor), or
+// at the largest |expected| of the array where `normwise`; and `absolute` more. Both 0: equal bits, but -0
+// equals 0 and any NaN any other. Integers and pred must always be equal.
+struct Tolerance {
+  double ulps = 0;
+  double floor = 0;
+  bool normwise = false;
+  double absolute = 0;
+};
+inline Tolerance Exact() { return {}; }
+inline Tolerance Near(double ulps, double floor = 0) { return {ulps, floor, false}; }
+inline Tolerance Normwise(double ulps) { return {ulps, 0, true}; }
+
+struct Program {
+  graph::Graph graph;
+  std::vector<Literal> arguments;
+  std::vector<Tolerance> tolerances;  // one for each result
+};
+
+// Repeatable numbers: splitmix64.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed) {}
+  explicit Random(absl::string_view name);
+  uint64_t Bits();
+  int64_t Below(int64_t n) { return static_cast<int64_t>(Bits() % static_cast<uint64_t>(n)); }
+  double Between(double low, double high) { return low + (high - low) * static_cast<double>(Bits() >> 11) * 0x1p-53; }
+  bool OneIn(int64_t n) { return Below(n) == 0; }
+
+ private:
+  uint64_t state_;
+};
+
+// Elements in [low, high]; integers are whole numbers of that range, pred is random.
+Literal RandomLiteral(const Shape& shape, Random& random, double low, double high);
+// Every value that tends to break things for the type (zeros, extremes, infinities, NaN, halves) among random
+// ones.
+Literal EdgeLiteral(const Shape& shape, Random& random);
+// Elements as listed, converted to `dtype`.
+Literal LiteralOf(DType dtype, std::vector<int64_t> dims, const std::vector<double>& values);
+
+// Builds one program; stops the process on shapes that do not fit, so for test tables only.
+class Maker {
+ public:
+  explicit Maker(absl::string_view seed) : random_(seed) {}
+
+  ValueId Input(const Shape& shape, double low = -2, double high = 2);
+  ValueId EdgeInput(const Shape& shape);
+  ValueId Input(Literal literal);
+  ValueId Add(Opcode opcode, std::vector<ValueId> operands, graph::Attributes attrs = {}, Regions regions = {},
+              std::vector<Shape> declared = {}) {
+    return AddAll(opcode, std::move(operands), std::move(attrs), std::move(regions), std::move(declared))[0];
+  }
+  std::vector<ValueId> AddAll(Opcode opcode, std::vector<ValueId> operands, graph::Attributes attrs = {},
+                              Regions regions = {}, std::vector<Shape> declared = {});
+  GraphBuilder& builder() { return builder_; }
+  GraphBuilder* operator->() { return &builder_; }
+  Random& random() { return random_; }
+  const Shape& shape(ValueId id) { return builder_.shape(id); }
+
+  // One tolerance for all results.
+  Program Finish(std::vector<ValueId> results, Tolerance tolerance = {});
+
+ private:
+  GraphBuilder builder_;
+  std::vector<Literal> arguments_;
+  Random random_;
+};
+
+// A region: `body` is given the parameters and returns the results.
+std::shared_ptr<const graph::Graph> Region(
+    const std::vector<Shape>& parameters,
+    const std::function<std::vector<ValueId>(GraphBuilder&, std::vector<ValueId>)>& body);
+
+// OK, or kInternal naming the first element that is off, by how much, and how many are.
+absl::Status Compare(const Literal& expected, const Literal& actual, const Tolerance& tolerance);
+absl::Status CompareAll(const std::vector<Literal>& expected, const std::vector<Literal>& actual,
+                        const std::vector<Tolerance>& tolerances);
+
+// Distance between 1 and the next number; 0 for types that are not floats.
+double Epsilon(DType dtype);
+
+}  // namespace alpa::conformance

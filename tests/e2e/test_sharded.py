@@ -1,0 +1,109 @@
+"""Tensor parallelism and ZeRO, in the same words: state and aux equal single-device jax.jit up to rounding."""
+
+import itertools
+import random
+
+import alpa
+import pytest
+from cases import NAMES, OPTIMIZERS, STEPS, case
+from compare import run_ours, same_bits
+
+PLANS = {
+    "tensor2": (("pair-0",), lambda k: alpa.Megatron(tp=2, microbatches=k)),
+    "tensor2_two_workers": (("single-0", "single-1"), lambda k: alpa.Megatron(tp=2, microbatches=k)),
+    "tensor4": (("pair-0", "pair-1"), lambda k: alpa.Megatron(tp=4, microbatches=k)),
+    "data2_tensor2": (("pair-0", "pair-1"), lambda k: alpa.Megatron(dp=2, tp=2, microbatches=k)),
+    "zero1": (("pair-0",), lambda k: alpa.Zero(1, 2, microbatches=k)),
+    "zero2": (("single-0", "single-1"), lambda k: alpa.Zero(2, 2, microbatches=k)),
+    "zero3": (("pair-0", "pair-1"), lambda k: alpa.Zero(3, 4, microbatches=k)),
+    "zero3_tensor2": (("pair-0", "pair-1"), lambda k: alpa.Zero(3, 4, microbatches=k, tp=2)),
+}
+KS = (1, 4, 8)
+MATRIX = list(itertools.product((*NAMES, "vit_convolution"), OPTIMIZERS, PLANS, KS))
+DEFAULT_SIZE = 16
+
+
+def pytest_generate_tests(metafunc):
+    if "shape" not in metafunc.fixturenames:
+        return
+    chosen = MATRIX
+    if not metafunc.config.getoption("--full"):
+        rng = random.Random(metafunc.config.getoption("--part-seed"))
+        plans = list(PLANS)
+        models = [(name, optimizer) for name in NAMES for optimizer in OPTIMIZERS]
+        rng.shuffle(models)
+        rows = [(*models[i % len(models)], plans[i % len(plans)], rng.choice(KS)) for i in range(DEFAULT_SIZE)]
+        chosen = sorted(set(rows), key=MATRIX.index)
+    metafunc.parametrize("shape", chosen, ids=lambda s: f"{s[0]}-{s[1]}-{s[2]}-k{s[3]}")
+
+
+def run_case(cluster, name, optimizer, plan, k):
+    step, state, batches, reference = case(name, optimizer)
+    workers, make = PLANS[plan]
+    with cluster.parallelize(step, make(k), workers=workers, timeout=60) as run:
+        got = run_ours(run, state, batches, STEPS)
+        text = str(run.plan)
+    return got, reference, text
+
+
+def test_equals_jit(cluster, shape):
+    got, reference, text = run_case(cluster, *shape)
+    print(text)
+    reference.check(got)
+
+
+@pytest.mark.parametrize("plan,k", [("data2_tensor2", 4), ("zero3", 1)])
+def test_a_rerun_gives_the_same_bits(cluster, plan, k):
+    first, reference, _ = run_case(cluster, "gpt_dropout", "adamw", plan, k)
+    reference.check(first)
+    second, _, _ = run_case(cluster, "gpt_dropout", "adamw", plan, k)
+    assert same_bits(first, second)
+
+
+def test_state_moves_from_one_sharding_to_another(cluster):
+    """What one plan leaves, fetched, another continues."""
+    step, state, batches, reference = case("gpt", "adamw")
+    auxes, first = [], state
+    for name in ("zero3", "tensor2", "data2_tensor2"):
+        workers, make = PLANS[name]
+        steps = STEPS - len(auxes) if name == "data2_tensor2" else 3
+        with cluster.parallelize(step, make(1), workers=workers, timeout=60) as run:
+            for _ in range(steps):
+                state, aux = run(state, batches[len(auxes) % len(batches)])
+                auxes.append(alpa.fetch(aux))
+            state = alpa.fetch(state)
+    from compare import trajectory
+
+    reference.check(trajectory(first, state, auxes))
+
+
+def test_every_device_has_a_part_of_the_state(cluster):
+    """ZeRO-3 keeps about a quarter on each of four devices, tensor parallelism about half of the weights on each of two."""
+    step, state, batches, _ = case("gpt", "adamw")
+    for plan, most in (("zero3", 0.35), ("tensor2", 0.65)):
+        workers, make = PLANS[plan]
+        with cluster.parallelize(step, make(1), workers=workers, timeout=60) as run:
+            run(state, batches[0])
+            proto = run.plan.proto
+            shardings = proto.stages[0].input_shardings
+            mesh = proto.meshes[0]
+            whole = mine = 0
+            for leaf, sharding in zip(run._program.inputs, shardings):
+                if leaf.kind != "state":
+                    continue
+                ways = 1
+                for dim in sharding.sharding.dims:
+                    for axis in dim.axes:
+                        ways *= mesh.shape[axis]
+                whole += leaf.type.nbytes
+                mine += leaf.type.nbytes / ways
+        assert mine <= most * whole, (plan, mine, whole)
+
+
+@pytest.mark.parametrize("plan,word", [(lambda: alpa.Megatron(dp=3, tp=2), "devices"), (lambda: alpa.Zero(4), "stage"),
+                                       (lambda: alpa.Megatron(tp=0), "tp")])
+def test_plans_that_do_not_fit_are_refused(cluster, plan, word):
+    step, state, batches, _ = case("mlp", "sgd")
+    with pytest.raises(alpa.AlpaError, match=word):
+        with cluster.parallelize(step, plan(), workers=("pair-0", "pair-1"), timeout=5) as run:
+            run(state, batches[0])

@@ -1,0 +1,164 @@
+#include "tests/interpreter/steps.h"
+
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "base/status.h"
+#include "graph/builder.h"
+#include "graph/simplify.h"
+#include "planner/lower/lower.h"
+#include "planner/planner.h"
+
+namespace alpa::testing {
+
+using graph::DType;
+using graph::GraphBuilder;
+using graph::Literal;
+using graph::Opcode;
+using graph::ReduceKind;
+using graph::Shape;
+using graph::ValueId;
+
+Step MakeStep(const StepOptions& options) {
+  GraphBuilder b;
+  Step step;
+  const DType t = options.dtype;
+  auto input = [&](Shape shape, plan::InputRole::Kind kind, const std::string& path) {
+    step.roles.inputs.push_back({kind, path});
+    return b.Parameter(std::move(shape));
+  };
+  const auto kState = plan::InputRole::Kind::kState;
+  const auto kBatchKind = plan::InputRole::Kind::kBatch;
+  ValueId w1 = input({t, {kIn, kHidden}}, kState, "w1");
+  ValueId w2 = input({t, {kHidden, kOut}}, kState, "w2");
+  ValueId key = input({DType::kU32, {}}, kState, "key");
+  ValueId x, y;
+  const int64_t rows = options.time_major ? 2 * kBatch : kBatch;
+  if (options.time_major) {
+    x = b.Reshape(input({t, {2, kBatch, kIn}}, kBatchKind, "x"), {rows, kIn});
+    y = b.Reshape(input({t, {2, kBatch, kOut}}, kBatchKind, "y"), {rows, kOut});
+  } else {
+    x = input({t, {rows, kIn}}, kBatchKind, "x");
+    y = input({t, {rows, kOut}}, kBatchKind, "y");
+  }
+  auto mul = [&](ValueId p, ValueId q) { return b.Binary(Opcode::kMultiply, p, q); };
+  auto sub = [&](ValueId p, ValueId q) { return b.Binary(Opcode::kSubtract, p, q); };
+  auto full = [&](ValueId scalar, const std::vector<int64_t>& dims) { return b.Broadcast(scalar, dims, {}); };
+  ValueId weight;   // of each row
+  if (options.masked) {
+    ValueId mask = input({t, {rows}}, kBatchKind, "mask");
+    ValueId count = b.Reduce(mask, ReduceKind::kSum, {0});
+    weight = b.Binary(Opcode::kDivide, mask, full(count, {rows}));
+  } else {
+    weight = b.Full({t, {rows}}, 1.0 / static_cast<double>(rows));
+  }
+  ValueId pre = b.Dot(x, w1, {{}, {}, {1}, {0}}, t);
+  ValueId norm_scale;
+  if (options.batch_norm) {
+    ValueId mean = mul(b.Reduce(pre, ReduceKind::kSum, {0}), b.Full({t, {kHidden}}, 1.0 / static_cast<double>(rows)));
+    pre = sub(pre, b.Broadcast(mean, {rows, kHidden}, {1}));
+  }
+  if (options.noise) {
+    ValueId index = b.Iota({DType::kU32, {rows, kHidden}}, 0);
+    ValueId bits = b.Binary(Opcode::kXor, mul(index, full(b.Scalar(DType::kU32, 2654435761.0), {rows, kHidden})),
+                            full(key, {rows, kHidden}));
+    bits = b.Binary(Opcode::kShiftRightLogical, bits, full(b.Scalar(DType::kU32, 16), {rows, kHidden}));
+    ValueId noise = mul(b.Convert(bits, t), b.Full({t, {rows, kHidden}}, 1.0 / 65536));
+    pre = b.Binary(Opcode::kAdd, pre, noise);
+  }
+  ValueId zero_hidden = b.Full({t, {rows, kHidden}}, 0);
+  ValueId h = b.Binary(Opcode::kMaximum, pre, zero_hidden);
+  ValueId error = sub(b.Dot(h, w2, {{}, {}, {1}, {0}}, t), y);
+  ValueId loss = b.Reduce(mul(weight, b.Reduce(mul(error, error), ReduceKind::kSum, {1})), ReduceKind::kSum, {0});
+  ValueId d_out = mul(mul(error, b.Full({t, {rows, kOut}}, 2)), b.Broadcast(weight, {rows, kOut}, {0}));
+  ValueId g2 = b.Dot(h, d_out, {{}, {}, {0}, {0}}, t);
+  ValueId d_pre = b.Select(b.Compare(graph::CompareDirection::kGt, pre, zero_hidden),
+                           b.Dot(d_out, w2, {{}, {}, {1}, {1}}, t), zero_hidden);
+  if (options.batch_norm) {
+    ValueId d_mean = mul(b.Reduce(d_pre, ReduceKind::kSum, {0}), b.Full({t, {kHidden}}, 1.0 / static_cast<double>(rows)));
+    d_pre = sub(d_pre, b.Broadcast(d_mean, {rows, kHidden}, {1}));
+  }
+  ValueId g1 = b.Dot(x, d_pre, {{}, {}, {0}, {0}}, t);
+  ValueId norm = b.Unary(Opcode::kSqrt, b.Binary(Opcode::kAdd, b.Reduce(mul(g1, g1), ReduceKind::kSum, {0, 1}),
+                                                 b.Reduce(mul(g2, g2), ReduceKind::kSum, {0, 1})));
+  ValueId scale = b.Binary(Opcode::kDivide, b.Scalar(t, 0.1),
+                           b.Binary(Opcode::kMaximum, norm, b.Scalar(t, 0.05)));
+  ValueId next_key = b.Binary(Opcode::kAdd, key, b.Scalar(DType::kU32, 1));
+  b.SetResults({sub(w1, mul(g1, full(scale, {kIn, kHidden}))), sub(w2, mul(g2, full(scale, {kHidden, kOut}))), next_key,
+                loss, g1, error});
+  using Out = plan::OutputRole::Kind;
+  step.roles.outputs = {{Out::kState, "w1", 0}, {Out::kState, "w2", 1}, {Out::kState, "key", 2},
+                        {Out::kAux, "loss", -1}, {Out::kAux, "g1", -1}, {Out::kAux, "error", -1}};
+  step.graph = graph::Simplify(b.Build());
+  return step;
+}
+
+std::vector<Literal> RandomInputs(const Step& step, int seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<Literal> inputs;
+  for (size_t p = 0; p < step.roles.inputs.size(); ++p) {
+    const Shape& shape = step.graph.shape(step.graph.parameters()[p]);
+    std::vector<std::byte> bytes(shape.bytes());
+    for (int64_t i = 0; i < shape.elements(); ++i) {
+      if (shape.dtype == DType::kU32) {
+        const uint32_t value = random();
+        std::memcpy(&bytes[i * 4], &value, 4);
+        continue;
+      }
+      const float value = step.roles.inputs[p].path == "mask" ? static_cast<float>(random() % 2) : normal(random);
+      if (shape.dtype == DType::kBF16) {
+        const uint16_t bits = graph::FloatToBf16(value);
+        std::memcpy(&bytes[i * 2], &bits, 2);
+      } else {
+        std::memcpy(&bytes[i * 4], &value, 4);
+      }
+    }
+    inputs.push_back(Literal(shape, std::move(bytes)));
+  }
+  return inputs;
+}
+
+std::vector<DeviceId> Devices(int n) {
+  std::vector<DeviceId> devices;
+  for (int i = 0; i < n; ++i) devices.push_back(DeviceId(i));
+  return devices;
+}
+
+cluster::Cluster ClusterOf(int n) {
+  cluster::Cluster cluster;
+  for (int i = 0; i < n; ++i) cluster.devices.push_back({DeviceId(i), "node", i, "cpu", 0});
+  return cluster;
+}
+
+absl::Status CheckClose(const std::vector<Literal>& actual, const std::vector<Literal>& expected, double tolerance) {
+  if (actual.size() != expected.size()) return Internal("%d results, not %d", actual.size(), expected.size());
+  for (size_t r = 0; r < actual.size(); ++r) {
+    if (actual[r].shape() != expected[r].shape()) return Internal("result %d is %s", r, actual[r].shape().ToString());
+    double largest = 0, difference = 0;
+    for (int64_t i = 0; i < expected[r].shape().elements(); ++i) {
+      const double d = std::abs(actual[r].ValueAt(i) - expected[r].ValueAt(i));
+      largest = std::max(largest, std::abs(expected[r].ValueAt(i)));
+      difference = std::isnan(d) ? HUGE_VAL : std::max(difference, d);
+    }
+    if (difference > tolerance * largest) return Internal("result %d is off by %g of %g", r, difference, largest);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<plan::Executable> PlanAndLower(const Step& step, int devices, int64_t k, plan::Statistics statistics) {
+  planner::PlanOptions options;
+  options.data_parallel = devices;
+  options.microbatches = k;
+  options.statistics = statistics;
+  auto plan = planner::MakePlan(step.graph, step.roles, Devices(devices), options);
+  if (!plan.ok()) return plan.status();
+  if (absl::Status s = plan::Verify(*plan, step.graph, step.roles, ClusterOf(devices)); !s.ok()) return s;
+  auto executable = planner::Lower(*plan, step.graph, step.roles);
+  if (!executable.ok()) return executable.status();
+  if (absl::Status s = plan::Verify(*executable); !s.ok()) return s;
+  return executable;
+}
+
+}  // namespace alpa::testing
