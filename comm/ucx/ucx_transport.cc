@@ -117,6 +117,8 @@ absl::StatusOr<std::unique_ptr<Transport>> MakeUcxTransport(const UcxOptions& op
   if (std::getenv("UCX_RNDV_SCHEME") == nullptr) ucp_config_modify(config, "RNDV_SCHEME", "get_zcopy");
   // Without this, endpoints that survive the loss of a peer do without shared memory.
   if (std::getenv("UCX_MM_ERROR_HANDLING") == nullptr) ucp_config_modify(config, "MM_ERROR_HANDLING", "y");
+  // Reading another process's memory (CMA) ends this process where that one has just been killed: UCX takes it as fatal.
+  if (std::getenv("UCX_TLS") == nullptr) ucp_config_modify(config, "TLS", "^cma");
   ucp_params_t params{};
   params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_MT_WORKERS_SHARED;
   params.features = UCP_FEATURE_TAG | UCP_FEATURE_WAKEUP;
