@@ -78,7 +78,9 @@ absl::Status Main(int argc, char** argv) {
   graph = graph::Simplify(graph);
   if (flags.print) std::cout << graph::Print(graph);
   const std::unique_ptr<Backend> backend = MakeCpuBackend({.devices = 1, .threads_per_device = flags.threads});
+  const auto started = std::chrono::steady_clock::now();
   ALPA_ASSIGN_OR_RETURN(const std::unique_ptr<CompiledProgram> program, backend->Compile(0, graph, {}));
+  const double compiled = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
 
   std::vector<std::unique_ptr<Buffer>> buffers;
   std::vector<Buffer*> inputs, outputs;
@@ -105,9 +107,9 @@ absl::Status Main(int argc, char** argv) {
   }
   std::sort(seconds.begin(), seconds.end());
   std::vector<KernelTime> profile = ReadProfile(*program);
-  std::printf("%d ops, %zu kernels, arena %.1f MiB; median of %d runs %.3f ms, least %.3f ms\n", graph.size(),
-              profile.size(), static_cast<double>(program->temporary_bytes()) / kMiB, flags.runs,
-              seconds[seconds.size() / 2] * 1e3, seconds[0] * 1e3);
+  std::printf("%d ops, %zu kernels, compiled in %.0f ms, arena %.1f MiB; median of %d runs %.3f ms, least %.3f ms\n",
+              graph.size(), profile.size(), compiled * 1e3, static_cast<double>(program->temporary_bytes()) / kMiB,
+              flags.runs, seconds[seconds.size() / 2] * 1e3, seconds[0] * 1e3);
   std::map<std::string, std::pair<int, double>> by_kind;
   for (const KernelTime& k : profile) by_kind[k.kind].first++, by_kind[k.kind].second += k.seconds;
   for (const auto& [kind, sum] : by_kind) {
