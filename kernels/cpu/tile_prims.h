@@ -4,8 +4,8 @@
 //           bf16 as f32 rounded after every operation, small integers sign- or zero-extended and wrapped after every
 //           operation, pred as 0 or 1 in 32 bits. Loops are compiled twice, for any x86-64 and for AVX2 with FMA, and
 //           chosen by what the processor has.
-// Errors of functions (against the true value, f32): exp, log, rsqrt, logistic, tanh, erf, sin, cos, log1p, expm1, pow
-//           at most 2 ulp; f64 is the C library's. NaN and infinities give what IEEE says.
+// Errors of functions (against the true value, f32): exp, log, rsqrt, tanh, erf, sin, cos, log1p, expm1, pow at most
+//           2 ulp, logistic 2.5; f64 is the C library's. NaN and infinities give what IEEE says.
 // Threads:  no state.
 #pragma once
 
