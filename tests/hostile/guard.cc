@@ -89,6 +89,15 @@ CaseGuard::~CaseGuard() {
 
 void* operator new(size_t bytes) { return alpa::testing::Allocate(bytes); }
 void* operator new[](size_t bytes) { return alpa::testing::Allocate(bytes); }
+// The library's own would come from the sanitizer's heap, and not match the deletes below.
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  try {
+    return alpa::testing::Allocate(bytes);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+void* operator new[](size_t bytes, const std::nothrow_t& tag) noexcept { return operator new(bytes, tag); }
 void operator delete(void* memory) noexcept { alpa::testing::Release(memory); }
 void operator delete[](void* memory) noexcept { alpa::testing::Release(memory); }
 void operator delete(void* memory, size_t) noexcept { alpa::testing::Release(memory); }
