@@ -4,48 +4,9 @@
 #include <map>
 
 #include "base/status.h"
+#include "plan/box.h"
 
 namespace alpa::plan {
-namespace {
-
-// The common box of two, or one with no elements.
-Region Intersect(const Region& a, const Region& b) {
-  Region common;
-  for (size_t d = 0; d < a.start.size(); ++d) {
-    const int64_t start = std::max(a.start[d], b.start[d]);
-    const int64_t end = std::min(a.start[d] + a.size[d], b.start[d] + b.size[d]);
-    common.start.push_back(start);
-    common.size.push_back(std::max<int64_t>(0, end - start));
-  }
-  return common;
-}
-
-// `box` minus `hole` (a box inside it), as disjoint boxes.
-std::vector<Region> Subtract(Region box, const Region& hole) {
-  std::vector<Region> rest;
-  for (size_t d = 0; d < box.start.size(); ++d) {
-    const int64_t before = hole.start[d] - box.start[d];
-    if (before > 0) {
-      Region piece = box;
-      piece.size[d] = before;
-      rest.push_back(piece);
-    }
-    const int64_t hole_end = hole.start[d] + hole.size[d];
-    const int64_t after = box.start[d] + box.size[d] - hole_end;
-    if (after > 0) {
-      Region piece = box;
-      piece.start[d] = hole_end;
-      piece.size[d] = after;
-      rest.push_back(piece);
-    }
-    box.start[d] = hole.start[d];
-    box.size[d] = hole.size[d];
-  }
-  return rest;
-}
-
-}  // namespace
-
 std::vector<DeviceTile> Tiles(const LeafPlacement& placement, const std::vector<cluster::Mesh>& meshes) {
   std::vector<DeviceTile> tiles;
   for (const RegionPlacement& region : placement.regions) {
@@ -77,11 +38,11 @@ std::vector<Transfer> Reshard(const std::vector<DeviceTile>& source, const std::
         return std::tuple(!local, -part.elements(), local ? 0 : sent[tile.device], tile.device);
       };
       for (const DeviceTile& tile : source) {
-        Region part = Intersect(want, tile.region);
-        if (part.elements() == 0) continue;
-        if (best == nullptr || key(tile, part) < key(*best, best_part)) {
+        std::optional<Region> part = Intersect(want, tile.region);
+        if (!part) continue;
+        if (best == nullptr || key(tile, *part) < key(*best, best_part)) {
           best = &tile;
-          best_part = std::move(part);
+          best_part = *std::move(part);
         }
       }
       ALPA_CHECK(best != nullptr);

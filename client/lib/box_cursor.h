@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/units.h"
-#include "plan/sharding.h"
+#include "plan/box.h"
 
 namespace alpa::client {
 
@@ -23,17 +23,13 @@ class BoxCursor {
   void CopyIn(uint8_t* array, const uint8_t* from, Bytes size);
 
  private:
-  // Calls move(offset in array, bytes) for runs that are contiguous in the array.
+  // Calls move(offset in array, offset in this call's bytes, bytes) for runs that are contiguous in both.
   template <typename Move>
   void Advance(Bytes size, Move move);
 
-  std::vector<int64_t> counts_;  // of the dimensions outside a run, outermost first
-  std::vector<Bytes> strides_;   // of these, in the array
-  std::vector<int64_t> position_;
-  Bytes run_ = 0;        // bytes contiguous in box and array
-  Bytes run_begin_ = 0;  // in the array, of the present run
-  Bytes run_done_ = 0;
-  Bytes remaining_ = 0;
+  plan::BoxWalk walk_;
+  Bytes at_ = 0;  // in the box
+  Bytes remaining_;
 };
 
 // The box cut along its first dimension longer than 1 into pieces of about `piece` bytes: each stays dense in the box.

@@ -2,33 +2,16 @@
 
 #include <grpcpp/client_context.h>
 
-#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 
 namespace alpa::client {
-namespace {
-
-constexpr char kReasonUrl[] = "alpa-reason";
-
-}  // namespace
-
-absl::Status WithReason(absl::Status status, absl::string_view reason) {
-  if (!status.ok() && !reason.empty()) status.SetPayload(kReasonUrl, absl::Cord(reason));
-  return status;
-}
-
-std::string ReasonOf(const absl::Status& status) {
-  const auto payload = status.GetPayload(kReasonUrl);
-  return payload.has_value() ? std::string(*payload) : "";
-}
-
 absl::Status FromGrpc(const grpc::Status& status, const grpc::ClientContext& context, absl::string_view doing) {
   if (status.ok()) return absl::OkStatus();
   const std::string& message = status.error_message();
   absl::Status out(static_cast<absl::StatusCode>(status.error_code()),
                    absl::StrCat(doing, ": ", message.empty() ? "no message" : message));
   const auto& trailing = context.GetServerTrailingMetadata();
-  const auto reason = trailing.find("alpa-reason");
+  const auto reason = trailing.find(kReasonKey);
   if (reason == trailing.end()) return out;
   return WithReason(std::move(out), {reason->second.data(), reason->second.size()});
 }

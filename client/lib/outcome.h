@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "base/reason.h"
 #include "proto/job_service.pb.h"
 
 namespace grpc {
@@ -45,9 +46,6 @@ inline constexpr char kDefaultAddress[] = "127.0.0.1:7400";
 // The call's status with `doing` before its message and the reason word of `context`'s trailing metadata.
 // REQUIRES: the call is finished.
 absl::Status FromGrpc(const grpc::Status& status, const grpc::ClientContext& context, absl::string_view doing);
-
-absl::Status WithReason(absl::Status status, absl::string_view reason);
-std::string ReasonOf(const absl::Status& status);  // empty: none
 
 bool IsFinal(proto::Job::State state);
 // OK for SUCCEEDED and for a job that still runs; else what ended it, with its reason word.

@@ -1,11 +1,8 @@
-// Errors that clients act on: a status with a stable reason word, which the gRPC rim sends as "alpa-reason".
+// Errors that clients act on: the reason words (base/reason.h) of the coordinator's statuses.
 #pragma once
 
-#include <string>
-
-#include "absl/status/status.h"
-#include "absl/strings/cord.h"
 #include "absl/strings/string_view.h"
+#include "base/reason.h"
 
 namespace alpa::coordinator {
 
@@ -31,18 +28,5 @@ inline constexpr absl::string_view kInternal = "INTERNAL";  // a fault of ours
 // Never leaves the daemon: the command waits until steps are done.
 inline constexpr absl::string_view kBusy = "BUSY";
 }  // namespace reason
-
-inline constexpr char kReasonUrl[] = "alpa.reason";
-
-// The status with the word; OK stays OK.
-inline absl::Status WithReason(absl::Status status, absl::string_view word) {
-  status.SetPayload(kReasonUrl, absl::Cord(word));
-  return status;
-}
-// Empty where there is none.
-inline std::string ReasonOf(const absl::Status& status) {
-  const auto payload = status.GetPayload(kReasonUrl);
-  return payload ? std::string(*payload) : std::string();
-}
 
 }  // namespace alpa::coordinator

@@ -23,7 +23,7 @@ inline grpc::Status ToGrpc(const absl::Status& status, grpc::ServerContextBase* 
     const char c = message[fits++];
     encoded += c < 0x20 || c > 0x7e || c == '%' ? 3 : 1;
   }
-  if (const std::string reason = ReasonOf(status); !reason.empty()) context->AddTrailingMetadata("alpa-reason", reason);
+  if (const std::string reason = ReasonOf(status); !reason.empty()) context->AddTrailingMetadata(kReasonKey, reason);
   return {static_cast<grpc::StatusCode>(status.code()), CleanText(message, fits)};
 }
 

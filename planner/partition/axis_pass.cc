@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "base/status.h"
 #include "graph/simplify.h"
@@ -126,7 +127,7 @@ class AxisPass {
   }
 
   void Visit(const plan::RunInstruction& run) {
-    const Propagation found = PropagateRun(run);
+    const Propagation& found = found_[run.program] = PropagateRun(run);
     const graph::Graph& graph = in_.programs[run.program].graph;
     for (size_t r = 0; r < run.outputs.size(); ++r) {
       const size_t s = run.outputs[r].value();
@@ -176,10 +177,10 @@ class AxisPass {
       if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
         ALPA_RETURN_IF_ERROR(WriteRuns(loop->body));
       } else if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
-        if (!written_.emplace(run->program, true).second) return Unimplemented("a program that is run from two places");
+        if (!written_.insert(run->program).second) return Unimplemented("a program that is run from two places");
         std::vector<AxisState> results;
         for (SlotId slot : run->outputs) results.push_back(slots_[slot.value()].state);
-        const graph::Graph cut = PartitionGraph(in_.programs[run->program].graph, PropagateRun(*run), results, axis_);
+        const graph::Graph cut = PartitionGraph(in_.programs[run->program].graph, found_.at(run->program), results, axis_);
         out_.programs[run->program].graph = graph::Simplify(CombineAllReduces(cut));
       }
     }
@@ -194,7 +195,8 @@ class AxisPass {
   std::vector<ValueState> slots_;   // by slot
   std::vector<bool> pinned_;        // by slot: its state is settled
   std::map<SlotId, double> fills_;
-  std::map<int32_t, bool> written_;
+  std::map<int32_t, Propagation> found_;  // by program, of the last round: in that, nothing changed any more
+  std::set<int32_t> written_;
   bool changed_ = false;
   Executable out_;
 };

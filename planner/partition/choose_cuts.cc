@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -107,7 +109,7 @@ class Weights {
   }
 
   void Add(int slot, const std::string& use) {
-    if (!seen_.emplace(slot, true).second) return;
+    if (!seen_.insert(slot).second) return;
     const plan::Slot& weight = list_.slots[slot];
     const auto [it, added] = group_of_.try_emplace(absl::StrCat(weight.shape.ToString(), " ", use), groups_.size());
     if (added) groups_.push_back({{}, weight.shape});
@@ -116,7 +118,7 @@ class Weights {
 
   const Executable& executable_;
   const plan::MeshProgram& list_;
-  std::map<int, bool> seen_;
+  std::set<int> seen_;
   std::map<std::string, size_t> group_of_;
   std::vector<Group> groups_;
 };

@@ -47,11 +47,8 @@ class GraphPartitioner {
     if (std::find(needed.begin(), needed.end(), state) == needed.end()) needed.push_back(state);
   }
 
-  bool NeedsOwn(const Op& op) const {
-    return std::any_of(op.results.begin(), op.results.end(), [&](ValueId v) {
-      const auto& needed = needs_[v.value()];
-      return std::find(needed.begin(), needed.end(), State(v)) != needed.end();
-    });
+  bool Needed(const Op& op) const {
+    return std::any_of(op.results.begin(), op.results.end(), [&](ValueId v) { return !needs_[v.value()].empty(); });
   }
 
   // Only slices are needed of a replicated result, and the op can make each of them from slices of its operands.
@@ -73,8 +70,7 @@ class GraphPartitioner {
       }
       return;
     }
-    const bool any = std::any_of(op.results.begin(), op.results.end(), [&](ValueId v) { return !needs_[v.value()].empty(); });
-    if (!any) return;
+    if (!Needed(op)) return;
     if (Sinks(op)) {
       for (const AxisState& slice : needs_[op.results[0].value()]) {
         const std::vector<AxisState> wanted = *OperandsForSlice(context_, op, slice);
@@ -102,7 +98,7 @@ class GraphPartitioner {
       for (const AxisState& slice : needs_[op.results[0].value()]) {
         Set(op.results[0], slice, Emit(op, *OperandsForSlice(context_, op, slice), {slice})[0]);
       }
-    } else if (NeedsOwn(op)) {
+    } else if (Needed(op)) {
       const std::vector<ValueId> locals = Emit(op, rule.operands, rule.results);
       for (size_t r = 0; r < locals.size(); ++r) Set(op.results[r], rule.results[r], locals[r]);
     }

@@ -40,7 +40,6 @@ class Propagator {
       for (const Op& op : program_.ops()) out_.rules.push_back(Decide(op));
       if (!more_truths_) break;
     }
-    context_ = {};
     return std::move(out_);
   }
 

@@ -47,7 +47,7 @@ std::optional<AxisState> Through(const RuleContext& context, const Op& op, size_
 
 }  // namespace
 
-std::optional<OpRule> CollectiveRule(const RuleContext& context, const Op& op, const std::vector<AxisState>& states) {
+OpRule CollectiveRule(const RuleContext& context, const Op& op, const std::vector<AxisState>& states) {
   OpRule rule{states, std::vector<AxisState>(op.results.size())};
   for (size_t i = 0; i < states.size(); ++i) {
     const std::optional<AxisState> result = Through(context, op, i, states[i]);

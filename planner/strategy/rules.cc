@@ -33,10 +33,7 @@ OpRule ChooseRule(const RuleContext& context, const Op& op, const std::vector<Ax
   const bool any_partial = std::any_of(states.begin(), states.end(), [](const AxisState& s) { return s.partial(); });
   if (!any_split && !any_partial) return AllReplicated(op);
   if (op.opcode == Opcode::kOptimizationBarrier) return {states, states};
-  if (graph::IsCollective(op.opcode)) {
-    const std::optional<OpRule> rule = CollectiveRule(context, op, states);
-    return rule ? *rule : AllReplicated(op);
-  }
+  if (graph::IsCollective(op.opcode)) return CollectiveRule(context, op, states);
   if (any_split) {
     std::optional<OpRule> best;
     int64_t best_kept = 0;

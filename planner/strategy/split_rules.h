@@ -15,8 +15,9 @@ std::optional<OpRule> SplitRule(const RuleContext& context, const graph::Op& op,
 std::optional<OpRule> PartialRule(const RuleContext& context, const graph::Op& op,
                                   const std::vector<AxisState>& states);
 
-// The rule of a collective over other mesh axes, which an axis that comes later passes through; nothing where it cannot.
-std::optional<OpRule> CollectiveRule(const RuleContext& context, const graph::Op& op, const std::vector<AxisState>& states);
+// The rule of a collective over other mesh axes, which an axis that comes later passes through where it can; operands that
+// cannot are wanted whole.
+OpRule CollectiveRule(const RuleContext& context, const graph::Op& op, const std::vector<AxisState>& states);
 
 // Where a split of `from` stands after a reshape to `to`; nothing where no single dimension carries it.
 std::optional<AxisState> ReshapeSplit(const std::vector<int64_t>& from, const AxisState& split,

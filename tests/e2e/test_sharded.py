@@ -6,7 +6,7 @@ import random
 import alpa
 import pytest
 from cases import NAMES, OPTIMIZERS, STEPS, case
-from compare import run_ours, same_bits
+from compare import run_ours, same_bits, trajectory
 
 PLANS = {
     "tensor2": (("pair-0",), lambda k: alpa.Megatron(tp=2, microbatches=k)),
@@ -72,8 +72,6 @@ def test_state_moves_from_one_sharding_to_another(cluster):
                 state, aux = run(state, batches[len(auxes) % len(batches)])
                 auxes.append(alpa.fetch(aux))
             state = alpa.fetch(state)
-    from compare import trajectory
-
     reference.check(trajectory(first, state, auxes))
 
 

@@ -9,9 +9,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "worker/core/box.h"
+#include "plan/box.h"
 
 namespace alpa::worker {
+
+using plan::Region;
 
 class Coverage {
  public:

@@ -1,15 +1,16 @@
 // What the worker tells about a failure besides code and message, as payloads of a Status: the stable reason word for
-// clients, the op that failed, and whether it is only the consequence of another failure.
+// clients (base/reason.h, words as job_service.proto lists them), the op that failed, and whether it is only the consequence of
+// another failure.
 #pragma once
 
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/cord.h"
+#include "base/reason.h"
 
 namespace alpa::worker {
 
-inline constexpr char kReasonPayload[] = "alpa-reason";
 inline constexpr char kOpPayload[] = "alpa-op";
 inline constexpr char kSecondaryPayload[] = "alpa-secondary";
 
@@ -21,12 +22,6 @@ inline std::string PayloadOf(const absl::Status& status, const char* key) {
   const auto payload = status.GetPayload(key);
   return payload ? std::string(*payload) : std::string();
 }
-
-// Words as job_service.proto lists them.
-inline absl::Status WithReason(absl::Status status, const std::string& reason) {
-  return WithPayload(std::move(status), kReasonPayload, reason);
-}
-inline std::string ReasonOf(const absl::Status& status) { return PayloadOf(status, kReasonPayload); }
 
 inline absl::Status AsSecondary(absl::Status status) { return WithPayload(std::move(status), kSecondaryPayload, "1"); }
 // A failure that came from elsewhere: an abort of ours, or a peer that is gone.

@@ -8,9 +8,11 @@
 
 #include "absl/status/statusor.h"
 #include "plan/executable.h"
-#include "worker/core/box.h"
+#include "plan/box.h"
 
 namespace alpa::worker {
+
+using plan::Region;
 
 // A device of the job, in rank order; the same list on all workers.
 struct Rank {

@@ -173,7 +173,7 @@ class JobRuntime::Transfer {
   struct Piece {
     int device = -1;
     kernels::Buffer* buffer = nullptr;
-    BoxWalk walk;
+    plan::BoxWalk walk;
   };
   Transfer() = default;
   absl::Status Enter();

@@ -70,7 +70,7 @@ absl::StatusOr<std::unique_ptr<JobRuntime::Transfer>> JobRuntime::BeginPut(LeafK
     const std::optional<Region> box = Intersect(tile.region, region);
     if (!box || Empty(region)) continue;
     transfer->pieces_.push_back({layout_.devices[tile.local].device, TileBuffer(*transfer, tile),
-                                 BoxWalk(*box, region, tile.region.start, tile.dims, element)});
+                                 plan::BoxWalk(*box, region, tile.region.start, tile.dims, element)});
   }
   return transfer;
 }
@@ -106,7 +106,7 @@ absl::StatusOr<std::unique_ptr<JobRuntime::Transfer>> JobRuntime::BeginGet(LeafK
       const std::optional<Region> box = Intersect(tile.region, part);
       if (!box) continue;
       transfer->pieces_.push_back({layout_.devices[tile.local].device, TileBuffer(*transfer, tile),
-                                   BoxWalk(*box, region, tile.region.start, tile.dims, element)});
+                                   plan::BoxWalk(*box, region, tile.region.start, tile.dims, element)});
     }
     wanted = Subtract(wanted, tile.region);
   }
@@ -148,7 +148,7 @@ absl::Status JobRuntime::Transfer::Write(std::span<const std::byte> data) {
   ALPA_RETURN_IF_ERROR(Enter());
   std::set<int> used;
   for (const Piece& piece : pieces_) {
-    piece.walk.ForEach(position_, end, [&](const ByteRun& run) {
+    piece.walk.ForEach(position_, end, [&](const plan::ByteRun& run) {
       used.insert(piece.device);
       job_->copy_.Write(piece.device, *piece.buffer, run.tile_offset, data.subspan(run.stream_offset - position_, run.size));
     });
@@ -192,7 +192,7 @@ absl::Status JobRuntime::Transfer::Read(std::span<std::byte> data) {
   ALPA_RETURN_IF_ERROR(Enter());
   std::set<int> used;
   for (const Piece& piece : pieces_) {
-    piece.walk.ForEach(position_, end, [&](const ByteRun& run) {
+    piece.walk.ForEach(position_, end, [&](const plan::ByteRun& run) {
       used.insert(piece.device);
       job_->copy_.Read(piece.device, *piece.buffer, run.tile_offset, data.subspan(run.stream_offset - position_, run.size));
     });

@@ -20,7 +20,7 @@ std::string Clean(absl::string_view message) {
 grpc::Status ToGrpc(const absl::Status& status, grpc::ServerContext& context) {
   if (status.ok()) return grpc::Status::OK;
   const std::string reason = ReasonOf(status);
-  if (!reason.empty()) context.AddTrailingMetadata("alpa-reason", reason);
+  if (!reason.empty()) context.AddTrailingMetadata(kReasonKey, reason);
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), Clean(status.message()));
 }
 

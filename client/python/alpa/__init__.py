@@ -22,6 +22,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AlpaError", "Auto", "Cluster", "DaemonError", "DataParallel", "DeadlineError", "Handle", "InputError", "JobFailedError",
-    "JobNotFoundError", "Megatron", "PlanError", "ProgramError", "Run", "StaleStateError", "UnreachableError", "UnsupportedOpError", "Zero",
-    "block_until_ready", "connect", "fetch", "local", "save_job",
+    "JobNotFoundError", "Megatron", "PlanError", "ProgramError", "Run", "StaleStateError", "UnreachableError",
+    "UnsupportedOpError", "Zero", "block_until_ready", "connect", "fetch", "local", "save_job",
 ]

@@ -1,4 +1,4 @@
-// Boxes of an array (plan::Region): intersecting, subtracting, and walking one's bytes in two row-major layouts.
+// Boxes of an array (Region): intersecting, subtracting, and walking one's bytes in two row-major layouts.
 //
 // Threads: pure functions.
 #pragma once
@@ -10,9 +10,7 @@
 
 #include "plan/sharding.h"
 
-namespace alpa::worker {
-
-using plan::Region;
+namespace alpa::plan {
 
 // What both hold, or nothing where that is empty. A scalar's box (rank 0) is never empty. REQUIRES: equal ranks.
 std::optional<Region> Intersect(const Region& a, const Region& b);
@@ -67,4 +65,4 @@ class BoxWalk {
   int64_t rows_ = 1, row_bytes_ = 0;
 };
 
-}  // namespace alpa::worker
+}  // namespace alpa::plan

@@ -1,10 +1,10 @@
-#include "worker/core/box.h"
+#include "plan/box.h"
 
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
 
-namespace alpa::worker {
+namespace alpa::plan {
 
 std::optional<Region> Intersect(const Region& a, const Region& b) {
   Region both;
@@ -109,4 +109,4 @@ int64_t BoxWalk::FirstRow(int64_t begin) const {
   return low;
 }
 
-}  // namespace alpa::worker
+}  // namespace alpa::plan

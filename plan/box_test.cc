@@ -1,11 +1,11 @@
-#include "worker/core/box.h"
+#include "plan/box.h"
 
 #include <gtest/gtest.h>
 
 #include <numeric>
 #include <random>
 
-namespace alpa::worker {
+namespace alpa::plan {
 namespace {
 
 TEST(BoxTest, SubtractLeavesDisjointPiecesThatCoverTheRest) {
@@ -101,4 +101,4 @@ TEST(BoxWalkTest, CopiesEveryElementOfTheBoxOnceInChunksOfAnySize) {
 }
 
 }  // namespace
-}  // namespace alpa::worker
+}  // namespace alpa::plan
