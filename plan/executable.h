@@ -49,9 +49,12 @@ struct RunInstruction {
   int32_t program = -1;              // in Executable::programs
   std::vector<SlotId> inputs;        // by program parameter; an invalid id stands for the loop index (s32[])
   std::vector<SlotId> outputs;       // by program result
+  int32_t index = -1;                // outside of loops: what stands for the loop index; -1: nothing does
 };
-struct SendInstruction { SlotId slot; MeshId peer_mesh; int32_t peer_position = 0; int32_t tag = 0; };
-struct RecvInstruction { SlotId slot; MeshId peer_mesh; int32_t peer_position = 0; int32_t tag = 0; };
+// Each device sends, or receives, its part of the edge's transfers. They are started here and finished before the buffer is
+// touched again, but a list must make progress as if they were finished here. Several rounds of one edge stay in order.
+struct SendInstruction { SlotId slot; int32_t edge = -1; };   // the slot holds the tile of `Edge::from`
+struct RecvInstruction { SlotId slot; int32_t edge = -1; };   // the slot gets that of `Edge::to`; zeros beyond a short one
 struct BroadcastInstruction { SlotId slot; int32_t root_position = 0; std::vector<int64_t> mesh_axes; };
 struct CollectiveInstruction { std::vector<SlotId> slots; std::vector<int64_t> mesh_axes; graph::ReduceKind kind; };
 struct AllocInstruction { SlotId slot; double fill = 0; };   // every element set to `fill` in the slot's dtype
@@ -64,6 +67,14 @@ struct Instruction {
       action;
 };
 
+// An array on its way between two meshes, cut in one way where it comes from and in another where it goes. Who sends what to
+// whom is Transfers' answer (plan/reshard.h), the same for everybody who asks.
+struct Edge {
+  graph::Shape shape;                // of the whole array
+  MeshId from_mesh, to_mesh;         // different ones
+  Sharding from, to;
+};
+
 struct MeshProgram {
   std::vector<Slot> slots;                // indexed by SlotId
   std::vector<Instruction> instructions;
@@ -74,6 +85,7 @@ struct Executable {
   std::vector<cluster::Mesh> meshes;
   std::vector<StageProgram> programs;
   std::vector<MeshProgram> mesh_programs;  // by MeshId
+  std::vector<Edge> edges;
   // Where every state leaf, batch leaf and aux leaf lies, whole. Indexed like the program's parameters and results:
   // state_or_batch[i] for graph parameter i, aux[i] for graph result i (state results have no regions there).
   std::vector<LeafPlacement> inputs;
@@ -82,8 +94,8 @@ struct Executable {
 };
 
 // OK, or kInvalidArgument naming mesh and instruction: slots are defined before use and freed once, shapes agree with
-// programs, aliases use one slot, sends and receives match and make progress without buffering, every device of a
-// collective issues it in one order, state slots hold a value at the end, loops do not nest.
+// programs, aliases use one slot, edges are used, sends and receives match and make progress without buffering, every device
+// of a collective issues it in one order, state slots hold a value at the end, loops do not nest.
 absl::Status Verify(const Executable& executable);
 
 std::string Print(const Executable& executable);

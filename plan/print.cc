@@ -25,14 +25,16 @@ void PrintInstructions(const std::vector<Instruction>& list, const Executable& e
   const std::string margin(indent, ' ');
   for (const Instruction& instruction : list) {
     if (const auto* run = std::get_if<RunInstruction>(&instruction.action)) {
-      absl::StrAppendFormat(out, "%sRUN \"%s\" (%d inputs) -> %s\n", margin, executable.programs[run->program].name,
-                            run->inputs.size(), Slots(run->outputs));
+      absl::StrAppendFormat(out, "%sRUN \"%s\"%s (%d inputs) -> %s\n", margin, executable.programs[run->program].name,
+                            run->index < 0 ? "" : absl::StrCat(" #", run->index), run->inputs.size(), Slots(run->outputs));
     } else if (const auto* send = std::get_if<SendInstruction>(&instruction.action)) {
-      absl::StrAppendFormat(out, "%sSEND s%d to %d of mesh %d, tag %d\n", margin, send->slot.value(), send->peer_position,
-                            send->peer_mesh.value(), send->tag);
+      const Edge& edge = executable.edges[send->edge];
+      absl::StrAppendFormat(out, "%sSEND s%d over edge %d (%s to mesh %d)\n", margin, send->slot.value(), send->edge,
+                            edge.shape.ToString(), edge.to_mesh.value());
     } else if (const auto* recv = std::get_if<RecvInstruction>(&instruction.action)) {
-      absl::StrAppendFormat(out, "%sRECV s%d from %d of mesh %d, tag %d\n", margin, recv->slot.value(),
-                            recv->peer_position, recv->peer_mesh.value(), recv->tag);
+      const Edge& edge = executable.edges[recv->edge];
+      absl::StrAppendFormat(out, "%sRECV s%d over edge %d (%s from mesh %d)\n", margin, recv->slot.value(), recv->edge,
+                            edge.shape.ToString(), edge.from_mesh.value());
     } else if (const auto* broadcast = std::get_if<BroadcastInstruction>(&instruction.action)) {
       absl::StrAppendFormat(out, "%sBROADCAST s%d from %d\n", margin, broadcast->slot.value(), broadcast->root_position);
     } else if (const auto* collective = std::get_if<CollectiveInstruction>(&instruction.action)) {
@@ -122,6 +124,12 @@ std::string Print(const Executable& executable) {
     absl::StrAppendFormat(&out, "program %d \"%s\": %d ops, %d collectives, %d inputs, %d outputs\n", p, program.name,
                           program.graph.size(), collectives, program.graph.parameters().size(),
                           program.graph.results().size());
+  }
+  for (size_t e = 0; e < executable.edges.size(); ++e) {
+    const Edge& edge = executable.edges[e];
+    absl::StrAppendFormat(&out, "edge %d: %s from mesh %d %s to mesh %d %s\n", e, edge.shape.ToString(),
+                          edge.from_mesh.value(), edge.from.ToString(executable.meshes[edge.from_mesh.value()]),
+                          edge.to_mesh.value(), edge.to.ToString(executable.meshes[edge.to_mesh.value()]));
   }
   for (size_t m = 0; m < executable.mesh_programs.size(); ++m) {
     absl::StrAppendFormat(&out, "mesh %d (%d devices):\n", m, executable.meshes[m].size());

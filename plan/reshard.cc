@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "plan/box.h"
+#include "plan/executable.h"
 
 namespace alpa::plan {
 std::vector<DeviceTile> Tiles(const LeafPlacement& placement, const std::vector<cluster::Mesh>& meshes) {
@@ -52,6 +53,13 @@ std::vector<Transfer> Reshard(const std::vector<DeviceTile>& source, const std::
     }
   }
   return transfers;
+}
+
+std::vector<Transfer> Transfers(const Edge& edge, const std::vector<cluster::Mesh>& meshes) {
+  const Region whole{std::vector<int64_t>(edge.shape.dims.size(), 0), edge.shape.dims};
+  const LeafPlacement from{"", edge.shape, {{whole, edge.from_mesh, edge.from}}};
+  const LeafPlacement to{"", edge.shape, {{whole, edge.to_mesh, edge.to}}};
+  return Reshard(Tiles(from, meshes), Tiles(to, meshes), graph::SizeOf(edge.shape.dtype));
 }
 
 }  // namespace alpa::plan

@@ -8,6 +8,8 @@
 
 namespace alpa::plan {
 
+struct Edge;  // plan/executable.h
+
 // Copies `region` (of the leaf) from one device's tile to another's.
 struct Transfer {
   DeviceId source;
@@ -27,5 +29,10 @@ std::vector<DeviceTile> Tiles(const LeafPlacement& placement, const std::vector<
 // REQUIRES: both placements are of one shape, and the source covers it.
 std::vector<Transfer> Reshard(const std::vector<DeviceTile>& source, const std::vector<DeviceTile>& destination,
                               Bytes element_size);
+
+// What goes over an edge in one round: every tile of `to` filled exactly once from tiles of `from`. A SEND or RECV starts its
+// device's messages in this order, so that messages of one pair of devices meet. Empty tiles take no part.
+// REQUIRES: the edge's meshes exist, and its shardings fit them.
+std::vector<Transfer> Transfers(const Edge& edge, const std::vector<cluster::Mesh>& meshes);
 
 }  // namespace alpa::plan

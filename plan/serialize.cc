@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kMaxRank = 64;
 constexpr int kMaxSlots = 10'000'000;
+constexpr int kMaxEdges = 1'000'000;
 // Messages name leaves by their paths.
 constexpr size_t kMaxPath = 2048;
 
@@ -76,13 +77,12 @@ struct InstructionWriter {
     to->set_program(run.program);
     for (SlotId s : run.inputs) to->add_inputs(s.value());
     for (SlotId s : run.outputs) to->add_outputs(s.value());
+    if (run.index != -1) to->set_index(run.index);
   }
-  template <typename PointToPoint>
-  static void Write(const PointToPoint& from, proto::Instruction::PointToPoint* to) {
+  template <typename OverEdge>
+  static void Write(const OverEdge& from, proto::Instruction::OverEdge* to) {
     to->set_slot(from.slot.value());
-    to->set_peer_mesh(from.peer_mesh.value());
-    to->set_peer_position(from.peer_position);
-    to->set_tag(from.tag);
+    to->set_edge(from.edge);
   }
   void operator()(const SendInstruction& send) const { Write(send, out->mutable_send()); }
   void operator()(const RecvInstruction& recv) const { Write(recv, out->mutable_recv()); }
@@ -112,13 +112,10 @@ struct InstructionWriter {
 absl::StatusOr<Instruction> ReadInstruction(const proto::Instruction& in, bool in_loop) {
   switch (in.action_case()) {
     case proto::Instruction::kRun:
-      return Instruction{RunInstruction{in.run().program(), SlotIds(in.run().inputs()), SlotIds(in.run().outputs())}};
-    case proto::Instruction::kSend:
-      return Instruction{SendInstruction{SlotId(in.send().slot()), MeshId(in.send().peer_mesh()),
-                                         in.send().peer_position(), in.send().tag()}};
-    case proto::Instruction::kRecv:
-      return Instruction{RecvInstruction{SlotId(in.recv().slot()), MeshId(in.recv().peer_mesh()),
-                                         in.recv().peer_position(), in.recv().tag()}};
+      return Instruction{RunInstruction{in.run().program(), SlotIds(in.run().inputs()), SlotIds(in.run().outputs()),
+                                        in.run().has_index() ? in.run().index() : -1}};
+    case proto::Instruction::kSend: return Instruction{SendInstruction{SlotId(in.send().slot()), in.send().edge()}};
+    case proto::Instruction::kRecv: return Instruction{RecvInstruction{SlotId(in.recv().slot()), in.recv().edge()}};
     case proto::Instruction::kBroadcast:
       return Instruction{BroadcastInstruction{SlotId(in.broadcast().slot()), in.broadcast().root_position(),
                                               Int64s(in.broadcast().mesh_axes())}};
@@ -331,6 +328,14 @@ void ToProto(const Executable& executable, proto::Executable* out) {
   for (const LeafPlacement& leaf : executable.inputs) ToProto(leaf, out->add_inputs());
   for (bool state : executable.input_is_state) out->add_input_is_state(state);
   for (const LeafPlacement& leaf : executable.outputs) ToProto(leaf, out->add_outputs());
+  for (const Edge& edge : executable.edges) {
+    proto::Edge* to = out->add_edges();
+    ToProto(edge.shape, to->mutable_shape());
+    to->set_from_mesh(edge.from_mesh.value());
+    to->set_to_mesh(edge.to_mesh.value());
+    ToProto(edge.from, to->mutable_from());
+    ToProto(edge.to, to->mutable_to());
+  }
 }
 
 absl::StatusOr<Executable> FromProto(const proto::Executable& in) {
@@ -370,6 +375,16 @@ absl::StatusOr<Executable> FromProto(const proto::Executable& in) {
   for (const proto::LeafPlacement& leaf : in.outputs()) {
     ALPA_ASSIGN_OR_RETURN(LeafPlacement read, FromProto(leaf));
     executable.outputs.push_back(std::move(read));
+  }
+  if (in.edges_size() > kMaxEdges) return InvalidArgument("%d edges", in.edges_size());
+  for (const proto::Edge& from : in.edges()) {
+    Edge edge;
+    ALPA_ASSIGN_OR_RETURN(edge.shape, FromProto(from.shape()));
+    edge.from_mesh = MeshId(from.from_mesh());
+    edge.to_mesh = MeshId(from.to_mesh());
+    ALPA_ASSIGN_OR_RETURN(edge.from, FromProto(from.from()));
+    ALPA_ASSIGN_OR_RETURN(edge.to, FromProto(from.to()));
+    executable.edges.push_back(std::move(edge));
   }
   return executable;
 }

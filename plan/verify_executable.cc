@@ -17,6 +17,9 @@ using graph::ValueId;
 namespace {
 
 const Shape kLoopIndexShape{graph::DType::kS32, {}};
+constexpr int64_t kMaxRounds = int64_t{1} << 20;
+// Of devices that might exchange something, over all edges: what deriving the transfers costs.
+constexpr int64_t kMaxPairs = 10'000'000;
 
 absl::Status VerifyProgram(const Executable& executable, const StageProgram& program) {
   if (!program.mesh.valid() || program.mesh.value() >= static_cast<int32_t>(executable.meshes.size())) {
@@ -42,6 +45,35 @@ absl::Status VerifyProgram(const Executable& executable, const StageProgram& pro
     if (from != to) {
       return InvalidArgument("result %d (%s) aliases parameter %d (%s)", r, to.ToString(), parameter, from.ToString());
     }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status VerifyEdge(const Executable& executable, const Edge& edge) {
+  const auto exists = [&](MeshId mesh) {
+    return mesh.valid() && mesh.value() < static_cast<int32_t>(executable.meshes.size());
+  };
+  for (MeshId mesh : {edge.from_mesh, edge.to_mesh}) {
+    if (!exists(mesh)) return InvalidArgument("it names mesh %d of %d", mesh.value(), executable.meshes.size());
+  }
+  if (edge.from_mesh == edge.to_mesh) return InvalidArgument("it goes from mesh %d to itself", edge.from_mesh.value());
+  std::optional<int64_t> bytes = graph::SizeOf(edge.shape.dtype);
+  for (int64_t d : edge.shape.dims) {
+    if (d < 0) return InvalidArgument("its array has a dimension of size %d", d);
+    bytes = CheckedMultiply(*bytes, std::max<int64_t>(1, d));
+    if (!bytes) return InvalidArgument("its array has more bytes than 64 bits count");
+  }
+  ALPA_RETURN_IF_ERROR(Annotate(Verify(edge.from, edge.shape.dims, executable.meshes[edge.from_mesh.value()]), "from"));
+  return Annotate(Verify(edge.to, edge.shape.dims, executable.meshes[edge.to_mesh.value()]), "to");
+}
+
+absl::Status VerifyEdges(const Executable& executable) {
+  int64_t pairs = 0;
+  for (size_t e = 0; e < executable.edges.size(); ++e) {
+    const Edge& edge = executable.edges[e];
+    ALPA_RETURN_IF_ERROR(Annotate(VerifyEdge(executable, edge), absl::StrFormat("edge %d", e)));
+    pairs += executable.meshes[edge.from_mesh.value()].size() * executable.meshes[edge.to_mesh.value()].size();
+    if (pairs > kMaxPairs) return InvalidArgument("edges between more than %d pairs of devices", kMaxPairs);
   }
   return absl::OkStatus();
 }
@@ -104,10 +136,21 @@ class ListVerifier {
     }
     return absl::OkStatus();
   }
-  absl::Status CheckPeer(MeshId mesh, int32_t position) const {
-    if (!mesh.valid() || mesh.value() >= static_cast<int32_t>(executable_.meshes.size()) || position < 0 ||
-        position >= executable_.meshes[mesh.value()].size()) {
-      return InvalidArgument("peer %d of mesh %d does not exist", position, mesh.value());
+  // That `slot` holds a tile of the end of the edge that `at` and `sharding` tell.
+  absl::Status CheckEdge(SlotId slot, int32_t edge, MeshId Edge::* at, Sharding Edge::* sharding) const {
+    ALPA_RETURN_IF_ERROR(CheckSlot(slot));
+    if (edge < 0 || edge >= static_cast<int32_t>(executable_.edges.size())) {
+      return InvalidArgument("edge %d of %d", edge, executable_.edges.size());
+    }
+    const Edge& named = executable_.edges[edge];
+    if ((named.*at).value() != static_cast<int32_t>(mesh_)) {
+      return InvalidArgument("edge %d goes from mesh %d to mesh %d", edge, named.from_mesh.value(), named.to_mesh.value());
+    }
+    const Shape& given = list_.slots[slot.value()].shape;
+    const Shape tile{named.shape.dtype, TileDims(named.shape.dims, named.*sharding, executable_.meshes[mesh_])};
+    if (given != tile) {
+      return InvalidArgument("a tile of edge %d is %s, slot %d is for %s", edge, tile.ToString(), slot.value(),
+                             given.ToString());
     }
     return absl::OkStatus();
   }
@@ -125,10 +168,14 @@ class ListVerifier {
       return InvalidArgument("program \"%s\" takes %d inputs and gives %d outputs; %d and %d slots are named", program.name,
                              graph.parameters().size(), graph.results().size(), run.inputs.size(), run.outputs.size());
     }
+    if (run.index < -1 || run.index >= kMaxRounds) return InvalidArgument("index %d", run.index);
+    if (in_loop && run.index != -1) return InvalidArgument("index %d is given, but the loop has one", run.index);
     for (size_t p = 0; p < run.inputs.size(); ++p) {
       const Shape& wanted = graph.shape(graph.parameters()[p]);
       if (!run.inputs[p].valid()) {
-        if (!in_loop) return InvalidArgument("input %d is the loop index, outside of any loop", p);
+        if (!in_loop && run.index == -1) {
+          return InvalidArgument("input %d is the loop index, outside of any loop and without an index", p);
+        }
         if (wanted != kLoopIndexShape) return InvalidArgument("input %d is the loop index, but %s", p, wanted.ToString());
         continue;
       }
@@ -164,11 +211,11 @@ class ListVerifier {
     return absl::OkStatus();
   }
   absl::Status Visit(const SendInstruction& send, bool) {
-    ALPA_RETURN_IF_ERROR(CheckPeer(send.peer_mesh, send.peer_position));
+    ALPA_RETURN_IF_ERROR(CheckEdge(send.slot, send.edge, &Edge::from_mesh, &Edge::from));
     return Read(send.slot);
   }
   absl::Status Visit(const RecvInstruction& recv, bool) {
-    ALPA_RETURN_IF_ERROR(CheckPeer(recv.peer_mesh, recv.peer_position));
+    ALPA_RETURN_IF_ERROR(CheckEdge(recv.slot, recv.edge, &Edge::to_mesh, &Edge::to));
     return Write(recv.slot);
   }
   absl::Status Visit(const BroadcastInstruction& broadcast, bool) {
@@ -206,7 +253,7 @@ class ListVerifier {
   }
   absl::Status Visit(const LoopInstruction& loop, bool in_loop) {
     if (in_loop) return InvalidArgument("a loop inside a loop");
-    if (loop.count < 1 || loop.count > (int64_t{1} << 20)) return InvalidArgument("a loop of %d rounds", loop.count);
+    if (loop.count < 1 || loop.count > kMaxRounds) return InvalidArgument("a loop of %d rounds", loop.count);
     ALPA_RETURN_IF_ERROR(Walk(loop.body, true));
     if (loop.count == 1) return absl::OkStatus();
     // What the first round leaves behind must let the second one run, and change nothing more.
@@ -300,6 +347,7 @@ absl::Status Verify(const Executable& executable) {
                                   absl::StrFormat("program %d \"%s\"", p, executable.programs[p].name)));
   }
   ALPA_RETURN_IF_ERROR(VerifyLeaves(executable));
+  ALPA_RETURN_IF_ERROR(VerifyEdges(executable));
   for (size_t m = 0; m < executable.meshes.size(); ++m) {
     ALPA_RETURN_IF_ERROR(Annotate(ListVerifier(executable, m).Run(), absl::StrFormat("mesh %d", m)));
   }

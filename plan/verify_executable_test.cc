@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <functional>
 
 #include "graph/builder.h"
 #include "plan/executable.h"
+#include "plan/reshard.h"
 #include "plan/serialize.h"
 #include "plan/verify_progress.h"
 #include "proto/plan.pb.h"
@@ -120,7 +122,7 @@ INSTANTIATE_TEST_SUITE_P(
                  [](Executable& e) {
                    List(e)[1] = Loop(e).body[0];
                  },
-                 "outside of any loop"},
+                 "outside of any loop and without"},
         Breakage{"loop_in_loop", [](Executable& e) {
                    LoopInstruction outer;
                    outer.count = 2;
@@ -141,42 +143,243 @@ INSTANTIATE_TEST_SUITE_P(
                  }, "program 1"}),
     [](const auto& info) { return info.param.name; });
 
-// Two one-device meshes that talk to each other.
-Executable TwoMeshes(std::vector<std::vector<Instruction>> lists) {
+// Two meshes, of 2 and of 3 devices, that exchange x f32[6] in each of two micro-batches: "there" cut two ways here and three
+// ways there, "back" whole there and cut two ways here.
+constexpr int32_t kThere = 0, kBack = 1;
+const graph::Shape kArray{graph::DType::kF32, {6}}, kThird{graph::DType::kF32, {2}}, kHalf{graph::DType::kF32, {3}};
+
+cluster::Mesh OneAxisMesh(int size, int first_device) {
+  cluster::Mesh mesh;
+  mesh.shape = {size};
+  mesh.axis_names = {"data"};
+  for (int d = 0; d < size; ++d) mesh.devices.push_back(DeviceId(first_device + d));
+  return mesh;
+}
+
+Executable ValidPipeline() {
   Executable e;
-  for (int m = 0; m < 2; ++m) {
-    cluster::Mesh mesh;
-    mesh.shape = {1};
-    mesh.axis_names = {"data"};
-    mesh.devices = {DeviceId(m)};
-    e.meshes.push_back(mesh);
-    e.mesh_programs.push_back({{{Slot::Kind::kTemporary, kVector, -1, 0}}, lists[m]});
+  e.meshes = {OneAxisMesh(2, 0), OneAxisMesh(3, 2)};
+  e.edges = {{kArray, MeshId(0), MeshId(1), Sharding::Split(0, 0), Sharding::Split(0, 0)},
+             {kArray, MeshId(1), MeshId(0), Sharding::Replicated(), Sharding::Split(0, 0)}};
+  const graph::Shape index{graph::DType::kS32, {}};
+  {
+    graph::GraphBuilder b;
+    b.Parameter(index);
+    b.SetResults({b.Full(kHalf, 1)});
+    e.programs.push_back({"make", MeshId(0), b.Build(), {-1}});
   }
+  {
+    graph::GraphBuilder b;
+    const graph::ValueId total = b.AllReduce({b.Parameter(kThird)}, {0}, graph::ReduceKind::kSum)[0];
+    b.SetResults({b.Concatenate({total, total, total}, 0)});
+    e.programs.push_back({"use", MeshId(1), b.Build(), {-1}});
+  }
+  MeshProgram first, second;
+  first.slots = {{Slot::Kind::kTemporary, kHalf}, {Slot::Kind::kTemporary, kHalf}, {Slot::Kind::kInput, kHalf, 0, 0}};
+  second.slots = {{Slot::Kind::kTemporary, kThird}, {Slot::Kind::kTemporary, kArray}};
+  for (int m = 0; m < 2; ++m) {
+    first.instructions.push_back({RunInstruction{0, {SlotId()}, {SlotId(0)}, m}});
+    first.instructions.push_back({SendInstruction{SlotId(0), kThere}});
+    first.instructions.push_back({RecvInstruction{SlotId(1), kBack}});
+    first.instructions.push_back({FreeInstruction{SlotId(0)}});
+    first.instructions.push_back({FreeInstruction{SlotId(1)}});
+    second.instructions.push_back({RecvInstruction{SlotId(0), kThere}});
+    second.instructions.push_back({RunInstruction{1, {SlotId(0)}, {SlotId(1)}}});
+    second.instructions.push_back({SendInstruction{SlotId(1), kBack}});
+    second.instructions.push_back({FreeInstruction{SlotId(0)}});
+    second.instructions.push_back({FreeInstruction{SlotId(1)}});
+  }
+  e.mesh_programs = {first, second};
+  e.inputs = {{"x", kArray, {{{{0}, {6}}, MeshId(0), Sharding::Split(0, 0)}}}};
+  e.input_is_state = {false};
   return e;
 }
-Instruction Send(int mesh, int tag) { return {SendInstruction{SlotId(0), MeshId(mesh), 0, tag}}; }
-Instruction Recv(int mesh, int tag) { return {RecvInstruction{SlotId(0), MeshId(mesh), 0, tag}}; }
 
-TEST(VerifyProgressTest, AcceptsMatchedOrder) {
-  EXPECT_TRUE(VerifyProgress(TwoMeshes({{Send(1, 1), Recv(1, 2)}, {Recv(0, 1), Send(0, 2)}})).ok());
+std::vector<Instruction>& ListOf(Executable& e, int mesh) { return e.mesh_programs[mesh].instructions; }
+template <typename T>
+T& At(Executable& e, int mesh, int at) { return std::get<T>(ListOf(e, mesh)[at].action); }
+void Swap(Executable& e, int mesh, int a, int b) { std::swap(ListOf(e, mesh)[a], ListOf(e, mesh)[b]); }
+void Erase(Executable& e, int mesh, int at) { ListOf(e, mesh).erase(ListOf(e, mesh).begin() + at); }
+void Insert(Executable& e, int mesh, int at, Instruction instruction) {
+  ListOf(e, mesh).insert(ListOf(e, mesh).begin() + at, std::move(instruction));
 }
 
-TEST(VerifyProgressTest, RefusesSendsThatRunOnlyWhenBuffered) {
-  const absl::Status status = VerifyProgress(TwoMeshes({{Send(1, 1), Recv(1, 2)}, {Send(0, 2), Recv(0, 1)}}));
-  EXPECT_THAT(std::string(status.message()), HasSubstr("deadlock"));
+class BrokenPipelineTest : public ::testing::TestWithParam<Breakage> {};
+
+TEST_P(BrokenPipelineTest, IsRefusedForItsReason) {
+  Executable e = ValidPipeline();
+  ASSERT_TRUE(Verify(e).ok()) << Verify(e);
+  GetParam().apply(e);
+  const absl::Status status = Verify(e);
+  ASSERT_FALSE(status.ok());
+  EXPECT_THAT(std::string(status.message()), HasSubstr(GetParam().reason));
 }
 
-TEST(VerifyProgressTest, RefusesMissingReceiveAndWrongTag) {
-  EXPECT_FALSE(VerifyProgress(TwoMeshes({{Send(1, 1)}, {}})).ok());
-  EXPECT_FALSE(VerifyProgress(TwoMeshes({{Send(1, 1)}, {Recv(0, 3)}})).ok());
+INSTANTIATE_TEST_SUITE_P(
+    Edges, BrokenPipelineTest,
+    ::testing::Values(
+        Breakage{"to_no_mesh", [](Executable& e) { e.edges[0].to_mesh = MeshId(2); }, "edge 0: it names mesh 2 of 2"},
+        Breakage{"from_no_mesh", [](Executable& e) { e.edges[1].from_mesh = MeshId(); }, "edge 1: it names mesh -1 of 2"},
+        Breakage{"to_itself", [](Executable& e) { e.edges[0].to_mesh = MeshId(0); }, "from mesh 0 to itself"},
+        Breakage{"axis_unknown", [](Executable& e) { e.edges[0].to = Sharding::Split(0, 1); }, "edge 0: to: sharding names mesh axis 1"},
+        Breakage{"sharding_of_another_rank", [](Executable& e) { e.edges[0].from = Sharding::Split(1, 0); },
+                 "edge 0: from: sharding names 2 dimensions"},
+        Breakage{"negative_size", [](Executable& e) { e.edges[0].shape.dims = {-6}; }, "dimension of size -6"},
+        Breakage{"endless_array", [](Executable& e) { e.edges[0].shape.dims = {1 << 30, 1 << 30, 1 << 30}; }, "64 bits"},
+        Breakage{"unused_edge", [](Executable& e) { e.edges.push_back(e.edges[0]); }, "edge 2 is never used"},
+        Breakage{"unknown_edge", [](Executable& e) { At<SendInstruction>(e, 0, 1).edge = 2; }, "edge 2 of 2"},
+        Breakage{"no_edge", [](Executable& e) { At<RecvInstruction>(e, 1, 0).edge = -1; }, "edge -1 of 2"},
+        Breakage{"send_against_the_edge", [](Executable& e) { At<SendInstruction>(e, 0, 1).edge = kBack; },
+                 "mesh 0: instruction 1: edge 1 goes from mesh 1 to mesh 0"},
+        Breakage{"receive_against_the_edge", [](Executable& e) { At<RecvInstruction>(e, 0, 2).edge = kThere; },
+                 "mesh 0: instruction 2: edge 0 goes from mesh 0 to mesh 1"},
+        Breakage{"send_of_another_tile", [](Executable& e) { e.edges[kThere].from = Sharding::Replicated(); },
+                 "a tile of edge 0 is f32[6], slot 0 is for f32[3]"},
+        Breakage{"receive_of_another_tile", [](Executable& e) { At<RecvInstruction>(e, 1, 0).slot = SlotId(1); },
+                 "a tile of edge 0 is f32[2], slot 1 is for f32[6]"},
+        Breakage{"another_type", [](Executable& e) { e.edges[kThere].shape.dtype = graph::DType::kS32; }, "is s32[3], slot 0"},
+        Breakage{"send_of_nothing", [](Executable& e) { Swap(e, 0, 0, 1); }, "slot 0 is read before anything was put there"},
+        Breakage{"receive_into_input", [](Executable& e) { At<RecvInstruction>(e, 0, 2).slot = SlotId(2); }, "it is an input"},
+        Breakage{"slot_out_of_range", [](Executable& e) { At<SendInstruction>(e, 0, 1).slot = SlotId(9); }, "slot 9 of 3"},
+        Breakage{"received_and_never_freed", [](Executable& e) { Erase(e, 0, 9); }, "temporary slot 1 is never freed"},
+        Breakage{"no_index", [](Executable& e) { At<RunInstruction>(e, 0, 0).index = -1; }, "without an index"},
+        Breakage{"endless_index", [](Executable& e) { At<RunInstruction>(e, 0, 0).index = 1 << 20; }, "index 1048576"},
+        Breakage{"negative_index", [](Executable& e) { At<RunInstruction>(e, 0, 0).index = -2; }, "index -2"},
+        Breakage{"index_in_a_loop", [](Executable& e) {
+                   ListOf(e, 0)[0] = {LoopInstruction{2, {ListOf(e, 0)[0]}}};
+                 }, "index 0 is given, but the loop has one"},
+        Breakage{"missing_receive", [](Executable& e) { Erase(e, 0, 2), Erase(e, 0, 3); },
+                 "edge 1 is sent 2 times and received 1 times"},
+        Breakage{"missing_send", [](Executable& e) { Erase(e, 0, 6); }, "edge 0 is sent 1 times and received 2 times"},
+        Breakage{"sent_in_each_round", [](Executable& e) {
+                   ListOf(e, 0)[1] = {LoopInstruction{3, {ListOf(e, 0)[1]}}};
+                 }, "edge 0 is sent 4 times and received 2 times"},
+        // These would come to their ends if sends were buffered.
+        Breakage{"both_send_first", [](Executable& e) {
+                   for (const int free : {9, 6, 4}) Erase(e, 1, free);   // slot 1 keeps its value: it is there to be sent
+                   std::vector<Instruction>& list = ListOf(e, 1);
+                   list = {{AllocInstruction{SlotId(1), 0}}, {SendInstruction{SlotId(1), kBack}},
+                           {RecvInstruction{SlotId(0), kThere}}, {SendInstruction{SlotId(1), kBack}},
+                           {RecvInstruction{SlotId(0), kThere}}, {FreeInstruction{SlotId(0)}}, {FreeInstruction{SlotId(1)}}};
+                 },
+                 "deadlock: device 0 of mesh 0 waits for ever at instruction 1 (SEND over edge 0) for device 0 of mesh 1, which is "
+                 "at instruction 1 (SEND over edge 1)"},
+        Breakage{"second_sent_before_first_answer", [](Executable& e) {
+                   // Here 1F1B without the warm-up that it needs: 0 sends both, 1 answers the first before it takes the second.
+                   ListOf(e, 0) = {{RunInstruction{0, {SlotId()}, {SlotId(0)}, 0}}, {SendInstruction{SlotId(0), kThere}},
+                                   {SendInstruction{SlotId(0), kThere}}, {RecvInstruction{SlotId(1), kBack}},
+                                   {RecvInstruction{SlotId(1), kBack}}, {FreeInstruction{SlotId(0)}}, {FreeInstruction{SlotId(1)}}};
+                 },
+                 "waits for ever at instruction 2 (SEND over edge 0) for device 0 of mesh 1, which is at instruction 2 (SEND over"},
+        Breakage{"edges_crossed", [](Executable& e) {
+                   e.edges.push_back(e.edges[kThere]);
+                   Insert(e, 0, 2, {SendInstruction{SlotId(0), 2}});
+                   Insert(e, 1, 0, {RecvInstruction{SlotId(0), 2}});
+                 },
+                 "at instruction 1 (SEND over edge 0) for device 0 of mesh 1, which is at instruction 0 (RECV over edge 2)"},
+        Breakage{"late_receive_in_a_loop", [](Executable& e) {
+                   e.edges.push_back(e.edges[kBack]);
+                   const std::vector<Instruction> send = {{SendInstruction{SlotId(1), 2}}, {SendInstruction{SlotId(1), kBack}}};
+                   const std::vector<Instruction> receive = {{RecvInstruction{SlotId(1), kBack}}, {RecvInstruction{SlotId(1), 2}}};
+                   Insert(e, 0, 9, {LoopInstruction{4, receive}});
+                   Insert(e, 1, 9, {LoopInstruction{4, send}});
+                 },
+                 "instruction 0 of the loop at 9, round 0 (RECV over edge 1)"},
+        Breakage{"sent_to_itself_by_way_of_another", [](Executable& e) {
+                   // Each of three meshes sends to the next and then receives: a ring.
+                   e.meshes.push_back(OneAxisMesh(1, 5));
+                   e.mesh_programs.emplace_back();
+                   e.mesh_programs[0].slots.resize(2);
+                   e.inputs.clear();
+                   e.input_is_state.clear();
+                   e.edges.clear();
+                   for (int m = 0; m < 3; ++m) {
+                     e.edges.push_back({kArray, MeshId(m), MeshId((m + 1) % 3)});
+                     e.mesh_programs[m].slots = {{Slot::Kind::kTemporary, kArray}, {Slot::Kind::kTemporary, kArray}};
+                     ListOf(e, m) = {{AllocInstruction{SlotId(0), 0}}, {SendInstruction{SlotId(0), m}},
+                                     {RecvInstruction{SlotId(1), (m + 2) % 3}}, {FreeInstruction{SlotId(0)}},
+                                     {FreeInstruction{SlotId(1)}}};
+                   }
+                 },
+                 "deadlock"}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(VerifyProgressTest, MessagesOfOneInstructionMeetInAnyOrder) {
+  // Each device of mesh 0 needs both of mesh 1, and the other way round, and those come in different orders.
+  Executable e = ValidPipeline();
+  e.meshes[0] = OneAxisMesh(2, 0);
+  e.meshes[1] = OneAxisMesh(2, 2);
+  e.edges = {{{graph::DType::kF32, {2, 2}}, MeshId(0), MeshId(1), Sharding::Split(0, 0), Sharding::Split(1, 0)}};
+  e.mesh_programs[0].instructions = {{SendInstruction{SlotId(0), 0}}};
+  e.mesh_programs[1].instructions = {{RecvInstruction{SlotId(0), 0}}};
+  EXPECT_TRUE(VerifyProgress(e).ok()) << VerifyProgress(e);
 }
 
-TEST(VerifyProgressTest, RefusesCrossedOrder) {
-  EXPECT_FALSE(VerifyProgress(TwoMeshes({{Send(1, 1), Send(1, 2)}, {Recv(0, 2), Recv(0, 1)}})).ok());
+// 16 meshes of 4 devices, 64 micro-batches forward and then backward, 20 arrays between neighbours in each direction.
+TEST(VerifyProgressTest, TakesLittleTimeForALongPipeline) {
+  constexpr int kMeshes = 16, kMicrobatches = 64, kArrays = 20;
+  Executable e;
+  std::vector<std::vector<int32_t>> forward(kMeshes), backward(kMeshes);   // to, and from, the next mesh
+  for (int m = 0; m < kMeshes; ++m) {
+    e.meshes.push_back(OneAxisMesh(4, 4 * m));
+    e.mesh_programs.push_back({{{Slot::Kind::kTemporary, {graph::DType::kF32, {2}}}}, {}});
+  }
+  for (int m = 0; m + 1 < kMeshes; ++m) {
+    for (int a = 0; a < kArrays; ++a) {
+      forward[m].push_back(static_cast<int32_t>(e.edges.size()));
+      e.edges.push_back({{graph::DType::kF32, {8}}, MeshId(m), MeshId(m + 1), Sharding::Split(0, 0), Sharding::Split(0, 0)});
+      backward[m].push_back(static_cast<int32_t>(e.edges.size()));
+      e.edges.push_back({{graph::DType::kF32, {2}}, MeshId(m + 1), MeshId(m), {}, {}});
+    }
+  }
+  for (int m = 0; m < kMeshes; ++m) {
+    auto& list = e.mesh_programs[m].instructions;
+    auto send = [&](const std::vector<int32_t>& edges) {
+      for (int32_t edge : edges) list.emplace_back().action = SendInstruction{SlotId(0), edge};
+    };
+    auto receive = [&](const std::vector<int32_t>& edges) {
+      for (int32_t edge : edges) list.emplace_back().action = RecvInstruction{SlotId(0), edge};
+    };
+    auto run_forward = [&] {
+      if (m > 0) receive(forward[m - 1]);
+      send(forward[m]);
+    };
+    auto run_backward = [&] {
+      receive(backward[m]);
+      if (m > 0) send(backward[m - 1]);
+    };
+    for (int b = 0; b < kMicrobatches; ++b) run_forward();
+    for (int b = 0; b < kMicrobatches; ++b) run_backward();
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  const absl::Status status = VerifyProgress(e);
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));   // 100 times what it takes, for sanitizers
 }
 
-TEST(SerializeTest, ExecutableSurvivesTheWire) {
-  const Executable e = Valid();
+TEST(EdgeTest, TransfersFillEveryTileOnce) {
+  const Executable e = ValidPipeline();
+  const std::vector<Transfer> there = Transfers(e.edges[kThere], e.meshes);
+  std::vector<std::string> text;
+  for (const Transfer& t : there) {
+    text.push_back(absl::StrCat(t.source.value(), ">", t.destination.value(), " ", t.region.start[0], "+", t.region.size[0]));
+  }
+  EXPECT_THAT(text, ::testing::ElementsAre("0>2 0+2", "1>3 3+1", "0>3 2+1", "1>4 4+2"));
+  EXPECT_EQ(Transfers(e.edges[kBack], e.meshes).size(), 2u);
+}
+
+TEST(EdgeTest, IsPrinted) {
+  const std::string text = Print(ValidPipeline());
+  EXPECT_THAT(text, HasSubstr("edge 0: f32[6] from mesh 0 [data] to mesh 1 [data]"));
+  EXPECT_THAT(text, HasSubstr("RUN \"make\" #1 (1 inputs) -> s0"));
+  EXPECT_THAT(text, HasSubstr("SEND s0 over edge 0 (f32[6] to mesh 1)"));
+  EXPECT_THAT(text, HasSubstr("RECV s1 over edge 1 (f32[6] from mesh 1)"));
+}
+
+class ExecutableOnTheWireTest : public ::testing::TestWithParam<bool> {};
+
+TEST_P(ExecutableOnTheWireTest, ComesOutAsItWentIn) {
+  const Executable e = GetParam() ? ValidPipeline() : Valid();
   proto::Executable message;
   ToProto(e, &message);
   proto::Executable parsed;
@@ -189,6 +392,8 @@ TEST(SerializeTest, ExecutableSurvivesTheWire) {
   ToProto(*back, &again);
   EXPECT_EQ(again.SerializeAsString(), message.SerializeAsString());
 }
+INSTANTIATE_TEST_SUITE_P(Edges, ExecutableOnTheWireTest, ::testing::Bool(),
+                         [](const auto& info) { return info.param ? "with_edges" : "without"; });
 
 TEST(SerializeTest, RefusesUnknownKinds) {
   proto::Executable message;
@@ -200,6 +405,9 @@ TEST(SerializeTest, RefusesUnknownKinds) {
   EXPECT_FALSE(FromProto(message).ok());
   ToProto(Valid(), &(message = proto::Executable()));
   message.mutable_inputs(0)->mutable_shape()->set_dims(0, -4);
+  EXPECT_FALSE(FromProto(message).ok());
+  ToProto(ValidPipeline(), &(message = proto::Executable()));
+  message.mutable_edges(0)->mutable_shape()->set_dims(0, -4);
   EXPECT_FALSE(FromProto(message).ok());
 }
 

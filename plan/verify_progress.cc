@@ -2,135 +2,284 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include "base/status.h"
+#include "plan/reshard.h"
 
 namespace alpa::plan {
 namespace {
 
 constexpr size_t kMaxEvents = 10'000'000;
 
-// A point at which a device waits for others.
+// A point at which the devices of a mesh wait for others.
 struct Event {
-  enum class Kind { kSend, kRecv, kGroup } kind = Kind::kGroup;
-  int device = -1;                 // peer of a send or receive, as a number among all devices of all meshes
-  int32_t tag = 0;
-  std::vector<int64_t> mesh_axes;  // of a group operation
-  std::string name;
+  enum class Kind : uint8_t { kSend, kRecv, kGroup } kind = Kind::kGroup;
+  int32_t target = 0;                // the edge, or the number of the set of axes
+  int32_t round = 0;                 // of the edge
+  int32_t at = 0, inner = -1;        // place in the list, and in the body of the loop there
+  int32_t loop_round = 0;
+  const graph::Op* op = nullptr;     // the collective of a RUN
+};
+
+// A set of mesh axes along which devices meet.
+struct AxisSet {
+  std::vector<std::vector<int64_t>> groups;
+  std::vector<int32_t> group_of;     // by position
+  std::vector<int64_t> arrived;      // by group: how many stand there now
+};
+
+// What all devices of a mesh go through.
+struct Script {
+  std::vector<Event> events;
+  std::vector<AxisSet> axis_sets;
+  std::map<std::vector<int64_t>, int32_t> number_of_axes;
 };
 
 struct Participant {
   int32_t mesh = 0;
   int64_t position = 0;
-  std::vector<Event> events;
   size_t next = 0;
+  bool standing = false;             // at `next`
+  int64_t missing = 0;               // messages of a SEND or RECV that have not met yet
 };
 
 class Progress {
  public:
-  explicit Progress(const Executable& executable) : executable_(executable) {}
+  explicit Progress(const Executable& executable) : executable_(executable), scripts_(executable.meshes.size()) {}
 
   absl::Status Run() {
-    int first = 0;
-    for (const cluster::Mesh& mesh : executable_.meshes) {
-      first_.push_back(first);
-      first += static_cast<int>(mesh.size());
+    sent_.assign(executable_.edges.size(), 0);
+    received_.assign(executable_.edges.size(), 0);
+    for (size_t m = 0; m < scripts_.size(); ++m) {
+      ALPA_RETURN_IF_ERROR(Expand(executable_.mesh_programs[m].instructions, scripts_[m], -1, 0));
     }
+    ALPA_RETURN_IF_ERROR(CountRounds());
     for (size_t m = 0; m < executable_.meshes.size(); ++m) {
+      first_.push_back(static_cast<int>(participants_.size()));
       for (int64_t position = 0; position < executable_.meshes[m].size(); ++position) {
-        Participant& participant = participants_.emplace_back();
-        participant.mesh = static_cast<int32_t>(m);
-        participant.position = position;
-        ALPA_RETURN_IF_ERROR(Expand(executable_.mesh_programs[m].instructions, participant.events));
+        participants_.push_back({static_cast<int32_t>(m), position});
       }
     }
-    bool moved = true;
-    while (moved) {
-      moved = false;
-      for (size_t i = 0; i < participants_.size(); ++i) {
-        while (Step(static_cast<int>(i))) moved = true;
-      }
+    FindPeers();
+    for (int i = 0; i < static_cast<int>(participants_.size()); ++i) work_.push_back(i);
+    while (!work_.empty()) {
+      const int i = work_.back();
+      work_.pop_back();
+      Enter(i);
     }
     for (const Participant& p : participants_) {
-      if (p.next == p.events.size()) continue;
-      const Event& event = p.events[p.next];
-      std::string peer;
-      if (event.device >= 0) {
-        const Participant& other = participants_[event.device];
-        peer = absl::StrFormat(" with device %d of mesh %d (tag %d)", other.position, other.mesh, event.tag);
-      }
-      return InvalidArgument("deadlock: device %d of mesh %d waits for ever at %s%s", p.position, p.mesh, event.name, peer);
+      if (p.next < scripts_[p.mesh].events.size()) return InvalidArgument("deadlock: %s", WhyStuck(p));
     }
     return absl::OkStatus();
   }
 
  private:
-  absl::Status Expand(const std::vector<Instruction>& instructions, std::vector<Event>& events) {
-    for (const Instruction& instruction : instructions) {
-      if (const auto* send = std::get_if<SendInstruction>(&instruction.action)) {
-        events.push_back({Event::Kind::kSend, first_[send->peer_mesh.value()] + send->peer_position, send->tag, {}, "SEND"});
-      } else if (const auto* recv = std::get_if<RecvInstruction>(&instruction.action)) {
-        events.push_back({Event::Kind::kRecv, first_[recv->peer_mesh.value()] + recv->peer_position, recv->tag, {}, "RECV"});
-      } else if (const auto* broadcast = std::get_if<BroadcastInstruction>(&instruction.action)) {
-        events.push_back({Event::Kind::kGroup, -1, 0, broadcast->mesh_axes, "BROADCAST"});
-      } else if (const auto* collective = std::get_if<CollectiveInstruction>(&instruction.action)) {
-        events.push_back({Event::Kind::kGroup, -1, 0, collective->mesh_axes, "COLLECTIVE"});
-      } else if (const auto* run = std::get_if<RunInstruction>(&instruction.action)) {
-        const StageProgram& program = executable_.programs[run->program];
-        for (const graph::Op& op : program.graph.ops()) {
-          if (!graph::IsCollective(op.opcode)) continue;
-          events.push_back({Event::Kind::kGroup, -1, 0, op.as<graph::CollectiveAttrs>().mesh_axes,
-                            absl::StrCat(std::string(graph::NameOf(op.opcode)), " of \"", program.name, "\"")});
+  // Appends the events of a list, or of a loop's body (then `loop_at` is the loop's place).
+  absl::Status Expand(const std::vector<Instruction>& instructions, Script& script, int32_t loop_at, int32_t loop_round) {
+    for (size_t i = 0; i < instructions.size(); ++i) {
+      Event event;
+      event.at = loop_at < 0 ? static_cast<int32_t>(i) : loop_at;
+      event.inner = loop_at < 0 ? -1 : static_cast<int32_t>(i);
+      event.loop_round = loop_round;
+      const auto& action = instructions[i].action;
+      if (const auto* send = std::get_if<SendInstruction>(&action)) {
+        Add(script, event, Event::Kind::kSend, send->edge);
+      } else if (const auto* recv = std::get_if<RecvInstruction>(&action)) {
+        Add(script, event, Event::Kind::kRecv, recv->edge);
+      } else if (const auto* broadcast = std::get_if<BroadcastInstruction>(&action)) {
+        Add(script, event, Event::Kind::kGroup, AxesOf(script, broadcast->mesh_axes));
+      } else if (const auto* collective = std::get_if<CollectiveInstruction>(&action)) {
+        Add(script, event, Event::Kind::kGroup, AxesOf(script, collective->mesh_axes));
+      } else if (const auto* run = std::get_if<RunInstruction>(&action)) {
+        for (const graph::Op* op : CollectivesOf(run->program)) {
+          event.op = op;
+          Add(script, event, Event::Kind::kGroup, AxesOf(script, op->as<graph::CollectiveAttrs>().mesh_axes));
+          if (script.events.size() > kMaxEvents) break;
         }
-      } else if (const auto* loop = std::get_if<LoopInstruction>(&instruction.action)) {
-        const size_t before = events.size();
-        ALPA_RETURN_IF_ERROR(Expand(loop->body, events));
-        const std::vector<Event> round(events.begin() + static_cast<int64_t>(before), events.end());
-        for (int64_t i = 1; i < loop->count && !round.empty(); ++i) {
-          if (events.size() + round.size() > kMaxEvents) break;
-          events.insert(events.end(), round.begin(), round.end());
+      } else if (const auto* loop = std::get_if<LoopInstruction>(&action)) {
+        const size_t begin = script.events.size();
+        ALPA_RETURN_IF_ERROR(Expand(loop->body, script, static_cast<int32_t>(i), 0));
+        const size_t end = script.events.size();
+        for (int64_t round = 1; round < loop->count && end > begin && script.events.size() <= kMaxEvents; ++round) {
+          for (size_t e = begin; e < end; ++e) {
+            Event again = script.events[e];
+            again.loop_round = static_cast<int32_t>(round);
+            Add(script, again, again.kind, again.target);
+          }
         }
       }
-      if (events.size() > kMaxEvents) return InvalidArgument("more than %d messages in one step", kMaxEvents);
+      if (script.events.size() > kMaxEvents) return InvalidArgument("more than %d messages in one step", kMaxEvents);
     }
     return absl::OkStatus();
   }
 
-  // Lets device `i` pass its next event if everybody it needs stands there too.
-  bool Step(int i) {
-    Participant& p = participants_[i];
-    if (p.next == p.events.size()) return false;
-    const Event& event = p.events[p.next];
-    if (event.kind == Event::Kind::kGroup) {
-      const cluster::Mesh& mesh = executable_.meshes[p.mesh];
-      for (const std::vector<int64_t>& group : mesh.Groups(event.mesh_axes)) {
-        if (std::find(group.begin(), group.end(), p.position) == group.end()) continue;
-        for (int64_t member : group) {
-          const Participant& other = participants_[first_[p.mesh] + member];
-          if (other.next == other.events.size()) return false;
-          const Event& theirs = other.events[other.next];
-          if (theirs.kind != event.kind || theirs.mesh_axes != event.mesh_axes || theirs.name != event.name) return false;
-        }
-        for (int64_t member : group) ++participants_[first_[p.mesh] + member].next;
-        return true;
-      }
-      return false;
+  void Add(Script& script, Event event, Event::Kind kind, int32_t target) {
+    event.kind = kind;
+    event.target = target;
+    if (kind != Event::Kind::kGroup) event.round = (kind == Event::Kind::kSend ? sent_ : received_)[target]++;
+    script.events.push_back(event);
+  }
+
+  int32_t AxesOf(Script& script, const std::vector<int64_t>& axes) {
+    const auto [known, added] = script.number_of_axes.try_emplace(axes, static_cast<int32_t>(script.axis_sets.size()));
+    if (!added) return known->second;
+    const cluster::Mesh& mesh = executable_.meshes[&script - scripts_.data()];
+    AxisSet& set = script.axis_sets.emplace_back();
+    set.groups = mesh.Groups(axes);
+    set.arrived.assign(set.groups.size(), 0);
+    set.group_of.resize(mesh.size());
+    for (size_t g = 0; g < set.groups.size(); ++g) {
+      for (int64_t member : set.groups[g]) set.group_of[member] = static_cast<int32_t>(g);
     }
-    Participant& peer = participants_[event.device];
-    if (peer.next == peer.events.size()) return false;
-    const Event& theirs = peer.events[peer.next];
-    const bool opposite = (event.kind == Event::Kind::kSend && theirs.kind == Event::Kind::kRecv) ||
-                          (event.kind == Event::Kind::kRecv && theirs.kind == Event::Kind::kSend);
-    if (!opposite || theirs.device != i || theirs.tag != event.tag) return false;
-    ++p.next;
-    ++peer.next;
-    return true;
+    return known->second;
+  }
+
+  const std::vector<const graph::Op*>& CollectivesOf(int32_t program) {
+    const auto [known, added] = collectives_.try_emplace(program);
+    if (added) {
+      for (const graph::Op& op : executable_.programs[program].graph.ops()) {
+        if (graph::IsCollective(op.opcode)) known->second.push_back(&op);
+      }
+    }
+    return known->second;
+  }
+
+  absl::Status CountRounds() const {
+    for (size_t e = 0; e < executable_.edges.size(); ++e) {
+      if (sent_[e] != received_[e]) {
+        return InvalidArgument("edge %d is sent %d times and received %d times", e, sent_[e], received_[e]);
+      }
+      if (sent_[e] == 0) return InvalidArgument("edge %d is never used", e);
+    }
+    return absl::OkStatus();
+  }
+
+  void FindPeers() {
+    std::map<DeviceId, int> number;
+    for (size_t i = 0; i < participants_.size(); ++i) {
+      number[executable_.meshes[participants_[i].mesh].devices[participants_[i].position]] = static_cast<int>(i);
+    }
+    peers_.resize(executable_.edges.size());
+    for (size_t e = 0; e < executable_.edges.size(); ++e) {
+      const Edge& edge = executable_.edges[e];
+      auto& [from, to] = peers_[e];
+      from.resize(executable_.meshes[edge.from_mesh.value()].size());
+      to.resize(executable_.meshes[edge.to_mesh.value()].size());
+      for (const Transfer& transfer : Transfers(edge, executable_.meshes)) {
+        const int source = number.at(transfer.source), destination = number.at(transfer.destination);
+        from[participants_[source].position].push_back(destination);
+        to[participants_[destination].position].push_back(source);
+      }
+      // All messages of one pair meet at once.
+      for (auto* side : {&from, &to}) {
+        for (std::vector<int>& peers : *side) {
+          std::sort(peers.begin(), peers.end());
+          peers.erase(std::unique(peers.begin(), peers.end()), peers.end());
+        }
+      }
+    }
+  }
+
+  const std::vector<int>& PeersOf(const Participant& p, const Event& event) const {
+    const auto& [from, to] = peers_[event.target];
+    return (event.kind == Event::Kind::kSend ? from : to)[p.position];
+  }
+
+  const Event* At(const Participant& p) const { return p.standing ? &scripts_[p.mesh].events[p.next] : nullptr; }
+
+  void Pass(int i) {
+    participants_[i].standing = false;
+    ++participants_[i].next;
+    work_.push_back(i);
+  }
+
+  // Device `i` comes to its next event, and meets those who stand there already: of two devices that meet, it is the later one
+  // that finds the other, so each pair is counted once.
+  void Enter(int i) {
+    Participant& p = participants_[i];
+    Script& script = scripts_[p.mesh];
+    if (p.next == script.events.size()) return;
+    p.standing = true;
+    const Event& event = script.events[p.next];
+    if (event.kind == Event::Kind::kGroup) {
+      // Members of a group pass its events in one order, so all who stand at one of them stand at the same.
+      AxisSet& set = script.axis_sets[event.target];
+      const int32_t group = set.group_of[p.position];
+      const std::vector<int64_t>& members = set.groups[group];
+      if (++set.arrived[group] < static_cast<int64_t>(members.size())) return;
+      set.arrived[group] = 0;
+      for (int64_t member : members) Pass(first_[p.mesh] + static_cast<int>(member));
+      return;
+    }
+    const std::vector<int>& peers = PeersOf(p, event);
+    p.missing = static_cast<int64_t>(peers.size());
+    for (int peer : peers) {
+      const Event* theirs = At(participants_[peer]);
+      if (theirs == nullptr || theirs->kind == Event::Kind::kGroup || theirs->target != event.target ||
+          theirs->round != event.round) {
+        continue;
+      }
+      --p.missing;
+      if (--participants_[peer].missing == 0) Pass(peer);
+    }
+    if (p.missing == 0) Pass(i);
+  }
+
+  std::string Place(const Participant& p) const {
+    if (p.next == scripts_[p.mesh].events.size()) return "at its end";
+    const Event& event = scripts_[p.mesh].events[p.next];
+    std::string what;
+    if (event.kind == Event::Kind::kSend) {
+      what = absl::StrCat("SEND over edge ", event.target);
+    } else if (event.kind == Event::Kind::kRecv) {
+      what = absl::StrCat("RECV over edge ", event.target);
+    } else {
+      what = event.op != nullptr ? std::string(graph::NameOf(event.op->opcode)) : "a collective";
+    }
+    if (event.inner < 0) return absl::StrFormat("at instruction %d (%s)", event.at, what);
+    return absl::StrFormat("at instruction %d of the loop at %d, round %d (%s)", event.inner, event.at, event.loop_round, what);
+  }
+
+  // Which device `p` waits for first: one that has not come to this event yet.
+  const Participant* MissingPeer(const Participant& p) const {
+    const Event& event = scripts_[p.mesh].events[p.next];
+    if (event.kind == Event::Kind::kGroup) {
+      const AxisSet& set = scripts_[p.mesh].axis_sets[event.target];
+      for (int64_t member : set.groups[set.group_of[p.position]]) {
+        const Participant& other = participants_[first_[p.mesh] + static_cast<int>(member)];
+        if (other.next < p.next) return &other;
+      }
+      return nullptr;
+    }
+    for (int peer : PeersOf(p, event)) {
+      const Participant& other = participants_[peer];
+      const std::vector<Event>& events = scripts_[other.mesh].events;
+      const auto come = events.begin() + static_cast<int64_t>(std::min(other.next + 1, events.size()));
+      const bool met = std::any_of(events.begin(), come, [&](const Event& theirs) {
+        return theirs.kind != Event::Kind::kGroup && theirs.target == event.target && theirs.round == event.round;
+      });
+      if (!met) return &other;
+    }
+    return nullptr;
+  }
+
+  std::string WhyStuck(const Participant& p) const {
+    std::string text = absl::StrFormat("device %d of mesh %d waits for ever %s", p.position, p.mesh, Place(p));
+    if (const Participant* other = MissingPeer(p)) {
+      absl::StrAppendFormat(&text, " for device %d of mesh %d, which is %s", other->position, other->mesh, Place(*other));
+    }
+    return text;
   }
 
   const Executable& executable_;
-  std::vector<int> first_;   // number of each mesh's first device
+  std::vector<Script> scripts_;                          // by mesh
+  std::map<int32_t, std::vector<const graph::Op*>> collectives_;  // by program
+  std::vector<int32_t> sent_, received_;                 // by edge: how often
+  std::vector<int> first_;                               // by mesh: its first device among the participants
   std::vector<Participant> participants_;
+  // By edge: of the devices of its two ends, by position, whom they exchange something with.
+  std::vector<std::pair<std::vector<std::vector<int>>, std::vector<std::vector<int>>>> peers_;
+  std::vector<int> work_;                                // devices that have to enter their next event
 };
 
 }  // namespace

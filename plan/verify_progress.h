@@ -6,10 +6,11 @@
 
 namespace alpa::plan {
 
-// Plays all devices' lists against each other with unbuffered (rendezvous) point-to-point messages and collectives that
-// wait for their whole group. OK if every list comes to its end and no message is left; otherwise kInvalidArgument naming
-// who waits for whom. REQUIRES: slots, peers and axes are in range.
-// Cost: linear in instructions, loops unrolled where they communicate.
+// Plays all devices' lists against each other with unbuffered (rendezvous) messages and collectives that wait for their whole
+// group. The messages of one SEND or RECV may meet in any order, and the device goes on when all have. OK if every edge is
+// used, received as often as it is sent, and every list comes to its end; otherwise kInvalidArgument naming who waits for whom
+// at which instruction. REQUIRES: slots, edges and axes are in range, and edges are used on their own meshes.
+// Cost: linear in devices times instructions that communicate, loops unrolled, and in messages.
 absl::Status VerifyProgress(const Executable& executable);
 
 }  // namespace alpa::plan

@@ -21,6 +21,7 @@
 #include "proto/plan.pb.h"
 #include "tests/hostile/guard.h"
 #include "tests/hostile/mutate.h"
+#include "worker/testing/executables.h"
 
 namespace alpa::testing {
 namespace {
@@ -178,19 +179,32 @@ TEST(HostileMessage, Plan) {
   });
 }
 
+absl::Status ReadExecutable(const proto::Executable& message) {
+  const absl::StatusOr<plan::Executable> executable = plan::FromProto(message);
+  if (!executable.ok()) return executable.status();
+  const absl::Status verdict = plan::Verify(*executable);
+  if (!verdict.ok()) return verdict;
+  (void)plan::Print(*executable);
+  proto::Executable again;
+  plan::ToProto(*executable, &again);
+  return absl::OkStatus();
+}
+
 TEST(HostileMessage, Executable) {
   proto::Executable good;
   plan::ToProto(GoodJob().executable, &good);
-  ForDamaged<proto::Executable>(good, "executable", 1500, [](const proto::Executable& message) -> absl::Status {
-    const absl::StatusOr<plan::Executable> executable = plan::FromProto(message);
-    if (!executable.ok()) return executable.status();
-    const absl::Status verdict = plan::Verify(*executable);
-    if (!verdict.ok()) return verdict;
-    (void)plan::Print(*executable);
-    proto::Executable again;
-    plan::ToProto(*executable, &again);
-    return absl::OkStatus();
-  });
+  ForDamaged<proto::Executable>(good, "executable", 1500, ReadExecutable);
+}
+
+TEST(HostileMessage, ExecutableOfSeveralMeshes) {
+  for (const bool in_a_loop : {false, true}) {
+    proto::Executable good;
+    plan::ToProto(worker::ExchangeExecutable({worker::TestMesh({2, 2}), worker::TestMesh({3}, 4), {5, 6}, {{{0}, {1}}},
+                                              plan::Sharding::Split(1, 0), 3, true, in_a_loop}),
+                  &good);
+    EXPECT_EQ(ReadExecutable(good), absl::OkStatus());
+    ForDamaged<proto::Executable>(good, "executable of several meshes", 3000, ReadExecutable);
+  }
 }
 
 }  // namespace

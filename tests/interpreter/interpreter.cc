@@ -1,11 +1,14 @@
 #include "tests/interpreter/interpreter.h"
 
+#include <algorithm>
 #include <cstring>
+#include <deque>
 #include <map>
 
 #include "base/status.h"
 #include "graph/builder.h"
 #include "graph/evaluator.h"
+#include "plan/reshard.h"
 
 namespace alpa::testing {
 
@@ -21,60 +24,140 @@ using plan::SlotId;
 
 namespace {
 
-// Copies the box `region` between a whole array and a tile of the region's size (which may stand in a larger tile).
-void CopyRegion(const Shape& whole, const Region& region, std::byte* whole_data, const Shape& tile, std::byte* tile_data,
-                bool to_tile) {
-  const int64_t element = graph::SizeOf(whole.dtype);
-  const std::vector<int64_t> whole_strides = graph::Strides(whole.dims), tile_strides = graph::Strides(tile.dims);
-  std::vector<int64_t> index(region.size.size(), 0);
-  for (int64_t n = region.elements(); n > 0; --n) {
-    int64_t at_whole = 0, at_tile = 0;
+// A dense array of the leaf's elements from `start` on.
+struct Window {
+  std::vector<int64_t> start, dims;
+};
+
+// Copies a box, in the leaf's coordinates, from one window to another that both hold it.
+void CopyBox(const Region& box, int64_t element, const Window& from, const std::byte* source, const Window& to,
+             std::byte* destination) {
+  const std::vector<int64_t> from_strides = graph::Strides(from.dims), to_strides = graph::Strides(to.dims);
+  std::vector<int64_t> index(box.size.size(), 0);
+  for (int64_t n = box.elements(); n > 0; --n) {
+    int64_t at_from = 0, at_to = 0;
     for (size_t d = 0; d < index.size(); ++d) {
-      at_whole += (region.start[d] + index[d]) * whole_strides[d];
-      at_tile += index[d] * tile_strides[d];
+      at_from += (box.start[d] - from.start[d] + index[d]) * from_strides[d];
+      at_to += (box.start[d] - to.start[d] + index[d]) * to_strides[d];
     }
-    std::byte* a = whole_data + at_whole * element;
-    std::byte* b = tile_data + at_tile * element;
-    if (to_tile) std::memcpy(b, a, element);
-    else std::memcpy(a, b, element);
+    std::memcpy(destination + at_to * element, source + at_from * element, element);
     for (size_t d = index.size(); d-- > 0;) {
-      if (++index[d] < region.size[d]) break;
+      if (++index[d] < box.size[d]) break;
       index[d] = 0;
     }
   }
 }
 
-std::vector<std::byte> BytesOf(const Literal& literal) { return {literal.bytes().begin(), literal.bytes().end()}; }
+Window WindowOf(const Region& region) { return {region.start, region.size}; }
+
+// The mesh's `device`-th tile of a region, in the leaf's coordinates.
+Region LeafTile(const plan::RegionPlacement& placed, const cluster::Mesh& mesh, int64_t device) {
+  Region tile = plan::TileOf(placed.region.size, placed.sharding, mesh, device);
+  for (size_t d = 0; d < tile.start.size(); ++d) tile.start[d] += placed.region.start[d];
+  return tile;
+}
+
+// By edge: what was sent in each round and not yet received, by transfer.
+using Round = std::vector<std::vector<std::byte>>;
+using Mail = std::vector<std::deque<Round>>;
 
 class MeshInterpreter {
  public:
   MeshInterpreter(const plan::Executable& executable, size_t mesh)
       : executable_(executable), mesh_(executable.meshes[mesh]), list_(executable.mesh_programs[mesh]),
-        slots_(mesh_.size(), std::vector<Literal>(list_.slots.size())) {}
+        slots_(mesh_.size(), std::vector<Literal>(list_.slots.size())) {
+    Unroll(list_.instructions, -1);
+  }
 
   void Put(SlotId slot, int64_t device, Literal value) { slots_[device][slot.value()] = std::move(value); }
   const Literal& Get(SlotId slot, int64_t device) const { return slots_[device][slot.value()]; }
 
-  absl::Status Run(const std::vector<Instruction>& instructions, int32_t loop_index) {
+  // Runs until the end, or to a RECV whose messages are not there. Tells whether it did anything.
+  absl::StatusOr<bool> Run(Mail& mail) {
+    const size_t first = next_;
+    for (; !done(); ++next_) {
+      const auto& [instruction, loop_index] = steps_[next_];
+      const auto* recv = std::get_if<plan::RecvInstruction>(&instruction->action);
+      if (recv != nullptr && mail[recv->edge].empty()) break;
+      ALPA_RETURN_IF_ERROR(Annotate(Do(*instruction, loop_index, mail), absl::StrFormat("step %d of the list", next_)));
+    }
+    return next_ > first;
+  }
+  bool done() const { return next_ == steps_.size(); }
+
+ private:
+  struct Step {
+    const Instruction* instruction = nullptr;
+    int32_t loop_index = -1;
+  };
+
+  void Unroll(const std::vector<Instruction>& instructions, int32_t loop_index) {
     for (const Instruction& instruction : instructions) {
-      if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
-        ALPA_RETURN_IF_ERROR(RunProgram(*run, loop_index));
-      } else if (const auto* alloc = std::get_if<plan::AllocInstruction>(&instruction.action)) {
-        for (auto& device : slots_) {
-          ALPA_ASSIGN_OR_RETURN(device[alloc->slot.value()], Filled(list_.slots[alloc->slot.value()].shape, alloc->fill));
-        }
-      } else if (const auto* free = std::get_if<plan::FreeInstruction>(&instruction.action)) {
-        for (auto& device : slots_) device[free->slot.value()] = Literal();
-      } else if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
-        for (int64_t i = 0; i < loop->count; ++i) ALPA_RETURN_IF_ERROR(Run(loop->body, static_cast<int32_t>(i)));
+      if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
+        for (int64_t i = 0; i < loop->count; ++i) Unroll(loop->body, static_cast<int32_t>(i));
       } else {
-        return Unimplemented("the interpreter has no messages between meshes");
+        const auto* run = std::get_if<plan::RunInstruction>(&instruction.action);
+        steps_.push_back({&instruction, run != nullptr && run->index >= 0 ? run->index : loop_index});
       }
+    }
+  }
+
+  absl::Status Do(const Instruction& instruction, int32_t loop_index, Mail& mail) {
+    if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
+      ALPA_RETURN_IF_ERROR(RunProgram(*run, loop_index));
+    } else if (const auto* alloc = std::get_if<plan::AllocInstruction>(&instruction.action)) {
+      for (auto& device : slots_) {
+        ALPA_ASSIGN_OR_RETURN(device[alloc->slot.value()], Filled(list_.slots[alloc->slot.value()].shape, alloc->fill));
+      }
+    } else if (const auto* free = std::get_if<plan::FreeInstruction>(&instruction.action)) {
+      for (auto& device : slots_) device[free->slot.value()] = Literal();
+    } else if (const auto* send = std::get_if<plan::SendInstruction>(&instruction.action)) {
+      Send(*send, mail);
+    } else if (const auto* recv = std::get_if<plan::RecvInstruction>(&instruction.action)) {
+      Receive(*recv, mail);
+    } else {
+      return Unimplemented("the interpreter has no collective instructions");
     }
     return absl::OkStatus();
   }
 
- private:
+  // Where the edge's tile of a device of this mesh lies, in a slot's literal.
+  Window TileWindow(const plan::Edge& edge, const plan::Sharding& sharding, int64_t device) const {
+    return {plan::TileOf(edge.shape.dims, sharding, mesh_, device).start,
+            plan::TileDims(edge.shape.dims, sharding, mesh_)};
+  }
+  int64_t PositionOf(DeviceId device) const {
+    return std::find(mesh_.devices.begin(), mesh_.devices.end(), device) - mesh_.devices.begin();
+  }
+
+  void Send(const plan::SendInstruction& send, Mail& mail) const {
+    const plan::Edge& edge = executable_.edges[send.edge];
+    const int64_t element = graph::SizeOf(edge.shape.dtype);
+    Round round;
+    for (const plan::Transfer& transfer : plan::Transfers(edge, executable_.meshes)) {
+      const int64_t device = PositionOf(transfer.source);
+      std::vector<std::byte>& message = round.emplace_back(transfer.region.elements() * element);
+      CopyBox(transfer.region, element, TileWindow(edge, edge.from, device), slots_[device][send.slot.value()].bytes().data(),
+              WindowOf(transfer.region), message.data());
+    }
+    mail[send.edge].push_back(std::move(round));
+  }
+
+  void Receive(const plan::RecvInstruction& recv, Mail& mail) {
+    const plan::Edge& edge = executable_.edges[recv.edge];
+    const int64_t element = graph::SizeOf(edge.shape.dtype);
+    const Shape& tile = list_.slots[recv.slot.value()].shape;
+    std::vector<std::vector<std::byte>> tiles(mesh_.size(), std::vector<std::byte>(tile.bytes()));
+    const std::vector<plan::Transfer> transfers = plan::Transfers(edge, executable_.meshes);
+    for (size_t t = 0; t < transfers.size(); ++t) {
+      const int64_t device = PositionOf(transfers[t].destination);
+      CopyBox(transfers[t].region, element, WindowOf(transfers[t].region), mail[recv.edge].front()[t].data(),
+              TileWindow(edge, edge.to, device), tiles[device].data());
+    }
+    mail[recv.edge].pop_front();
+    for (int64_t d = 0; d < mesh_.size(); ++d) slots_[d][recv.slot.value()] = Literal(tile, std::move(tiles[d]));
+  }
+
   static absl::StatusOr<Literal> Filled(const Shape& shape, double fill) {
     graph::GraphBuilder builder;
     builder.SetResults({builder.Full(shape, fill)});
@@ -178,7 +261,30 @@ class MeshInterpreter {
   const cluster::Mesh& mesh_;
   const plan::MeshProgram& list_;
   std::vector<std::vector<Literal>> slots_;   // [device][slot]
+  std::vector<Step> steps_;
+  size_t next_ = 0;
 };
+
+// Every mesh in turn as far as it comes; sends are buffered.
+absl::Status RunMeshes(std::vector<MeshInterpreter>& meshes, size_t edges) {
+  Mail mail(edges);
+  bool moved = true;
+  while (moved) {
+    moved = false;
+    for (size_t m = 0; m < meshes.size(); ++m) {
+      const absl::StatusOr<bool> ran = meshes[m].Run(mail);
+      if (!ran.ok()) return Annotate(ran.status(), absl::StrFormat("mesh %d", m));
+      moved |= *ran;
+    }
+  }
+  for (size_t m = 0; m < meshes.size(); ++m) {
+    if (!meshes[m].done()) return Internal("mesh %d waits for a message that nobody sends", m);
+  }
+  for (size_t e = 0; e < edges; ++e) {
+    if (!mail[e].empty()) return Internal("edge %d: %d rounds were sent and not received", e, mail[e].size());
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -186,49 +292,56 @@ absl::StatusOr<std::vector<Literal>> Interpret(const plan::Executable& executabl
                                                const std::vector<int32_t>& state_input_of_result) {
   std::vector<MeshInterpreter> meshes;
   for (size_t m = 0; m < executable.meshes.size(); ++m) meshes.emplace_back(executable, m);
-  auto slot_of = [&](size_t mesh, bool aux, int32_t leaf) {
+  auto slot_of = [&](size_t mesh, bool aux, int32_t leaf, size_t region) {
     const auto& slots = executable.mesh_programs[mesh].slots;
     for (size_t s = 0; s < slots.size(); ++s) {
       if (slots[s].kind == Slot::Kind::kTemporary || (slots[s].kind == Slot::Kind::kAux) != aux) continue;
-      if (slots[s].leaf == leaf) return SlotId(static_cast<int32_t>(s));
+      if (slots[s].leaf == leaf && slots[s].region == static_cast<int32_t>(region)) return SlotId(static_cast<int32_t>(s));
     }
     return SlotId();
   };
   for (size_t leaf = 0; leaf < inputs.size(); ++leaf) {
     const plan::LeafPlacement& placement = executable.inputs[leaf];
-    const plan::RegionPlacement& region = placement.regions.at(0);
-    const cluster::Mesh& mesh = executable.meshes[region.mesh.value()];
-    std::vector<std::byte> whole = BytesOf(inputs[leaf]);
-    for (int64_t d = 0; d < mesh.size(); ++d) {
-      const Shape tile{placement.shape.dtype, plan::TileDims(region.region.size, region.sharding, mesh)};
-      std::vector<std::byte> bytes(tile.bytes());
-      CopyRegion(placement.shape, plan::TileOf(region.region.size, region.sharding, mesh, d), whole.data(), tile,
-                 bytes.data(), true);
-      meshes[region.mesh.value()].Put(slot_of(region.mesh.value(), false, static_cast<int32_t>(leaf)), d,
-                                      Literal(tile, std::move(bytes)));
+    const Window whole{std::vector<int64_t>(placement.shape.dims.size(), 0), placement.shape.dims};
+    for (size_t r = 0; r < placement.regions.size(); ++r) {
+      const plan::RegionPlacement& placed = placement.regions[r];
+      const cluster::Mesh& mesh = executable.meshes[placed.mesh.value()];
+      const SlotId slot = slot_of(placed.mesh.value(), false, static_cast<int32_t>(leaf), r);
+      const Shape shape{placement.shape.dtype, plan::TileDims(placed.region.size, placed.sharding, mesh)};
+      for (int64_t d = 0; d < mesh.size(); ++d) {
+        const Region tile = LeafTile(placed, mesh, d);
+        std::vector<std::byte> bytes(shape.bytes());
+        CopyBox(tile, graph::SizeOf(shape.dtype), whole, inputs[leaf].bytes().data(), {tile.start, shape.dims}, bytes.data());
+        meshes[placed.mesh.value()].Put(slot, d, Literal(shape, std::move(bytes)));
+      }
     }
   }
-  for (size_t m = 0; m < meshes.size(); ++m) {
-    ALPA_RETURN_IF_ERROR(meshes[m].Run(executable.mesh_programs[m].instructions, -1));
-  }
+  ALPA_RETURN_IF_ERROR(RunMeshes(meshes, executable.edges.size()));
   std::vector<Literal> results;
-  for (size_t r = 0; r < executable.outputs.size(); ++r) {
-    const bool aux = state_input_of_result[r] < 0;
-    const int32_t leaf = aux ? static_cast<int32_t>(r) : state_input_of_result[r];
-    const plan::LeafPlacement& placement = aux ? executable.outputs[r] : executable.inputs[leaf];
-    const plan::RegionPlacement& region = placement.regions.at(0);
-    const cluster::Mesh& mesh = executable.meshes[region.mesh.value()];
-    std::vector<std::byte> whole(placement.shape.bytes());
-    std::map<std::vector<int64_t>, Literal> seen;   // by the tile's start
-    for (int64_t d = 0; d < mesh.size(); ++d) {
-      const Region tile = plan::TileOf(region.region.size, region.sharding, mesh, d);
-      const Literal& value = meshes[region.mesh.value()].Get(slot_of(region.mesh.value(), aux, leaf), d);
-      const auto [known, first] = seen.try_emplace(tile.start, value);
-      if (!first && !(known->second == value)) return Internal("replicas of %s differ on device %d", placement.path, d);
-      std::vector<std::byte> bytes = BytesOf(value);
-      CopyRegion(placement.shape, tile, whole.data(), value.shape(), bytes.data(), false);
+  for (size_t result = 0; result < executable.outputs.size(); ++result) {
+    const bool aux = state_input_of_result[result] < 0;
+    const int32_t leaf = aux ? static_cast<int32_t>(result) : state_input_of_result[result];
+    const plan::LeafPlacement& placement = aux ? executable.outputs[result] : executable.inputs[leaf];
+    const Window whole{std::vector<int64_t>(placement.shape.dims.size(), 0), placement.shape.dims};
+    std::vector<std::byte> bytes(placement.shape.bytes());
+    for (size_t r = 0; r < placement.regions.size(); ++r) {
+      const plan::RegionPlacement& placed = placement.regions[r];
+      const cluster::Mesh& mesh = executable.meshes[placed.mesh.value()];
+      const SlotId slot = slot_of(placed.mesh.value(), aux, leaf, r);
+      std::map<std::vector<int64_t>, Literal> seen;   // by the tile's start
+      for (int64_t d = 0; d < mesh.size(); ++d) {
+        const Region tile = LeafTile(placed, mesh, d);
+        if (tile.elements() == 0) continue;
+        const Literal& value = meshes[placed.mesh.value()].Get(slot, d);
+        const auto [known, first] = seen.try_emplace(tile.start, value);
+        if (!first && !(known->second == value)) {
+          return Internal("replicas of %s differ on device %d of mesh %d", placement.path, d, placed.mesh.value());
+        }
+        CopyBox(tile, graph::SizeOf(placement.shape.dtype), {tile.start, value.shape().dims}, value.bytes().data(), whole,
+                bytes.data());
+      }
     }
-    results.push_back(Literal(placement.shape, std::move(whole)));
+    results.push_back(Literal(placement.shape, std::move(bytes)));
   }
   return results;
 }

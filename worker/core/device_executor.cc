@@ -12,8 +12,9 @@
 namespace alpa::worker {
 namespace {
 
-// Tags of SEND and RECV stand apart from those of collective groups, whose channels are small numbers.
-constexpr uint32_t kPointToPointTag = 0x80000000u;
+// Tags of edges stand apart from those of collective groups, whose channels are small numbers.
+constexpr uint32_t kEdgeTag = 0x80000000u;
+constexpr std::byte kZero[1] = {};
 
 template <typename T>
 std::vector<std::byte> Bytes1(T value) {
@@ -50,12 +51,16 @@ std::vector<std::byte> Encode(graph::DType dtype, double value) {
   return {};
 }
 
-int64_t LongestLoop(const std::vector<plan::Instruction>& instructions) {
-  int64_t longest = 0;
+// How many values the loop index takes, in loops and where it is given.
+int64_t CountLoopIndices(const std::vector<plan::Instruction>& instructions) {
+  int64_t count = 0;
   for (const plan::Instruction& instruction : instructions) {
-    if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) longest = std::max(longest, loop->count);
+    if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) count = std::max(count, loop->count);
+    if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
+      count = std::max(count, int64_t{run->index} + 1);
+    }
   }
-  return longest;
+  return count;
 }
 
 }  // namespace
@@ -76,6 +81,7 @@ absl::Status CancelCell::Check() const {
 absl::StatusOr<std::unique_ptr<DeviceExecutor>> DeviceExecutor::Make(const Parts& parts) {
   std::unique_ptr<DeviceExecutor> executor(new DeviceExecutor(parts));
   ALPA_RETURN_IF_ERROR(executor->AllocateSlots());
+  ALPA_RETURN_IF_ERROR(executor->PrepareEdges());
   ALPA_RETURN_IF_ERROR(executor->Compile());
   ALPA_RETURN_IF_ERROR(executor->PrepareInstructions(executor->list().instructions));
   return executor;
@@ -104,9 +110,31 @@ absl::Status DeviceExecutor::AllocateSlots() {
   for (size_t s = 0; s < slots.size(); ++s) {
     if (sharing.buffer_of_slot[s] >= 0) slots_[s] = shared[sharing.buffer_of_slot[s]];
   }
-  if (const int64_t longest = LongestLoop(list().instructions); longest > 0) {
+  if (const int64_t count = CountLoopIndices(list().instructions); count > 0) {
     ALPA_ASSIGN_OR_RETURN(loop_index_, allocate(sizeof(int32_t)));
-    for (int32_t i = 0; i < longest; ++i) loop_indices_.push_back(i);
+    for (int32_t i = 0; i < count; ++i) loop_indices_.push_back(i);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DeviceExecutor::PrepareEdges() {
+  for (const plan::Edge& edge : parts_.executable->edges) {
+    std::unique_ptr<EdgeEnd>& end = edges_.emplace_back();
+    if (edge.from_mesh != device().mesh && edge.to_mesh != device().mesh) continue;
+    ALPA_RETURN_IF_ERROR(parts_.cancel->Check());
+    end = std::make_unique<EdgeEnd>();
+    end->parts = PartsOf(*parts_.executable, *parts_.layout, device(), edge);
+    const Bytes size = end->parts.staging_bytes;
+    if (size == 0) continue;
+    if (parts_.backend->host_addressable()) {
+      ALPA_ASSIGN_OR_RETURN(auto allocation, parts_.memory->Allocate(device().device, size));
+      end->staging = allocation->buffer().data();
+      allocations_.push_back(std::move(allocation));
+      temporary_bytes_ += size;
+    } else {
+      end->host_staging.resize(size);
+      end->staging = end->host_staging.data();
+    }
   }
   return absl::OkStatus();
 }
@@ -137,11 +165,11 @@ absl::Status DeviceExecutor::PrepareInstructions(const std::vector<plan::Instruc
     if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
       prepared_[at].name = absl::StrFormat("RUN \"%s\"", executable.programs[run->program].name);
     } else if (const auto* send = std::get_if<plan::SendInstruction>(&instruction.action)) {
-      prepared_[at].peer = RankOf(executable, *parts_.layout, send->peer_mesh, send->peer_position);
-      prepared_[at].name = absl::StrFormat("SEND slot %d to rank %d", send->slot.value(), prepared_[at].peer);
+      prepared_[at].name = absl::StrFormat("SEND slot %d over edge %d to mesh %d", send->slot.value(), send->edge,
+                                           executable.edges[send->edge].to_mesh.value());
     } else if (const auto* recv = std::get_if<plan::RecvInstruction>(&instruction.action)) {
-      prepared_[at].peer = RankOf(executable, *parts_.layout, recv->peer_mesh, recv->peer_position);
-      prepared_[at].name = absl::StrFormat("RECV slot %d from rank %d", recv->slot.value(), prepared_[at].peer);
+      prepared_[at].name = absl::StrFormat("RECV slot %d over edge %d from mesh %d", recv->slot.value(), recv->edge,
+                                           executable.edges[recv->edge].from_mesh.value());
     } else if (const auto* broadcast = std::get_if<plan::BroadcastInstruction>(&instruction.action)) {
       ALPA_ASSIGN_OR_RETURN(prepared_[at].group, parts_.groups->GroupFor(broadcast->mesh_axes));
       // The member whose coordinates on the axes are the root's.
@@ -152,7 +180,7 @@ absl::Status DeviceExecutor::PrepareInstructions(const std::vector<plan::Instruc
         const std::vector<int64_t> coordinates = mesh.Coordinates(members[m]);
         const auto& axes = broadcast->mesh_axes;
         if (std::all_of(axes.begin(), axes.end(), [&](int64_t a) { return coordinates[a] == root[a]; })) {
-          prepared_[at].peer = static_cast<int>(m);
+          prepared_[at].root = static_cast<int>(m);
         }
       }
       prepared_[at].name = absl::StrFormat("BROADCAST slot %d", broadcast->slot.value());
@@ -183,6 +211,7 @@ void DeviceExecutor::EnqueueStep(const std::vector<kernels::Buffer*>& io, Device
   });
   Cursor cursor{&io};
   Walk(list().instructions, cursor);
+  for (Flight& flight : cursor.flights) Await(flight);
   stream().Enqueue([this, times] {
     times->end = parts_.clock->Now();
     return absl::OkStatus();
@@ -213,35 +242,129 @@ void DeviceExecutor::Enqueue(size_t prepared, std::function<absl::Status()> work
   });
 }
 
+// Reading what is being sent is no harm.
+void DeviceExecutor::BeforeRead(const void* used, Cursor& cursor) {
+  const auto found = cursor.used_by.find(used);
+  if (found == cursor.used_by.end()) return;
+  for (size_t flight : found->second) {
+    if (cursor.flights[flight].receives) Await(cursor.flights[flight]);
+  }
+  std::erase_if(found->second, [&](size_t flight) { return cursor.flights[flight].waited; });
+}
+
+void DeviceExecutor::BeforeWrite(const void* used, Cursor& cursor) {
+  const auto found = cursor.used_by.find(used);
+  if (found == cursor.used_by.end()) return;
+  for (size_t flight : found->second) Await(cursor.flights[flight]);
+  cursor.used_by.erase(found);
+}
+
+void DeviceExecutor::Await(Flight& flight) {
+  if (flight.waited) return;
+  flight.waited = true;
+  Enqueue(flight.prepared, [messages = &prepared_[flight.prepared].messages] {
+    // After a failure the others are left to DropMessages: they need not end before the endpoint is aborted.
+    for (const auto& message : *messages) ALPA_RETURN_IF_ERROR(message->Wait());
+    messages->clear();
+    return absl::OkStatus();
+  });
+  if (flight.receives) CopyStaged(flight.prepared, *flight.end, flight.buffer, false);
+}
+
+void DeviceExecutor::DropMessages() {
+  for (Prepared& prepared : prepared_) prepared.messages.clear();
+}
+
+void DeviceExecutor::CopyStaged(size_t prepared, const EdgeEnd& end, kernels::Buffer* buffer, bool to_staging) {
+  if (end.staging == nullptr) return;
+  if (parts_.backend->host_addressable()) {
+    Enqueue(prepared, [&end, buffer, to_staging] {
+      for (const EdgePart& part : end.parts.parts) {
+        if (part.direct) continue;
+        part.walk.ForEach(0, part.size, [&](const plan::ByteRun& run) {
+          std::byte* staged = end.staging + part.offset + run.stream_offset;
+          std::byte* tile = buffer->data() + run.tile_offset;
+          std::memcpy(to_staging ? staged : tile, to_staging ? tile : staged, run.size);
+        });
+      }
+      return absl::OkStatus();
+    });
+    return;
+  }
+  for (const EdgePart& part : end.parts.parts) {
+    if (part.direct) continue;
+    part.walk.ForEach(0, part.size, [&](const plan::ByteRun& run) {
+      const std::span<std::byte> staged(end.staging + part.offset + run.stream_offset, static_cast<size_t>(run.size));
+      if (to_staging) {
+        parts_.backend->CopyToHost(device().device, *buffer, run.tile_offset, staged);
+      } else {
+        parts_.backend->CopyToDevice(device().device, staged, *buffer, run.tile_offset);
+      }
+    });
+  }
+}
+
+void DeviceExecutor::StartMessages(plan::SlotId slot, int32_t edge, bool receives, Cursor& cursor) {
+  kernels::Buffer* const buffer = BufferOf(slot, cursor);
+  EdgeEnd& end = *edges_[edge];
+  Prepared& prepared = prepared_[cursor.prepared];
+  if (receives) {
+    BeforeWrite(buffer, cursor);
+  } else {
+    BeforeRead(buffer, cursor);
+  }
+  BeforeWrite(&end, cursor);
+  BeforeWrite(&prepared, cursor);   // in an earlier round of a loop
+  if (!receives) CopyStaged(cursor.prepared, end, buffer, true);
+  if (receives && end.parts.short_tile) parts_.backend->Fill(device().device, *buffer, kZero);
+  Enqueue(cursor.prepared, [this, &end, &prepared, buffer, receives, tag = kEdgeTag | static_cast<uint32_t>(edge)] {
+    for (const EdgePart& part : end.parts.parts) {
+      std::byte* const at = (part.direct ? buffer->data() : end.staging) + part.offset;
+      const std::span<std::byte> bytes(at, static_cast<size_t>(part.size));
+      prepared.messages.push_back(receives ? parts_.endpoint->Recv(part.peer, tag, bytes)
+                                           : parts_.endpoint->Send(part.peer, tag, bytes));
+    }
+    return absl::OkStatus();
+  });
+  const size_t flight = cursor.flights.size();
+  cursor.flights.push_back({cursor.prepared, buffer, &end, receives});
+  cursor.used_by[&prepared].push_back(flight);
+  if (receives || end.parts.any_direct) cursor.used_by[buffer].push_back(flight);
+  if (end.staging != nullptr) cursor.used_by[&end].push_back(flight);
+}
+
 void DeviceExecutor::Issue(const plan::RunInstruction& run, Cursor& cursor) {
   std::vector<kernels::Buffer*> inputs, outputs;
   for (plan::SlotId slot : run.inputs) inputs.push_back(slot.valid() ? BufferOf(slot, cursor) : loop_index_);
   for (plan::SlotId slot : run.outputs) outputs.push_back(BufferOf(slot, cursor));
+  for (kernels::Buffer* input : inputs) BeforeRead(input, cursor);
+  for (kernels::Buffer* output : outputs) BeforeWrite(output, cursor);
   Enqueue(cursor.prepared, nullptr);
+  if (run.index >= 0) {
+    parts_.backend->Fill(device().device, *loop_index_, std::as_bytes(std::span(&loop_indices_[run.index], 1)));
+  }
   programs_[run.program]->Run(stream(), std::move(inputs), std::move(outputs));
 }
 
 void DeviceExecutor::Issue(const plan::SendInstruction& send, Cursor& cursor) {
-  Enqueue(cursor.prepared, [this, bytes = BytesOf(send.slot, cursor), tag = send.tag, peer = prepared_[cursor.prepared].peer] {
-    return parts_.endpoint->Send(peer, kPointToPointTag | static_cast<uint32_t>(tag), bytes)->Wait();
-  });
+  StartMessages(send.slot, send.edge, false, cursor);
 }
 
 void DeviceExecutor::Issue(const plan::RecvInstruction& recv, Cursor& cursor) {
-  Enqueue(cursor.prepared, [this, bytes = BytesOf(recv.slot, cursor), tag = recv.tag, peer = prepared_[cursor.prepared].peer] {
-    return parts_.endpoint->Recv(peer, kPointToPointTag | static_cast<uint32_t>(tag), bytes)->Wait();
-  });
+  StartMessages(recv.slot, recv.edge, true, cursor);
 }
 
 void DeviceExecutor::Issue(const plan::BroadcastInstruction& broadcast, Cursor& cursor) {
   const Prepared& prepared = prepared_[cursor.prepared];
-  Enqueue(cursor.prepared, [bytes = BytesOf(broadcast.slot, cursor), group = prepared.group, root = prepared.peer] {
+  BeforeWrite(BufferOf(broadcast.slot, cursor), cursor);
+  Enqueue(cursor.prepared, [bytes = BytesOf(broadcast.slot, cursor), group = prepared.group, root = prepared.root] {
     return group->Broadcast(bytes, root);
   });
 }
 
 void DeviceExecutor::Issue(const plan::CollectiveInstruction& collective, Cursor& cursor) {
   for (plan::SlotId slot : collective.slots) {
+    BeforeWrite(BufferOf(slot, cursor), cursor);
     Enqueue(cursor.prepared, [bytes = BytesOf(slot, cursor), group = prepared_[cursor.prepared].group,
                               dtype = list().slots[slot.value()].shape.dtype, kind = collective.kind] {
       return group->AllReduce(bytes, dtype, kind);
@@ -250,6 +373,7 @@ void DeviceExecutor::Issue(const plan::CollectiveInstruction& collective, Cursor
 }
 
 void DeviceExecutor::Issue(const plan::AllocInstruction& alloc, Cursor& cursor) {
+  BeforeWrite(BufferOf(alloc.slot, cursor), cursor);
   Enqueue(cursor.prepared, nullptr);
   parts_.backend->Fill(device().device, *BufferOf(alloc.slot, cursor), prepared_[cursor.prepared].fill);
 }

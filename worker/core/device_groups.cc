@@ -41,8 +41,7 @@ ChannelTable MakeChannelTable(const plan::Executable& executable) {
   return table;
 }
 
-int RankOf(const plan::Executable& executable, const JobLayout& layout, MeshId mesh, int64_t position) {
-  const DeviceId device = executable.meshes[mesh.value()].devices[position];
+int RankOf(const JobLayout& layout, DeviceId device) {
   for (size_t r = 0; r < layout.ranks.size(); ++r) {
     if (layout.ranks[r].device == device) return static_cast<int>(r);
   }
@@ -65,7 +64,8 @@ absl::StatusOr<kernels::CollectiveGroup*> DeviceGroups::GroupFor(std::span<const
   std::unique_ptr<kernels::CollectiveGroup>& group = groups_[axes];
   if (group == nullptr) {
     std::vector<int> members;
-    for (int64_t position : Members(axes)) members.push_back(RankOf(executable_, layout_, device_.mesh, position));
+    const std::vector<DeviceId>& devices = executable_.meshes[device_.mesh.value()].devices;
+    for (int64_t position : Members(axes)) members.push_back(RankOf(layout_, devices[position]));
     ALPA_ASSIGN_OR_RETURN(group, comm::MakeGroup(endpoint_, std::move(members), channel->second));
   }
   return group.get();

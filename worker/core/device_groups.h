@@ -47,7 +47,7 @@ class DeviceGroups : public kernels::CollectiveProvider {
   std::map<std::vector<int64_t>, std::unique_ptr<kernels::CollectiveGroup>> groups_ ALPA_GUARDED_BY(mutex_);
 };
 
-// The rank of the device at `position` of `mesh`, -1 where it has none.
-int RankOf(const plan::Executable& executable, const JobLayout& layout, MeshId mesh, int64_t position);
+// The rank of a device, -1 where it has none.
+int RankOf(const JobLayout& layout, DeviceId device);
 
 }  // namespace alpa::worker

@@ -178,6 +178,9 @@ void JobRuntime::TearDown() {
     if (device->executor != nullptr) static_cast<void>(device->executor->stream().Record()->Wait());
   }
   for (const auto& device : devices_) {
+    if (device->executor != nullptr) device->executor->DropMessages();   // before the buffers of batches and aux go
+  }
+  for (const auto& device : devices_) {
     {
       MutexLock lock(device->mutex);
       device->closed = true;

@@ -26,6 +26,25 @@ plan::Executable SendExecutable();
 // Two devices, state m f32[4, 5] split on dimension 1 (tiles of 3 and 2 columns), and r f32[4] replicated; m' = m + 1.
 plan::Executable SplitStateExecutable();
 
+// Two meshes that exchange f32 arrays of `dims` in each of some rounds: mesh 0 sends t = w + round, cut like `from`, and mesh 1
+// takes it, cut like `to`, into v' = t - v. With `answers` it sends back v' + 1, and mesh 0 makes w' = v' + 1 - w. Leaves: w; v;
+// s f32[4], whose first half lies on mesh 0 and whose second on mesh 1, which add 1 to it for each array they get.
+struct Exchange {
+  cluster::Mesh first, second;
+  std::vector<int64_t> dims;
+  plan::Sharding from, to;
+  int rounds = 1;
+  bool answers = true;
+  bool in_a_loop = false;      // else unrolled, over two slots for what is sent and two for what is received
+};
+plan::Executable ExchangeExecutable(const Exchange& exchange);
+
+// The leaves, whole, after one more step.
+struct ExchangeState {
+  std::vector<float> w, v, s;
+};
+void ExpectExchange(const Exchange& exchange, ExchangeState& state);
+
 // Device i of the job is local device i of worker "me" where i is in `local`; others are elsewhere.
 std::vector<Rank> TestRanks(int devices, int first_device = 0);
 
