@@ -18,6 +18,7 @@
 namespace alpa::plan {
 
 inline constexpr int kPlanVersion = 1;
+inline constexpr int kMaxStages = 64;
 
 // "Input `leaf` (graph parameter) is cut on dimension `dim`, seen as [outer, chunks, the rest]": chunk c is [:, c, :].
 struct Seed {
@@ -31,6 +32,12 @@ struct Seed {
 enum class Statistics : uint8_t {
   kExact = 0,  // the true value: with k > 1 such a program is refused
   kLocal = 1,  // each micro-batch uses its own, as GPipe does (over all devices that share it); the plan says so
+};
+
+// What the backward recomputes instead of keeping it from the forward.
+enum class Remat : uint8_t {
+  kNone = 0,
+  kLayer = 1,  // each layer, from what is alive where it begins (Chen et al., arXiv 1604.06174)
 };
 
 // Which of two cuts decides where they meet in one op: the other is undone there. A value that is only stored in parts
@@ -54,11 +61,14 @@ struct AxisCut {
   int64_t shard_truths_from = 0;
   // So are accumulators of that size, which takes a reduce-scatter in each micro-batch: ZeRO-2.
   bool shard_accumulators = false;
+  bool operator==(const AxisCut&) const = default;
 };
 
 struct StagePlan {
+  // Several stages may share a mesh (an interleaved pipeline); they have the same axes then.
   MeshId mesh;
-  // Mesh axis that carries data parallelism (cut along the same seeds as the micro-batch), or -1.
+  // Mesh axis that carries data parallelism (cut along the same seeds as the micro-batch), or -1. Where the region is taken
+  // apart (several stages, or remat), data parallelism is one of `axes` instead.
   int64_t data_axis = -1;
   // Further axes, in the order of the mesh's, behind the data axis where there is one.
   std::vector<AxisCut> axes;
@@ -78,11 +88,18 @@ struct Plan {
   int64_t microbatches = 1;                 // k
   std::vector<Seed> batch_seeds;            // of the micro-batch axis and of data axes; empty: nothing is cut
   Statistics statistics = Statistics::kExact;
-  std::string schedule = "none";            // "none" (one stage), later "gpipe", "1f1b", ...
+  std::string schedule = "none";            // "none" (one stage), "gpipe", "1f1b", "zero-bubble" (planner/schedule)
   std::vector<StagePlan> stages;
+  // Where stages 1, 2, .. begin: increasing op numbers in the program of the region (the loop over micro-batches), as the
+  // lowering for one device writes it. What is not forward follows from these (planner/stage/labels.h).
+  std::vector<int64_t> stage_cuts;
+  Remat remat = Remat::kNone;
   Prediction predicted;
   std::string origin;                       // "pinned by the user: data parallel", for people
 };
+
+// The region is taken apart into forwards and backwards: there are several stages, or remat.
+bool TakesRegionApart(const Plan& plan);
 
 // How many ways the stage's axes cut dimension `dim` of input `leaf` by name.
 int64_t WaysCut(const StagePlan& stage, const cluster::Mesh& mesh, int32_t leaf, int64_t dim);

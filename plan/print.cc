@@ -25,8 +25,8 @@ void PrintInstructions(const std::vector<Instruction>& list, const Executable& e
   const std::string margin(indent, ' ');
   for (const Instruction& instruction : list) {
     if (const auto* run = std::get_if<RunInstruction>(&instruction.action)) {
-      absl::StrAppendFormat(out, "%sRUN \"%s\"%s (%d inputs) -> %s\n", margin, executable.programs[run->program].name,
-                            run->index < 0 ? "" : absl::StrCat(" #", run->index), run->inputs.size(), Slots(run->outputs));
+      absl::StrAppendFormat(out, "%sRUN \"%s\"%s (%s) -> %s\n", margin, executable.programs[run->program].name,
+                            run->index < 0 ? "" : absl::StrCat(" #", run->index), Slots(run->inputs), Slots(run->outputs));
     } else if (const auto* send = std::get_if<SendInstruction>(&instruction.action)) {
       const Edge& edge = executable.edges[send->edge];
       absl::StrAppendFormat(out, "%sSEND s%d over edge %d (%s to mesh %d)\n", margin, send->slot.value(), send->edge,
@@ -86,8 +86,9 @@ void PrintAxis(const AxisCut& axis, const cluster::Mesh& mesh, const graph::Grap
 }  // namespace
 
 std::string Print(const Plan& plan, const graph::Graph& program, const Roles& roles) {
-  std::string out = absl::StrFormat("plan %016x: %d stage%s, %d micro-batch%s (%s)\n", plan.program_fingerprint,
-                                    plan.stages.size(), plan.stages.size() == 1 ? "" : "s", plan.microbatches,
+  std::string out = absl::StrFormat("plan %016x: %d stage%s%s, %d micro-batch%s (%s)\n", plan.program_fingerprint,
+                                    plan.stages.size(), plan.stages.size() == 1 ? "" : "s",
+                                    plan.stages.size() == 1 ? "" : absl::StrCat(" under ", plan.schedule), plan.microbatches,
                                     plan.microbatches == 1 ? "" : "es", plan.origin);
   for (size_t s = 0; s < plan.stages.size(); ++s) {
     const StagePlan& stage = plan.stages[s];
@@ -96,6 +97,9 @@ std::string Print(const Plan& plan, const graph::Graph& program, const Roles& ro
     for (size_t a = 0; a < mesh.shape.size(); ++a) axes.push_back(absl::StrCat(mesh.axis_names[a], "=", mesh.shape[a]));
     absl::StrAppendFormat(&out, "  stage %d on mesh [%s], devices %s\n", s, absl::StrJoin(axes, ", "),
                           absl::StrJoin(mesh.devices, " ", [](std::string* to, DeviceId d) { absl::StrAppend(to, d.value()); }));
+    // Of stages that share a mesh, the first tells.
+    const auto same = [&](const StagePlan& other) { return other.mesh == stage.mesh; };
+    if (std::find_if(plan.stages.begin(), plan.stages.end(), same) - plan.stages.begin() < static_cast<int64_t>(s)) continue;
     PrintState(stage, mesh, program, roles, &out);
     for (const AxisCut& axis : stage.axes) PrintAxis(axis, mesh, program, roles, &out);
   }
@@ -104,6 +108,7 @@ std::string Print(const Plan& plan, const graph::Graph& program, const Roles& ro
     absl::StrAppendFormat(&out, "  batch: %s %s is cut along dimension %d\n", roles.inputs[seed.leaf].path,
                           shape.ToString(), seed.dim);
   }
+  if (plan.remat == Remat::kLayer) absl::StrAppend(&out, "  remat: the backward recomputes each layer\n");
   if (plan.statistics == Statistics::kLocal) {
     absl::StrAppend(&out, "  statistics over the batch are each micro-batch's own (declared local)\n");
   }

@@ -233,6 +233,8 @@ void ToProto(const Plan& plan, proto::Plan* out) {
   }
   out->set_statistics(static_cast<proto::Plan::Statistics>(plan.statistics));
   out->set_schedule(plan.schedule);
+  for (int64_t cut : plan.stage_cuts) out->add_stage_cuts(cut);
+  out->set_remat(static_cast<proto::Plan::Remat>(plan.remat));
   for (const StagePlan& stage : plan.stages) {
     proto::StagePlan* to = out->add_stages();
     to->set_mesh(stage.mesh.value());
@@ -275,6 +277,9 @@ absl::StatusOr<Plan> FromProto(const proto::Plan& in) {
   if (!proto::Plan::Statistics_IsValid(in.statistics())) return InvalidArgument("statistics %d", in.statistics());
   plan.statistics = static_cast<Statistics>(in.statistics());
   plan.schedule = in.schedule();
+  if (!proto::Plan::Remat_IsValid(in.remat())) return InvalidArgument("remat %d is unknown", static_cast<int>(in.remat()));
+  plan.remat = static_cast<Remat>(in.remat());
+  plan.stage_cuts.assign(in.stage_cuts().begin(), in.stage_cuts().end());
   for (const proto::StagePlan& from : in.stages()) {
     StagePlan stage;
     stage.mesh = MeshId(from.mesh());

@@ -52,7 +52,7 @@ absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program
   }
   for (size_t p = 0; p < roles.inputs.size(); ++p) {
     const graph::Shape& shape = program.shape(program.parameters()[p]);
-    if (!stage.input_shardings[p]) return InvalidArgument("input %s is on no stage", roles.inputs[p].path);
+    if (!stage.input_shardings[p]) continue;
     const Sharding& sharding = *stage.input_shardings[p];
     ALPA_RETURN_IF_ERROR(Annotate(Verify(sharding, shape.dims, mesh), roles.inputs[p].path));
     // In space, an input is cut exactly as the seeds and cuts say; what neither names may follow its new value along an axis.
@@ -82,14 +82,63 @@ absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program
   }
   for (const Seed& seed : plan.batch_seeds) {
     const graph::Shape& shape = program.shape(program.parameters()[seed.leaf]);
-    if (seed.outer != WaysCut(stage, mesh, seed.leaf, seed.dim)) {
+    const int64_t ways = WaysCut(stage, mesh, seed.leaf, seed.dim);
+    if (seed.outer < 1 || (!TakesRegionApart(plan) ? seed.outer != ways : seed.outer % ways != 0)) {
       return InvalidArgument("micro-batches take every %d-th part of dimension %d of %s, which %d devices share", seed.outer,
-                             seed.dim, roles.inputs[seed.leaf].path, WaysCut(stage, mesh, seed.leaf, seed.dim));
+                             seed.dim, roles.inputs[seed.leaf].path, ways);
     }
     if (shape.dims[seed.dim] % (seed.outer * data * plan.microbatches) != 0) {
       return InvalidArgument("dimension %d of %s has size %d, which %d devices x %d micro-batches do not divide", seed.dim,
                              roles.inputs[seed.leaf].path, shape.dims[seed.dim], data, plan.microbatches);
     }
+  }
+  return absl::OkStatus();
+}
+
+// What only plans of several stages have to keep to.
+absl::Status VerifyPipeline(const Plan& plan, const Roles& roles) {
+  static const std::set<std::string> kSchedules = {"gpipe", "1f1b", "zero-bubble"};
+  if (!kSchedules.contains(plan.schedule)) {
+    return InvalidArgument("schedule \"%s\" is unknown; there are \"gpipe\", \"1f1b\" and \"zero-bubble\"", Excerpt(plan.schedule));
+  }
+  if (plan.stage_cuts.size() + 1 != plan.stages.size()) {
+    return InvalidArgument("%d stages, but %d places where they are cut", plan.stages.size(), plan.stage_cuts.size());
+  }
+  for (size_t c = 0; c < plan.stage_cuts.size(); ++c) {
+    if (plan.stage_cuts[c] <= (c == 0 ? 0 : plan.stage_cuts[c - 1])) {
+      return InvalidArgument("stage %d begins at op %d: cuts must be positive and increase", c + 1, plan.stage_cuts[c]);
+    }
+  }
+  std::vector<const StagePlan*> of_mesh(plan.meshes.size(), nullptr);
+  for (size_t s = 0; s < plan.stages.size(); ++s) {
+    const StagePlan& stage = plan.stages[s];
+    if (stage.data_axis >= 0) return InvalidArgument("stage %d: in a pipeline, data parallelism is an axis like others", s);
+    const StagePlan*& first = of_mesh[stage.mesh.value()];
+    if (first == nullptr) first = &stage;
+    if (first->axes != stage.axes || first->input_shardings != stage.input_shardings) {
+      return InvalidArgument("stage %d has other axes or leaves than another stage on its mesh", s);
+    }
+  }
+  for (size_t m = 0; m < of_mesh.size(); ++m) {
+    if (of_mesh[m] == nullptr) return InvalidArgument("no stage is on mesh %d", m);
+  }
+  for (size_t p = 0; p < roles.inputs.size(); ++p) {
+    const auto count = std::count_if(of_mesh.begin(), of_mesh.end(),
+                                     [&](const StagePlan* stage) { return stage->input_shardings[p].has_value(); });
+    if (count != 1) return InvalidArgument("input %s lies on %d meshes, not on one", roles.inputs[p].path, count);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status VerifySingle(const Plan& plan, const Roles& roles) {
+  if (plan.schedule != "none") return InvalidArgument("schedule \"%s\" for a single stage", Excerpt(plan.schedule));
+  if (!plan.stage_cuts.empty()) return InvalidArgument("stage cuts, but a single stage");
+  if (plan.remat != Remat::kNone && plan.stages[0].data_axis >= 0) {
+    return InvalidArgument("with remat, data parallelism is an axis like others");
+  }
+  if (plan.meshes.size() != 1) return InvalidArgument("%d meshes, but a single stage", plan.meshes.size());
+  for (size_t p = 0; p < roles.inputs.size(); ++p) {
+    if (!plan.stages[0].input_shardings[p]) return InvalidArgument("input %s is on no stage", roles.inputs[p].path);
   }
   return absl::OkStatus();
 }
@@ -106,6 +155,8 @@ int64_t WaysCut(const StagePlan& stage, const cluster::Mesh& mesh, int32_t leaf,
   return ways;
 }
 
+bool TakesRegionApart(const Plan& plan) { return plan.stages.size() > 1 || plan.remat != Remat::kNone; }
+
 bool MicrobatchesAreContiguous(const Plan& plan) {
   return plan.statistics == Statistics::kLocal && plan.microbatches > 1;
 }
@@ -118,7 +169,9 @@ absl::Status Verify(const Plan& plan, const graph::Graph& program, const Roles& 
   if (plan.microbatches < 1 || plan.microbatches > (int64_t{1} << 20)) {
     return InvalidArgument("microbatches = %d is outside 1..1048576", plan.microbatches);
   }
-  if (plan.schedule != "none") return Unimplemented("schedule \"%s\"", Excerpt(plan.schedule));
+  if (plan.remat != Remat::kNone && plan.remat != Remat::kLayer) {
+    return InvalidArgument("remat %d is unknown", static_cast<int>(plan.remat));
+  }
   std::set<DeviceId> used;
   for (const cluster::Mesh& mesh : plan.meshes) {
     ALPA_RETURN_IF_ERROR(Check(mesh));
@@ -141,9 +194,11 @@ absl::Status Verify(const Plan& plan, const graph::Graph& program, const Roles& 
                              shape.ToString());
     }
   }
-  if (plan.stages.size() != 1) return Unimplemented("a plan with %d stages (one is supported yet)", plan.stages.size());
+  if (plan.stages.empty() || plan.stages.size() > kMaxStages) {
+    return InvalidArgument("a plan with %d stages; 1 to %d are possible", plan.stages.size(), kMaxStages);
+  }
   for (size_t s = 0; s < plan.stages.size(); ++s) ALPA_RETURN_IF_ERROR(VerifyStage(plan, s, program, roles));
-  return absl::OkStatus();
+  return plan.stages.size() == 1 ? VerifySingle(plan, roles) : VerifyPipeline(plan, roles);
 }
 
 }  // namespace alpa::plan

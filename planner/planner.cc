@@ -1,7 +1,9 @@
 #include "planner/planner.h"
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -9,10 +11,12 @@
 #include "planner/lower/lower.h"
 #include "planner/microbatch/seeds.h"
 #include "planner/partition/choose_cuts.h"
+#include "planner/schedule/schedule.h"
 
 namespace alpa::planner {
 
 using graph::Graph;
+using plan::kMaxStages;
 using plan::Plan;
 
 namespace {
@@ -24,9 +28,7 @@ absl::Status NothingToCut(int64_t devices, int64_t microbatches) {
       devices * microbatches, devices, microbatches);
 }
 
-// How many devices carry data parallelism: as pinned, or nothing where that is left open.
-absl::StatusOr<std::optional<int64_t>> PinnedData(const PlanOptions& options) {
-  const int64_t tensor = std::max(1, options.tensor_parallel);
+absl::Status CheckOptions(const PlanOptions& options, const Graph& program, const plan::Roles& roles) {
   if (options.devices < 0 || options.data_parallel < 0 || options.microbatches < 0 || options.tensor_parallel < 0) {
     return InvalidArgument("devices, data_parallel, tensor_parallel and microbatches must not be negative");
   }
@@ -34,17 +36,69 @@ absl::StatusOr<std::optional<int64_t>> PinnedData(const PlanOptions& options) {
   if (options.microbatches > (int64_t{1} << 20)) {
     return InvalidArgument("microbatches=%d is more than the 1048576 allowed", options.microbatches);
   }
-  if (options.devices > 0 && options.data_parallel > 0 && options.devices != options.data_parallel * tensor) {
-    return InvalidArgument("data_parallel=%d x tensor_parallel=%d contradicts devices=%d", options.data_parallel, tensor,
-                           options.devices);
+  const PipelineOptions& pipeline = options.pipeline;
+  if (pipeline.meshes < 1 || pipeline.stages_per_mesh < 1 || pipeline.meshes > kMaxStages ||
+      pipeline.stages_per_mesh > kMaxStages / pipeline.meshes) {
+    return InvalidArgument("a pipeline of %d meshes x %d stages each; 1 to %d stages are possible", pipeline.meshes,
+                           pipeline.stages_per_mesh, kMaxStages);
+  }
+  if (pipeline.meshes == 1 && pipeline.stages_per_mesh > 1) return InvalidArgument("several stages on the only mesh");
+  if (!pipeline.devices.empty() && static_cast<int>(pipeline.devices.size()) != pipeline.meshes) {
+    return InvalidArgument("%d numbers of devices for %d stages' meshes", pipeline.devices.size(), pipeline.meshes);
+  }
+  if (options.remat != "none" && options.remat != "layer") {
+    return InvalidArgument("remat=\"%s\"; there are \"none\" and \"layer\"", options.remat);
+  }
+  std::set<int32_t> cut;
+  for (const plan::Cut& pin : options.tensor_cuts) {
+    if (options.tensor_parallel < 2) return InvalidArgument("cuts along the tensor axis, but tensor_parallel=%d", options.tensor_parallel);
+    if (pin.leaf < 0 || pin.leaf >= static_cast<int32_t>(roles.inputs.size())) {
+      return InvalidArgument("a cut along the tensor axis names input %d of %d", pin.leaf, roles.inputs.size());
+    }
+    const std::string& path = roles.inputs[pin.leaf].path;
+    if (!cut.insert(pin.leaf).second) return InvalidArgument("two cuts along the tensor axis name %s", path);
+    const graph::Shape& shape = program.shape(program.parameters()[pin.leaf]);
+    if (pin.dim < -1 || pin.dim >= shape.rank()) {
+      return InvalidArgument("a cut along the tensor axis names dimension %d of %s, which is %s", pin.dim, path, shape.ToString());
+    }
+  }
+  return ParseSchedule(pipeline.schedule).status();
+}
+
+// How many devices carry data parallelism: as pinned, or nothing where that is left open.
+absl::StatusOr<std::optional<int64_t>> PinnedData(const PlanOptions& options) {
+  const int64_t tensor = std::max(1, options.tensor_parallel);
+  const int64_t each = tensor * options.pipeline.meshes;
+  if (options.devices > 0 && options.data_parallel > 0 && options.devices != options.data_parallel * each) {
+    return InvalidArgument("data_parallel=%d x tensor_parallel=%d x %d pipeline meshes contradicts devices=%d",
+                           options.data_parallel, tensor, options.pipeline.meshes, options.devices);
   }
   if (options.data_parallel > 0) return options.data_parallel;
   if (options.devices == 0) return std::nullopt;
-  if (options.devices % tensor != 0) {
-    return InvalidArgument("tensor_parallel=%d does not divide devices=%d", tensor, options.devices);
+  if (options.devices % each != 0) {
+    return InvalidArgument("tensor_parallel=%d x %d pipeline meshes does not divide devices=%d", tensor, options.pipeline.meshes,
+                           options.devices);
   }
-  return options.devices / tensor;
+  return options.devices / each;
 }
+
+// The number of data-parallel devices on each mesh of a pipeline whose meshes are given their devices one by one.
+absl::StatusOr<std::vector<int64_t>> DataOfMeshes(const PlanOptions& options) {
+  const int64_t tensor = std::max(1, options.tensor_parallel);
+  std::vector<int64_t> data;
+  for (int devices : options.pipeline.devices) {
+    if (devices < 1 || devices % tensor != 0) {
+      return InvalidArgument("a stage on %d devices with tensor_parallel=%d", devices, tensor);
+    }
+    data.push_back(devices / tensor);
+    if (options.data_parallel > 0 && data.back() != options.data_parallel) {
+      return InvalidArgument("data_parallel=%d contradicts a stage on %d devices", options.data_parallel, devices);
+    }
+  }
+  return data;
+}
+
+bool TakesApart(const PlanOptions& options) { return options.pipeline.meshes > 1 || options.remat != "none"; }
 
 struct BatchSplit {
   int64_t data = 1;  // devices
@@ -59,7 +113,7 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
   BatchSplit split;
   for (split.data = pinned.value_or(most);; --split.data) {
     const int64_t chunks = split.data * k;
-    if (chunks == 1) break;
+    if (chunks == 1 && !TakesApart(options)) break;
     if (!options.batch_dims.empty()) {
       absl::Status seeds = CheckSeeds(program, roles, options.batch_dims, chunks);
       if (seeds.ok()) {
@@ -69,8 +123,12 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
       }
       if (pinned || split.data == 1) return seeds;
     } else {
-      split.search = FindSeeds(program, roles, chunks, k > 1, local);
-      if (!split.search.seeds.empty()) break;
+      for (int64_t telling : kTellingChunks) {
+        // Where the batch stays whole, its dimension is one that could be cut.
+        split.search = FindSeeds(program, roles, chunks == 1 ? telling : chunks, k > 1, local);
+        if (chunks > 1 || !split.search.seeds.empty()) break;
+      }
+      if (!split.search.seeds.empty() || chunks == 1) break;
       if (pinned || split.data == 1) return NothingToCut(split.data, k);
     }
   }
@@ -105,88 +163,145 @@ std::vector<int32_t> Parameters(const Graph& program, const plan::Roles& roles, 
   return found;
 }
 
-// Data parallelism as one more axis of space: what is made of gradients stays in parts, and so do parameters in stage 3.
-plan::AxisCut ZeroAxis(const Graph& program, const plan::Roles& roles, const BatchSplit& split, const PlanOptions& options) {
+// Data parallelism as one more axis of space. Under ZeRO what is made of gradients stays in parts, and so do parameters in stage 3.
+plan::AxisCut DataAxis(const Graph& program, const plan::Roles& roles, const BatchSplit& split, const PlanOptions& options) {
   plan::AxisCut axis;
   axis.mesh_axis = 0;
-  axis.shard_truths_from = options.shard_from;
-  axis.shard_accumulators = options.zero >= 2;
   for (const plan::Seed& seed : split.search.seeds) axis.cuts.push_back({seed.leaf, seed.dim, plan::CutRank::kBatch});
+  if (options.zero > 0) {
+    axis.shard_truths_from = options.shard_from;
+    axis.shard_accumulators = options.zero >= 2;
+  }
   if (options.zero >= 3) return axis;
   for (int32_t leaf : Parameters(program, roles, split.search.analysis)) axis.cuts.push_back({leaf, -1});
   return axis;
 }
 
 std::string Origin(const PlanOptions& options, bool data_pinned) {
-  if (options.zero > 0) return absl::StrCat("ZeRO-", options.zero, options.tensor_parallel > 1 ? " and tensor parallel" : "",
-                                            ", pinned by the user");
-  return data_pinned || options.microbatches > 0 || options.tensor_parallel > 1 ? "pinned by the user"
-                                                                                 : "all devices, data parallel";
+  const bool pipeline = options.pipeline.meshes > 1;
+  if (options.zero > 0) {
+    return absl::StrCat("ZeRO-", options.zero, options.tensor_parallel > 1 ? " and tensor parallel" : "",
+                        pipeline ? " in a pipeline" : "", ", pinned by the user");
+  }
+  const bool pinned = data_pinned || options.microbatches > 0 || options.tensor_parallel > 1 || TakesApart(options);
+  return pinned ? "pinned by the user" : "all devices, data parallel";
+}
+
+// A mesh of data x tensor devices; axes of size 1 are left out where there is another way to say so.
+cluster::Mesh MakeMesh(int64_t data, int64_t tensor, bool keep_data_axis, std::vector<DeviceId>::const_iterator devices) {
+  cluster::Mesh mesh;
+  if (data > 1 || keep_data_axis) mesh.shape.push_back(data), mesh.axis_names.push_back("data");
+  if (tensor > 1) mesh.shape.push_back(tensor), mesh.axis_names.push_back("tensor");
+  mesh.devices.assign(devices, devices + data * tensor);
+  return mesh;
+}
+
+// Tensor cuts of the whole program on the first stage's data axis.
+absl::StatusOr<std::vector<plan::Cut>> TensorCuts(const Plan& plan, const PlanOptions& options, const Graph& program,
+                                                  const plan::Roles& roles) {
+  Plan one = plan;
+  one.stages.resize(1);
+  one.stage_cuts.clear();
+  one.schedule = "none";
+  one.remat = plan::Remat::kNone;
+  cluster::Mesh mesh = plan.meshes[plan.stages[0].mesh.value()];
+  one.stages[0].mesh = MeshId(0);
+  plan::AxisCut axis;
+  axis.mesh_axis = static_cast<int64_t>(mesh.shape.size()) - 1;
+  axis.cuts = options.tensor_cuts;
+  one.meshes = {mesh};
+  // What is there without the tensor axis, the last one.
+  Plan base = one;
+  base.meshes[0].shape.pop_back();
+  base.meshes[0].axis_names.pop_back();
+  base.meshes[0].devices.resize(mesh.devices.size() / options.tensor_parallel);
+  ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, Lower(base, program, roles));
+  ALPA_ASSIGN_OR_RETURN(const AxisRequest request, ChooseTensorCuts(executable, RequestOf(one, axis)));
+  return request.cuts;
+}
+
+// Where leaves lie follows from the programs.
+absl::Status PlaceLeaves(Plan& plan, const Graph& program, const plan::Roles& roles) {
+  plan::Executable executable;
+  if (plan::TakesRegionApart(plan)) {
+    ALPA_ASSIGN_OR_RETURN(Staged staged, LowerStages(plan, program, roles));
+    executable = std::move(staged.executable);
+    plan.stage_cuts = staged.cuts;
+  } else {
+    ALPA_ASSIGN_OR_RETURN(executable, Lower(plan, program, roles));
+  }
+  for (plan::StagePlan& stage : plan.stages) {
+    stage.input_shardings.assign(roles.inputs.size(), std::nullopt);
+    for (size_t p = 0; p < roles.inputs.size(); ++p) {
+      for (const plan::RegionPlacement& region : executable.inputs[p].regions) {
+        if (region.mesh == stage.mesh) stage.input_shardings[p] = region.sharding;
+      }
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
 
 absl::StatusOr<Plan> MakePlan(const Graph& program, const plan::Roles& roles, const std::vector<DeviceId>& devices,
                               const PlanOptions& options) {
-  ALPA_ASSIGN_OR_RETURN(const std::optional<int64_t> pinned, PinnedData(options));
+  ALPA_RETURN_IF_ERROR(CheckOptions(options, program, roles));
   const int64_t available = static_cast<int64_t>(devices.size());
   const int64_t tensor = std::max(1, options.tensor_parallel);
-  if (available < tensor || pinned.value_or(1) > available / tensor) {
-    return InvalidArgument("the plan needs %d devices, %d are given", pinned.value_or(1) * tensor, available);
+  const int meshes = options.pipeline.meshes;
+  ALPA_ASSIGN_OR_RETURN(std::vector<int64_t> data, DataOfMeshes(options));
+  std::optional<int64_t> pinned;
+  if (data.empty()) {
+    ALPA_ASSIGN_OR_RETURN(pinned, PinnedData(options));
+    data.assign(meshes, pinned.value_or(std::max<int64_t>(1, available / (tensor * meshes))));
+  } else {
+    pinned = std::accumulate(data.begin(), data.end(), int64_t{1}, [](int64_t a, int64_t b) { return std::lcm(a, b); });
   }
-  ALPA_ASSIGN_OR_RETURN(const BatchSplit split, SplitBatch(program, roles, options, pinned, available / tensor));
-  const int64_t n = split.data;
-  const bool zero = options.zero > 0 && n > 1;
+  const int64_t wanted = std::accumulate(data.begin(), data.end(), int64_t{0}) * tensor;
+  if (wanted > available) return InvalidArgument("the plan needs %d devices, %d are given", wanted, available);
+  ALPA_ASSIGN_OR_RETURN(const BatchSplit split,
+                        SplitBatch(program, roles, options, pinned, std::max<int64_t>(1, available / (tensor * meshes))));
+  if (options.pipeline.devices.empty()) data.assign(meshes, split.data);
 
   Plan plan;
   plan.program_fingerprint = graph::Fingerprint(program);
-  cluster::Mesh mesh;
-  mesh.shape = {n};
-  mesh.axis_names = {"data"};
-  mesh.devices.assign(devices.begin(), devices.begin() + n);
   plan.microbatches = std::max<int64_t>(1, options.microbatches);
   plan.batch_seeds = split.search.seeds;
   plan.statistics = options.statistics;
   plan.origin = Origin(options, pinned.has_value());
-  plan::StagePlan stage;
-  stage.mesh = MeshId(0);
-  stage.data_axis = 0;
-  if (zero) {
+  // Plain data parallelism on one mesh is part of lowering; elsewhere it is an axis like others.
+  const bool zero = options.zero > 0 && split.data > 1;
+  const bool data_as_axis = zero || TakesApart(options);
+  if (data_as_axis && split.data > 1) {
     if (plan::MicrobatchesAreContiguous(plan)) {
-      return Unimplemented("ZeRO with local statistics and several micro-batches; use plain data parallelism, or microbatches=1");
+      return Unimplemented("%s with local statistics and several micro-batches; use plain data parallelism, or microbatches=1",
+                           zero ? "ZeRO" : "data parallelism in a pipeline or with remat");
     }
-    stage.data_axis = -1;
-    stage.axes.push_back(ZeroAxis(program, roles, split, options));
-    for (plan::Seed& seed : plan.batch_seeds) seed.outer = n;
+    for (plan::Seed& seed : plan.batch_seeds) seed.outer = split.data;
   }
-  for (size_t p = 0; p < roles.inputs.size(); ++p) {
-    plan::Sharding sharding;
-    for (const plan::Seed& seed : plan.batch_seeds) {
-      if (n == 1 || plan::MicrobatchesAreContiguous(plan)) break;
-      if (seed.leaf == static_cast<int32_t>(p)) sharding = plan::Sharding::Split(static_cast<int>(seed.dim), 0);
-    }
-    stage.input_shardings.push_back(sharding);
+  auto next = devices.begin();
+  for (int m = 0; m < meshes; ++m) {
+    plan.meshes.push_back(MakeMesh(data[m], tensor, !data_as_axis, next));
+    next += data[m] * tensor;
   }
-  plan.meshes = {mesh};
-  plan.stages = {stage};
+  const int stages = meshes * options.pipeline.stages_per_mesh;
+  for (int s = 0; s < stages; ++s) {
+    plan::StagePlan& stage = plan.stages.emplace_back();
+    stage.mesh = MeshId(s % meshes);
+    if (data_as_axis && data[s % meshes] > 1) stage.axes.push_back(DataAxis(program, roles, split, options));
+    else if (!data_as_axis) stage.data_axis = 0;
+  }
+  if (options.remat == "layer") plan.remat = plan::Remat::kLayer;
+  if (stages > 1) plan.schedule = options.pipeline.schedule;
   if (tensor > 1) {
-    ALPA_ASSIGN_OR_RETURN(const plan::Executable base, Lower(plan, program, roles));
-    plan::AxisCut axis;
-    axis.mesh_axis = 1;
-    plan.meshes[0].shape.push_back(tensor);
-    plan.meshes[0].axis_names.push_back("tensor");
-    plan.meshes[0].devices.assign(devices.begin(), devices.begin() + n * tensor);
-    ALPA_ASSIGN_OR_RETURN(const AxisRequest request, ChooseTensorCuts(base, RequestOf(plan, axis)));
-    axis.cuts = request.cuts;
-    plan.stages[0].axes.push_back(axis);
-  }
-  if (!plan.stages[0].axes.empty()) {
-    // Where leaves lie that no cut names follows from the programs.
-    ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, Lower(plan, program, roles));
-    for (size_t p = 0; p < roles.inputs.size(); ++p) {
-      plan.stages[0].input_shardings[p] = executable.inputs[p].regions[0].sharding;
+    ALPA_ASSIGN_OR_RETURN(const std::vector<plan::Cut> cuts, TensorCuts(plan, options, program, roles));
+    for (plan::StagePlan& stage : plan.stages) {
+      plan::AxisCut& axis = stage.axes.emplace_back();
+      axis.mesh_axis = static_cast<int64_t>(plan.meshes[stage.mesh.value()].shape.size()) - 1;
+      axis.cuts = cuts;
     }
   }
+  ALPA_RETURN_IF_ERROR(PlaceLeaves(plan, program, roles));
   return plan;
 }
 

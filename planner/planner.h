@@ -1,9 +1,11 @@
 // Chooses a Plan for a program on some devices, within what the user pinned.
 //
-// Today it gives the plans that a user can pin: data parallelism (plain, or ZeRO's) times tensor parallelism over any devices,
-// with k micro-batches. What is left open is chosen as: all devices, k = 1, seeds by search, tensor cuts by price.
+// Today it gives the plans that a user can pin: data parallelism (plain, or ZeRO's) times tensor parallelism over any devices, times
+// pipeline stages, with k micro-batches. What is left open is chosen as: all devices, one stage, k = 1, seeds by search,
+// tensor cuts by price, stage cuts by balance and bytes.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -13,14 +15,24 @@
 
 namespace alpa::planner {
 
+struct PipelineOptions {
+  int meshes = 1;                       // how many; 1: no pipeline
+  int stages_per_mesh = 1;              // more: interleaved
+  std::string schedule = "1f1b";        // or "gpipe", "zero-bubble"
+  std::vector<int> devices;             // of each mesh; empty: all alike
+};
+
 struct PlanOptions {
   int devices = 0;                      // how many of the given devices to use; 0: all
-  int data_parallel = 0;                // 0: not pinned; otherwise it must equal the devices used
+  int data_parallel = 0;                // of each mesh; 0: not pinned
   int64_t microbatches = 0;             // 0: not pinned
   std::vector<plan::Seed> batch_dims;   // empty: found by search
   plan::Statistics statistics = plan::Statistics::kExact;
   int tensor_parallel = 0;              // ways in which weights are cut; 0 and 1: none. Data parallelism takes the rest
   int zero = 0;                         // ZeRO stage over the data-parallel devices: 1, 2 or 3; 0: none
+  PipelineOptions pipeline;
+  std::vector<plan::Cut> tensor_cuts;   // leaves whose cut along the tensor axis is given (dim -1: whole); the rest is chosen
+  std::string remat = "none";           // "layer": the backward recomputes each layer from where it begins
   int64_t shard_from = 1024;            // ZeRO leaves smaller arrays whole: they are not worth a reduce-scatter and a gather
 };
 

@@ -8,9 +8,11 @@
 
 #include "base/status.h"
 #include "graph/simplify.h"
+#include "planner/lower/free_temporaries.h"
 #include "planner/lower/segment_emitter.h"
 #include "planner/microbatch/analysis.h"
 #include "planner/partition/axis_pass.h"
+#include "planner/stage/stage_pass.h"
 
 namespace alpa::planner {
 
@@ -46,8 +48,9 @@ double IdentityFill(ReduceKind kind, DType dtype) {
 // Builds the executable of a plan with one stage on one mesh.
 class StageLowering {
  public:
-  StageLowering(const plan::Plan& plan, const Graph& program, const plan::Roles& roles)
-      : plan_(plan), program_(program), roles_(roles), stage_(plan.stages[0]), mesh_(plan.meshes[stage_.mesh.value()]) {
+  // `in_loops`: a single micro-batch is a loop of one round, where the program allows it: the region stands alone then.
+  StageLowering(const plan::Plan& plan, const Graph& program, const plan::Roles& roles, bool in_loops)
+      : plan_(plan), program_(program), roles_(roles), in_loops_(in_loops), stage_(plan.stages[0]), mesh_(plan.meshes[stage_.mesh.value()]) {
     layout_.microbatches = plan.microbatches;
     if (stage_.data_axis >= 0) {
       layout_.devices = mesh_.shape[stage_.data_axis];
@@ -62,14 +65,27 @@ class StageLowering {
     AnalysisOptions options;
     options.chunks = layout_.chunks();
     if (options.chunks > 1) options.seeds = plan_.batch_seeds;
+    if (options.chunks == 1 && in_loops_) {
+      for (int64_t telling : kTellingChunks) {
+        if (!options.seeds.empty() || !CheckSeeds(program_, roles_, plan_.batch_seeds, telling).ok()) continue;
+        options.chunks = telling;
+        options.seeds = plan_.batch_seeds;
+      }
+    }
     options.local_statistics = plan_.statistics == plan::Statistics::kLocal && layout_.microbatches > 1;
     layout_.microbatch_major = plan::MicrobatchesAreContiguous(plan_);
     options.gather_results = layout_.microbatch_major;
     ALPA_RETURN_IF_ERROR(CheckSeeds(program_, roles_, options.seeds, options.chunks));
     analysis_ = Analyse(program_, roles_, options);
+    analysis_.chunks = layout_.chunks();
     if (layout_.microbatches > 1 && !analysis_.couplings.empty()) return CouplingError(program_, analysis_);
+    if (in_loops_ && layout_.microbatches == 1 && !analysis_.couplings.empty()) {
+      options.chunks = 1;
+      options.seeds.clear();
+      analysis_ = Analyse(program_, roles_, options);
+    }
     Place();
-    if (layout_.microbatches == 1) {
+    if (layout_.microbatches == 1 && (!in_loops_ || analysis_.loops == 0)) {
       AddRun("step", EmitAll(), body());
     } else {
       LowerLoops();
@@ -180,7 +196,7 @@ class StageLowering {
       AddRun(loops == 1 ? "micro-batch" : absl::StrCat("micro-batch ", phase), std::move(programs[segment]), loop.body);
       body().push_back({std::move(loop)});
     }
-    FreeTemporaries();
+    FreeTemporaries(out_.mesh_programs[stage_.mesh.value()]);
   }
 
   void Allocate(ValueId v, int phase) {
@@ -242,37 +258,10 @@ class StageLowering {
     return SlotId();
   }
 
-  // A FREE for each temporary behind the last instruction that names it.
-  void FreeTemporaries() {
-    std::map<SlotId, size_t> last;
-    auto visit = [&](const Instruction& instruction, size_t at) {
-      if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
-        for (const auto* list : {&run->inputs, &run->outputs}) {
-          for (SlotId slot : *list) {
-            if (slot.valid() && slots()[slot.value()].kind == Slot::Kind::kTemporary) last[slot] = at;
-          }
-        }
-      }
-    };
-    for (size_t i = 0; i < body().size(); ++i) {
-      visit(body()[i], i);
-      if (const auto* loop = std::get_if<plan::LoopInstruction>(&body()[i].action)) {
-        for (const Instruction& inner : loop->body) visit(inner, i);
-      }
-    }
-    std::vector<Instruction> with_frees;
-    for (size_t i = 0; i < body().size(); ++i) {
-      with_frees.push_back(std::move(body()[i]));
-      for (const auto& [slot, at] : last) {
-        if (at == i) with_frees.push_back({plan::FreeInstruction{slot}});
-      }
-    }
-    body() = std::move(with_frees);
-  }
-
   const plan::Plan& plan_;
   const Graph& program_;
   const plan::Roles& roles_;
+  const bool in_loops_;
   const plan::StagePlan& stage_;
   const cluster::Mesh& mesh_;
   AxisLayout layout_;
@@ -285,7 +274,7 @@ class StageLowering {
   Executable out_;
 };
 
-// The plan without the axes that are cut afterwards: its one stage on the data axis alone.
+// The plan for one mesh without the axes that are cut afterwards: on its first stage's data axis alone.
 plan::Plan WithoutAxes(const plan::Plan& plan) {
   plan::Plan base = plan;
   plan::StagePlan& stage = base.stages[0];
@@ -295,6 +284,9 @@ plan::Plan WithoutAxes(const plan::Plan& plan) {
   mesh.axis_names.resize(axes);
   mesh.devices.resize(axes == 0 ? 1 : mesh.shape[0]);
   stage.axes.clear();
+  base.meshes = {mesh};
+  stage.mesh = MeshId(0);
+  base.stages.resize(1);
   return base;
 }
 
@@ -304,20 +296,41 @@ AxisRequest RequestOf(const plan::Plan& plan, const plan::AxisCut& axis) {
   const plan::StagePlan& stage = plan.stages[0];
   const cluster::Mesh& mesh = plan.meshes[stage.mesh.value()];
   AxisRequest request{stage.mesh, mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis], {}, axis.cuts,
-                      axis.shard_truths_from, axis.shard_accumulators};
+                      axis.shard_truths_from, axis.shard_accumulators, {}};
   int64_t devices = 1;
   for (int64_t a = 0; a <= axis.mesh_axis; ++a) devices *= mesh.shape[a];
   request.devices.assign(mesh.devices.begin(), mesh.devices.begin() + devices);
   return request;
 }
 
+absl::StatusOr<Executable> LowerInLoops(const plan::Plan& plan, const Graph& program, const plan::Roles& roles) {
+  return StageLowering(WithoutAxes(plan), program, roles, true).Run();
+}
+
+absl::StatusOr<Staged> LowerStages(const plan::Plan& plan, const Graph& program, const plan::Roles& roles) {
+  StageRequest request;
+  request.meshes = plan.meshes;
+  request.axes.resize(plan.meshes.size());
+  for (const plan::StagePlan& stage : plan.stages) {
+    request.mesh_of_stage.push_back(stage.mesh.value());
+    request.axes[stage.mesh.value()] = stage.axes;
+  }
+  request.cuts = plan.stage_cuts;
+  request.remat = plan.remat;
+  if (plan.stages.size() > 1) {
+    ALPA_ASSIGN_OR_RETURN(request.schedule, ParseSchedule(plan.schedule));
+  }
+  ALPA_ASSIGN_OR_RETURN(const Executable whole, LowerInLoops(plan, program, roles));
+  return CutIntoStages(whole, request);
+}
+
 absl::StatusOr<Executable> Lower(const plan::Plan& plan, const Graph& program, const plan::Roles& roles) {
-  if (plan.stages.size() != 1) return Unimplemented("plans with %d stages", plan.stages.size());
-  const plan::StagePlan& stage = plan.stages[0];
-  if (stage.axes.empty()) return StageLowering(plan, program, roles).Run();
-  const plan::Plan base = WithoutAxes(plan);
-  ALPA_ASSIGN_OR_RETURN(Executable executable, StageLowering(base, program, roles).Run());
-  for (const plan::AxisCut& axis : stage.axes) {
+  if (plan::TakesRegionApart(plan)) {
+    ALPA_ASSIGN_OR_RETURN(Staged staged, LowerStages(plan, program, roles));
+    return std::move(staged.executable);
+  }
+  ALPA_ASSIGN_OR_RETURN(Executable executable, StageLowering(WithoutAxes(plan), program, roles, false).Run());
+  for (const plan::AxisCut& axis : plan.stages[0].axes) {
     ALPA_ASSIGN_OR_RETURN(executable, CutAlongAxis(executable, RequestOf(plan, axis)));
   }
   return executable;

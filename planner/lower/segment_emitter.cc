@@ -64,7 +64,7 @@ class Emitter {
           const SegmentRequest& request)
       : program_(program), roles_(roles), analysis_(analysis), layout_(layout), request_(request),
         context_(analysis.Context(program)), loop_program_(request.first == request.last && request.first % 2 == 1),
-        all_in_one_(layout.microbatches == 1), rematerialisable_(FindRematerialisable(program)),
+        all_in_one_(request.first == 0 && request.last == 2 * analysis.loops), rematerialisable_(FindRematerialisable(program)),
         needs_(program.values().size()), whole_(program.values().size()), native_(program.values().size()) {}
 
   SegmentProgram Run() {

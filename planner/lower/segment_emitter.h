@@ -1,5 +1,5 @@
 // Writes the device program of some consecutive segments of an analysed step (see microbatch/analysis.h): one segment for
-// a step with micro-batches, all of them in one program for a step without.
+// a step with loops over micro-batches, all of them in one program for a step without.
 //
 // Model:   A value can be had in three forms: *whole* (its replicated value, or the truth of a split or partial one),
 //          *native* (this chunk's slice or partial sum), and *slices* of a replicated value. A backward sweep finds which

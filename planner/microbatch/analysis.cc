@@ -59,12 +59,15 @@ class Analyser {
     out_.zero = FindZeros(program);
     out_.local.assign(values_, false);
     depends_on_state_.assign(values_, false);
+    truth_taken_.assign(values_, false);
   }
 
   AxisAnalysis Run() {
     for (;;) {
-      Propagate();
-      Schedule();
+      do {
+        Propagate();
+        Schedule();
+      } while (TakeTruths());
       FindCouplings();
       if (out_.couplings.empty() || !options_.local_statistics) break;
       bool progress = false;
@@ -102,7 +105,7 @@ class Analyser {
       std::vector<AxisState> states;
       for (ValueId v : op.operands) states.push_back(state(v));
       OpRule chosen = ChooseRule(context, op, states);
-      if (!PartialsMeet(op, chosen)) {
+      if (!PartialsMeet(op, chosen) || ReadsTruth(op, chosen)) {
         chosen = {std::vector<AxisState>(states.size()), std::vector<AxisState>(op.results.size())};
       }
       Times(op, chosen);
@@ -138,6 +141,32 @@ class Analyser {
       if (state(v).replicated() && chunk_earliest_[v.value()] > loop) return false;
     }
     return true;
+  }
+
+  bool ReadsTruth(const Op& op, const OpRule& chosen) const {
+    if (op.opcode == Opcode::kOptimizationBarrier) return false;
+    bool reads = false;
+    for (size_t i = 0; i < op.operands.size(); ++i) {
+      if (chosen.operands[i].split()) return false;
+      reads = reads || truth_taken_[op.operands[i].value()];
+    }
+    return reads;
+  }
+
+  // What one op needs the truth of, all take the truth of, rather than carry the partial on to an accumulator of its own. Whether
+  // there is more of that than before.
+  bool TakeTruths() {
+    bool more = false;
+    for (size_t i = 0; i < program_.ops().size(); ++i) {
+      const Op& op = program_.ops()[i];
+      if (op.opcode == Opcode::kOptimizationBarrier || op.results.empty() || !state(op.results[0]).partial()) continue;
+      if (std::any_of(rule(i).operands.begin(), rule(i).operands.end(), [](const AxisState& s) { return s.split(); })) continue;
+      for (ValueId v : op.operands) {
+        if (!state(v).partial() || out_.truth[v.value()] < 0 || truth_taken_[v.value()] || out_.local[v.value()]) continue;
+        more = truth_taken_[v.value()] = true;
+      }
+    }
+    return more;
   }
 
   void Times(const Op& op, const OpRule& chosen) {
@@ -333,6 +362,7 @@ class Analyser {
   const size_t values_;
   AxisAnalysis out_;
   std::vector<bool> depends_on_state_;
+  std::vector<bool> truth_taken_;   // by value: partial, and all that reads it reads its truth
   std::vector<int> earliest_, chunk_earliest_;
   std::vector<int> once_;           // replicated values: latest once segment
   std::vector<Span> span_;          // split and partial values: loops

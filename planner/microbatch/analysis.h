@@ -61,6 +61,9 @@ struct AnalysisOptions {
   bool gather_results = false;
 };
 
+// Numbers of chunks that tell how a program would be split, where it is not: with a single chunk any dimension would do.
+inline constexpr int64_t kTellingChunks[] = {2, 3, 5, 7};
+
 // REQUIRES: a verified program and role table; seeds that divide (CheckSeeds).
 AxisAnalysis Analyse(const graph::Graph& program, const plan::Roles& roles, const AnalysisOptions& options);
 

@@ -26,13 +26,14 @@ struct Reads {
   }
 };
 
-// Most cut work first, coupled or not: the batch is the batch, also where it cannot be split into micro-batches.
-std::tuple<Flops, bool, int64_t> Score(const Graph& program, const AxisAnalysis& analysis, bool avoid_couplings) {
+// Most cut work first, coupled or not: the batch is the batch, also where it cannot be split into micro-batches. Of several such
+// dimensions, that along which the fewest sums are needed again: along features every layer would end a phase.
+std::tuple<Flops, bool, int, int64_t> Score(const Graph& program, const AxisAnalysis& analysis, bool avoid_couplings) {
   int64_t cut_bytes = 0;
   for (size_t v = 0; v < analysis.states.size(); ++v) {
     if (analysis.states[v].split()) cut_bytes += program.shape(ValueId(static_cast<int32_t>(v))).bytes();
   }
-  return {analysis.split_flops, !avoid_couplings || analysis.couplings.empty(), cut_bytes};
+  return {analysis.split_flops, !avoid_couplings || analysis.couplings.empty(), -analysis.loops, cut_bytes};
 }
 
 // Some new state is made from a sum over the batch: the step learns. Its state is parameters then, and a dimension of them

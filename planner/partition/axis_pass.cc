@@ -26,8 +26,8 @@ constexpr int kMaxRounds = 16;
 
 class AxisPass {
  public:
-  AxisPass(const Executable& executable, const AxisRequest& request)
-      : in_(executable), request_(request), mesh_(request.mesh.value()), list_(executable.mesh_programs[mesh_]),
+  AxisPass(const Executable& executable, const AxisRequest& request, std::vector<plan::Sharding>* tiles)
+      : in_(executable), request_(request), tiles_(tiles), mesh_(request.mesh.value()), list_(executable.mesh_programs[mesh_]),
         axis_{static_cast<int64_t>(executable.meshes[mesh_].shape.size()), request.size},
         slots_(list_.slots.size()), pinned_(list_.slots.size(), false) {}
 
@@ -135,8 +135,8 @@ class AxisPass {
       const Slot& slot = list_.slots[s];
       ValueState made = found.values[graph.results()[r].value()];
       made.zero = false;
-      const bool leaf = slot.kind != Slot::Kind::kTemporary;
-      if (leaf && (made.state.partial() || (made.state.split() && made.state.outer != 1))) made = {};
+      const bool tiled = slot.kind != Slot::Kind::kTemporary || (!request_.exchanged.empty() && request_.exchanged[s]);
+      if (tiled && (made.state.partial() || (made.state.split() && made.state.outer != 1))) made = {};
       // A state leaf follows once: its storage is then what its new value is made as.
       if (slot.kind == Slot::Kind::kState) {
         if (made.state.replicated()) continue;
@@ -162,14 +162,18 @@ class AxisPass {
       const AxisState& state = slots_[s].state;
       slot.shape.dims = ChunkDims(slot.shape.dims, state, axis_.size);
       if (state.partial()) slot.shape.dtype = Widened(slot.shape.dtype);
+      if (tiles_ != nullptr && state.split() && state.outer == 1) AddAxis((*tiles_)[s], state.dim);
       if (slot.kind == Slot::Kind::kTemporary || !state.split()) continue;
       auto& leaf = (slot.kind == Slot::Kind::kAux ? out_.outputs : out_.inputs)[slot.leaf];
-      auto& dim_axes = leaf.regions[slot.region].sharding.dim_axes;
-      if (static_cast<int64_t>(dim_axes.size()) <= state.dim) dim_axes.resize(state.dim + 1);
-      dim_axes[state.dim].push_back(axis_.index);
+      AddAxis(leaf.regions[slot.region].sharding, state.dim);
     }
     ALPA_RETURN_IF_ERROR(WriteRuns(list_.instructions));
     return std::move(out_);
+  }
+
+  void AddAxis(plan::Sharding& sharding, int64_t dim) const {
+    if (static_cast<int64_t>(sharding.dim_axes.size()) <= dim) sharding.dim_axes.resize(dim + 1);
+    sharding.dim_axes[dim].push_back(axis_.index);
   }
 
   absl::Status WriteRuns(const std::vector<Instruction>& instructions) {
@@ -189,6 +193,7 @@ class AxisPass {
 
   const Executable& in_;
   const AxisRequest& request_;
+  std::vector<plan::Sharding>* const tiles_;
   const int32_t mesh_;
   const plan::MeshProgram& list_;
   const MeshAxis axis_;
@@ -203,12 +208,13 @@ class AxisPass {
 
 }  // namespace
 
-absl::StatusOr<Executable> CutAlongAxis(const Executable& executable, const AxisRequest& request) {
+absl::StatusOr<Executable> CutAlongAxis(const Executable& executable, const AxisRequest& request,
+                                        std::vector<plan::Sharding>* tiles) {
   if (!request.mesh.valid() || request.mesh.value() >= static_cast<int32_t>(executable.meshes.size())) {
     return InvalidArgument("axis \"%s\" is for mesh %d of %d", request.name, request.mesh.value(), executable.meshes.size());
   }
   if (request.size < 1) return InvalidArgument("axis \"%s\" has size %d", request.name, request.size);
-  return AxisPass(executable, request).Run();
+  return AxisPass(executable, request, tiles).Run();
 }
 
 }  // namespace alpa::planner

@@ -26,10 +26,15 @@ struct AxisRequest {
   std::vector<plan::Cut> cuts;
   int64_t shard_truths_from = 0;    // as plan::AxisCut
   bool shard_accumulators = false;
+  // By slot, or empty: what also lies on other meshes, and so has to hold true values in contiguous tiles.
+  std::vector<bool> exchanged;
 };
 
 // REQUIRES: a verified executable. kInvalidArgument: a cut that names no leaf of the mesh, or a dimension whose tile the axis
 // does not divide; kUnimplemented: instructions other than RUN, ALLOC, FREE and LOOP on that mesh.
-absl::StatusOr<plan::Executable> CutAlongAxis(const plan::Executable& executable, const AxisRequest& request);
+// `tiles`: where not null, how each slot is cut already, to which the new axis is added; right for all but sums that are kept in
+// parts and for cuts that are not contiguous.
+absl::StatusOr<plan::Executable> CutAlongAxis(const plan::Executable& executable, const AxisRequest& request,
+                                              std::vector<plan::Sharding>* tiles = nullptr);
 
 }  // namespace alpa::planner

@@ -138,7 +138,12 @@ StepPrice PriceOf(const Executable& executable, MeshId mesh) {
 absl::StatusOr<AxisRequest> ChooseTensorCuts(const Executable& executable, AxisRequest request) {
   ALPA_ASSIGN_OR_RETURN(const Executable plain, CutAlongAxis(executable, request));
   double best = Value(PriceOf(plain, request.mesh));
-  for (const Group& group : Weights(executable, request.mesh.value()).Find()) {
+  std::set<int32_t> given;
+  for (const plan::Cut& cut : request.cuts) given.insert(cut.leaf);
+  std::vector<Group> groups = Weights(executable, request.mesh.value()).Find();
+  for (Group& group : groups) {
+    std::erase_if(group.leaves, [&](int32_t leaf) { return given.contains(leaf); });
+    if (group.leaves.empty()) continue;
     std::optional<AxisRequest> chosen;
     for (int64_t dim = 0; dim < group.shape.rank(); ++dim) {
       if (!CanSplit(group.shape.dims, dim, 1, request.size)) continue;

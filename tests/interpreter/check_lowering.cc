@@ -1,23 +1,28 @@
-// Plans and lowers a job directory for several numbers of devices and micro-batches, interprets each executable on the
-// reference evaluator, and compares with the whole batch:
+// Plans and lowers a job directory as pinned, interprets each executable on the reference evaluator, and compares with the whole
+// batch:
 //
-//   check_lowering JOB_DIRECTORY [devices,k[,seed[,axes]] ...]
+//   check_lowering JOB_DIRECTORY [PLAN ...]
 //
-// With a seed, the executable is then cut along random axes (1 of them by default).
-// For small models: the evaluator is slow.
+// A PLAN is a list of pins: "data=2,tensor=2,zero=3,pipeline=2,interleave=2,schedule=gpipe,k=4,remat=layer". "stages=1:3" gives each mesh of a
+// pipeline its devices. With "axes=2,seed=7" the executable of one stage is then cut along random axes; "print=1" prints plan
+// and lists, "print=2" programs too. For small models: the evaluator is slow.
 
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <random>
 #include <sstream>
 
+#include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "graph/evaluator.h"
 #include "graph/import.h"
+#include "graph/print.h"
 #include "graph/simplify.h"
 #include "plan/plan.h"
 #include "planner/lower/lower.h"
@@ -79,11 +84,50 @@ std::vector<Literal> Inputs(const graph::Graph& program) {
   return inputs;
 }
 
-absl::Status Check(const graph::Graph& program, const plan::Roles& roles, const std::vector<Literal>& inputs,
-                   const std::vector<Literal>& expected, int devices, int64_t k, int seed, int axes) {
+using Pins = std::map<std::string, std::string>;
+
+Pins ParsePins(const std::string& text) {
+  Pins pins;
+  for (absl::string_view pin : absl::StrSplit(text, ',')) {
+    const std::pair<std::string, std::string> parts = absl::StrSplit(pin, absl::MaxSplits('=', 1));
+    pins.insert(parts);
+  }
+  return pins;
+}
+
+int Number(const Pins& pins, const std::string& name, int otherwise) {
+  const auto found = pins.find(name);
+  return found == pins.end() ? otherwise : std::atoi(found->second.c_str());
+}
+
+planner::PlanOptions OptionsOf(const Pins& pins) {
   planner::PlanOptions options;
-  options.data_parallel = devices;
-  options.microbatches = k;
+  options.data_parallel = Number(pins, "data", pins.contains("stages") ? 0 : 1);
+  options.tensor_parallel = Number(pins, "tensor", 1);
+  options.zero = Number(pins, "zero", 0);
+  options.shard_from = Number(pins, "shard_from", 16);
+  options.microbatches = Number(pins, "k", 1);
+  options.pipeline.meshes = Number(pins, "pipeline", 1);
+  options.pipeline.stages_per_mesh = Number(pins, "interleave", 1);
+  if (pins.contains("schedule")) options.pipeline.schedule = pins.at("schedule");
+  if (pins.contains("remat")) options.remat = pins.at("remat");
+  if (pins.contains("stages")) {
+    for (absl::string_view devices : absl::StrSplit(pins.at("stages"), ':')) {
+      options.pipeline.devices.push_back(std::atoi(std::string(devices).c_str()));
+    }
+    options.pipeline.meshes = static_cast<int>(options.pipeline.devices.size());
+  }
+  return options;
+}
+
+absl::Status Check(const graph::Graph& program, const plan::Roles& roles, const std::vector<Literal>& inputs,
+                   const std::vector<Literal>& expected, const std::string& text) {
+  const Pins pins = ParsePins(text);
+  const planner::PlanOptions options = OptionsOf(pins);
+  int devices = options.data_parallel * options.tensor_parallel * options.pipeline.meshes;
+  if (!options.pipeline.devices.empty()) {
+    devices = std::accumulate(options.pipeline.devices.begin(), options.pipeline.devices.end(), 0);
+  }
   cluster::Cluster cluster;
   std::vector<DeviceId> ids;
   for (int i = 0; i < devices; ++i) {
@@ -93,13 +137,20 @@ absl::Status Check(const graph::Graph& program, const plan::Roles& roles, const 
   ALPA_ASSIGN_OR_RETURN(const plan::Plan plan, planner::MakePlan(program, roles, ids, options));
   ALPA_RETURN_IF_ERROR(plan::Verify(plan, program, roles, cluster));
   ALPA_ASSIGN_OR_RETURN(plan::Executable executable, planner::Lower(plan, program, roles));
-  std::mt19937 random(seed);
-  for (int axis = 0; axis < axes; ++axis) {
+  std::mt19937 random(Number(pins, "seed", 0));
+  for (int axis = 0; axis < Number(pins, "axes", 0); ++axis) {
     const planner::AxisRequest request = testing::RandomAxis(random, executable, absl::StrCat("axis", axis));
     ALPA_ASSIGN_OR_RETURN(executable, planner::CutAlongAxis(executable, request));
   }
+  if (Number(pins, "print", 0)) {
+    std::printf("%s%s", plan::Print(plan, program, roles).c_str(), plan::Print(executable).c_str());
+  }
+  if (Number(pins, "print", 0) > 1) {
+    for (const plan::StageProgram& stage : executable.programs) {
+      std::printf("---- %s\n%s\n", stage.name.c_str(), graph::Print(stage.graph).c_str());
+    }
+  }
   ALPA_RETURN_IF_ERROR(plan::Verify(executable));
-  if (axes == 0) std::printf("%s%s", plan::Print(plan, program, roles).c_str(), plan::Print(executable).c_str());
   std::vector<int32_t> state_inputs;
   for (const plan::OutputRole& output : roles.outputs) state_inputs.push_back(output.state_input);
   ALPA_ASSIGN_OR_RETURN(const std::vector<Literal> actual, testing::Interpret(executable, inputs, state_inputs));
@@ -116,8 +167,7 @@ absl::Status Check(const graph::Graph& program, const plan::Roles& roles, const 
     if (relative > 1e-3) std::printf("  %s differs by %.2e of %.2e\n", roles.outputs[r].path.c_str(), difference, largest);
     worst = std::max(worst, relative);
   }
-  std::printf("devices %d, k %lld, seed %d, %d axes: largest relative difference %.2e\n", devices, static_cast<long long>(k),
-              seed, axes, worst);
+  std::printf("%s: largest relative difference %.2e\n", text.c_str(), worst);
   return worst > 1e-3 ? Internal("results differ") : absl::OkStatus();
 }
 
@@ -139,9 +189,7 @@ int Main(int argc, char** argv) {
   }
   int failures = 0;
   for (int i = 2; i < argc; ++i) {
-    int devices = 1, k = 1, seed = 0, axes = 0;
-    if (std::sscanf(argv[i], "%d,%d,%d,%d", &devices, &k, &seed, &axes) == 3) axes = 1;
-    const absl::Status status = Check(program, roles, inputs, *expected, devices, k, seed, axes);
+    const absl::Status status = Check(program, roles, inputs, *expected, argv[i]);
     if (!status.ok()) {
       std::cout << argv[i] << ": " << status << "\n";
       ++failures;
@@ -155,7 +203,7 @@ int Main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::cerr << "usage: check_lowering JOB_DIRECTORY [devices,k[,seed[,axes]] ...]\n";
+    std::cerr << "usage: check_lowering JOB_DIRECTORY [PLAN ...]\n";
     return 2;
   }
   return alpa::Main(argc, argv);

@@ -94,6 +94,69 @@ Step MakeStep(const StepOptions& options) {
   return step;
 }
 
+Step MakeDeepStep(int layers, bool tied) {
+  GraphBuilder b;
+  Step step;
+  const DType t = DType::kF32;
+  const std::vector<int64_t> weight = {kWidth, kWidth}, rows = {kBatch, kWidth};
+  auto input = [&](const std::vector<int64_t>& dims, plan::InputRole::Kind kind, const std::string& path) {
+    step.roles.inputs.push_back({kind, path});
+    return b.Parameter({t, dims});
+  };
+  auto mul = [&](ValueId p, ValueId q) { return b.Binary(Opcode::kMultiply, p, q); };
+  auto add = [&](ValueId p, ValueId q) { return b.Binary(Opcode::kAdd, p, q); };
+  auto sub = [&](ValueId p, ValueId q) { return b.Binary(Opcode::kSubtract, p, q); };
+  std::vector<ValueId> w, m;
+  for (int i = 0; i < layers; ++i) w.push_back(input(weight, plan::InputRole::Kind::kState, "w" + std::to_string(i)));
+  for (int i = 0; i < layers; ++i) m.push_back(input(weight, plan::InputRole::Kind::kState, "m" + std::to_string(i)));
+  const ValueId x = input(rows, plan::InputRole::Kind::kBatch, "x"), y = input(rows, plan::InputRole::Kind::kBatch, "y");
+
+  const ValueId zero = b.Full({t, rows}, 0);
+  std::vector<ValueId> h = {x}, z;
+  for (int i = 0; i < layers; ++i) {
+    z.push_back(b.Dot(h[i], w[i], {{}, {}, {1}, {0}}, t));
+    h.push_back(add(b.Binary(Opcode::kMaximum, z[i], zero), mul(h[i], b.Full({t, rows}, 0.5))));
+  }
+  const ValueId out = tied ? b.Dot(h[layers], w[0], {{}, {}, {1}, {1}}, t) : h[layers];
+  const ValueId error = sub(out, y);
+  const double mean = 1.0 / static_cast<double>(kBatch);
+  const ValueId loss = mul(b.Reduce(mul(error, error), ReduceKind::kSum, {0, 1}), b.Scalar(t, mean));
+  const ValueId d_out = mul(error, b.Full({t, rows}, 2 * mean));
+  ValueId d_h = tied ? b.Dot(d_out, w[0], {{}, {}, {1}, {0}}, t) : d_out;
+  std::vector<ValueId> g(layers);
+  for (int i = layers; i-- > 0;) {
+    const ValueId d_z = b.Select(b.Compare(graph::CompareDirection::kGt, z[i], zero), d_h, zero);
+    g[i] = b.Dot(h[i], d_z, {{}, {}, {0}, {0}}, t);
+    d_h = add(b.Dot(d_z, w[i], {{}, {}, {1}, {1}}, t), mul(d_h, b.Full({t, rows}, 0.5)));
+  }
+  if (tied) g[0] = add(g[0], b.Dot(d_out, h[layers], {{}, {}, {0}, {0}}, t));
+  ValueId square = b.Scalar(t, 0);
+  for (ValueId gradient : g) square = add(square, b.Reduce(mul(gradient, gradient), ReduceKind::kSum, {0, 1}));
+  const ValueId scale = b.Binary(Opcode::kDivide, b.Scalar(t, 0.5), b.Binary(Opcode::kMaximum, b.Unary(Opcode::kSqrt, square), b.Scalar(t, 0.1)));
+  std::vector<ValueId> results, momenta;
+  using Out = plan::OutputRole::Kind;
+  for (int i = 0; i < layers; ++i) {
+    momenta.push_back(add(mul(m[i], b.Full({t, weight}, 0.9)), mul(g[i], b.Broadcast(scale, weight, {}))));
+    results.push_back(sub(w[i], mul(momenta[i], b.Full({t, weight}, 0.1))));
+    step.roles.outputs.push_back({Out::kState, "w" + std::to_string(i), i});
+  }
+  for (int i = 0; i < layers; ++i) {
+    results.push_back(momenta[i]);
+    step.roles.outputs.push_back({Out::kState, "m" + std::to_string(i), layers + i});
+  }
+  results.push_back(loss);
+  step.roles.outputs.push_back({Out::kAux, "loss", -1});
+  b.SetResults(results);
+  step.graph = graph::Simplify(b.Build());
+  return step;
+}
+
+std::vector<int32_t> StateInputs(const Step& step) {
+  std::vector<int32_t> inputs;
+  for (const plan::OutputRole& output : step.roles.outputs) inputs.push_back(output.state_input);
+  return inputs;
+}
+
 std::vector<Literal> RandomInputs(const Step& step, int seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal;

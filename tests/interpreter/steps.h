@@ -13,7 +13,7 @@
 
 namespace alpa::testing {
 
-inline constexpr int64_t kBatch = 16, kIn = 5, kHidden = 6, kOut = 3;
+inline constexpr int64_t kBatch = 48, kIn = 5, kHidden = 6, kOut = 3;
 
 struct Step {
   graph::Graph graph;
@@ -32,6 +32,13 @@ struct StepOptions {
 // Results: w1, w2, key, then loss, the gradient of w1, the error of each example.
 Step MakeStep(const StepOptions& options);
 inline const std::vector<int32_t> kStateInputs = {0, 1, 2, -1, -1, -1};  // of each result
+
+// Residual layers of width `kWidth`, squared loss, clipping by global norm, momentum. Inputs: w0, .., m0, .. (state), x, y (batch);
+// results: new w0, .., m0, .., loss. `tied`: the output is multiplied with w0 transposed.
+inline constexpr int64_t kWidth = 8;
+Step MakeDeepStep(int layers, bool tied);
+// Of each result, for any step: what Interpret wants.
+std::vector<int32_t> StateInputs(const Step& step);
 
 std::vector<graph::Literal> RandomInputs(const Step& step, int seed);
 std::vector<DeviceId> Devices(int n);

@@ -1,0 +1,283 @@
+#include "planner/stage/linear_sums.h"
+
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <set>
+
+#include "graph/builder.h"
+#include "planner/stage/runs.h"
+
+namespace alpa::planner {
+
+using graph::Graph;
+using graph::GraphBuilder;
+using graph::Op;
+using graph::Opcode;
+using graph::ValueId;
+using plan::Executable;
+using plan::Instruction;
+using plan::Slot;
+using plan::SlotId;
+
+namespace {
+
+bool IsZero(const Graph& program, ValueId v) {
+  const Op* op = &program.def(v);
+  while (op->opcode == Opcode::kBroadcast || op->opcode == Opcode::kReshape || op->opcode == Opcode::kConvert) {
+    op = &program.def(op->operands[0]);
+  }
+  return op->opcode == Opcode::kConstant && op->as<graph::ConstantAttrs>().literal.AllEqual(0);
+}
+
+// The operands that a linear op puts together (its indices are constants); none: it is not linear.
+std::vector<ValueId> Summands(const Graph& program, const Op& op) {
+  switch (op.opcode) {
+    case Opcode::kAdd: case Opcode::kConcatenate: case Opcode::kNegate: case Opcode::kTranspose: case Opcode::kReshape:
+    case Opcode::kCopy:
+      return op.operands;
+    case Opcode::kPad:
+      if (!IsZero(program, op.operands[1])) return {};
+      return {op.operands[0]};
+    case Opcode::kDynamicUpdateSlice:
+      for (size_t i = 2; i < op.operands.size(); ++i) {
+        if (program.def(op.operands[i]).opcode != Opcode::kConstant) return {};
+      }
+      return {op.operands[0], op.operands[1]};
+    default: return {};
+  }
+}
+
+void AddParts(const Graph& program, ValueId v, std::set<ValueId>& seen, std::vector<ValueId>& parts) {
+  std::vector<ValueId> next = {v};
+  while (!next.empty()) {
+    const ValueId at = next.back();
+    next.pop_back();
+    if (!seen.insert(at).second || IsZero(program, at)) continue;
+    const std::vector<ValueId> summands = Summands(program, program.def(at));
+    if (summands.empty()) parts.push_back(at);
+    next.insert(next.end(), summands.rbegin(), summands.rend());
+  }
+}
+
+class SumSplitter {
+ public:
+  SumSplitter(Executable& executable, Labels& labels) : executable_(executable), labels_(labels) {}
+
+  void Run() {
+    while (SplitOne()) {
+    }
+  }
+
+ private:
+  bool SplitOne() {
+    for (const ProgramRun& run : RunsOf(executable_)) {
+      if (!run.in_loop) continue;
+      const Graph& program = executable_.programs[run.run.program].graph;
+      for (size_t r = 0; r < run.run.outputs.size(); ++r) {
+        const ValueId sum = AddedTo(program, run.run, r);
+        if (!sum.valid() || std::popcount(StagesOf(run.run.program, sum)) < 2) continue;
+        Split(run.run.program, run.run.outputs[r], sum);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // What is added to an accumulator.
+  ValueId AddedTo(const Graph& program, const plan::RunInstruction& run, size_t r) const {
+    const Op& op = program.def(program.results()[r]);
+    const SlotId slot = run.outputs[r];
+    if (op.opcode != Opcode::kAdd || executable_.mesh_programs[0].slots[slot.value()].kind != Slot::Kind::kTemporary) return {};
+    for (int side : {0, 1}) {
+      const Op& def = program.def(op.operands[side]);
+      if (def.opcode == Opcode::kParameter && run.inputs[def.as<graph::ParameterAttrs>().index] == slot) return op.operands[1 - side];
+    }
+    return {};
+  }
+
+  uint64_t StagesOf(int32_t program, ValueId v) {
+    const Graph& graph = executable_.programs[program].graph;
+    auto [it, added] = stages_.try_emplace({program, v}, 0);
+    if (!added) return it->second;
+    if (IsZero(graph, v)) return 0;
+    uint64_t stages = 0;
+    for (ValueId summand : Summands(graph, graph.def(v))) stages |= StagesOf(program, summand);
+    int& own = labels_.op_stage[program][graph.value(v).op.value()];
+    // What is put together from one stage's parts is put together there.
+    if (std::popcount(stages) == 1) own = std::countr_zero(stages);
+    if (stages == 0) stages = uint64_t{1} << own;
+    return stages_[{program, v}] = stages;
+  }
+
+  void Split(int32_t program, SlotId slot, ValueId sum) {
+    // Parts, in order; the ops between them and the sum, operands first.
+    std::vector<ValueId> parts;
+    std::vector<ValueId> between;
+    std::set<ValueId> seen;
+    Collect(program, sum, seen, parts, between);
+    std::vector<SlotId> slots;
+    for (ValueId part : parts) slots.push_back(AddSlot(program, part));
+    const Graph source = executable_.programs[program].graph;
+    Replace(executable_.mesh_programs[0].instructions, program, slot, slots, [&](plan::RunInstruction& run) {
+      if (run.program == program) Accumulate(run, slot, parts, slots);
+      else Assemble(run, slot, source, parts, between, slots);
+    });
+  }
+
+  void Collect(int32_t program, ValueId v, std::set<ValueId>& seen, std::vector<ValueId>& parts, std::vector<ValueId>& between) {
+    const Graph& graph = executable_.programs[program].graph;
+    if (!seen.insert(v).second || IsZero(graph, v)) return;
+    if (std::popcount(StagesOf(program, v)) < 2) {
+      parts.push_back(v);
+      return;
+    }
+    for (ValueId summand : Summands(graph, graph.def(v))) Collect(program, summand, seen, parts, between);
+    between.push_back(v);
+  }
+
+  SlotId AddSlot(int32_t program, ValueId part) {
+    std::vector<Slot>& slots = executable_.mesh_programs[0].slots;
+    const Graph& graph = executable_.programs[program].graph;
+    slots.push_back({Slot::Kind::kTemporary, graph.shape(part), -1, 0});
+    labels_.slot_stage.push_back(labels_.op_stage[program][graph.value(part).op.value()]);
+    return SlotId(static_cast<int32_t>(slots.size()) - 1);
+  }
+
+  // ALLOC and FREE of `slot` become those of `slots`; runs that name it are rewritten.
+  template <typename Rewrite>
+  void Replace(std::vector<Instruction>& instructions, int32_t program, SlotId slot, const std::vector<SlotId>& slots,
+               const Rewrite& rewrite) {
+    std::vector<Instruction> out;
+    for (Instruction& instruction : instructions) {
+      const auto* alloc = std::get_if<plan::AllocInstruction>(&instruction.action);
+      const auto* free = std::get_if<plan::FreeInstruction>(&instruction.action);
+      if ((alloc != nullptr && alloc->slot == slot) || (free != nullptr && free->slot == slot)) {
+        for (SlotId each : slots) {
+          if (alloc != nullptr) out.push_back({plan::AllocInstruction{each, 0}});
+          else out.push_back({plan::FreeInstruction{each}});
+        }
+        continue;
+      }
+      if (auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
+        if (std::find(run->inputs.begin(), run->inputs.end(), slot) != run->inputs.end()) rewrite(*run);
+      } else if (auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
+        Replace(loop->body, program, slot, slots, rewrite);
+      }
+      out.push_back(std::move(instruction));
+    }
+    instructions = std::move(out);
+  }
+
+  // The same ops at the same places.
+  static std::vector<ValueId> Copy(const Graph& graph, GraphBuilder& builder) {
+    std::vector<ValueId> to(graph.values().size());
+    for (const Op& op : graph.ops()) {
+      if (op.opcode == Opcode::kParameter) {
+        to[op.results[0].value()] = builder.Parameter(graph.shape(op.results[0]), graph.location(op));
+        continue;
+      }
+      std::vector<ValueId> operands;
+      for (ValueId v : op.operands) operands.push_back(to[v.value()]);
+      const std::vector<ValueId> results = builder.Clone(graph, op, operands);
+      for (size_t r = 0; r < results.size(); ++r) to[op.results[r].value()] = results[r];
+    }
+    return to;
+  }
+
+  void Accumulate(plan::RunInstruction& run, SlotId slot, const std::vector<ValueId>& parts, const std::vector<SlotId>& slots) {
+    plan::StageProgram& program = executable_.programs[run.program];
+    GraphBuilder builder;
+    const std::vector<ValueId> to = Copy(program.graph, builder);
+    std::vector<ValueId> results;
+    std::vector<SlotId> outputs;
+    for (size_t r = 0; r < run.outputs.size(); ++r) {
+      if (run.outputs[r] == slot) continue;
+      results.push_back(to[program.graph.results()[r].value()]);
+      outputs.push_back(run.outputs[r]);
+    }
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const int stage = labels_.slot_stage[slots[i].value()];
+      const bool backward = labels_.backward[run.program][program.graph.value(parts[i]).op.value()];
+      const ValueId mine = to[parts[i].value()];
+      results.push_back(builder.Binary(Opcode::kAdd, builder.Parameter(builder.shape(mine)), mine));
+      for (int added = 0; added < 2; ++added) {
+        labels_.op_stage[run.program].push_back(stage);
+        labels_.backward[run.program].push_back(backward);
+        labels_.layer[run.program].push_back(-1);
+      }
+      run.inputs.push_back(slots[i]);
+      outputs.push_back(slots[i]);
+    }
+    builder.SetResults(std::move(results));
+    run.outputs = std::move(outputs);
+    program.graph = builder.Build();
+  }
+
+  void Assemble(plan::RunInstruction& run, SlotId slot, const Graph& source, const std::vector<ValueId>& parts,
+                const std::vector<ValueId>& between, const std::vector<SlotId>& slots) {
+    plan::StageProgram& program = executable_.programs[run.program];
+    const Graph& graph = program.graph;
+    GraphBuilder builder;
+    std::vector<ValueId> to(graph.values().size());
+    std::vector<SlotId> inputs;
+    for (size_t p = 0; p < run.inputs.size(); ++p) {
+      if (run.inputs[p] == slot) continue;
+      to[graph.parameters()[p].value()] = builder.Parameter(graph.shape(graph.parameters()[p]));
+      inputs.push_back(run.inputs[p]);
+    }
+    std::map<ValueId, ValueId> here;  // of the loop's program
+    for (size_t i = 0; i < parts.size(); ++i) {
+      here[parts[i]] = builder.Parameter(source.shape(parts[i]));
+      inputs.push_back(slots[i]);
+    }
+    ValueId sum;
+    for (ValueId v : between) sum = here[v] = builder.Clone(source, source.def(v), OperandsHere(source, source.def(v), here, builder))[0];
+    for (size_t p = 0; p < run.inputs.size(); ++p) {
+      if (run.inputs[p] == slot) to[graph.parameters()[p].value()] = sum;
+    }
+    for (const Op& op : graph.ops()) {
+      if (op.opcode == Opcode::kParameter) continue;
+      std::vector<ValueId> operands;
+      for (ValueId v : op.operands) operands.push_back(to[v.value()]);
+      const std::vector<ValueId> results = builder.Clone(graph, op, operands);
+      for (size_t r = 0; r < results.size(); ++r) to[op.results[r].value()] = results[r];
+    }
+    std::vector<ValueId> results;
+    for (ValueId v : graph.results()) results.push_back(to[v.value()]);
+    builder.SetResults(std::move(results));
+    run.inputs = std::move(inputs);
+    program.graph = builder.Build();
+  }
+
+  // Parts and ops between are known; the rest are zeros and constant indices, made anew.
+  static std::vector<ValueId> OperandsHere(const Graph& source, const Op& op, std::map<ValueId, ValueId>& here, GraphBuilder& builder) {
+    std::vector<ValueId> operands;
+    for (ValueId v : op.operands) {
+      auto found = here.find(v);
+      if (found == here.end()) {
+        const Op& def = source.def(v);
+        found = here.emplace(v, builder.Clone(source, def, OperandsHere(source, def, here, builder))[0]).first;
+      }
+      operands.push_back(found->second);
+    }
+    return operands;
+  }
+
+  Executable& executable_;
+  Labels& labels_;
+  std::map<std::pair<int32_t, ValueId>, uint64_t> stages_;
+};
+
+}  // namespace
+
+std::vector<ValueId> LinearParts(const Graph& program, ValueId value) {
+  std::set<ValueId> seen;
+  std::vector<ValueId> parts;
+  AddParts(program, value, seen, parts);
+  return parts;
+}
+
+void SplitSums(Executable& executable, Labels& labels) { SumSplitter(executable, labels).Run(); }
+
+}  // namespace alpa::planner

@@ -1,0 +1,27 @@
+// The programs of a one-mesh executable in the order in which they run, and what connects them.
+#pragma once
+
+#include <vector>
+
+#include "plan/executable.h"
+
+namespace alpa::planner {
+
+struct ProgramRun {
+  plan::RunInstruction run;
+  bool in_loop = false;
+};
+
+// Of the executable's mesh 0.
+std::vector<ProgramRun> RunsOf(const plan::Executable& executable);
+
+// Values that are made anew wherever they are read, rather than carried: constants, the loop index, what is made from those element
+// by element or by rearranging, and a micro-batch's slice of a batch leaf. By value of the run's program.
+std::vector<bool> RemadeEverywhere(const plan::Executable& executable, const ProgramRun& run);
+
+// By value of `program`: how a value comes to be wanted in a step, as bits. kFromState: it depends on a state leaf; kFromBatch: on
+// a batch leaf. `slots` holds the same of each slot, and is extended by what the run writes.
+inline constexpr uint8_t kFromState = 1, kFromBatch = 2;
+std::vector<uint8_t> Origins(const plan::Executable& executable, const ProgramRun& run, std::vector<uint8_t>& slots);
+
+}  // namespace alpa::planner
