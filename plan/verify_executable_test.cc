@@ -371,7 +371,7 @@ TEST(EdgeTest, TransfersFillEveryTileOnce) {
 TEST(EdgeTest, IsPrinted) {
   const std::string text = Print(ValidPipeline());
   EXPECT_THAT(text, HasSubstr("edge 0: f32[6] from mesh 0 [data] to mesh 1 [data]"));
-  EXPECT_THAT(text, HasSubstr("RUN \"make\" #1 (1 inputs) -> s0"));
+  EXPECT_THAT(text, HasSubstr("RUN \"make\" #1 (loop-index) -> s0"));
   EXPECT_THAT(text, HasSubstr("SEND s0 over edge 0 (f32[6] to mesh 1)"));
   EXPECT_THAT(text, HasSubstr("RECV s1 over edge 1 (f32[6] from mesh 1)"));
 }

@@ -96,6 +96,7 @@ struct JobRecord {
   std::deque<proto::StepResult> results;         // the last ones, consecutive
   std::deque<double> recent_seconds;             // of the last 50 steps
   Histogram step_seconds;
+  double sent_bytes = 0;                         // from device to device, in all steps
   MonotonicTime last_step_done;
   int32_t loss_output = -1;
   graph::Shape loss_shape;

@@ -59,6 +59,7 @@ json JobFields(const proto::Job& job, const JobRecord& record) {
               {"last_loss", Number(job.last_loss())},
               {"median_step_seconds", job.median_step_seconds() > 0 ? json(job.median_step_seconds()) : json(nullptr)},
               {"devices", std::vector<int32_t>(job.devices().begin(), job.devices().end())}};
+  out["last_step_sent_bytes"] = record.results.empty() ? json(nullptr) : json(record.results.back().sent_bytes());
   const double predicted = record.plan == nullptr ? 0 : record.plan->predicted_step_seconds();
   out["predicted_step_seconds"] = predicted > 0 ? json(predicted) : json(nullptr);
   return out;

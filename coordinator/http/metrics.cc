@@ -97,6 +97,8 @@ void WriteJobs(const Core& core, std::string* out) {
   Family seconds(out, "alpa_job_step_duration_seconds", "histogram",
                  "Step time, from dispatch to the last worker's report.");
   for (const auto& [job, record] : shown) seconds.Add(job, record->step_seconds);
+  Family sent(out, "alpa_job_sent_bytes_total", "counter", "Bytes that the job's devices sent to each other.");
+  for (const auto& [job, record] : shown) sent.Add(job, record->sent_bytes);
   Family last(out, "alpa_job_last_step_timestamp_seconds", "gauge", "When the last step was done.");
   for (const auto& [job, record] : shown) {
     if (!record->results.empty()) last.Add(job, static_cast<double>(record->results.back().unix_ms()) / 1e3);

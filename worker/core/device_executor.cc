@@ -207,6 +207,7 @@ std::string DeviceExecutor::CurrentOp() const {
 void DeviceExecutor::EnqueueStep(const std::vector<kernels::Buffer*>& io, DeviceTimes* times) {
   stream().Enqueue([this, times] {
     times->begin = parts_.clock->Now();
+    times->sent_bytes = -parts_.endpoint->sent_bytes();
     return parts_.cancel->Check();
   });
   Cursor cursor{&io};
@@ -214,6 +215,7 @@ void DeviceExecutor::EnqueueStep(const std::vector<kernels::Buffer*>& io, Device
   for (Flight& flight : cursor.flights) Await(flight);
   stream().Enqueue([this, times] {
     times->end = parts_.clock->Now();
+    times->sent_bytes += parts_.endpoint->sent_bytes();
     return absl::OkStatus();
   });
 }

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/counting.h"
 #include "base/clock.h"
 #include "worker/core/device_groups.h"
 #include "worker/core/device_memory.h"
@@ -38,6 +39,7 @@ class CancelCell {
 // When the device began and ended a step. Written on the stream; read after its event.
 struct DeviceTimes {
   MonotonicTime begin{}, end{};
+  int64_t sent_bytes = 0;  // to other devices
 };
 
 class DeviceExecutor {
@@ -46,7 +48,7 @@ class DeviceExecutor {
     const plan::Executable* executable = nullptr;
     const JobLayout* layout = nullptr;
     int local = 0;                        // index in layout->devices
-    comm::Endpoint* endpoint = nullptr;
+    comm::CountingEndpoint* endpoint = nullptr;
     DeviceGroups* groups = nullptr;
     kernels::Backend* backend = nullptr;
     DeviceMemory* memory = nullptr;

@@ -1,6 +1,7 @@
 // Parts of JobRuntime that its source files share.
 #pragma once
 
+#include "comm/counting.h"
 #include "worker/core/job_runtime.h"
 
 namespace alpa::worker {
@@ -18,7 +19,7 @@ struct JobRuntime::Step {
 
 // A local device: its end of the job's communication, its executor, and the steps that its waiter follows.
 struct JobRuntime::Device {
-  std::unique_ptr<comm::Endpoint> endpoint;
+  std::unique_ptr<comm::CountingEndpoint> endpoint;
   std::unique_ptr<DeviceGroups> groups;
   std::unique_ptr<DeviceExecutor> executor;
 

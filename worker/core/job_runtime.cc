@@ -105,7 +105,7 @@ absl::Status JobRuntime::Prepare() {
     for (const LocalDevice& local : layout_.devices) {
       Device& device = *devices_.emplace_back(std::make_unique<Device>());
       const auto at = std::find(local_ranks.begin(), local_ranks.end(), local.rank);
-      device.endpoint = std::move(endpoints[at - local_ranks.begin()]);
+      device.endpoint = std::make_unique<comm::CountingEndpoint>(std::move(endpoints[at - local_ranks.begin()]));
       device.groups = std::make_unique<DeviceGroups>(executable_, layout_, channels_, local, *device.endpoint);
     }
     can_abort_ = true;

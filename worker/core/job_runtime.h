@@ -33,6 +33,11 @@ struct InlineAux {
   std::vector<std::byte> bytes;
 };
 
+struct StepCost {
+  double seconds = 0;      // of the slowest device
+  int64_t sent_bytes = 0;  // by all devices of this worker, to other devices
+};
+
 // What a job tells. Calls come one at a time for a job, in order; they must not block and not call back.
 class JobSink {
  public:
@@ -40,7 +45,7 @@ class JobSink {
   virtual void OnPrepared(const std::string& job_id, uint64_t epoch, const absl::Status& status, double seconds,
                           Bytes temporary_bytes) = 0;
   virtual void OnStepDone(const std::string& job_id, uint64_t epoch, int64_t step, const absl::Status& status,
-                          double seconds, std::vector<InlineAux> scalars) = 0;
+                          const StepCost& cost, std::vector<InlineAux> scalars) = 0;
   virtual void OnReleased(const std::string& job_id, uint64_t epoch) = 0;
 };
 

@@ -20,7 +20,7 @@ void JobRuntime::RunSteps(const StepRange& range) {
     }
   }
   MutexLock report(report_mutex_);
-  environment_.sink->OnStepDone(spec_.job_id, spec_.epoch, range.first_step, refusal, 0, {});
+  environment_.sink->OnStepDone(spec_.job_id, spec_.epoch, range.first_step, refusal, {}, {});
 }
 
 // Waits for a step that can be enqueued; false: the job is released.
@@ -173,13 +173,14 @@ void JobRuntime::ReportFinishedSteps() {
       }
     }
     if (!tell) continue;
-    double seconds = 0;
+    StepCost cost;
     if (step != nullptr && status.ok()) {
       for (const DeviceTimes& times : step->times) {
-        seconds = std::max(seconds, std::chrono::duration<double>(times.end - times.begin).count());
+        cost.seconds = std::max(cost.seconds, std::chrono::duration<double>(times.end - times.begin).count());
+        cost.sent_bytes += times.sent_bytes;
       }
     }
-    environment_.sink->OnStepDone(spec_.job_id, spec_.epoch, number, status, seconds,
+    environment_.sink->OnStepDone(spec_.job_id, spec_.epoch, number, status, cost,
                                   status.ok() && step != nullptr ? std::move(step->scalars) : std::vector<InlineAux>());
   }
 }

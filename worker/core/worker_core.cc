@@ -103,7 +103,7 @@ void WorkerCore::RunSteps(const std::string& job_id, uint64_t epoch, const StepR
   if (job.ok()) {
     (*job)->RunSteps(range);
   } else {
-    sink.OnStepDone(job_id, epoch, range.first_step, AsSecondary(job.status()), 0, {});
+    sink.OnStepDone(job_id, epoch, range.first_step, AsSecondary(job.status()), {}, {});
   }
 }
 

@@ -96,7 +96,7 @@ TEST_P(WorkerCoreTest, OneDeviceRunsAStepAndServesStateAndAux) {
   const auto report = sink_->Step("job");
   ASSERT_TRUE(report.status.ok()) << report.status;
   EXPECT_EQ(report.step, 1);
-  EXPECT_GT(report.seconds, 0);
+  EXPECT_GT(report.cost.seconds, 0);
   ASSERT_EQ(report.scalars.size(), 1u);
   EXPECT_EQ(report.scalars[0].output, 1);
   EXPECT_EQ(ScalarOf<float>(report.scalars[0]), 110);

@@ -17,14 +17,15 @@ void Outbox::OnPrepared(const std::string& job_id, uint64_t epoch, const absl::S
 }
 
 void Outbox::OnStepDone(const std::string& job_id, uint64_t epoch, int64_t step, const absl::Status& status,
-                        double seconds, std::vector<InlineAux> scalars) {
+                        const StepCost& cost, std::vector<InlineAux> scalars) {
   proto::FromWorker message;
   proto::StepDone* done = message.mutable_step_done();
   done->set_job_id(job_id);
   done->set_epoch(epoch);
   done->set_step(step);
   if (!status.ok()) ToProto(status, done->mutable_error());
-  done->set_seconds(seconds);
+  done->set_seconds(cost.seconds);
+  done->set_sent_bytes(cost.sent_bytes);
   for (const InlineAux& scalar : scalars) {
     proto::ScalarAux* out = done->add_scalars();
     out->set_output(scalar.output);

@@ -17,7 +17,7 @@ class Outbox : public JobSink {
  public:
   void OnPrepared(const std::string& job_id, uint64_t epoch, const absl::Status& status, double seconds,
                   Bytes temporary_bytes) override;
-  void OnStepDone(const std::string& job_id, uint64_t epoch, int64_t step, const absl::Status& status, double seconds,
+  void OnStepDone(const std::string& job_id, uint64_t epoch, int64_t step, const absl::Status& status, const StepCost& cost,
                   std::vector<InlineAux> scalars) override;
   void OnReleased(const std::string& job_id, uint64_t epoch) override;
 

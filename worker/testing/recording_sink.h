@@ -16,7 +16,7 @@ class RecordingSink : public JobSink {
   struct StepReport {
     int64_t step = 0;
     absl::Status status;
-    double seconds = 0;
+    StepCost cost;
     std::vector<InlineAux> scalars;
   };
 
@@ -26,10 +26,10 @@ class RecordingSink : public JobSink {
     prepared_[job_id].push_back(status);
     changed_.notify_all();
   }
-  void OnStepDone(const std::string& job_id, uint64_t epoch, int64_t step, const absl::Status& status, double seconds,
+  void OnStepDone(const std::string& job_id, uint64_t epoch, int64_t step, const absl::Status& status, const StepCost& cost,
                   std::vector<InlineAux> scalars) override {
     std::lock_guard lock(mutex_);
-    steps_[job_id].push_back({step, status, seconds, std::move(scalars)});
+    steps_[job_id].push_back({step, status, cost, std::move(scalars)});
     changed_.notify_all();
   }
   void OnReleased(const std::string& job_id, uint64_t epoch) override {
@@ -47,7 +47,7 @@ class RecordingSink : public JobSink {
   StepReport Step(const std::string& job_id, size_t n = 1) {
     std::unique_lock lock(mutex_);
     const bool came = changed_.wait_for(lock, kPatience, [&] { return steps_[job_id].size() >= n; });
-    return came ? steps_[job_id][n - 1] : StepReport{-1, absl::DeadlineExceededError("no report"), 0, {}};
+    return came ? steps_[job_id][n - 1] : StepReport{-1, absl::DeadlineExceededError("no report"), {}, {}};
   }
   bool Released(const std::string& job_id, int n = 1) {
     std::unique_lock lock(mutex_);

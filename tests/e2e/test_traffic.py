@@ -1,0 +1,77 @@
+"""What strategies send from device to device, counted by the workers, against the formulas of their papers."""
+
+import json
+import urllib.request
+
+import alpa
+import numpy as np
+import pytest
+
+WIDTH, LAYERS, BATCH = 64, 3, 32
+PARAMETER_BYTES = LAYERS * WIDTH * WIDTH * 4
+
+
+def step(state, batch):
+    import jax
+    import jax.numpy as jnp
+
+    def loss(params):
+        h = batch["x"]
+        for w in params:
+            h = jnp.tanh(h @ w)
+        return jnp.mean((h - batch["y"]) ** 2)
+
+    value, grads = jax.value_and_grad(loss)(state["params"])
+    moments = [0.9 * m + 0.1 * g for m, g in zip(state["moments"], grads)]
+    params = [w - 0.1 * m for w, m in zip(state["params"], moments)]
+    return {"params": params, "moments": moments}, {"loss": value}
+
+
+def start():
+    rng = np.random.default_rng(0)
+
+    def weights(scale):
+        return [(rng.normal(size=(WIDTH, WIDTH)) * scale).astype(np.float32) for _ in range(LAYERS)]
+
+    state = {"params": weights(0.1), "moments": weights(0.0)}
+    batch = {name: rng.normal(size=(BATCH, WIDTH)).astype(np.float32) for name in "xy"}
+    return state, batch
+
+
+def sent_bytes(cluster, plan, workers):
+    """Bytes that all devices together sent in one step."""
+    state, batch = start()
+    with cluster.parallelize(step, plan, workers=workers, timeout=60) as run:
+        for _ in range(2):
+            state, aux = run(state, batch)
+        float(alpa.fetch(aux)["loss"])
+        with urllib.request.urlopen(f"{cluster.status_url}api/v1/jobs/{run.job_id}", timeout=10) as reply:
+            return json.load(reply)["last_step_sent_bytes"]
+
+
+# Ranks send (n-1)/n of what a reduce-scatter or an all-gather is about, n of them: (n-1) times the parameters for each.
+def zero1(n, k):
+    return 2 * (n - 1) * PARAMETER_BYTES  # gradients scattered once, parameters gathered once
+
+
+def zero2(n, k):
+    return (k + 1) * (n - 1) * PARAMETER_BYTES  # gradients scattered in each micro-batch
+
+
+def zero3(n, k):
+    return 2 * k * (n - 1) * PARAMETER_BYTES  # each micro-batch gathers parameters and scatters gradients
+
+
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize("n,workers", [(2, ("pair-0",)), (2, ("single-0", "single-1")), (4, ("pair-0", "pair-1"))])
+@pytest.mark.parametrize("stage,formula", [(1, zero1), (2, zero2), (3, zero3)])
+def test_zero_sends_what_its_formula_says(cluster, stage, formula, n, workers, k):
+    sent = sent_bytes(cluster, alpa.Zero(stage, n, microbatches=k), workers)
+    scalars = 64 * n * n  # the loss, summed
+    assert formula(n, k) <= sent <= formula(n, k) + scalars
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_data_parallel_reduces_gradients_once_a_step(cluster, k):
+    sent = sent_bytes(cluster, alpa.DataParallel(2, microbatches=k), ("pair-0",))
+    assert 2 * PARAMETER_BYTES <= sent <= 2 * PARAMETER_BYTES + 256
