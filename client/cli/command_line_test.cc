@@ -143,6 +143,32 @@ TEST_F(JobFlagsTest, WhatIsPinnedGoesOverTheDirectorysPlan) {
   EXPECT_EQ(flags.PlanOver(free).data_parallel(), 0);
 }
 
+TEST_F(JobFlagsTest, PipelineFlags) {
+  proto::PlanRequest plan = Plan({"--pipeline", "3", "--schedule", "gpipe", "--interleave", "2", "--remat", "layer"});
+  EXPECT_EQ(plan.devices(), 6);  // the directory's data_parallel of 2 is kept
+  EXPECT_EQ(plan.data_parallel(), 2);
+  EXPECT_EQ(plan.pipeline().meshes(), 3);
+  EXPECT_EQ(plan.pipeline().stages_per_mesh(), 2);
+  EXPECT_EQ(plan.pipeline().schedule(), "gpipe");
+  EXPECT_EQ(plan.remat(), "layer");
+  EXPECT_EQ(Plan({"--pipeline", "2", "--devices", "4"}).data_parallel(), 2);
+  EXPECT_EQ(Plan({"--pipeline", "2", "--tensor-parallel", "2"}).devices(), 8);
+
+  plan = Plan({"--stage-devices", "1,3"});
+  EXPECT_EQ(plan.pipeline().meshes(), 2);
+  EXPECT_EQ(plan.pipeline().devices(1), 3);
+  EXPECT_EQ(plan.devices(), 0);
+  EXPECT_EQ(plan.data_parallel(), 0);
+
+  proto::PlanRequest unequal = plan;
+  ASSERT_TRUE(Parse({"--pipeline", "4"}).ok());
+  EXPECT_TRUE(flags.PlanOver(unequal).pipeline().devices().empty());
+  ASSERT_TRUE(Parse({"--pipeline", "1"}).ok());
+  EXPECT_FALSE(flags.PlanOver(unequal).has_pipeline());
+  ASSERT_TRUE(Parse({"--microbatches", "2"}).ok());
+  EXPECT_EQ(flags.PlanOver(unequal).pipeline().devices_size(), 2);
+}
+
 TEST_F(JobFlagsTest, WhatWasTypedCanBeTypedAgain) {
   ASSERT_TRUE(Parse({"--steps", "3", "--output", "my out", "--data-parallel", "2", "--microbatches", "4", "--name", "n",
                      "--devices", "2", "--local-statistics"})
@@ -151,6 +177,12 @@ TEST_F(JobFlagsTest, WhatWasTypedCanBeTypedAgain) {
   EXPECT_EQ(flags.Typed(), absl::StrCat(folder_path,
                                         " --steps 3 --output 'my out' --name n --devices 2 --data-parallel 2 "
                                         "--microbatches 4 --local-statistics --only-workers a,b"));
+  ASSERT_TRUE(Parse({"--steps", "3", "--stage-devices", "1,3", "--interleave", "2", "--schedule", "1f1b", "--remat",
+                     "layer", "--pipeline", "2"})
+                  .ok());
+  EXPECT_EQ(flags.Typed(), absl::StrCat(folder_path,
+                                        " --steps 3 --pipeline 2 --interleave 2 --schedule 1f1b "
+                                        "--stage-devices 1,3 --remat layer"));
 }
 
 TEST_F(JobFlagsTest, Errors) {
@@ -159,6 +191,9 @@ TEST_F(JobFlagsTest, Errors) {
   EXPECT_THAT(Parse({"--steps"}).message(), HasSubstr("--steps"));
   EXPECT_THAT(Parse({"--setps", "1"}).message(), HasSubstr("did you mean '--steps'"));
   EXPECT_THAT(Parse({"--microbatches", "-1"}).message(), HasSubstr("--microbatches '-1'"));
+  EXPECT_THAT(Parse({"--stage-devices", "1,0"}).message(), HasSubstr("'0' is no number of devices"));
+  EXPECT_THAT(Parse({"--schedule", "2f2b"}).message(), HasSubstr("zero-bubble"));
+  EXPECT_THAT(Parse({"--remat", "all"}).message(), HasSubstr("layer"));
   EXPECT_THAT(Parse({"--steps", "1", "--steps", "2"}).message(), HasSubstr("given 2 times"));
   EXPECT_THAT(Parse({"--steps", "1", "other"}).message(), HasSubstr("unexpected argument 'other'"));
 }

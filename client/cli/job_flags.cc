@@ -2,11 +2,31 @@
 
 #include <algorithm>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
+#include "base/status.h"
 #include "client/cli/command.h"
 #include "client/lib/run_job.h"
+#include "plan/plan.h"
+#include "plan/plan_request.h"
 
 namespace alpa::client {
+namespace {
+
+absl::StatusOr<std::vector<int32_t>> DeviceCounts(const std::vector<std::string>& words) {
+  std::vector<int32_t> counts;
+  for (const std::string& word : words) {
+    int32_t count = 0;
+    if (!absl::SimpleAtoi(word, &count) || count < 1 || count > plan::kMaxRequestedDevices) {
+      return InvalidArgument("'%s' is no number of devices; expected 1 to %d for each", Excerpt(word),
+                             plan::kMaxRequestedDevices);
+    }
+    counts.push_back(count);
+  }
+  return counts;
+}
+
+}  // namespace
 
 void JobFlags::Declare(Flags& flags) {
   flags.AddPositional("DIR", &directory, "a job directory, as alpa.save_job() writes it");
@@ -17,7 +37,19 @@ void JobFlags::Declare(Flags& flags) {
   flags.Add("devices", &devices, "N", "how many devices (0: as the directory says; else as many as are free)",
             Between(0, 1 << 20));
   flags.Add("data-parallel", &data_parallel, "N", "cut the batch over N devices", Between(0, 1 << 20));
-  flags.Add("tensor-parallel", &tensor_parallel, "N", "cut weights N ways, on N times as many devices", Between(0, 1 << 20));
+  flags.Add("tensor-parallel", &tensor_parallel, "N", "cut weights N ways, on N times as many devices",
+            Between(0, 1 << 20));
+  flags.Add("pipeline", &pipeline, "N",
+            "cut the program into stages on N groups of devices, on N times as many devices",
+            Between(0, plan::kMaxStages));
+  flags.Add("interleave", &interleave, "V", "V stages on each of these groups", Between(0, plan::kMaxStages));
+  flags.Add("schedule", &schedule, "NAME",
+            "order of forwards and backwards in the pipeline: 1f1b, gpipe or zero-bubble",
+            OneOf({"1f1b", "gpipe", "zero-bubble"}));
+  flags.Add("stage-devices", &stage_devices, "N,M,..", "devices of each of the pipeline's groups, where they differ",
+            [](const std::vector<std::string>& counts) { return DeviceCounts(counts).status(); });
+  flags.Add("remat", &remat, "WHAT", "layer: the backward computes each layer again, to keep less; or none",
+            OneOf({"none", "layer"}));
   flags.Add("zero", &zero, "STAGE", "ZeRO over the data-parallel devices: 1, 2 or 3", Between(0, 3));
   flags.Add("microbatches", &microbatches, "K", "cut it further into K parts that run one after the other",
             Between(0, 1 << 30));
@@ -35,19 +67,39 @@ absl::StatusOr<std::unique_ptr<JobDirectory>> JobFlags::Open() const {
   return opened;
 }
 
+void JobFlags::PipelineOver(proto::PlanRequest& out) const {
+  if (pipeline > 0) {
+    if (pipeline != plan::MeshesOf(out)) out.mutable_pipeline()->clear_devices();
+    out.mutable_pipeline()->set_meshes(static_cast<int32_t>(pipeline));
+    if (pipeline == 1) out.clear_pipeline();
+  }
+  if (interleave > 0) out.mutable_pipeline()->set_stages_per_mesh(static_cast<int32_t>(interleave));
+  if (!schedule.empty()) out.mutable_pipeline()->set_schedule(schedule);
+  if (!stage_devices.empty()) {
+    const std::vector<int32_t> counts = DeviceCounts(stage_devices).value_or(std::vector<int32_t>());
+    if (pipeline == 0) out.mutable_pipeline()->set_meshes(static_cast<int32_t>(counts.size()));
+    out.mutable_pipeline()->mutable_devices()->Assign(counts.begin(), counts.end());
+  }
+}
+
 proto::PlanRequest JobFlags::PlanOver(const proto::PlanRequest& plan) const {
   proto::PlanRequest out = plan;
   if (zero > 0) out.set_zero(static_cast<int32_t>(zero));
   if (tensor_parallel > 0) out.set_tensor_parallel(static_cast<int32_t>(tensor_parallel));
-  const int64_t tensor = std::max(1, out.tensor_parallel());
+  PipelineOver(out);
+  if (!remat.empty()) out.set_remat(remat);
+  // The directory's counts follow those that are typed: all change, or they do not fit.
+  const bool unequal = !out.pipeline().devices().empty();
+  if (!stage_devices.empty()) out.clear_devices(), out.clear_data_parallel();
+  const int64_t each = std::max(1, out.tensor_parallel()) * plan::MeshesOf(out);
   if (devices > 0) {
     out.set_devices(static_cast<int32_t>(devices));
-    // The directory's count of replicas follows its count of devices: both change, or neither fits.
-    if (out.data_parallel() > 0) out.set_data_parallel(static_cast<int32_t>(devices / tensor));
+    if (out.data_parallel() > 0 && !unequal) out.set_data_parallel(static_cast<int32_t>(devices / each));
   }
   if (data_parallel > 0) out.set_data_parallel(static_cast<int32_t>(data_parallel));
-  if (devices == 0 && (data_parallel > 0 || tensor_parallel > 0) && out.data_parallel() > 0) {
-    out.set_devices(static_cast<int32_t>(out.data_parallel() * tensor));
+  if (devices == 0 && (data_parallel > 0 || tensor_parallel > 0 || pipeline > 0) && out.data_parallel() > 0 &&
+      !unequal) {
+    out.set_devices(static_cast<int32_t>(out.data_parallel() * each));
   }
   if (microbatches > 0) out.set_microbatches(microbatches);
   if (local_statistics) out.set_statistics(proto::Plan::LOCAL);
@@ -65,6 +117,11 @@ std::string JobFlags::Typed() const {
   if (devices > 0) absl::StrAppend(&out, " --devices ", devices);
   if (data_parallel > 0) absl::StrAppend(&out, " --data-parallel ", data_parallel);
   if (tensor_parallel > 0) absl::StrAppend(&out, " --tensor-parallel ", tensor_parallel);
+  if (pipeline > 0) absl::StrAppend(&out, " --pipeline ", pipeline);
+  if (interleave > 0) absl::StrAppend(&out, " --interleave ", interleave);
+  if (!schedule.empty()) absl::StrAppend(&out, " --schedule ", schedule);
+  if (!stage_devices.empty()) absl::StrAppend(&out, " --stage-devices ", absl::StrJoin(stage_devices, ","));
+  if (!remat.empty()) absl::StrAppend(&out, " --remat ", remat);
   if (zero > 0) absl::StrAppend(&out, " --zero ", zero);
   if (microbatches > 0) absl::StrAppend(&out, " --microbatches ", microbatches);
   if (local_statistics) absl::StrAppend(&out, " --local-statistics");

@@ -20,6 +20,9 @@ struct JobFlags {
   int64_t steps = 0;
   // 0, empty or false: as the directory says.
   int64_t devices = 0, data_parallel = 0, tensor_parallel = 0, zero = 0, microbatches = 0;
+  int64_t pipeline = 0, interleave = 0;
+  std::string schedule, remat;
+  std::vector<std::string> stage_devices;
   bool local_statistics = false;
   std::vector<std::string> only_workers;
 
@@ -30,6 +33,9 @@ struct JobFlags {
   proto::PlanRequest PlanOver(const proto::PlanRequest& plan) const;
   // These flags as they are typed, to be given again.
   std::string Typed() const;
+
+ private:
+  void PipelineOver(proto::PlanRequest& plan) const;
 };
 
 }  // namespace alpa::client

@@ -15,6 +15,7 @@
 #include "client/cli/progress.h"
 #include "client/lib/coordinator.h"
 #include "client/lib/run_job.h"
+#include "plan/plan_request.h"
 
 namespace alpa::client {
 namespace {
@@ -100,6 +101,8 @@ class SubmitCommand : public Command {
     return {
         {"alpa submit job --steps 100 --output out", "run 100 steps; losses and the final state go to out/"},
         {"alpa submit job --steps 100 --data-parallel 4 --microbatches 2", "on four devices, the batch cut in eight"},
+        {"alpa submit job --steps 100 --pipeline 2 --tensor-parallel 2 --microbatches 8",
+         "two stages of two devices each"},
         {"alpa submit job --steps 100 --job-id night-3 --detach", "start it and leave"},
         {"alpa submit job --steps 100 --job-id night-3 --output out", "the same again: go on where it is"}};
   }
@@ -186,8 +189,8 @@ class RunCommand : public Command {
     options.output = job_.output;
     options.name = job_.name;
     options.plan = job_.PlanOver((*directory)->description().plan);
-    const int64_t tensor = std::max(1, options.plan.tensor_parallel());
-    const int64_t wanted = std::max<int64_t>({tensor, options.plan.devices(), options.plan.data_parallel() * tensor});
+    if (absl::Status sane = plan::Check(options.plan); !sane.ok()) return Report(sane, session, name());
+    const int64_t wanted = plan::DevicesNeeded(options.plan);
     cluster_.devices_per_worker =
         devices_per_worker_ > 0 ? devices_per_worker_ : (wanted + cluster_.workers - 1) / cluster_.workers;
     const int64_t devices = cluster_.workers * cluster_.devices_per_worker;

@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "plan/plan.h"
 #include "proto/hlo.pb.h"
 
 namespace alpa::client {
@@ -163,11 +164,49 @@ absl::Status CheckRoles(const JobDescription& job) {
   return absl::OkStatus();
 }
 
+absl::Status ReadPipeline(const json& value, proto::Pipeline& out) {
+  ALPA_ASSIGN_OR_RETURN(
+      Reader reader, Reader::Make(value, "'plan': 'pipeline'", {"meshes", "stages_per_mesh", "schedule", "devices"}));
+  ALPA_ASSIGN_OR_RETURN(int64_t meshes, reader.Integer("meshes", 1, plan::kMaxStages));
+  out.set_meshes(static_cast<int32_t>(meshes));
+  if (reader.Has("stages_per_mesh")) {
+    ALPA_ASSIGN_OR_RETURN(int64_t stages, reader.Integer("stages_per_mesh", 1, plan::kMaxStages));
+    out.set_stages_per_mesh(static_cast<int32_t>(stages));
+  }
+  if (reader.Has("schedule")) {
+    ALPA_ASSIGN_OR_RETURN(std::string schedule, reader.String("schedule"));
+    out.set_schedule(schedule);
+  }
+  if (!reader.Has("devices")) return absl::OkStatus();
+  ALPA_ASSIGN_OR_RETURN(const json* devices, reader.List("devices"));
+  for (const json& count : *devices) {
+    if (!count.is_number_unsigned() || count.get<uint64_t>() < 1 || count.get<uint64_t>() > (1 << 20)) {
+      return InvalidArgument("'plan': 'pipeline': devices must be a list of counts from 1 to %d", 1 << 20);
+    }
+    out.add_devices(count.get<int32_t>());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadTensorCuts(const Reader& reader, const JobDescription& job, proto::PlanRequest& out) {
+  ALPA_ASSIGN_OR_RETURN(const json* cuts, reader.List("tensor_cuts"));
+  for (size_t i = 0; i < cuts->size(); ++i) {
+    const std::string where = absl::StrFormat("'plan': tensor_cuts %d", i);
+    ALPA_ASSIGN_OR_RETURN(Reader cut, Reader::Make((*cuts)[i], where, {"leaf", "dim"}));
+    ALPA_ASSIGN_OR_RETURN(int64_t leaf, cut.Integer("leaf", 0, static_cast<int64_t>(job.inputs.size()) - 1));
+    ALPA_ASSIGN_OR_RETURN(int64_t dim, cut.Integer("dim", -1, static_cast<int64_t>(job.inputs[leaf].rank()) - 1));
+    proto::TensorCut* added = out.add_tensor_cuts();
+    added->set_leaf(static_cast<int32_t>(leaf));
+    added->set_dim(dim);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadPlan(const json& value, const JobDescription& job, proto::PlanRequest& out) {
   ALPA_ASSIGN_OR_RETURN(
       Reader reader, Reader::Make(value, "'plan'",
                                   {"devices", "data_parallel", "tensor_parallel", "zero", "microbatches", "batch_dims",
-                                   "statistics", "workers"}));
+                                   "statistics", "workers", "pipeline", "remat", "tensor_cuts"}));
   if (reader.Has("devices")) {
     ALPA_ASSIGN_OR_RETURN(int64_t devices, reader.Integer("devices", 0, 1 << 20));
     out.set_devices(static_cast<int32_t>(devices));
@@ -202,6 +241,12 @@ absl::Status ReadPlan(const json& value, const JobDescription& job, proto::PlanR
       out.add_workers(worker.get<std::string>());
     }
   }
+  if (reader.Has("remat")) {
+    ALPA_ASSIGN_OR_RETURN(std::string remat, reader.String("remat"));
+    out.set_remat(remat);
+  }
+  if (reader.Has("pipeline")) ALPA_RETURN_IF_ERROR(ReadPipeline(value["pipeline"], *out.mutable_pipeline()));
+  if (reader.Has("tensor_cuts")) ALPA_RETURN_IF_ERROR(ReadTensorCuts(reader, job, out));
   if (!reader.Has("batch_dims")) return absl::OkStatus();
   ALPA_ASSIGN_OR_RETURN(const json* seeds, reader.List("batch_dims"));
   for (size_t i = 0; i < seeds->size(); ++i) {

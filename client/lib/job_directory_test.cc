@@ -34,6 +34,21 @@ TEST(JobDirectoryTest, Opens) {
   EXPECT_EQ((*job)->program().size(), 6u);
 }
 
+TEST(JobDirectoryTest, ReadsPipelines) {
+  const std::string text = absl::StrReplaceAll(
+      kJobJson, {{"\"devices\": 2",
+                  "\"tensor_cuts\": [{\"leaf\": 0, \"dim\": -1}], \"remat\": \"layer\", \"pipeline\": "
+                  "{\"meshes\": 2, \"stages_per_mesh\": 3, \"schedule\": \"gpipe\", \"devices\": [1, 3]}"}});
+  const auto job = ParseJobDescription(text);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->plan.pipeline().meshes(), 2);
+  EXPECT_EQ(job->plan.pipeline().stages_per_mesh(), 3);
+  EXPECT_EQ(job->plan.pipeline().schedule(), "gpipe");
+  EXPECT_THAT(job->plan.pipeline().devices(), ElementsAre(1, 3));
+  EXPECT_EQ(job->plan.remat(), "layer");
+  EXPECT_EQ(job->plan.tensor_cuts(0).dim(), -1);
+}
+
 TEST(JobDirectoryTest, RefusesDescriptionsThatDoNotFit) {
   ASSERT_TRUE(ParseJobDescription(kJobJson).ok());
   const struct {
@@ -68,6 +83,10 @@ TEST(JobDirectoryTest, RefusesDescriptionsThatDoNotFit) {
       {"a seed of no dimension", "\"dim\": 0", "\"dim\": 1", "'dim' is 1"},
       {"unknown statistics", "\"local\"", "\"none\"", "statistics 'none'"},
       {"unknown pin", "\"devices\"", "\"devics\"", "unknown member 'devics'"},
+      {"a pipeline of no meshes", "\"devices\": 2", "\"pipeline\": {}", "lacks 'meshes'"},
+      {"a long pipeline", "\"devices\": 2", "\"pipeline\": {\"meshes\": 65}", "'meshes' is 65"},
+      {"an empty stage", "\"devices\": 2", "\"pipeline\": {\"meshes\": 2, \"devices\": [1, 0]}", "a list of counts"},
+      {"a cut of no dimension", "\"devices\": 2", "\"tensor_cuts\": [{\"leaf\": 0, \"dim\": 1}]", "'dim' is 1"},
       {"negative pin", "\"devices\": 2", "\"devices\": -1", "'devices' is -1"},
   };
   for (const auto& row : rows) {

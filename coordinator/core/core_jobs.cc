@@ -10,6 +10,7 @@
 #include "coordinator/core/core.h"
 #include "coordinator/core/errors.h"
 #include "coordinator/core/text.h"
+#include "plan/plan_request.h"
 
 namespace alpa::coordinator {
 
@@ -19,8 +20,6 @@ namespace {
 
 constexpr size_t kMaxReasonBytes = 4000;
 constexpr size_t kMaxNameBytes = 200;
-constexpr int kMaxDevices = 1 << 20;
-constexpr int kMaxListEntries = 4096;  // of a request's lists that are not by leaf
 
 int64_t Millis(WallTime time) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
@@ -33,19 +32,8 @@ bool ValidJobId(const std::string& id) {
 }
 
 absl::Status CheckRequest(const proto::SubmitRequest& request) {
-  const proto::PlanRequest& plan = request.plan();
-  if (plan.devices() < 0 || plan.data_parallel() < 0 || plan.tensor_parallel() < 0 || plan.microbatches() < 0 ||
-      request.total_steps() < 0) {
-    return WithReason(
-        InvalidArgument("devices=%d, data_parallel=%d, tensor_parallel=%d, microbatches=%d, total_steps=%d: none may be "
-                        "negative",
-                        plan.devices(), plan.data_parallel(), plan.tensor_parallel(), plan.microbatches(),
-                        request.total_steps()),
-        reason::kBadRequest);
-  }
-  if (plan.tensor_parallel() > kMaxDevices || plan.data_parallel() > kMaxDevices || plan.devices() > kMaxDevices) {
-    return WithReason(InvalidArgument("devices=%d, data_parallel=%d, tensor_parallel=%d: at most %d devices are allowed",
-                                      plan.devices(), plan.data_parallel(), plan.tensor_parallel(), kMaxDevices),
+  if (request.total_steps() < 0) {
+    return WithReason(InvalidArgument("total_steps=%d: it may not be negative", request.total_steps()),
                       reason::kBadRequest);
   }
   if (request.name().size() > kMaxNameBytes) {
@@ -53,24 +41,7 @@ absl::Status CheckRequest(const proto::SubmitRequest& request) {
         InvalidArgument("a name of %d bytes; at most %d are allowed", request.name().size(), kMaxNameBytes),
         reason::kBadRequest);
   }
-  if (plan.batch_dims_size() > kMaxListEntries || plan.workers_size() > kMaxListEntries) {
-    return WithReason(InvalidArgument("%d batch_dims and %d workers; at most %d of each are allowed",
-                                      plan.batch_dims_size(), plan.workers_size(), kMaxListEntries),
-                      reason::kBadRequest);
-  }
-  if (!proto::Plan::Statistics_IsValid(plan.statistics())) {
-    return WithReason(InvalidArgument("statistics=%d is unknown; update the coordinator, or leave it out",
-                                      static_cast<int>(plan.statistics())),
-                      reason::kBadRequest);
-  }
-  const int64_t tensor = std::max(1, plan.tensor_parallel());
-  if (plan.devices() > 0 && plan.data_parallel() > 0 && plan.devices() != plan.data_parallel() * tensor) {
-    const std::string ways = tensor > 1 ? absl::StrCat(" x tensor_parallel=", tensor) : "";
-    return WithReason(InvalidArgument("data_parallel=%d%s contradicts devices=%d; leave devices out",
-                                      plan.data_parallel(), ways, plan.devices()),
-                      reason::kNoFeasiblePlan);
-  }
-  return absl::OkStatus();
+  return plan::Check(request.plan());
 }
 
 }  // namespace

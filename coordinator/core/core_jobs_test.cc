@@ -73,6 +73,11 @@ TEST(CoreJobsTest, BadRequestsAreRefusedAndChangeNothing) {
        reason::kBadRequest},
       {"a contradiction", [](proto::SubmitRequest& r) { r.mutable_plan()->set_data_parallel(3); },
        reason::kNoFeasiblePlan},
+      {"unknown schedule",
+       [](proto::SubmitRequest& r) { r.mutable_plan()->mutable_pipeline()->set_schedule(std::string(5000, 'x')); },
+       reason::kBadRequest},
+      {"too many stages", [](proto::SubmitRequest& r) { r.mutable_plan()->mutable_pipeline()->set_meshes(65); },
+       reason::kNoFeasiblePlan},
   };
   CoreWorld world;
   for (const Row& row : rows) {

@@ -7,9 +7,11 @@
 #include "coordinator/core/core.h"
 #include "coordinator/core/errors.h"
 #include "coordinator/core/text.h"
+#include "plan/plan_request.h"
 
 namespace alpa::coordinator {
 
+using plan::DevicesNeeded;
 using proto::Job;
 
 namespace {
@@ -19,13 +21,6 @@ constexpr size_t kMaxPlanTextBytes = 256 << 10;
 constexpr absl::string_view kBehind = "waits behind job ";
 
 std::string Plural(int64_t n, absl::string_view noun) { return absl::StrCat(n, " ", noun, n == 1 ? "" : "s"); }
-
-// At least 1; PlanRequest::devices 0 takes what is free.
-int64_t DevicesNeeded(const proto::PlanRequest& plan) {
-  const int64_t tensor = std::max(1, plan.tensor_parallel());
-  return std::max({tensor, int64_t{plan.devices()}, plan.data_parallel() * tensor});
-}
-bool TakesAll(const proto::PlanRequest& plan) { return plan.devices() == 0 && plan.data_parallel() == 0; }
 
 std::string WaitReason(const proto::PlanRequest& plan, int64_t free, int64_t total) {
   const bool named = !plan.workers().empty();
@@ -62,7 +57,7 @@ Core::Offer Core::OfferFor(const JobRecord& record, const Reserved& reserved) co
     }
   }
   const auto needed = static_cast<size_t>(DevicesNeeded(record.request.plan()));
-  const bool all = TakesAll(record.request.plan());
+  const bool all = plan::TakesAllDevices(record.request.plan());
   std::stable_sort(by_worker.begin(), by_worker.end(), [&](const auto& a, const auto& b) {
     const bool alone_a = !all && a.size() >= needed, alone_b = !all && b.size() >= needed;
     if (alone_a != alone_b) return alone_a;

@@ -14,6 +14,7 @@
 #include "plan/serialize.h"
 #include "planner/lower/lower.h"
 #include "planner/planner.h"
+#include "planner/request.h"
 #include "proto/plan.pb.h"
 
 namespace alpa::coordinator {
@@ -40,18 +41,6 @@ absl::StatusOr<Program> Load(const PlanTask& task, absl::string_view serialized)
   return Program{*std::move(imported), *std::move(roles)};
 }
 
-planner::PlanOptions OptionsOf(const proto::PlanRequest& request) {
-  planner::PlanOptions options;
-  options.devices = request.devices();
-  options.data_parallel = request.data_parallel();
-  options.microbatches = request.microbatches();
-  options.tensor_parallel = request.tensor_parallel();
-  options.zero = request.zero();
-  options.statistics = static_cast<plan::Statistics>(request.statistics());
-  for (const proto::Seed& seed : request.batch_dims()) options.batch_dims.push_back({seed.leaf(), seed.dim()});
-  return options;
-}
-
 void FindLoss(const plan::Executable& executable, Planned* planned) {
   for (size_t i = 0; i < executable.outputs.size(); ++i) {
     const plan::LeafPlacement& leaf = executable.outputs[i];
@@ -74,7 +63,9 @@ absl::StatusOr<Planned> Make(const PlanTask& task, absl::string_view serialized)
   ALPA_ASSIGN_OR_RETURN(const Program program, Load(task, serialized));
   const graph::Graph simplified = graph::Simplify(program.graph);
   end_phase("import");
-  const auto plan = planner::MakePlan(simplified, program.roles, task.devices, OptionsOf(task.request));
+  const auto options = planner::OptionsOf(task.request, simplified, program.roles);
+  if (!options.ok()) return Because(options.status(), reason::kNoFeasiblePlan);
+  const auto plan = planner::MakePlan(simplified, program.roles, task.devices, *options);
   if (!plan.ok()) return Because(plan.status(), reason::kNoFeasiblePlan);
   cluster::Cluster cluster;
   for (DeviceId device : task.devices) cluster.devices.push_back({device, "", 0, "", 0});

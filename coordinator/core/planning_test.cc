@@ -88,6 +88,17 @@ TEST_F(PlanningTest, PinnedDegreesAndSeedsAreKept) {
   EXPECT_EQ(planned->plan.batch_seeds(1).leaf(), 8);
 }
 
+TEST_F(PlanningTest, PipelinesAreKept) {
+  task_.request.mutable_pipeline()->set_meshes(2);
+  task_.request.mutable_pipeline()->set_schedule("gpipe");
+  task_.request.set_microbatches(2);
+  const auto planned = PlanProgram(task_, program_);
+  ASSERT_TRUE(planned.ok()) << planned.status();
+  EXPECT_EQ(planned->plan.stages_size(), 2);
+  EXPECT_EQ(planned->plan.schedule(), "gpipe");
+  EXPECT_EQ(planned->devices, (std::vector<DeviceId>{DeviceId(4), DeviceId(7)}));
+}
+
 TEST_F(PlanningTest, WhatIsNoProgramIsABadProgram) {
   for (const std::string& bytes : {std::string(), std::string("garbage"), program_.substr(0, program_.size() / 2)}) {
     const absl::Status status = PlanProgram(task_, bytes).status();
@@ -143,6 +154,13 @@ TEST_F(PlanningTest, APlanThatDoesNotFitIsNotFeasible) {
       {"more micro-batches than rows", [](proto::PlanRequest& r) { r.set_microbatches(int64_t{1} << 40); }},
       {"a seed that is no leaf",
        [](proto::PlanRequest& r) { r.set_microbatches(2), r.add_batch_dims()->set_leaf(999); }},
+      {"a tensor cut that is no leaf",
+       [](proto::PlanRequest& r) { r.set_tensor_parallel(2), r.add_tensor_cuts()->set_leaf(9); }},
+      {"a tensor cut of the batch",
+       [](proto::PlanRequest& r) { r.set_tensor_parallel(2), r.add_tensor_cuts()->set_leaf(7); }},
+      {"a tensor cut that is no dimension",
+       [](proto::PlanRequest& r) { r.set_tensor_parallel(2), r.add_tensor_cuts()->set_dim(5); }},
+      {"a tensor cut without its axis", [](proto::PlanRequest& r) { r.add_tensor_cuts()->set_dim(0); }},
       {"a seed below", [](proto::PlanRequest& r) { r.set_microbatches(2), r.add_batch_dims()->set_leaf(-1); }},
       {"a seed that is no dimension",
        [](proto::PlanRequest& r) {
