@@ -41,11 +41,11 @@ class Cluster:
                     timeout=None):
         """Runs `step(state, batch) -> (state, aux)` on this cluster; returns a Run, called like the step.
 
-        plan: alpa.Auto() (default) or alpa.DataParallel(n, microbatches=k). batch_dims: which dimension of each batch
-        leaf is the batch's (an int for all, a pytree like the batch, or {path: dim}); found by itself if not given.
-        local_statistics: batch statistics (as of batch normalisation) may be each micro-batch's own. devices: how many
-        to use (0: all that are free); workers: only devices of these. timeout: seconds to wait for free devices and
-        for planning; None: no limit.
+        plan: alpa.Auto() (default), alpa.DataParallel(n, microbatches=k), alpa.Megatron(dp, tp, pp), alpa.GPipe(stages),
+        or alpa.Zero(stage). batch_dims: which dimension of each batch leaf is the batch's (an int for all, a pytree like
+        the batch, or {path: dim}); found by itself if not given. local_statistics: batch statistics (as of batch
+        normalisation) may be each micro-batch's own. devices: how many to use (0: all that are free); workers: only
+        devices of these. timeout: seconds to wait for free devices and for planning; None: no limit.
         """
         signature = program_module.Signature.of_step(step)
         return self._run(signature, plan, batch_dims, local_statistics, devices, workers, name, timeout)
@@ -92,10 +92,10 @@ class Cluster:
         return f"<alpa cluster at {self.address}>"
 
     def _run(self, signature, plan, batch_dims, local_statistics, devices, workers, name, timeout):
-        def pins(dims):
-            return plan_module.request(plan, devices, workers, dims, local_statistics)
+        def pins(dims=(), program=None):
+            return plan_module.request(plan, devices, workers, dims, local_statistics, program)
 
-        pins(())  # a wrong pin shows here, not at the first call
+        pins()  # a wrong pin shows here, not at the first call
         return run_module.Run(self, signature, pins, batch_dims, name, timeout)
 
     def _submit(self, program, request, name, timeout):

@@ -23,7 +23,7 @@ def save_job(directory, step, state, batches, plan=None, *, batch_dims=None, loc
         raise errors.InputError("a job needs at least one batch")
     signature = program_module.Signature.of_step(step)
     program = program_module.trace(signature, (state, batches[0]))
-    request = plan_module.request(plan, devices, (), program_module.batch_dims(program, batch_dims), local_statistics)
+    request = plan_module.request(plan, devices, (), program_module.batch_dims(program, batch_dims), local_statistics, program)
     values = [program.flatten_arguments((state, batch)) for batch in batches]
 
     directory = pathlib.Path(directory)

@@ -1,8 +1,15 @@
 """What a user may pin about how a program is run, and what was decided."""
 
 import dataclasses
+import difflib
+
+import jax
 
 from alpa import errors
+
+SCHEDULES = ("1f1b", "gpipe", "zero-bubble")
+REMAT = ("none", "layer")
+MOST_STAGES = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,32 +31,84 @@ class DataParallel:
 
 @dataclasses.dataclass(frozen=True)
 class Megatron:
-    """Tensor parallelism: weights are cut `tp` ways, where that is cheapest, so that every device has a part of each; times
-    data parallelism over `dp` such groups. dp * tp devices."""
+    """Tensor parallelism times data parallelism times a pipeline. dp * tp * pp devices.
+
+    tp: weights are cut so many ways, so that every device has a part of each. dp: so many such groups share the batch.
+    pp: the model is cut into stages on so many groups of devices ("meshes"), between which activations and their gradients go;
+    micro-batches are at different stages at a time, so `microbatches` should be some times pp.
+
+    schedule: in which order a mesh takes forwards and backwards: "1f1b" (default), "gpipe", or "zero-bubble".
+    interleave: so many stages on each mesh, which shortens the time in which meshes wait and sends more.
+    stage_devices: how many devices each mesh has, where they differ, say (1, 3); dp is left out then.
+    remat: "layer" keeps only what a layer begins with, and computes the rest of it again in the backward.
+    specs: which dimension of a weight is cut, in place of the planner's choice: {path: (None, "tensor")}, with None or "tensor"
+    for each dimension, as in jax.sharding.PartitionSpec, or a function (path, jax.ShapeDtypeStruct) -> such a tuple, or None
+    where the planner should choose. A path is as in `"['params']['w']"`. What is made of a weight (its moments in the optimizer)
+    follows it.
+
+    None of this changes what is computed: the result is that of the whole batch on one device.
+    """
 
     dp: int = 1
     tp: int = 1
+    pp: int = 1
     microbatches: int = 0
+    _: dataclasses.KW_ONLY
+    schedule: str = "1f1b"
+    interleave: int = 1
+    stage_devices: tuple = ()
+    remat: str = "none"
+    specs: object = None
 
     @property
     def devices(self):
-        return self.dp * self.tp
+        return sum(self.stage_devices) or self.dp * self.tp * self.pp
+
+
+@dataclasses.dataclass(frozen=True)
+class GPipe:
+    """A pipeline of `stages` meshes: all forwards of a step's micro-batches, then all backwards. The rest is as in Megatron."""
+
+    stages: int
+    microbatches: int = 0
+    _: dataclasses.KW_ONLY
+    dp: int = 1
+    tp: int = 1
+    schedule: str = "gpipe"
+    interleave: int = 1
+    stage_devices: tuple = ()
+    remat: str = "none"
+    specs: object = None
+
+    @property
+    def pp(self):
+        return self.stages
+
+    @property
+    def devices(self):
+        return sum(self.stage_devices) or self.dp * self.tp * self.pp
 
 
 @dataclasses.dataclass(frozen=True)
 class Zero:
     """Data parallelism in which every device keeps a part of what the update needs (stage 1: optimizer state; 2: gradients
-    as well; 3: parameters too, gathered where they are used)."""
+    as well; 3: parameters too, gathered where they are used). tp, pp and the rest are as in Megatron; `devices` counts all."""
 
     stage: int = 3
     devices: int = 0
     microbatches: int = 0
     tp: int = 1
+    pp: int = 1
+    _: dataclasses.KW_ONLY
+    schedule: str = "1f1b"
+    interleave: int = 1
+    remat: str = "none"
+    specs: object = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A plan request as it is sent; counts of 0 are not pinned."""
+    """A plan request as it is sent; counts of 0, empty words and lists are not pinned."""
 
     devices: int = 0
     data_parallel: int = 0
@@ -59,6 +118,12 @@ class Request:
     batch_dims: tuple = ()  # of (leaf, dimension)
     local_statistics: bool = False
     workers: tuple = ()
+    meshes: int = 1
+    stages_per_mesh: int = 1
+    schedule: str = ""
+    mesh_devices: tuple = ()
+    remat: str = ""
+    tensor_cuts: tuple = ()  # of (leaf, dimension; -1: whole)
 
     def fill(self, message):
         """Writes this into a PlanRequest message."""
@@ -71,55 +136,166 @@ class Request:
             message.batch_dims.add(leaf=leaf, dim=dim)
         message.statistics = 1 if self.local_statistics else 0
         message.workers.extend(self.workers)
+        if self.meshes > 1:
+            message.pipeline.meshes = self.meshes
+            message.pipeline.stages_per_mesh = self.stages_per_mesh
+            message.pipeline.schedule = self.schedule
+            message.pipeline.devices.extend(self.mesh_devices)
+        message.remat = self.remat
+        for leaf, dim in self.tensor_cuts:
+            message.tensor_cuts.add(leaf=leaf, dim=dim)
 
     def to_json(self):
         """The "plan" object of a job directory: only what is pinned."""
         out = {}
-        for key in ("devices", "data_parallel", "microbatches", "tensor_parallel", "zero"):
+        for key in ("devices", "data_parallel", "microbatches", "tensor_parallel", "zero", "remat"):
             if getattr(self, key):
                 out[key] = getattr(self, key)
         if self.batch_dims:
             out["batch_dims"] = [{"leaf": leaf, "dim": dim} for leaf, dim in self.batch_dims]
+        if self.tensor_cuts:
+            out["tensor_cuts"] = [{"leaf": leaf, "dim": dim} for leaf, dim in self.tensor_cuts]
         if self.local_statistics:
             out["statistics"] = "local"
+        if self.meshes > 1:
+            out["pipeline"] = {"meshes": self.meshes, "stages_per_mesh": self.stages_per_mesh, "schedule": self.schedule}
+            if self.mesh_devices:
+                out["pipeline"]["devices"] = list(self.mesh_devices)
         return out
 
 
-def request(plan, devices=0, workers=(), batch_dims=(), local_statistics=False):
-    """The Request for a user's `plan=` and the pins beside it."""
+_KINDS = (Auto, DataParallel, Megatron, GPipe, Zero)
+
+
+def request(plan, devices=0, workers=(), batch_dims=(), local_statistics=False, program=None):
+    """The Request for a user's `plan=` and the pins beside it. `specs` are resolved where a `program` is given."""
     if plan is None:
         plan = Auto()
-    if not isinstance(plan, (Auto, DataParallel, Megatron, Zero)):
+    if not isinstance(plan, _KINDS):
         raise errors.InputError(f"plan= is {plan!r}; expected alpa.Auto(), alpa.DataParallel(n, microbatches=k), "
-                                "alpa.Megatron(dp, tp) or alpa.Zero(stage)")
-    counts = {"devices": devices, "plan.devices": plan.devices, "plan.microbatches": plan.microbatches}
-    tensor = getattr(plan, "tp", 1)
-    for name, count in counts.items():
-        if not _is_count(count, 0):
-            raise errors.InputError(f"{name} is {count!r}; expected a count (0: not pinned)")
-    for name, count in (("tp", tensor), ("dp", getattr(plan, "dp", 1))):
+                                "alpa.Megatron(dp, tp, pp), alpa.GPipe(stages, microbatches) or alpa.Zero(stage)")
+    tensor, meshes, data = getattr(plan, "tp", 1), getattr(plan, "pp", 1), getattr(plan, "dp", 1)
+    interleave = getattr(plan, "interleave", 1)
+    for name, count in (("tp", tensor), ("stages" if isinstance(plan, GPipe) else "pp", meshes), ("dp", data),
+                        ("interleave", interleave)):
         if not _is_count(count, 1):
             raise errors.InputError(f"plan.{name} is {count!r}; expected 1 or more")
+    mesh_devices = _mesh_devices(plan, tensor, meshes, data)  # before plan.devices, which counts them
+    for name, count in {"devices": devices, "plan.devices": plan.devices, "plan.microbatches": plan.microbatches}.items():
+        if not _is_count(count, 0):
+            raise errors.InputError(f"{name} is {count!r}; expected a count (0: not pinned)")
     zero = plan.stage if isinstance(plan, Zero) else 0
     if isinstance(plan, Zero) and (not _is_count(zero, 1) or zero > 3):
         raise errors.InputError(f"plan.stage is {zero!r}; ZeRO has stages 1, 2 and 3")
+    _check_pipeline(plan, meshes, interleave)
     if plan.devices and devices and plan.devices != devices:
         raise errors.InputError(f"devices={devices}, but the plan names {plan.devices} devices")
-    if (plan.devices or devices) % tensor:
-        raise errors.InputError(f"tp={tensor} does not divide {plan.devices or devices} devices")
+    count = plan.devices or devices
+    if not mesh_devices and count % (tensor * meshes):
+        ways = f"tp={tensor}" if meshes == 1 else f"tp={tensor} x pp={meshes}"
+        raise errors.InputError(f"{ways} does not divide {count} devices")
     if isinstance(workers, str):
         workers = (workers,)
-    count = plan.devices or devices
     return Request(
         devices=count,
-        data_parallel=count // tensor if not isinstance(plan, Auto) else 0,
+        data_parallel=0 if isinstance(plan, Auto) or mesh_devices else count // (tensor * meshes),
         microbatches=plan.microbatches,
         tensor_parallel=tensor if tensor > 1 else 0,
         zero=zero,
         batch_dims=tuple(batch_dims),
         local_statistics=bool(local_statistics),
         workers=tuple(workers or ()),
+        meshes=meshes,
+        stages_per_mesh=interleave,
+        schedule=plan.schedule if meshes > 1 else "",
+        mesh_devices=mesh_devices,
+        remat=plan.remat if getattr(plan, "remat", "none") != "none" else "",
+        tensor_cuts=_tensor_cuts(getattr(plan, "specs", None), tensor, program),
     )
+
+
+def _check_pipeline(plan, meshes, interleave):
+    for name, word, known in (("schedule", getattr(plan, "schedule", SCHEDULES[0]), SCHEDULES),
+                              ("remat", getattr(plan, "remat", REMAT[0]), REMAT)):
+        if word not in known:
+            raise errors.InputError(f"plan.{name} is {word!r}; expected one of {', '.join(map(repr, known))}")
+    if interleave > 1 and meshes == 1:
+        raise errors.InputError(f"interleave={interleave} without a pipeline; give pp=2 or more")
+    if meshes * interleave > MOST_STAGES:
+        raise errors.InputError(f"{meshes} meshes x {interleave} stages each; at most {MOST_STAGES} stages are possible")
+
+
+def _mesh_devices(plan, tensor, meshes, data):
+    """A plan's stage_devices, checked."""
+    found = getattr(plan, "stage_devices", ())
+    if not isinstance(found, (tuple, list)) or not all(_is_count(n, 1) for n in found):
+        raise errors.InputError(f"plan.stage_devices is {found!r}; expected a number of devices for each stage, 1 or more")
+    if found and len(found) != meshes:
+        raise errors.InputError(f"stage_devices={tuple(found)} are {len(found)} stages, the pipeline has {meshes}")
+    if found and data != 1:
+        raise errors.InputError(f"dp={data} beside stage_devices={tuple(found)}, which say how many share the batch; leave dp out")
+    for count in found:
+        if count % tensor:
+            raise errors.InputError(f"tp={tensor} does not divide a stage of {count} devices")
+    return tuple(found)
+
+
+def _tensor_cuts(specs, tensor, program):
+    """(leaf, dimension) pairs for a user's `specs`; -1: the leaf stays whole."""
+    if specs is None:
+        return ()
+    if not callable(specs) and not hasattr(specs, "items"):
+        raise errors.InputError(f"specs is {specs!r}; expected {{path: (None, \"tensor\")}}, or a function of path and type")
+    if tensor == 1:
+        raise errors.InputError("specs say how weights are cut, but tp=1 cuts none; give tp=2 or more")
+    if program is None:
+        return ()
+    cuts = {}
+    paths = _state_paths(program)
+    if callable(specs):
+        for i in program.state_inputs():
+            leaf = program.inputs[i]
+            spec = specs(_short(program, leaf.path), jax.ShapeDtypeStruct(leaf.type.shape, leaf.type.dtype))
+            if spec is not None:
+                cuts[i] = _dimension(spec, leaf)
+        return tuple(sorted(cuts.items()))
+    for path, spec in specs.items():
+        if path not in paths:
+            known = [_short(program, program.inputs[i].path) for i in program.state_inputs()]
+            near = difflib.get_close_matches(str(path), known, 3, 0) or known[:3]
+            raise errors.InputError(f"specs name {path!r}, which is no leaf of the state; did you mean {' or '.join(near)}?")
+        if paths[path] in cuts:
+            raise errors.InputError(f"specs name {path} twice")
+        cuts[paths[path]] = _dimension(spec, program.inputs[paths[path]])
+    return tuple(sorted(cuts.items()))
+
+
+def _short(program, path):
+    """A leaf's path without the name of the argument, where there is only one that is state."""
+    numbers = program.signature.state_argnums
+    name = program.signature.name_of(numbers[0]) if len(numbers) == 1 else ""
+    return path.removeprefix(name)
+
+
+def _state_paths(program):
+    """{path: leaf}, by whole and by short paths."""
+    out = {}
+    for i in program.state_inputs():
+        path = program.inputs[i].path
+        out[path] = out[_short(program, path)] = i
+    return out
+
+
+def _dimension(spec, leaf):
+    """The dimension that a PartitionSpec cuts along "tensor", or -1."""
+    entries = () if isinstance(spec, str) or not hasattr(spec, "__iter__") else tuple(spec)
+    if isinstance(spec, str) or not hasattr(spec, "__iter__") or any(e not in (None, "tensor") for e in entries):
+        raise errors.InputError(f"the spec of {leaf.path} is {spec!r}; expected None or \"tensor\" for each dimension")
+    if len(entries) > len(leaf.type.shape):
+        raise errors.InputError(f"the spec of {leaf.path} has {len(entries)} entries, but it is {leaf.type}")
+    if entries.count("tensor") > 1:
+        raise errors.InputError(f"the spec of {leaf.path} names \"tensor\" twice; an axis can cut one dimension")
+    return entries.index("tensor") if "tensor" in entries else -1
 
 
 def _is_count(value, least):

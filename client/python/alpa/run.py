@@ -43,7 +43,7 @@ class Run:
     def __init__(self, cluster, signature, pins, batch_dims, name, timeout):
         self._cluster = cluster
         self._signature = signature
-        self._pins = pins  # a function: resolved batch_dims -> plan.Request
+        self._pins = pins  # a function: resolved batch_dims, program -> plan.Request
         self._batch_dims = batch_dims
         self._name = name or signature.title()
         self._timeout = timeout
@@ -183,7 +183,7 @@ class Run:
             raise errors.AlpaError(f"run of {self._name} is closed", "CLOSED")
         if self._program is None:
             program = program_module.trace(self._signature, args)
-            request = self._pins(program_module.batch_dims(program, self._batch_dims))
+            request = self._pins(program_module.batch_dims(program, self._batch_dims), program)
             values = program.flatten_arguments(args)
             self._check_fresh(values, program)
             self._start(program, request)

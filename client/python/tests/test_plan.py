@@ -1,0 +1,107 @@
+"""What of a plan is pinned, and what is refused before anything is sent."""
+
+import alpa
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from alpa import plan, program
+from alpa._proto import job_service_pb2 as pb
+
+OPTIMIZER = optax.adam(1e-2)
+STATE = {"params": {"w": np.ones((4, 6), np.float32), "b": np.zeros(6, np.float32)}}
+STATE["opt"] = OPTIMIZER.init(STATE["params"])
+
+
+def step(state, batch):
+    loss, grads = jax.value_and_grad(lambda p: jnp.mean((batch @ p["w"] + p["b"]) ** 2))(state["params"])
+    updates, opt = OPTIMIZER.update(grads, state["opt"], state["params"])
+    return {"params": optax.apply_updates(state["params"], updates), "opt": opt}, {"loss": loss}
+
+
+@pytest.fixture(scope="module")
+def traced():
+    return program.trace(program.Signature.of_step(step), (STATE, np.ones((8, 4), np.float32)))
+
+
+def sent(wanted, traced=None, **pins):
+    message = pb.PlanRequest()
+    plan.request(wanted, program=traced, **pins).fill(message)
+    return message
+
+
+def test_counts_of_devices():
+    for wanted, devices, data, tensor, meshes in [
+            (alpa.Megatron(2, 3, 4), 24, 2, 3, 4), (alpa.Megatron(tp=2), 2, 1, 2, 0), (alpa.Megatron(pp=2), 2, 1, 0, 2),
+            (alpa.GPipe(4, 8), 4, 1, 0, 4), (alpa.GPipe(2, dp=2, tp=2), 8, 2, 2, 2), (alpa.Zero(3, 8, tp=2, pp=2), 8, 2, 2, 2),
+            (alpa.Zero(1), 0, 0, 0, 0), (alpa.DataParallel(4), 4, 4, 0, 0)]:
+        message = sent(wanted)
+        assert (message.devices, message.data_parallel, message.tensor_parallel, message.pipeline.meshes) == (
+            devices, data, tensor, meshes), wanted
+
+
+def test_pipelines():
+    message = sent(alpa.GPipe(4, 8, interleave=2, remat="layer"))
+    assert message.microbatches == 8 and message.remat == "layer"
+    assert (message.pipeline.schedule, message.pipeline.stages_per_mesh) == ("gpipe", 2)
+    assert sent(alpa.Megatron(pp=2)).pipeline.schedule == "1f1b"
+    assert not sent(alpa.Megatron(tp=2)).HasField("pipeline")
+    message = sent(alpa.Megatron(pp=2, stage_devices=(1, 3)))
+    assert list(message.pipeline.devices) == [1, 3] and (message.devices, message.data_parallel) == (4, 0)
+
+
+def test_a_job_directory_holds_the_same(traced):
+    wanted = alpa.Megatron(tp=2, pp=2, stage_devices=(2, 4), schedule="zero-bubble", remat="layer", specs={"['params']['b']": ()})
+    out = plan.request(wanted, program=traced).to_json()
+    assert out == {"devices": 6, "tensor_parallel": 2, "remat": "layer", "tensor_cuts": [{"leaf": 5, "dim": -1}],
+                   "pipeline": {"meshes": 2, "stages_per_mesh": 1, "schedule": "zero-bubble", "devices": [2, 4]}}
+
+
+def test_specs_name_leaf_and_dimension(traced):
+    paths = [leaf.path for leaf in traced.inputs]
+
+    def cuts(specs):
+        return {paths[cut.leaf]: cut.dim for cut in sent(alpa.Megatron(tp=2, specs=specs), traced).tensor_cuts}
+
+    both = {"state['params']['w']": 1, "state['params']['b']": -1}
+    assert cuts({"['params']['w']": (None, "tensor"), "state['params']['b']": ()}) == both
+    assert cuts({"['params']['w']": jax.sharding.PartitionSpec(None, "tensor")}) == {"state['params']['w']": 1}
+    assert cuts(lambda path, t: ("tensor",) if path == "['params']['w']" and t.shape == (4, 6) else None) == {
+        "state['params']['w']": 0}
+
+
+@pytest.mark.parametrize("specs,says", [
+    ({"['params']['v']": ()}, r"\['params'\]\['v'\]\", which is no leaf of the state; did you mean .*\['params'\]\['w'\]"),
+    ({"batch": ()}, "no leaf of the state"),
+    ({"['params']['w']": ("model",)}, "expected None or \"tensor\""),
+    ({"['params']['w']": "tensor"}, "expected None or \"tensor\""),
+    ({"['params']['w']": 1}, "expected None or \"tensor\""),
+    ({"['params']['b']": (None, "tensor")}, r"2 entries, but it is f32\[6\]"),
+    ({"['params']['w']": ("tensor", "tensor")}, "twice"),
+    ({"['params']['w']": (), "state['params']['w']": ()}, "twice"),
+    (7, "specs is 7"),
+])
+def test_specs_that_do_not_fit(traced, specs, says):
+    with pytest.raises(alpa.InputError, match=says):
+        sent(alpa.Megatron(tp=2, specs=specs), traced)
+
+
+@pytest.mark.parametrize("wanted,says", [
+    (alpa.Megatron(pp=0), "plan.pp is 0"),
+    (alpa.GPipe(True), "plan.stages is True"),
+    (alpa.Megatron(pp=2, schedule="2f2b"), "schedule is '2f2b'.*zero-bubble"),
+    (alpa.Megatron(remat="all"), "remat is 'all'.*layer"),
+    (alpa.Megatron(interleave=2), "without a pipeline"),
+    (alpa.Megatron(pp=16, interleave=8), "at most 64 stages"),
+    (alpa.Megatron(pp=3, stage_devices=(1, 3)), "2 stages, the pipeline has 3"),
+    (alpa.Megatron(pp=2, stage_devices=(1, 0)), "stage_devices is"),
+    (alpa.Megatron(pp=2, stage_devices=3), "stage_devices is 3"),
+    (alpa.Megatron(dp=2, pp=2, stage_devices=(2, 4)), "leave dp out"),
+    (alpa.Megatron(tp=2, pp=2, stage_devices=(2, 3)), "tp=2 does not divide a stage of 3"),
+    (alpa.Zero(3, 6, tp=2, pp=2), "tp=2 x pp=2 does not divide 6"),
+    (alpa.Megatron(specs={}), "give tp=2"),
+])
+def test_plans_that_do_not_fit(wanted, says):
+    with pytest.raises(alpa.InputError, match=says):
+        sent(wanted)
