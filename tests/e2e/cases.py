@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import models
 import numpy as np
+import other_models
 from compare import Reference
 
 BATCH, STEPS = 32, 10
@@ -14,8 +15,20 @@ GPT_DROPOUT = models.Gpt(length=16, width=32, heads=4, layers=2, dropout=0.1)
 MLP = models.Mlp()
 VIT = models.Vit(width=32)
 VIT_CONVOLUTION = models.Vit(width=32, layers=1, patches_by="convolution")
+# For pipelines.
+DEEP_GPT = models.Gpt(length=16, width=32, heads=4, layers=4)
+DEEP_GPT_UNTIED = models.Gpt(length=16, width=32, heads=4, layers=4, tied=False)
+DEEP_MLP = models.Mlp(layers=7)
+BERT = models.Gpt(length=16, width=32, heads=4, layers=4, dropout=0.1)
+TRANSLATOR = models.Gpt(length=16, width=32, heads=4, layers=2)
 
 _MODELS = {
+    "deep_gpt": (DEEP_GPT, models.init_gpt, models.gpt_loss),
+    "deep_gpt_untied": (DEEP_GPT_UNTIED, models.init_gpt, models.gpt_loss),
+    "scan_gpt": (DEEP_GPT, other_models.init_scan_gpt, other_models.scan_gpt_loss),
+    "bert": (BERT, models.init_gpt, other_models.bert_loss),
+    "translator": (TRANSLATOR, other_models.init_translator, other_models.translator_loss),
+    "deep_mlp": (DEEP_MLP, models.init_mlp, models.mlp_loss),
     "gpt": (GPT, models.init_gpt, models.gpt_loss),
     "gpt_dropout": (GPT_DROPOUT, models.init_gpt, models.gpt_loss),
     "mlp": (MLP, models.init_mlp, models.mlp_loss),
@@ -42,12 +55,14 @@ def tokens(seed, length=16, batch=BATCH):
 
 def batches_of(name, count=3, batch=BATCH):
     """`count` different batches for a model."""
-    if name.startswith("gpt"):
+    if "gpt" in name or name == "bert":
         return [tokens(seed, batch=batch) for seed in range(count)]
+    if name == "translator":
+        return [{**tokens(seed, batch=batch), "source": tokens(100 + seed, batch=batch)["x"]} for seed in range(count)]
     out = []
     for seed in range(count):
         rng = np.random.default_rng(seed)
-        if name.startswith("mlp"):
+        if "mlp" in name:
             x = rng.normal(size=(batch, MLP.inputs)).astype(np.float32)
             out.append({"x": x, "y": np.sin(x @ rng.normal(size=(MLP.inputs, MLP.outputs))).astype(np.float32)})
         else:
@@ -65,13 +80,13 @@ def training(loss, params, optimizer, key=None):
 
 
 @functools.cache
-def case(name, optimizer):
+def case(name, optimizer, batch=BATCH, steps=STEPS):
     """(step, state, batches, reference) of a model."""
     config, init, loss = _MODELS[name]
     key = jax.random.key(11) if getattr(config, "dropout", 0) else None
     step, state = training(loss(config), init(config, jax.random.key(5)), optimizer, key)
-    batches = batches_of(name)
-    return step, state, batches, Reference(step, state, batches, STEPS)
+    batches = batches_of(name, batch=batch)
+    return step, state, batches, Reference(step, state, batches, steps)
 
 
 def narrow(params):

@@ -1,0 +1,156 @@
+"""Pipelines, in the same words: state and aux equal single-device jax.jit up to rounding, whatever the stages and schedule."""
+
+import itertools
+import json
+import random
+
+import alpa
+import pytest
+from cases import OPTIMIZERS, case
+from compare import run_ours, same_bits, trajectory
+from conftest import start_cluster
+from test_submit import check_outputs, cli
+
+BATCH, STEPS = 24, 4
+ONES, QUAD, BOTH = ("one-0", "one-1"), ("quad-0",), ("quad-0", "quad-1")
+
+# Which workers, and the plan for k micro-batches under a schedule.
+PLANS = {
+    "pipeline2": (ONES, lambda k, s: alpa.Megatron(pp=2, microbatches=k, schedule=s)),
+    "pipeline4": (QUAD, lambda k, s: alpa.Megatron(pp=4, microbatches=k, schedule=s)),
+    "data2_pipeline2": (QUAD, lambda k, s: alpa.Megatron(dp=2, pp=2, microbatches=k, schedule=s)),
+    "tensor2_pipeline2": (QUAD, lambda k, s: alpa.Megatron(tp=2, pp=2, microbatches=k, schedule=s)),
+    "data2_tensor2_pipeline2": (BOTH, lambda k, s: alpa.Megatron(2, 2, 2, microbatches=k, schedule=s)),
+    "data2_pipeline4": (BOTH, lambda k, s: alpa.Megatron(dp=2, pp=4, microbatches=k, schedule=s)),
+    "zero1_pipeline2": (QUAD, lambda k, s: alpa.Zero(1, 4, pp=2, microbatches=k, schedule=s)),
+    "zero2_pipeline2": (QUAD, lambda k, s: alpa.Zero(2, 4, pp=2, microbatches=k, schedule=s)),
+    "zero3_pipeline2": (QUAD, lambda k, s: alpa.Zero(3, 4, pp=2, microbatches=k, schedule=s)),
+    "zero3_tensor2_pipeline2": (BOTH, lambda k, s: alpa.Zero(3, 8, tp=2, pp=2, microbatches=k, schedule=s)),
+    "unequal1_3": (QUAD, lambda k, s: alpa.Megatron(pp=2, stage_devices=(1, 3), microbatches=k, schedule=s)),
+    "unequal2_4_tensor2": (BOTH, lambda k, s: alpa.Megatron(tp=2, pp=2, stage_devices=(2, 4), microbatches=k, schedule=s)),
+    "interleaved2": (ONES, lambda k, s: alpa.Megatron(pp=2, interleave=2, microbatches=k, schedule=s)),
+    "data2_interleaved2": (QUAD, lambda k, s: alpa.Megatron(dp=2, pp=2, interleave=2, microbatches=k, schedule=s)),
+}
+NAMES = ("deep_gpt", "deep_gpt_untied", "scan_gpt", "bert", "translator", "deep_mlp")
+SCHEDULES = ("1f1b", "gpipe", "zero-bubble")
+KS = (1, 4)
+DEFAULT_SIZE = 14
+
+
+def matrix():
+    """Every model, optimizer, plan and k, under schedules in turn; one model under all of them."""
+    rows = []
+    for i, (name, optimizer, plan, k) in enumerate(itertools.product(NAMES, OPTIMIZERS, PLANS, KS)):
+        all_of_them = (name, optimizer) == ("bert", "sgd")
+        rows += [(name, optimizer, plan, s, k) for s in (SCHEDULES if all_of_them else (SCHEDULES[(i + i // 28) % 3],))]
+    return rows
+
+
+def pytest_generate_tests(metafunc):
+    if "shape" not in metafunc.fixturenames:
+        return
+    chosen = matrix()
+    if not metafunc.config.getoption("--full"):
+        chosen = part_of_matrix(metafunc.config.getoption("--part-seed"))
+    metafunc.parametrize("shape", chosen, ids=lambda s: f"{s[0]}-{s[1]}-{s[2]}-{s[3]}-k{s[4]}")
+
+
+def part_of_matrix(seed):
+    """A seeded part in which every model meets both optimizers, and every plan and schedule is met, mostly at k = 4."""
+    rng = random.Random(seed)
+    models = [(name, optimizer) for name in NAMES for optimizer in OPTIMIZERS]
+    plans = list(PLANS)
+    rng.shuffle(models)
+    rng.shuffle(plans)
+    rows = [(*models[i % len(models)], plans[i % len(plans)], SCHEDULES[i % len(SCHEDULES)], rng.choice((1, 4, 4)))
+            for i in range(DEFAULT_SIZE)]
+    return sorted(set(rows))
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """Workers quad-0 and quad-1 with four devices each, one-0 and one-1 with one."""
+    connected = start_cluster({"quad-0": 4, "quad-1": 4, "one-0": 1, "one-1": 1})
+    yield connected
+    connected.close()
+
+
+def run_case(cluster, name, optimizer, plan, schedule, k):
+    step, state, batches, reference = case(name, optimizer, BATCH, STEPS)
+    workers, make = PLANS[plan]
+    with cluster.parallelize(step, make(k, schedule), workers=workers, timeout=120) as run:
+        got = run_ours(run, state, batches, STEPS)
+        text = str(run.plan)
+        assert run.plan.proto.schedule == schedule and run.plan.microbatches == k
+    return got, reference, text
+
+
+def test_equals_jit(wide, shape):
+    got, reference, text = run_case(wide, *shape)
+    print(text)
+    reference.check(got)
+
+
+@pytest.mark.parametrize("plan,schedule", [("data2_tensor2_pipeline2", "1f1b"), ("data2_interleaved2", "zero-bubble")])
+def test_a_rerun_gives_the_same_bits(wide, plan, schedule):
+    first, reference, _ = run_case(wide, "bert", "adamw", plan, schedule, 4)
+    reference.check(first)
+    second, _, _ = run_case(wide, "bert", "adamw", plan, schedule, 4)
+    assert same_bits(first, second)
+
+
+def test_schedules_change_no_bit(wide):
+    """Each cell takes its micro-batches in order, so sums come out alike whatever lies between them."""
+    runs = [run_case(wide, "deep_mlp", "sgd", "pipeline4", schedule, 4)[0] for schedule in SCHEDULES]
+    assert same_bits(runs[0], runs[1]) and same_bits(runs[0], runs[2])
+
+
+def test_state_moves_from_one_pipeline_to_another(wide):
+    """What one plan leaves, fetched, another continues."""
+    step, state, batches, reference = case("deep_gpt", "adamw", BATCH, STEPS)
+    auxes, first = [], state
+    for name in ("unequal1_3", "zero3_pipeline2", "interleaved2"):
+        workers, make = PLANS[name]
+        with wide.parallelize(step, make(4, "1f1b"), workers=workers, timeout=120) as run:
+            for _ in range(2 if name == "interleaved2" else 1):
+                state, aux = run(state, batches[len(auxes) % len(batches)])
+                auxes.append(alpa.fetch(aux))
+            state = alpa.fetch(state)
+    reference.check(trajectory(first, state, auxes))
+
+
+def test_every_stage_keeps_its_own_layers(wide):
+    """Each device of a pipeline of four holds about a quarter of the state, and no leaf lies on two meshes."""
+    step, state, batches, _ = case("deep_mlp", "adamw", BATCH, STEPS)
+    workers, make = PLANS["pipeline4"]
+    with wide.parallelize(step, make(4, "1f1b"), workers=workers, timeout=120) as run:
+        run(state, batches[0])
+        stages = run.plan.proto.stages
+        sizes = [leaf.type.nbytes for leaf in run._program.inputs]
+        mine = [sum(n for n, s in zip(sizes, stage.input_shardings) if s.present) for stage in stages]
+    assert len(stages) == 4 and sum(mine) == sum(sizes) and max(mine) < 0.45 * sum(sizes), mine
+
+
+@pytest.mark.parametrize("make,says", [
+    (lambda: alpa.Megatron(pp=2, microbatches=7), "batch"),
+    (lambda: alpa.Megatron(pp=2, stage_devices=(1, 3), microbatches=24), "batch"),
+    (lambda: alpa.Megatron(pp=8), "8 devices.*they have 4"),
+])
+def test_pipelines_that_do_not_fit_are_refused(wide, make, says):
+    step, state, batches, _ = case("deep_mlp", "sgd", BATCH, STEPS)
+    with pytest.raises(alpa.AlpaError, match=says):
+        with wide.parallelize(step, make(), workers=QUAD, timeout=2) as run:
+            run(state, batches[0])
+
+
+def test_a_job_directory_in_a_pipeline(wide, tmp_path):
+    """What save_job() pins, and what flags of `alpa submit` pin over it."""
+    step, state, batches, reference = case("deep_mlp", "sgd", BATCH, STEPS)
+    alpa.save_job(tmp_path / "job", step, state, batches, alpa.GPipe(2, 4, interleave=2))
+    for flags, devices, word in (((), 2, "4 stages under gpipe"),
+                                 (("--schedule", "1f1b", "--stage-devices", "1,3", "--interleave", "1"), 4, "2 stages under 1f1b")):
+        done = cli(wide, "submit", tmp_path / "job", "--steps", STEPS, "--output", tmp_path / "out", "-o", "json", *flags)
+        assert done.returncode == 0, done.stderr
+        job = json.loads(done.stdout)
+        assert len(job["devices"]) == devices and word in cli(wide, "status", job["job_id"]).stdout
+        check_outputs(tmp_path / "out", reference)
