@@ -220,8 +220,9 @@ absl::StatusOr<std::vector<plan::Cut>> TensorCuts(const Plan& plan, const PlanOp
   return request.cuts;
 }
 
-// Where leaves lie follows from the programs.
-absl::Status PlaceLeaves(Plan& plan, const Graph& program, const plan::Roles& roles) {
+}  // namespace
+
+absl::Status Complete(Plan& plan, const Graph& program, const plan::Roles& roles) {
   plan::Executable executable;
   if (plan::TakesRegionApart(plan)) {
     ALPA_ASSIGN_OR_RETURN(Staged staged, LowerStages(plan, program, roles));
@@ -240,8 +241,6 @@ absl::Status PlaceLeaves(Plan& plan, const Graph& program, const plan::Roles& ro
   }
   return absl::OkStatus();
 }
-
-}  // namespace
 
 absl::StatusOr<Plan> MakePlan(const Graph& program, const plan::Roles& roles, const std::vector<DeviceId>& devices,
                               const PlanOptions& options) {
@@ -301,7 +300,7 @@ absl::StatusOr<Plan> MakePlan(const Graph& program, const plan::Roles& roles, co
       axis.cuts = cuts;
     }
   }
-  ALPA_RETURN_IF_ERROR(PlaceLeaves(plan, program, roles));
+  ALPA_RETURN_IF_ERROR(Complete(plan, program, roles));
   return plan;
 }
 

@@ -42,4 +42,8 @@ struct PlanOptions {
 absl::StatusOr<plan::Plan> MakePlan(const graph::Graph& program, const plan::Roles& roles,
                                     const std::vector<DeviceId>& devices, const PlanOptions& options);
 
+// Adds to a plan what follows from the rest of it: where leaves lie, and stage cuts where it has several stages and no cuts.
+// Errors: as Lower.
+absl::Status Complete(plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);
+
 }  // namespace alpa::planner

@@ -5,7 +5,7 @@
 //
 // A PLAN is a list of pins: "data=2,tensor=2,zero=3,pipeline=2,interleave=2,schedule=gpipe,k=4,remat=layer". "stages=1:3" gives each mesh of a
 // pipeline its devices. With "axes=2,seed=7" the executable of one stage is then cut along random axes; "print=1" prints plan
-// and lists, "print=2" programs too. For small models: the evaluator is slow.
+// and lists, "print=2" programs too. "random=300,seed=1,devices=8" draws so many plans instead. For small models: the evaluator is slow.
 
 #include <cmath>
 #include <cstdio>
@@ -29,6 +29,7 @@
 #include "planner/planner.h"
 #include "tests/interpreter/interpreter.h"
 #include "tests/interpreter/random_axis.h"
+#include "tests/interpreter/random_plan.h"
 
 namespace alpa {
 namespace {
@@ -84,6 +85,8 @@ std::vector<Literal> Inputs(const graph::Graph& program) {
   return inputs;
 }
 
+constexpr double kTolerance = 1e-3;  // relative to a leaf's largest value
+
 using Pins = std::map<std::string, std::string>;
 
 Pins ParsePins(const std::string& text) {
@@ -120,55 +123,102 @@ planner::PlanOptions OptionsOf(const Pins& pins) {
   return options;
 }
 
-absl::Status Check(const graph::Graph& program, const plan::Roles& roles, const std::vector<Literal>& inputs,
-                   const std::vector<Literal>& expected, const std::string& text) {
+cluster::Cluster ClusterOf(int devices) {
+  cluster::Cluster cluster;
+  for (int i = 0; i < devices; ++i) cluster.devices.push_back({DeviceId(i), "node", i, "cpu", 0});
+  return cluster;
+}
+
+// A step of a job, and what it gives on the whole batch.
+struct Job {
+  graph::Graph program;
+  plan::Roles roles;
+  std::vector<Literal> inputs, expected;
+};
+
+// Verifies, interprets and compares; the largest relative difference.
+absl::StatusOr<double> Differs(const Job& job, const plan::Executable& executable) {
+  ALPA_RETURN_IF_ERROR(plan::Verify(executable));
+  std::vector<int32_t> state_inputs;
+  for (const plan::OutputRole& output : job.roles.outputs) state_inputs.push_back(output.state_input);
+  ALPA_ASSIGN_OR_RETURN(const std::vector<Literal> actual, testing::Interpret(executable, job.inputs, state_inputs));
+  double worst = 0;
+  for (size_t r = 0; r < job.expected.size(); ++r) {
+    double largest = 0, difference = 0;
+    for (int64_t i = 0; i < job.expected[r].shape().elements(); ++i) {
+      const double a = actual[r].ValueAt(i), e = job.expected[r].ValueAt(i);
+      if (std::isnan(a) && std::isnan(e)) continue;
+      largest = std::max(largest, std::abs(e));
+      difference = std::isnan(a - e) ? 1e9 : std::max(difference, std::abs(a - e));
+    }
+    const double relative = difference / std::max(largest, 1e-30);
+    if (relative > kTolerance) {
+      std::printf("  %s differs by %.2e of %.2e\n", job.roles.outputs[r].path.c_str(), difference, largest);
+    }
+    worst = std::max(worst, relative);
+  }
+  if (worst > kTolerance) return Internal("results differ by %.2e", worst);
+  return worst;
+}
+
+absl::Status Check(const Job& job, const std::string& text) {
   const Pins pins = ParsePins(text);
   const planner::PlanOptions options = OptionsOf(pins);
   int devices = options.data_parallel * options.tensor_parallel * options.pipeline.meshes;
   if (!options.pipeline.devices.empty()) {
     devices = std::accumulate(options.pipeline.devices.begin(), options.pipeline.devices.end(), 0);
   }
-  cluster::Cluster cluster;
+  const cluster::Cluster cluster = ClusterOf(devices);
   std::vector<DeviceId> ids;
-  for (int i = 0; i < devices; ++i) {
-    cluster.devices.push_back({DeviceId(i), "node", i, "cpu", 0});
-    ids.push_back(DeviceId(i));
-  }
-  ALPA_ASSIGN_OR_RETURN(const plan::Plan plan, planner::MakePlan(program, roles, ids, options));
-  ALPA_RETURN_IF_ERROR(plan::Verify(plan, program, roles, cluster));
-  ALPA_ASSIGN_OR_RETURN(plan::Executable executable, planner::Lower(plan, program, roles));
+  for (const cluster::Device& device : cluster.devices) ids.push_back(device.id);
+  ALPA_ASSIGN_OR_RETURN(const plan::Plan plan, planner::MakePlan(job.program, job.roles, ids, options));
+  ALPA_RETURN_IF_ERROR(plan::Verify(plan, job.program, job.roles, cluster));
+  ALPA_ASSIGN_OR_RETURN(plan::Executable executable, planner::Lower(plan, job.program, job.roles));
   std::mt19937 random(Number(pins, "seed", 0));
   for (int axis = 0; axis < Number(pins, "axes", 0); ++axis) {
     const planner::AxisRequest request = testing::RandomAxis(random, executable, absl::StrCat("axis", axis));
     ALPA_ASSIGN_OR_RETURN(executable, planner::CutAlongAxis(executable, request));
   }
   if (Number(pins, "print", 0)) {
-    std::printf("%s%s", plan::Print(plan, program, roles).c_str(), plan::Print(executable).c_str());
+    std::printf("%s%s", plan::Print(plan, job.program, job.roles).c_str(), plan::Print(executable).c_str());
   }
   if (Number(pins, "print", 0) > 1) {
     for (const plan::StageProgram& stage : executable.programs) {
       std::printf("---- %s\n%s\n", stage.name.c_str(), graph::Print(stage.graph).c_str());
     }
   }
-  ALPA_RETURN_IF_ERROR(plan::Verify(executable));
-  std::vector<int32_t> state_inputs;
-  for (const plan::OutputRole& output : roles.outputs) state_inputs.push_back(output.state_input);
-  ALPA_ASSIGN_OR_RETURN(const std::vector<Literal> actual, testing::Interpret(executable, inputs, state_inputs));
-  double worst = 0;
-  for (size_t r = 0; r < expected.size(); ++r) {
-    double largest = 0, difference = 0;
-    for (int64_t i = 0; i < expected[r].shape().elements(); ++i) {
-      const double a = actual[r].ValueAt(i), e = expected[r].ValueAt(i);
-      if (std::isnan(a) && std::isnan(e)) continue;
-      largest = std::max(largest, std::abs(e));
-      difference = std::isnan(a - e) ? 1e9 : std::max(difference, std::abs(a - e));
-    }
-    const double relative = difference / std::max(largest, 1e-30);
-    if (relative > 1e-3) std::printf("  %s differs by %.2e of %.2e\n", roles.outputs[r].path.c_str(), difference, largest);
-    worst = std::max(worst, relative);
-  }
+  ALPA_ASSIGN_OR_RETURN(const double worst, Differs(job, executable));
   std::printf("%s: largest relative difference %.2e\n", text.c_str(), worst);
-  return worst > 1e-3 ? Internal("results differ") : absl::OkStatus();
+  return absl::OkStatus();
+}
+
+// "random=300,seed=1,devices=8": so many plans that the verifier accepts.
+absl::Status CheckRandom(const Job& job, const std::string& text) {
+  const Pins pins = ParsePins(text);
+  const int count = Number(pins, "random", 0), devices = Number(pins, "devices", 8), first = Number(pins, "seed", 0);
+  int done = 0, equal = 0;
+  double worst = 0;
+  for (int seed = first; done < count && seed < first + 50 * count; ++seed) {
+    std::mt19937 random(seed);
+    const auto plan = testing::RandomPlan(random, job.program, job.roles, devices);
+    if (!plan.ok()) {
+      if (!absl::IsFailedPrecondition(plan.status()) && !absl::IsInvalidArgument(plan.status())) {
+        std::cout << "  seed " << seed << ": " << plan.status() << "\n";
+        ++done;
+      }
+      continue;
+    }
+    ++done;
+    auto differs = [&]() -> absl::StatusOr<double> {
+      ALPA_RETURN_IF_ERROR(plan::Verify(*plan, job.program, job.roles, ClusterOf(devices)));
+      ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, planner::Lower(*plan, job.program, job.roles));
+      return Differs(job, executable);
+    }();
+    if (differs.ok()) ++equal, worst = std::max(worst, *differs);
+    else std::cout << "  seed " << seed << ": " << differs.status() << "\n" << plan::Print(*plan, job.program, job.roles);
+  }
+  std::printf("%s: %d of %d plans equal, largest relative difference %.2e\n", text.c_str(), equal, done, worst);
+  return equal < count ? Internal("%d of %d random plans are equal", equal, count) : absl::OkStatus();
 }
 
 int Main(int argc, char** argv) {
@@ -178,18 +228,19 @@ int Main(int argc, char** argv) {
     std::cerr << imported.status() << "\n";
     return 1;
   }
-  const graph::Graph program = graph::Simplify(*imported);
-  std::printf("%d ops imported, %d after simplification\n", imported->size(), program.size());
-  const plan::Roles roles = ReadRoles(nlohmann::json::parse(ReadFile(directory + "/job.json")));
-  const std::vector<Literal> inputs = Inputs(program);
-  const auto expected = graph::Evaluate(program, inputs);
+  Job job{graph::Simplify(*imported), ReadRoles(nlohmann::json::parse(ReadFile(directory + "/job.json"))), {}, {}};
+  std::printf("%d ops imported, %d after simplification\n", imported->size(), job.program.size());
+  job.inputs = Inputs(job.program);
+  auto expected = graph::Evaluate(job.program, job.inputs);
   if (!expected.ok()) {
     std::cerr << expected.status() << "\n";
     return 1;
   }
+  job.expected = *std::move(expected);
   int failures = 0;
   for (int i = 2; i < argc; ++i) {
-    const absl::Status status = Check(program, roles, inputs, *expected, argv[i]);
+    const bool random = ParsePins(argv[i]).contains("random");
+    const absl::Status status = random ? CheckRandom(job, argv[i]) : Check(job, argv[i]);
     if (!status.ok()) {
       std::cout << argv[i] << ": " << status << "\n";
       ++failures;

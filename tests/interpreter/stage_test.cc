@@ -13,6 +13,7 @@
 #include "planner/stage/choose_stage_cuts.h"
 #include "planner/stage/stage_pass.h"
 #include "tests/interpreter/interpreter.h"
+#include "tests/interpreter/random_plan.h"
 #include "tests/interpreter/steps.h"
 
 namespace alpa {
@@ -184,6 +185,27 @@ INSTANTIATE_TEST_SUITE_P(
       std::erase(schedule, '-');
       return std::get<0>(info.param).name + "_" + schedule + "_k" + std::to_string(std::get<2>(info.param));
     });
+
+// ---- Random plans ----
+
+class RandomPlansTest : public ::testing::TestWithParam<int> {};
+
+TEST_P(RandomPlansTest, EqualTheWholeProgram) {
+  std::mt19937 random(GetParam());
+  StepOptions options{.masked = random() % 3 == 0, .noise = random() % 2 == 0, .time_major = random() % 3 == 0};
+  const Step step = random() % 3 != 0 ? MakeDeepStep(4, random() % 2 == 0) : MakeStep(options);
+  absl::StatusOr<plan::Plan> plan = absl::UnknownError("never drawn");
+  for (int tries = 0; tries < 100 && !plan.ok(); ++tries) plan = testing::RandomPlan(random, step.graph, step.roles, 8);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const absl::Status valid = plan::Verify(*plan, step.graph, step.roles, testing::ClusterOf(8));
+  ASSERT_TRUE(valid.ok()) << valid << plan::Print(*plan, step.graph, step.roles);
+  const auto executable = planner::Lower(*plan, step.graph, step.roles);
+  ASSERT_TRUE(executable.ok()) << executable.status();
+  const absl::Status status = Check(step, *executable);
+  EXPECT_TRUE(status.ok()) << status << "\n" << plan::Print(*plan, step.graph, step.roles);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RandomPlansTest, ::testing::Range(0, 300));
 
 // ---- How well it is cut ----
 
