@@ -229,8 +229,11 @@ class ProgramSplitter {
     for (size_t r = 0; r < results_.size(); ++r) {
       if (!Unchanged(r)) note(results_[r].stage, after(program_.results()[r], results_[r].stage, false));
     }
-    // The latest: results in the last round of their stage, so that what they overwrite has been read.
+    // The latest: results in the last round of their stage, and no op later than those: what they overwrite has been read.
     std::vector<int> latest(needed_.size(), last + 1);
+    for (size_t i = 0; i < needed_.size() && !run_.in_loop; ++i) {
+      if (needed_[i]) latest[i] = last_of_stage[StageOf(i)];
+    }
     auto before = [&](ValueId v, int stage, bool backward, int round) {
       VisitSources(v, [&](ValueId source) {
         const int def = DefOf(source);
