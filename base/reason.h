@@ -12,6 +12,16 @@
 
 namespace alpa {
 
+// Words that several folders give. Stable: clients act on them.
+namespace reason {
+inline constexpr absl::string_view kBadRequest = "BAD_REQUEST";           // a field makes no sense
+inline constexpr absl::string_view kBadProgram = "BAD_PROGRAM";           // damaged, not uploaded, or roles do not fit
+inline constexpr absl::string_view kUnsupportedOp = "UNSUPPORTED_OP";     // named in the message, with its place
+inline constexpr absl::string_view kNoFeasiblePlan = "NO_FEASIBLE_PLAN";  // nothing fits what was pinned
+inline constexpr absl::string_view kBadPlan = "BAD_PLAN";                 // a plan that was given fits neither itself nor the program
+inline constexpr absl::string_view kInternal = "INTERNAL";                // a fault of ours
+}  // namespace reason
+
 // The key of the payload, and of the metadata.
 inline constexpr char kReasonKey[] = "alpa-reason";
 

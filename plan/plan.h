@@ -109,7 +109,8 @@ int64_t WaysCut(const StagePlan& stage, const cluster::Mesh& mesh, int32_t leaf,
 // its own tile.
 bool MicrobatchesAreContiguous(const Plan& plan);
 
-// A few lines for people.
+// A few lines for people; without its program, leaves are told by their numbers.
+std::string Print(const Plan& plan);
 std::string Print(const Plan& plan, const graph::Graph& program, const Roles& roles);
 
 // OK, or kInvalidArgument saying which part does not fit the program or cluster. Shares no code with the planner.

@@ -9,6 +9,7 @@
 #include "base/reason.h"
 #include "base/status.h"
 #include "plan/plan.h"
+#include "plan/plan_file.h"
 
 namespace alpa::plan {
 namespace {
@@ -20,11 +21,11 @@ constexpr std::array<absl::string_view, 2> kRemat = {"none", "layer"};
 
 template <typename... Args>
 absl::Status Bad(const absl::FormatSpec<Args...>& format, const Args&... args) {
-  return WithReason(InvalidArgument(format, args...), "BAD_REQUEST");
+  return WithReason(InvalidArgument(format, args...), reason::kBadRequest);
 }
 template <typename... Args>
 absl::Status Infeasible(const absl::FormatSpec<Args...>& format, const Args&... args) {
-  return WithReason(InvalidArgument(format, args...), "NO_FEASIBLE_PLAN");
+  return WithReason(InvalidArgument(format, args...), reason::kNoFeasiblePlan);
 }
 
 template <size_t n>
@@ -114,12 +115,35 @@ absl::Status CheckPipeline(const proto::PlanRequest& request) {
   return absl::OkStatus();
 }
 
+// A plan that is given leaves nothing to pin but where it runs.
+absl::Status CheckGiven(const proto::PlanRequest& request) {
+  proto::PlanRequest rest = request;
+  rest.clear_given();
+  rest.clear_workers();
+  const int64_t count = DeviceCount(request.given());
+  if (count < 1 || count > kMaxRequestedDevices) {
+    return Bad("the given plan has %d devices; expected 1 to %d", count, kMaxRequestedDevices);
+  }
+  if (rest.devices() > 0 && rest.devices() != count) {
+    return Infeasible("the given plan is for %d devices, which contradicts devices=%d; leave devices out", count,
+                      rest.devices());
+  }
+  rest.clear_devices();
+  if (rest.ByteSizeLong() > 0)
+    return Bad("a plan is given, and pins beside it; a plan decides all, leave the pins out");
+  if (request.workers_size() > kMaxListEntries) {
+    return Bad("%d workers; at most %d are allowed", request.workers_size(), kMaxListEntries);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 int64_t MeshesOf(const proto::PlanRequest& request) { return std::max(1, request.pipeline().meshes()); }
 int64_t StagesPerMeshOf(const proto::PlanRequest& request) { return std::max(1, request.pipeline().stages_per_mesh()); }
 
 absl::Status Check(const proto::PlanRequest& request) {
+  if (request.has_given()) return CheckGiven(request);
   ALPA_RETURN_IF_ERROR(CheckBounds(request));
   ALPA_RETURN_IF_ERROR(CheckPipeline(request));
   const int64_t pinned = request.data_parallel() * TensorOf(request) * MeshesOf(request);
@@ -131,6 +155,7 @@ absl::Status Check(const proto::PlanRequest& request) {
 }
 
 int64_t DevicesNeeded(const proto::PlanRequest& request) {
+  if (request.has_given()) return DeviceCount(request.given());
   const google::protobuf::RepeatedField<int32_t>& given = request.pipeline().devices();
   if (!given.empty()) return std::accumulate(given.begin(), given.end(), int64_t{0});
   const int64_t each = TensorOf(request) * MeshesOf(request);
@@ -138,7 +163,8 @@ int64_t DevicesNeeded(const proto::PlanRequest& request) {
 }
 
 bool TakesAllDevices(const proto::PlanRequest& request) {
-  return request.devices() == 0 && request.data_parallel() == 0 && request.pipeline().devices().empty();
+  return request.devices() == 0 && request.data_parallel() == 0 && request.pipeline().devices().empty() &&
+         !request.has_given();
 }
 
 }  // namespace alpa::plan

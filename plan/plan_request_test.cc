@@ -36,6 +36,24 @@ TEST(PlanRequestTest, CountsDevices) {
   EXPECT_TRUE(Check(r).ok()) << Check(r);
 }
 
+TEST(PlanRequestTest, AGivenPlanDecidesAll) {
+  PlanRequest r;
+  for (int i = 0; i < 3; ++i) r.mutable_given()->add_meshes()->add_devices(i);
+  EXPECT_EQ(DevicesNeeded(r), 3);
+  EXPECT_FALSE(TakesAllDevices(r));
+  r.add_workers("w");
+  r.set_devices(3);
+  EXPECT_TRUE(Check(r).ok()) << Check(r);
+  r.set_devices(4);
+  EXPECT_EQ(ReasonOf(Check(r)), "NO_FEASIBLE_PLAN");
+  r.clear_devices();
+  r.set_microbatches(2);
+  EXPECT_EQ(ReasonOf(Check(r)), "BAD_REQUEST");
+  r.clear_microbatches();
+  r.mutable_given()->clear_meshes();
+  EXPECT_EQ(ReasonOf(Check(r)), "BAD_REQUEST");
+}
+
 TEST(PlanRequestTest, RefusesWhatMakesNoSense) {
   const struct {
     const char *reason, *says;

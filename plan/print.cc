@@ -83,20 +83,66 @@ void PrintAxis(const AxisCut& axis, const cluster::Mesh& mesh, const graph::Grap
   }
 }
 
-}  // namespace
-
-std::string Print(const Plan& plan, const graph::Graph& program, const Roles& roles) {
-  std::string out = absl::StrFormat("plan %016x: %d stage%s%s, %d micro-batch%s (%s)\n", plan.program_fingerprint,
+std::string FirstLine(const Plan& plan) {
+  return absl::StrFormat("plan %016x: %d stage%s%s, %d micro-batch%s (%s)\n", plan.program_fingerprint,
                                     plan.stages.size(), plan.stages.size() == 1 ? "" : "s",
                                     plan.stages.size() == 1 ? "" : absl::StrCat(" under ", plan.schedule), plan.microbatches,
                                     plan.microbatches == 1 ? "" : "es", plan.origin);
+}
+
+std::string StageLine(const Plan& plan, size_t s) {
+  const cluster::Mesh& mesh = plan.meshes[plan.stages[s].mesh.value()];
+  std::vector<std::string> axes;
+  for (size_t a = 0; a < mesh.shape.size(); ++a) axes.push_back(absl::StrCat(mesh.axis_names[a], "=", mesh.shape[a]));
+  return absl::StrFormat("  stage %d on mesh [%s], devices %s\n", s, absl::StrJoin(axes, ", "),
+                         absl::StrJoin(mesh.devices, " ", [](std::string* to, DeviceId d) { absl::StrAppend(to, d.value()); }));
+}
+
+std::string LastLines(const Plan& plan) {
+  std::string out;
+  if (plan.statistics == Statistics::kLocal) {
+    absl::StrAppend(&out, "  statistics over the batch are each micro-batch's own (declared local)\n");
+  }
+  if (plan.predicted.step_seconds > 0) {
+    absl::StrAppendFormat(&out, "  predicted: %.4g s a step, %s a device at most\n", plan.predicted.step_seconds,
+                          Size(plan.predicted.peak_device_memory));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string Print(const Plan& plan) {
+  std::string out = FirstLine(plan);
+  for (size_t s = 0; s < plan.stages.size(); ++s) {
+    const StagePlan& stage = plan.stages[s];
+    if (!stage.mesh.valid() || stage.mesh.value() >= static_cast<int32_t>(plan.meshes.size())) {
+      absl::StrAppendFormat(&out, "  stage %d on mesh %d, which is not there\n", s, stage.mesh.value());
+      continue;
+    }
+    const cluster::Mesh& mesh = plan.meshes[stage.mesh.value()];
+    if (const absl::Status sound = Check(mesh); !sound.ok()) {
+      absl::StrAppendFormat(&out, "  stage %d: %s\n", s, sound.message());
+      continue;
+    }
+    absl::StrAppend(&out, StageLine(plan, s));
+    const auto leaves = std::count_if(stage.input_shardings.begin(), stage.input_shardings.end(),
+                                      [](const std::optional<Sharding>& sharding) { return sharding.has_value(); });
+    absl::StrAppendFormat(&out, "    %d of %d inputs lie here\n", leaves, stage.input_shardings.size());
+  }
+  for (const Seed& seed : plan.batch_seeds) {
+    absl::StrAppendFormat(&out, "  batch: input %d is cut along dimension %d\n", seed.leaf, seed.dim);
+  }
+  absl::StrAppend(&out, LastLines(plan));
+  return out;
+}
+
+std::string Print(const Plan& plan, const graph::Graph& program, const Roles& roles) {
+  std::string out = FirstLine(plan);
   for (size_t s = 0; s < plan.stages.size(); ++s) {
     const StagePlan& stage = plan.stages[s];
     const cluster::Mesh& mesh = plan.meshes[stage.mesh.value()];
-    std::vector<std::string> axes;
-    for (size_t a = 0; a < mesh.shape.size(); ++a) axes.push_back(absl::StrCat(mesh.axis_names[a], "=", mesh.shape[a]));
-    absl::StrAppendFormat(&out, "  stage %d on mesh [%s], devices %s\n", s, absl::StrJoin(axes, ", "),
-                          absl::StrJoin(mesh.devices, " ", [](std::string* to, DeviceId d) { absl::StrAppend(to, d.value()); }));
+    absl::StrAppend(&out, StageLine(plan, s));
     // Of stages that share a mesh, the first tells.
     const auto same = [&](const StagePlan& other) { return other.mesh == stage.mesh; };
     if (std::find_if(plan.stages.begin(), plan.stages.end(), same) - plan.stages.begin() < static_cast<int64_t>(s)) continue;
@@ -109,13 +155,7 @@ std::string Print(const Plan& plan, const graph::Graph& program, const Roles& ro
                           shape.ToString(), seed.dim);
   }
   if (plan.remat == Remat::kLayer) absl::StrAppend(&out, "  remat: the backward recomputes each layer\n");
-  if (plan.statistics == Statistics::kLocal) {
-    absl::StrAppend(&out, "  statistics over the batch are each micro-batch's own (declared local)\n");
-  }
-  if (plan.predicted.step_seconds > 0) {
-    absl::StrAppendFormat(&out, "  predicted: %.4g s a step, %s a device at most\n", plan.predicted.step_seconds,
-                          Size(plan.predicted.peak_device_memory));
-  }
+  absl::StrAppend(&out, LastLines(plan));
   return out;
 }
 

@@ -2,6 +2,7 @@
 #include <set>
 
 #include "base/status.h"
+#include "graph/serialize.h"
 #include "plan/plan.h"
 
 namespace alpa::plan {
@@ -83,11 +84,13 @@ absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program
   for (const Seed& seed : plan.batch_seeds) {
     const graph::Shape& shape = program.shape(program.parameters()[seed.leaf]);
     const int64_t ways = WaysCut(stage, mesh, seed.leaf, seed.dim);
-    if (seed.outer < 1 || (!TakesRegionApart(plan) ? seed.outer != ways : seed.outer % ways != 0)) {
+    const bool fits = TakesRegionApart(plan) ? seed.outer >= 1 && seed.outer % ways == 0 : seed.outer == ways;
+    if (!fits || seed.outer > std::max<int64_t>(1, shape.dims[seed.dim])) {
       return InvalidArgument("micro-batches take every %d-th part of dimension %d of %s, which %d devices share", seed.outer,
                              seed.dim, roles.inputs[seed.leaf].path, ways);
     }
-    if (shape.dims[seed.dim] % (seed.outer * data * plan.microbatches) != 0) {
+    const std::optional<int64_t> chunks = CheckedMultiply(seed.outer, data * plan.microbatches);
+    if (!chunks || shape.dims[seed.dim] % *chunks != 0) {
       return InvalidArgument("dimension %d of %s has size %d, which %d devices x %d micro-batches do not divide", seed.dim,
                              roles.inputs[seed.leaf].path, shape.dims[seed.dim], data, plan.microbatches);
     }
@@ -166,6 +169,9 @@ absl::Status Verify(const Plan& plan, const graph::Graph& program, const Roles& 
     return InvalidArgument("the plan has version %d, this build reads %d", plan.version, kPlanVersion);
   }
   ALPA_RETURN_IF_ERROR(Verify(roles, program));
+  if (const uint64_t fingerprint = graph::Fingerprint(program); plan.program_fingerprint != fingerprint) {
+    return InvalidArgument("the plan is for program %016x, this is program %016x", plan.program_fingerprint, fingerprint);
+  }
   if (plan.microbatches < 1 || plan.microbatches > (int64_t{1} << 20)) {
     return InvalidArgument("microbatches = %d is outside 1..1048576", plan.microbatches);
   }

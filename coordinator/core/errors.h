@@ -8,10 +8,12 @@ namespace alpa::coordinator {
 
 // Stable: clients act on them.
 namespace reason {
-inline constexpr absl::string_view kBadRequest = "BAD_REQUEST";           // a field makes no sense
-inline constexpr absl::string_view kBadProgram = "BAD_PROGRAM";           // damaged, not uploaded, or roles do not fit
-inline constexpr absl::string_view kUnsupportedOp = "UNSUPPORTED_OP";     // named in the message, with its place
-inline constexpr absl::string_view kNoFeasiblePlan = "NO_FEASIBLE_PLAN";  // nothing fits what was pinned
+using ::alpa::reason::kBadPlan;
+using ::alpa::reason::kBadProgram;
+using ::alpa::reason::kBadRequest;
+using ::alpa::reason::kInternal;
+using ::alpa::reason::kNoFeasiblePlan;
+using ::alpa::reason::kUnsupportedOp;
 inline constexpr absl::string_view kJobNotFound = "JOB_NOT_FOUND";
 inline constexpr absl::string_view kJobExists = "JOB_EXISTS";           // the id is taken by another request
 inline constexpr absl::string_view kJobNotRunning = "JOB_NOT_RUNNING";  // yet
@@ -24,7 +26,6 @@ inline constexpr absl::string_view kQueueFull = "QUEUE_FULL";
 inline constexpr absl::string_view kTooManyStreams = "TOO_MANY_STREAMS";
 inline constexpr absl::string_view kDraining = "DRAINING";  // the coordinator is about to end
 inline constexpr absl::string_view kStorage = "STORAGE";    // its disk fails
-inline constexpr absl::string_view kInternal = "INTERNAL";  // a fault of ours
 // Never leaves the daemon: the command waits until steps are done.
 inline constexpr absl::string_view kBusy = "BUSY";
 }  // namespace reason

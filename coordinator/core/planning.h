@@ -2,9 +2,8 @@
 //
 // Threads: pure functions of their arguments. They take seconds for large programs: not to be called under the core's
 //          lock.
-// Errors:  with a reason word: BAD_PROGRAM, UNSUPPORTED_OP, NO_FEASIBLE_PLAN, or INTERNAL for a fault of ours. Nothing
-// is
-//          thrown, also for want of memory.
+// Errors:  with a reason word: BAD_PROGRAM, UNSUPPORTED_OP, NO_FEASIBLE_PLAN, BAD_PLAN, or INTERNAL for a fault of ours.
+//          Nothing is thrown, also for want of memory.
 #pragma once
 
 #include "absl/status/status.h"

@@ -92,6 +92,8 @@ struct Job {
   plan::Executable executable;
 };
 
+constexpr int kDevices = 4;
+
 // A small GPT's training step on two devices, in two micro-batches.
 const Job& GoodJob() {
   static const Job& job = *[] {
@@ -105,7 +107,7 @@ const Job& GoodJob() {
       job->roles.outputs.push_back(
           {state ? plan::OutputRole::Kind::kState : plan::OutputRole::Kind::kAux, std::to_string(i), state ? i : -1});
     }
-    for (int i = 0; i < 2; ++i) job->cluster.devices.push_back({DeviceId(i), "node", i, "cpu", 0});
+    for (int i = 0; i < kDevices; ++i) job->cluster.devices.push_back({DeviceId(i), "node", i, "cpu", 0});
     planner::PlanOptions options;
     options.data_parallel = 2;
     auto plan = planner::MakePlan(job->program, job->roles, {DeviceId(0), DeviceId(1)}, options);
@@ -162,21 +164,39 @@ TEST(HostileMessage, RolesAndPlacements) {
                                    [](const proto::LeafPlacement& message) { return plan::FromProto(message).status(); });
 }
 
+absl::Status ReadPlan(const proto::Plan& message) {
+  const absl::StatusOr<plan::Plan> plan = plan::FromProto(message);
+  if (!plan.ok()) return plan.status();
+  (void)plan::Print(*plan);
+  const Job& job = GoodJob();
+  const absl::Status verdict = plan::Verify(*plan, job.program, job.roles, job.cluster);
+  if (!verdict.ok()) return verdict;
+  (void)plan::Print(*plan, job.program, job.roles);
+  const absl::StatusOr<plan::Executable> executable = planner::Lower(*plan, job.program, job.roles);
+  if (!executable.ok()) return executable.status();
+  EXPECT_EQ(plan::Verify(*executable), absl::OkStatus());
+  return absl::OkStatus();
+}
+
 TEST(HostileMessage, Plan) {
   proto::Plan good;
   plan::ToProto(GoodJob().plan, &good);
-  ForDamaged<proto::Plan>(good, "plan", 3000, [](const proto::Plan& message) -> absl::Status {
-    const absl::StatusOr<plan::Plan> plan = plan::FromProto(message);
-    if (!plan.ok()) return plan.status();
-    const Job& job = GoodJob();
-    const absl::Status verdict = plan::Verify(*plan, job.program, job.roles, job.cluster);
-    if (!verdict.ok()) return verdict;
-    (void)plan::Print(*plan, job.program, job.roles);
-    const absl::StatusOr<plan::Executable> executable = planner::Lower(*plan, job.program, job.roles);
-    if (!executable.ok()) return executable.status();
-    EXPECT_EQ(plan::Verify(*executable), absl::OkStatus());
-    return absl::OkStatus();
-  });
+  EXPECT_EQ(ReadPlan(good), absl::OkStatus());
+  ForDamaged<proto::Plan>(good, "plan", 3000, ReadPlan);
+}
+
+TEST(HostileMessage, PlanOfAPipeline) {
+  planner::PlanOptions options;
+  options.pipeline.meshes = 2;
+  options.tensor_parallel = options.microbatches = 2;
+  std::vector<DeviceId> devices;
+  for (int i = 0; i < kDevices; ++i) devices.push_back(DeviceId(i));
+  const auto plan = planner::MakePlan(GoodJob().program, GoodJob().roles, devices, options);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  proto::Plan good;
+  plan::ToProto(*plan, &good);
+  EXPECT_EQ(ReadPlan(good), absl::OkStatus());
+  ForDamaged<proto::Plan>(good, "plan of a pipeline", 1500, ReadPlan);
 }
 
 absl::Status ReadExecutable(const proto::Executable& message) {

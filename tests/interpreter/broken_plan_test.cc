@@ -1,0 +1,160 @@
+// Plans that somebody wrote or changed by hand: each is refused for its own reason, before anything is made of it.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "base/reason.h"
+#include "plan/plan_file.h"
+#include "plan/serialize.h"
+#include "planner/job_plan.h"
+#include "planner/planner.h"
+#include "proto/plan.pb.h"
+#include "tests/interpreter/steps.h"
+
+namespace alpa {
+namespace {
+
+using plan::Plan;
+using ::testing::HasSubstr;
+
+constexpr int kDevices = 8;
+
+// A pipeline of two meshes, data x tensor = 2 x 2 each. Leaves: w0..w5, m0..m5, x, y.
+struct Good {
+  testing::Step step = testing::MakeDeepStep(6, false);
+  Plan plan;
+  Good() {
+    planner::PlanOptions options;
+    options.pipeline.meshes = 2;
+    options.data_parallel = options.tensor_parallel = 2;
+    options.microbatches = 4;
+    auto made = planner::MakePlan(step.graph, step.roles, testing::Devices(kDevices), options);
+    if (!made.ok()) ADD_FAILURE() << made.status();
+    plan = *std::move(made);
+  }
+  planner::JobProgram program() const { return {step.graph, step.roles}; }
+  int X() const { return static_cast<int>(step.roles.inputs.size()) - 2; }
+};
+const Good& TheGood() {
+  static const Good& good = *new Good;
+  return good;
+}
+
+absl::Status Verdict(const Plan& plan) {
+  return plan::Verify(plan, TheGood().step.graph, TheGood().step.roles,
+                      testing::ClusterOf(kDevices + 1));  // one to spare
+}
+
+TEST(BrokenPlanTest, TheGoodOneIsGood) {
+  const Plan& plan = TheGood().plan;
+  EXPECT_EQ(Verdict(plan), absl::OkStatus());
+  proto::Plan message;
+  plan::ToProto(plan::Numbered(plan), &message);
+  const auto read = planner::ReadGivenPlan(message, TheGood().program());
+  ASSERT_TRUE(read.ok()) << read.status();
+  const auto made = planner::LowerJob(*read, TheGood().program(), /*given=*/true);
+  EXPECT_TRUE(made.ok()) << made.status();
+}
+
+TEST(BrokenPlanTest, EachIsRefusedForItsOwnReason) {
+  const int x = TheGood().X();
+  const auto on_first = [](const Plan& plan) {  // a state leaf that lies on the first mesh
+    int p = 0;
+    while (!plan.stages[0].input_shardings[p]) ++p;
+    return p;
+  };
+  const struct {
+    const char* says;
+    std::function<void(Plan&)> damage;
+  } rows[] = {
+      {"the plan has version 7, this build reads 1", [](Plan& p) { p.version = 7; }},
+      {"the plan is for program", [](Plan& p) { ++p.program_fingerprint; }},
+      {"microbatches = 0 is outside", [](Plan& p) { p.microbatches = 0; }},
+      {"device 99 is not in the cluster", [](Plan& p) { p.meshes[1].devices[3] = DeviceId(99); }},
+      {"device 0 is in two meshes", [](Plan& p) { p.meshes[1].devices[0] = p.meshes[0].devices[0]; }},
+      {"mesh shape has 6 positions but 4 devices", [](Plan& p) { p.meshes[0].shape[1] = 3; }},
+      {"a plan with 0 stages", [](Plan& p) { p.stages.clear(); }},
+      {"stage 1 names mesh 7, the plan has 2", [](Plan& p) { p.stages[1].mesh = MeshId(7); }},
+      {"stage 1 has other axes or leaves than another stage on its mesh",
+       [](Plan& p) { p.stages[1].mesh = MeshId(0); }},
+      {"no stage is on mesh 2",
+       [](Plan& p) {
+         p.meshes.push_back({{1}, {"data"}, {DeviceId(kDevices)}});
+       }},
+      {"schedule \"2f2b\" is unknown", [](Plan& p) { p.schedule = "2f2b"; }},
+      {"2 stages, but 0 places where they are cut", [](Plan& p) { p.stage_cuts.clear(); }},
+      {"stage 1 begins at op 0: cuts must be positive and increase", [](Plan& p) { p.stage_cuts[0] = 0; }},
+      {"stage 0 shards 1 inputs", [](Plan& p) { p.stages[0].input_shardings.resize(1); }},
+      {"lies on 2 meshes, not on one",
+       [&](Plan& p) {
+         const int leaf = on_first(p);
+         p.stages[1].input_shardings[leaf] = p.stages[0].input_shardings[leaf];
+       }},
+      {"lies on 0 meshes, not on one", [&](Plan& p) { p.stages[0].input_shardings[on_first(p)].reset(); }},
+      {"the batch dimensions make it",
+       [&](Plan& p) {
+         for (plan::StagePlan& stage : p.stages) {
+           if (stage.input_shardings[x]) stage.input_shardings[x] = plan::Sharding::Replicated();
+         }
+       }},
+      {"a batch dimension names input 99 of 14", [](Plan& p) { p.batch_seeds[0].leaf = 99; }},
+      {"batch dimension 9 of", [](Plan& p) { p.batch_seeds[0].dim = 9; }},
+      {"two batch dimensions name", [](Plan& p) { p.batch_seeds.push_back(p.batch_seeds[0]); }},
+      {"take every 3-th part", [](Plan& p) { p.batch_seeds[0].outer = 3; }},
+      {"take every 4611686018427387904-th part", [](Plan& p) { p.batch_seeds[0].outer = int64_t{1} << 62; }},
+      {"5 micro-batches do not divide", [](Plan& p) { p.microbatches = 5; }},
+      {"a cut names dimension 9 of", [](Plan& p) { p.stages[0].axes[1].cuts[0].dim = 9; }},
+      {"a cut names input -1 of 14", [](Plan& p) { p.stages[0].axes[1].cuts[0].leaf = -1; }},
+      {"two cuts along one axis name",
+       [](Plan& p) { p.stages[0].axes[1].cuts.push_back(p.stages[0].axes[1].cuts[0]); }},
+      {"axis 0 is out of order", [](Plan& p) { p.stages[0].axes[1].mesh_axis = 0; }},
+      {"the mesh has 2 axes; 1 carry something", [](Plan& p) { p.stages[0].axes.pop_back(); }},
+      {"shard_truths_from = -1", [](Plan& p) { p.stages[1].axes[0].shard_truths_from = -1; }},
+      {"in a pipeline, data parallelism is an axis like others",
+       [](Plan& p) {
+         for (plan::StagePlan& stage : p.stages) {
+           stage.axes.erase(stage.axes.begin());
+           stage.data_axis = 0;
+         }
+       }},
+  };
+  for (const auto& row : rows) {
+    Plan plan = TheGood().plan;
+    row.damage(plan);
+    const absl::Status status = Verdict(plan);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << row.says;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(row.says));
+  }
+}
+
+// What only making the cuts tells.
+TEST(BrokenPlanTest, PlansThatAskForTheImpossible) {
+  const struct {
+    const char* says;
+    std::function<void(Plan&)> damage;
+  } rows[] = {
+      {"cut", [](Plan& p) { p.stage_cuts[0] = 1'000'000; }},
+      {"the plan says that",
+       [](Plan& p) {
+         int leaf = 0;
+         while (!p.stages[0].input_shardings[leaf]) ++leaf;
+         std::swap(p.stages[0].input_shardings[leaf], p.stages[1].input_shardings[leaf]);
+       }},
+  };
+  for (const auto& row : rows) {
+    Plan plan = plan::Numbered(TheGood().plan);
+    row.damage(plan);
+    proto::Plan message;
+    plan::ToProto(plan, &message);
+    const auto read = planner::ReadGivenPlan(message, TheGood().program());
+    ASSERT_TRUE(read.ok()) << read.status();
+    const absl::Status status = planner::LowerJob(*read, TheGood().program(), /*given=*/true).status();
+    EXPECT_EQ(ReasonOf(status), reason::kBadPlan) << row.says << ": " << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(row.says));
+  }
+}
+
+}  // namespace
+}  // namespace alpa
