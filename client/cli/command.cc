@@ -33,6 +33,7 @@ std::vector<std::unique_ptr<Command>> AllCommands() {
   commands.push_back(NewRunCommand());
   commands.push_back(NewSubmitCommand());
   for (auto& command : NewJobCommands()) commands.push_back(std::move(command));
+  for (auto& command : NewPlanCommands()) commands.push_back(std::move(command));
   for (auto& command : NewGeneralCommands()) commands.push_back(std::move(command));
   return commands;
 }

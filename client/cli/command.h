@@ -44,6 +44,7 @@ std::vector<std::unique_ptr<Command>> AllCommands();
 std::unique_ptr<Command> NewRunCommand();
 std::unique_ptr<Command> NewSubmitCommand();
 std::vector<std::unique_ptr<Command>> NewJobCommands();      // status, list, logs, stop, delete
+std::vector<std::unique_ptr<Command>> NewPlanCommands();      // plan show, verify, lower, make
 std::vector<std::unique_ptr<Command>> NewGeneralCommands();  // cluster, version, completion
 
 // All flags of a command, ready to be parsed. The command must outlive them.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
 #include "base/config.h"
 #include "base/status.h"
 
@@ -20,6 +21,24 @@ std::string Hint(const std::string& word, const std::vector<std::string>& known,
 
 absl::Status UnknownCommand(const std::string& word, const std::vector<std::string>& commands) {
   return InvalidArgument("there is no command '%s'%s", word, Hint(word, commands, "alpa "));
+}
+
+// The command that begins at words[at], of one word or two; `at` goes behind it. Empty where help for a group is asked
+// for.
+absl::StatusOr<std::string> TakeCommand(const std::vector<std::string>& words, const std::vector<std::string>& commands,
+                                        size_t& at) {
+  std::string command = words[at++];
+  if (Contains(commands, command)) return command;
+  std::vector<std::string> group;
+  for (const std::string& known : commands) {
+    if (absl::StartsWith(known, command + " ")) group.push_back("alpa " + known);
+  }
+  if (group.empty()) return UnknownCommand(command, commands);
+  if (at == words.size()) return InvalidArgument("alpa %s: say what: %s", command, absl::StrJoin(group, ", "));
+  if (words[at] == "--help" || words[at] == "-h") return std::string();
+  command += " " + words[at++];
+  if (!Contains(commands, command)) return UnknownCommand(command, commands);
+  return command;
 }
 
 }  // namespace
@@ -60,16 +79,14 @@ absl::StatusOr<CommandLine> SplitCommandLine(const std::vector<std::string>& wor
     if (!before.empty()) return InvalidArgument("a command is missing after %s", before.back());
     return line;
   }
-  line.command = words[at++];
-  if (line.command == "help") {
-    line.command.clear();
-    if (at == words.size()) return line;
-    if (!Contains(commands, words[at])) return UnknownCommand(words[at], commands);
-    line.command = words[at];
-    line.arguments = {"--help"};
+  if (words[at] == "help") {
+    if (++at == words.size()) return line;
+    ALPA_ASSIGN_OR_RETURN(line.command, TakeCommand(words, commands, at));
+    if (!line.command.empty()) line.arguments = {"--help"};
     return line;
   }
-  if (!Contains(commands, line.command)) return UnknownCommand(line.command, commands);
+  ALPA_ASSIGN_OR_RETURN(line.command, TakeCommand(words, commands, at));
+  if (line.command.empty()) return line;
   line.arguments = std::move(before);
   line.arguments.insert(line.arguments.end(), words.begin() + static_cast<int64_t>(at), words.end());
   return line;

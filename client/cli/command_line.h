@@ -1,8 +1,7 @@
 // Which command a command line names, and what that command is told.
 //
-// Model:   "alpa [flags for all] COMMAND [flags] [arguments]". Flags before the command are those that every command
-// has;
-//          they are handed on to it.
+// Model:   "alpa [flags for all] COMMAND [flags] [arguments]". A command is one word, or two ("plan show"). Flags before
+//          it are those that every command has; they are handed on to it.
 // Threads: pure functions.
 // Errors:  kInvalidArgument with what to type instead, where that can be guessed.
 #pragma once

@@ -16,7 +16,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-const std::vector<std::string> kCommands = {"submit", "status", "list", "logs"};
+const std::vector<std::string> kCommands = {"submit", "status", "list", "logs", "plan show", "plan make"};
 
 CommandLine Split(const std::vector<std::string>& words) {
   const auto line = SplitCommandLine(words, kCommands);
@@ -37,6 +37,17 @@ TEST(CommandLineTest, FlagsBeforeTheCommandAreTheCommands) {
   // The value of a flag is no command, whatever it is.
   EXPECT_EQ(Split({"--address", "list", "status", "list"}).command, "status");
   EXPECT_THAT(Split({"submit", "list"}).arguments, ElementsAre("list"));
+}
+
+TEST(CommandLineTest, CommandsOfTwoWords) {
+  EXPECT_EQ(Split({"plan", "show", "f", "--job", "d"}).command, "plan show");
+  EXPECT_THAT(Split({"-o", "json", "plan", "show", "f"}).arguments, ElementsAre("-o", "json", "f"));
+  EXPECT_EQ(Split({"help", "plan", "make"}).command, "plan make");
+  EXPECT_THAT(Split({"help", "plan", "make"}).arguments, ElementsAre("--help"));
+  EXPECT_THAT(Split({"plan", "--help"}).command, IsEmpty());
+  EXPECT_THAT(Error({"plan"}), HasSubstr("say what: alpa plan show, alpa plan make"));
+  EXPECT_THAT(Error({"plan", "shwo"}), HasSubstr("no command 'plan shwo'; did you mean 'alpa plan show'?"));
+  EXPECT_THAT(Error({"paln", "show"}), HasSubstr("no command 'paln'"));
 }
 
 TEST(CommandLineTest, HelpAndVersion) {
@@ -109,7 +120,7 @@ struct JobFlagsTest : ::testing::Test {
     plan.set_devices(2);
     plan.set_data_parallel(2);
     plan.add_workers("w");
-    return flags.PlanOver(plan);
+    return flags.PlanOver(plan).value();
   }
 
   Folder folder;
@@ -140,7 +151,7 @@ TEST_F(JobFlagsTest, WhatIsPinnedGoesOverTheDirectorysPlan) {
   EXPECT_EQ(Plan({"--local-statistics"}).statistics(), proto::Plan::LOCAL);
   proto::PlanRequest free;
   ASSERT_TRUE(Parse({"--devices", "4"}).ok());
-  EXPECT_EQ(flags.PlanOver(free).data_parallel(), 0);
+  EXPECT_EQ(flags.PlanOver(free)->data_parallel(), 0);
 }
 
 TEST_F(JobFlagsTest, PipelineFlags) {
@@ -162,11 +173,27 @@ TEST_F(JobFlagsTest, PipelineFlags) {
 
   proto::PlanRequest unequal = plan;
   ASSERT_TRUE(Parse({"--pipeline", "4"}).ok());
-  EXPECT_TRUE(flags.PlanOver(unequal).pipeline().devices().empty());
+  EXPECT_TRUE(flags.PlanOver(unequal)->pipeline().devices().empty());
   ASSERT_TRUE(Parse({"--pipeline", "1"}).ok());
-  EXPECT_FALSE(flags.PlanOver(unequal).has_pipeline());
+  EXPECT_FALSE(flags.PlanOver(unequal)->has_pipeline());
   ASSERT_TRUE(Parse({"--microbatches", "2"}).ok());
-  EXPECT_EQ(flags.PlanOver(unequal).pipeline().devices_size(), 2);
+  EXPECT_EQ(flags.PlanOver(unequal)->pipeline().devices_size(), 2);
+}
+
+TEST_F(JobFlagsTest, APlanFileInsteadOfPins) {
+  const std::string path =
+      folder.Write("plan.json", R"({"meshes": [{"devices": [0]}, {"devices": [1]}], "stages": [{}, {"mesh": 1}]})");
+  const proto::PlanRequest plan = Plan({"--plan", path});
+  EXPECT_EQ(plan.given().meshes_size(), 2);
+  EXPECT_EQ(plan.devices(), 0) << "the directory's pins are gone";
+  EXPECT_EQ(plan.workers_size(), 1) << "where it runs is no part of a plan";
+  ASSERT_TRUE(Parse({"--plan", path, "--devices", "2"}).ok());
+  EXPECT_THAT(flags.PlanOver({}).status().message(), HasSubstr("leave out --devices 2"));
+  ASSERT_TRUE(Parse({"--plan", folder.Write("bad.json", "{")}).ok());
+  EXPECT_THAT(flags.PlanOver({}).status().message(), HasSubstr("bad.json: not a plan"));
+  EXPECT_EQ(ExitCodeOf(flags.PlanOver({}).status()), kExitUsage);
+  ASSERT_TRUE(Parse({"--plan", folder.path("none.json")}).ok());
+  EXPECT_EQ(ExitCodeOf(flags.PlanOver({}).status()), kExitUsage);
 }
 
 TEST_F(JobFlagsTest, WhatWasTypedCanBeTypedAgain) {

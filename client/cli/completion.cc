@@ -22,14 +22,14 @@ std::string Bash(const std::vector<CommandWords>& commands) {
   done
   case $before in
     -o|--format) COMPREPLY=($(compgen -W "table json jsonl" -- "$current")); return ;;
-    --output|--config) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    --output|--config|--plan|--job) COMPREPLY=($(compgen -f -- "$current")); return ;;
   esac
   case $command in
 CASES    *) COMPREPLY=($(compgen -W "NAMES help --address --format --config --help --version" -- "$current")); return ;;
   esac
   case $current in
     -*) COMPREPLY=($(compgen -W "$flags --config --print-config --help" -- "$current")) ;;
-    *) if [ -n "$words" ]; then COMPREPLY=($(compgen -W "$words" -- "$current")); else COMPREPLY=($(compgen -f -- "$current")); fi ;;
+    *) if [ -n "$words" ] && [ "$before" = "$command" ]; then COMPREPLY=($(compgen -W "$words" -- "$current")); else COMPREPLY=($(compgen -f -- "$current")); fi ;;
   esac
 }
 complete -o filenames -F _alpa alpa

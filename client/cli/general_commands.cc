@@ -1,7 +1,11 @@
 // alpa cluster, version, completion.
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/command.h"
 #include "client/cli/completion.h"
 #include "client/cli/output.h"
@@ -66,7 +70,17 @@ class CompletionCommand : public Command {
     }
     std::vector<CommandWords> words;
     for (const auto& command : AllCommands()) {
-      words.push_back({command->name(), command->summary(), FlagsOf(*command)->Names(), {}});
+      const std::vector<std::string> flags = FlagsOf(*command)->Names();
+      const std::pair<std::string, std::string> parts = absl::StrSplit(command->name(), absl::MaxSplits(' ', 1));
+      if (parts.second.empty() || words.empty() || words.back().name != parts.first) {
+        words.push_back({parts.first, command->summary(), {}, {}});
+      }
+      // Commands of two words are completed by the flags of all that begin alike.
+      for (const std::string& flag : flags) {
+        std::vector<std::string>& known = words.back().flags;
+        if (std::find(known.begin(), known.end(), flag) == known.end()) known.push_back(flag);
+      }
+      if (!parts.second.empty()) words.back().arguments.push_back(parts.second);
       if (command->name() == name()) words.back().arguments = Shells();
     }
     Print(CompletionScript(shell_, words), session);

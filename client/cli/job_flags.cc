@@ -5,13 +5,18 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "base/units.h"
 #include "client/cli/command.h"
+#include "client/lib/mapped_file.h"
 #include "client/lib/run_job.h"
 #include "plan/plan.h"
+#include "plan/plan_file.h"
 #include "plan/plan_request.h"
 
 namespace alpa::client {
 namespace {
+
+constexpr Bytes kMaxPlanFile = 64 * kMiB;
 
 absl::StatusOr<std::vector<int32_t>> DeviceCounts(const std::vector<std::string>& words) {
   std::vector<int32_t> counts;
@@ -28,12 +33,7 @@ absl::StatusOr<std::vector<int32_t>> DeviceCounts(const std::vector<std::string>
 
 }  // namespace
 
-void JobFlags::Declare(Flags& flags) {
-  flags.AddPositional("DIR", &directory, "a job directory, as alpa.save_job() writes it");
-  flags.Add("steps", &steps, "N", "how many steps to run; they use the directory's batches in turn",
-            Between(1, kMaxSteps));
-  flags.Add("output", &output, "DIR", "folder for metrics.jsonl, state.safetensors and aux.safetensors");
-  flags.Add("name", &name, "NAME", "name of the job, for people (default: the directory's)");
+void PlanFlags::Declare(Flags& flags) {
   flags.Add("devices", &devices, "N", "how many devices (0: as the directory says; else as many as are free)",
             Between(0, 1 << 20));
   flags.Add("data-parallel", &data_parallel, "N", "cut the batch over N devices", Between(0, 1 << 20));
@@ -56,6 +56,17 @@ void JobFlags::Declare(Flags& flags) {
   flags.Add("local-statistics", &local_statistics, "batch statistics may be each micro-batch's own");
 }
 
+void JobFlags::Declare(Flags& flags) {
+  flags.AddPositional("DIR", &directory, "a job directory, as alpa.save_job() writes it");
+  flags.Add("steps", &steps, "N", "how many steps to run; they use the directory's batches in turn",
+            Between(1, kMaxSteps));
+  flags.Add("output", &output, "DIR", "folder for metrics.jsonl, state.safetensors and aux.safetensors");
+  flags.Add("name", &name, "NAME", "name of the job, for people (default: the directory's)");
+  flags.Add("plan", &plan_file, "FILE",
+            "the whole plan, as alpa plan make or run.plan.save() wrote it, instead of pins");
+  pins.Declare(flags);
+}
+
 absl::StatusOr<std::unique_ptr<JobDirectory>> JobFlags::Open() const {
   auto opened = JobDirectory::Open(directory);
   if (!opened.ok()) return UsageError(opened.status().message());
@@ -67,7 +78,7 @@ absl::StatusOr<std::unique_ptr<JobDirectory>> JobFlags::Open() const {
   return opened;
 }
 
-void JobFlags::PipelineOver(proto::PlanRequest& out) const {
+void PlanFlags::PipelineOver(proto::PlanRequest& out) const {
   if (pipeline > 0) {
     if (pipeline != plan::MeshesOf(out)) out.mutable_pipeline()->clear_devices();
     out.mutable_pipeline()->set_meshes(static_cast<int32_t>(pipeline));
@@ -82,7 +93,7 @@ void JobFlags::PipelineOver(proto::PlanRequest& out) const {
   }
 }
 
-proto::PlanRequest JobFlags::PlanOver(const proto::PlanRequest& plan) const {
+proto::PlanRequest PlanFlags::Over(const proto::PlanRequest& plan) const {
   proto::PlanRequest out = plan;
   if (zero > 0) out.set_zero(static_cast<int32_t>(zero));
   if (tensor_parallel > 0) out.set_tensor_parallel(static_cast<int32_t>(tensor_parallel));
@@ -103,6 +114,20 @@ proto::PlanRequest JobFlags::PlanOver(const proto::PlanRequest& plan) const {
   }
   if (microbatches > 0) out.set_microbatches(microbatches);
   if (local_statistics) out.set_statistics(proto::Plan::LOCAL);
+  return out;
+}
+
+absl::StatusOr<proto::PlanRequest> JobFlags::PlanOver(const proto::PlanRequest& plan) const {
+  proto::PlanRequest out;
+  if (plan_file.empty()) {
+    out = pins.Over(plan);
+  } else {
+    if (const std::string typed = pins.Typed(); !typed.empty()) {
+      return UsageError(absl::StrCat("--plan gives the whole plan; leave out", typed));
+    }
+    ALPA_ASSIGN_OR_RETURN(*out.mutable_given(), ReadPlanFile(plan_file));
+    *out.mutable_workers() = plan.workers();
+  }
   if (!only_workers.empty()) {
     out.clear_workers();
     for (const std::string& worker : only_workers) out.add_workers(worker);
@@ -110,10 +135,8 @@ proto::PlanRequest JobFlags::PlanOver(const proto::PlanRequest& plan) const {
   return out;
 }
 
-std::string JobFlags::Typed() const {
-  std::string out = absl::StrCat(ShellWord(directory), " --steps ", steps);
-  if (!output.empty()) absl::StrAppend(&out, " --output ", ShellWord(output));
-  if (!name.empty()) absl::StrAppend(&out, " --name ", ShellWord(name));
+std::string PlanFlags::Typed() const {
+  std::string out;
   if (devices > 0) absl::StrAppend(&out, " --devices ", devices);
   if (data_parallel > 0) absl::StrAppend(&out, " --data-parallel ", data_parallel);
   if (tensor_parallel > 0) absl::StrAppend(&out, " --tensor-parallel ", tensor_parallel);
@@ -125,8 +148,29 @@ std::string JobFlags::Typed() const {
   if (zero > 0) absl::StrAppend(&out, " --zero ", zero);
   if (microbatches > 0) absl::StrAppend(&out, " --microbatches ", microbatches);
   if (local_statistics) absl::StrAppend(&out, " --local-statistics");
+  return out;
+}
+
+std::string JobFlags::Typed() const {
+  std::string out = absl::StrCat(ShellWord(directory), " --steps ", steps);
+  if (!output.empty()) absl::StrAppend(&out, " --output ", ShellWord(output));
+  if (!name.empty()) absl::StrAppend(&out, " --name ", ShellWord(name));
+  if (!plan_file.empty()) absl::StrAppend(&out, " --plan ", ShellWord(plan_file));
+  absl::StrAppend(&out, pins.Typed());
   if (!only_workers.empty()) absl::StrAppend(&out, " --only-workers ", ShellWord(absl::StrJoin(only_workers, ",")));
   return out;
+}
+
+absl::StatusOr<proto::Plan> ReadPlanFile(const std::string& path) {
+  auto file = MappedFile::Open(path);
+  if (!file.ok()) return UsageError(file.status().message());
+  const std::span<const uint8_t> bytes = (*file)->bytes();
+  if (static_cast<Bytes>(bytes.size()) > kMaxPlanFile) {
+    return UsageError(absl::StrCat(path, " has ", bytes.size(), " bytes; at most ", kMaxPlanFile));
+  }
+  auto plan = plan::ParsePlanFile({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  if (!plan.ok()) return UsageError(absl::StrCat(path, ": ", plan.status().message()));
+  return plan;
 }
 
 }  // namespace alpa::client

@@ -103,6 +103,7 @@ class SubmitCommand : public Command {
         {"alpa submit job --steps 100 --data-parallel 4 --microbatches 2", "on four devices, the batch cut in eight"},
         {"alpa submit job --steps 100 --pipeline 2 --tensor-parallel 2 --microbatches 8",
          "two stages of two devices each"},
+        {"alpa submit job --steps 100 --plan plan.json", "just as a plan file says (alpa plan make writes one)"},
         {"alpa submit job --steps 100 --job-id night-3 --detach", "start it and leave"},
         {"alpa submit job --steps 100 --job-id night-3 --output out", "the same again: go on where it is"}};
   }
@@ -123,7 +124,9 @@ class SubmitCommand : public Command {
     options_.steps = job_.steps;
     options_.output = job_.output;
     options_.name = job_.name;
-    options_.plan = job_.PlanOver((*directory)->description().plan);
+    auto plan = job_.PlanOver((*directory)->description().plan);
+    if (!plan.ok()) return Report(plan.status(), session, name());
+    options_.plan = *std::move(plan);
     Coordinator coordinator(session.address, session.interruption);
     const Patience patience(timeout_, session.interruption);
     const RunResult result = RunAndTell(coordinator, **directory, job_, options_, session);
@@ -188,7 +191,9 @@ class RunCommand : public Command {
     options.steps = job_.steps;
     options.output = job_.output;
     options.name = job_.name;
-    options.plan = job_.PlanOver((*directory)->description().plan);
+    auto plan = job_.PlanOver((*directory)->description().plan);
+    if (!plan.ok()) return Report(plan.status(), session, name());
+    options.plan = *std::move(plan);
     if (absl::Status sane = plan::Check(options.plan); !sane.ok()) return Report(sane, session, name());
     const int64_t wanted = plan::DevicesNeeded(options.plan);
     cluster_.devices_per_worker =

@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "plan/plan.h"
+#include "plan/plan_file.h"
 #include "proto/hlo.pb.h"
 
 namespace alpa::client {
@@ -206,7 +207,7 @@ absl::Status ReadPlan(const json& value, const JobDescription& job, proto::PlanR
   ALPA_ASSIGN_OR_RETURN(
       Reader reader, Reader::Make(value, "'plan'",
                                   {"devices", "data_parallel", "tensor_parallel", "zero", "microbatches", "batch_dims",
-                                   "statistics", "workers", "pipeline", "remat", "tensor_cuts"}));
+                                   "statistics", "workers", "pipeline", "remat", "tensor_cuts", "given"}));
   if (reader.Has("devices")) {
     ALPA_ASSIGN_OR_RETURN(int64_t devices, reader.Integer("devices", 0, 1 << 20));
     out.set_devices(static_cast<int32_t>(devices));
@@ -244,6 +245,11 @@ absl::Status ReadPlan(const json& value, const JobDescription& job, proto::PlanR
   if (reader.Has("remat")) {
     ALPA_ASSIGN_OR_RETURN(std::string remat, reader.String("remat"));
     out.set_remat(remat);
+  }
+  if (reader.Has("given")) {
+    auto given = plan::ParsePlanFile(value["given"].dump());
+    if (!given.ok()) return InvalidArgument("'plan': 'given': %s", given.status().message());
+    *out.mutable_given() = *std::move(given);
   }
   if (reader.Has("pipeline")) ALPA_RETURN_IF_ERROR(ReadPipeline(value["pipeline"], *out.mutable_pipeline()));
   if (reader.Has("tensor_cuts")) ALPA_RETURN_IF_ERROR(ReadTensorCuts(reader, job, out));
@@ -310,7 +316,7 @@ absl::StatusOr<JobDescription> ParseJobDescription(absl::string_view text) {
   return job;
 }
 
-absl::StatusOr<std::unique_ptr<JobDirectory>> JobDirectory::Open(const std::string& directory) {
+absl::StatusOr<std::unique_ptr<JobDirectory>> JobDirectory::OpenProgram(const std::string& directory) {
   std::error_code error;
   if (!std::filesystem::is_directory(directory, error)) {
     return InvalidArgument("%s is not a directory; expected one that alpa.save_job() wrote", directory);
@@ -337,7 +343,12 @@ absl::StatusOr<std::unique_ptr<JobDirectory>> JobDirectory::Open(const std::stri
   if (!module.ParseFromArray(out->program().data(), static_cast<int>(out->program().size()))) {
     return InvalidArgument("program %sprogram.hlo.pb is not a serialized HLO module: truncated or damaged", prefix);
   }
+  return out;
+}
 
+absl::StatusOr<std::unique_ptr<JobDirectory>> JobDirectory::Open(const std::string& directory) {
+  ALPA_ASSIGN_OR_RETURN(std::unique_ptr<JobDirectory> out, OpenProgram(directory));
+  const std::string prefix = directory + (absl::EndsWith(directory, "/") ? "" : "/");
   ALPA_ASSIGN_OR_RETURN(out->state_, AsInput(SafetensorsFile::Open(prefix + "state.safetensors")));
   ALPA_RETURN_IF_ERROR(CheckTensors(*out->state_, out->description_, InputRole::Kind::kState));
   for (int64_t i = 0; i < out->description_.batches; ++i) {

@@ -43,6 +43,8 @@ absl::StatusOr<JobDescription> ParseJobDescription(absl::string_view text);
 class JobDirectory {
  public:
   static absl::StatusOr<std::unique_ptr<JobDirectory>> Open(const std::string& directory);
+  // Description and program alone: all that a plan needs. state() and batch() may not be called.
+  static absl::StatusOr<std::unique_ptr<JobDirectory>> OpenProgram(const std::string& directory);
 
   const JobDescription& description() const { return description_; }
   std::span<const uint8_t> program() const { return program_->bytes(); }

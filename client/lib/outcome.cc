@@ -44,7 +44,7 @@ int ExitCodeOf(const absl::Status& status) {
   if (reason == kReasonNoWorker || reason == kReasonNoDaemon) return kExitUnreachable;
   if (reason == "NO_FEASIBLE_PLAN") return kExitNoPlan;
   if (reason == "JOB_NOT_FOUND" || (reason.empty() && absl::IsNotFound(status))) return kExitNotFound;
-  if (reason == "UNSUPPORTED_OP" || reason == "BAD_PROGRAM") return kExitRefused;
+  if (reason == "UNSUPPORTED_OP" || reason == "BAD_PROGRAM" || reason == "BAD_PLAN") return kExitRefused;
   if (reason == "JOB_FAILED" || reason == kReasonJobStopped || absl::IsAborted(status)) return kExitJobFailed;
   if (reason.empty() && (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status))) return kExitUnreachable;
   return kExitRefused;
@@ -65,6 +65,8 @@ std::string NextStep(const absl::Status& status, absl::string_view address) {
   if (reason == "JOB_EXISTS") {
     return "give the same directory, --steps and plan flags to pick that job up, or another --job-id";
   }
+  if (reason == "BAD_PLAN")
+    return "see what the plan says (alpa plan show FILE), or make another one: alpa plan make --job DIR";
   if (reason == "JOB_NOT_FINAL") return absl::StrCat("end it first: alpa stop JOB", flag);
   switch (ExitCodeOf(status)) {
     case kExitUnreachable:
@@ -72,12 +74,10 @@ std::string NextStep(const absl::Status& status, absl::string_view address) {
                           ") and workers (alpa-worker --coordinator ", address,
                           "\n--name w0 --devices 2), name another with --address or ALPA_ADDRESS,\n"
                           "or use this machine alone: alpa run --standalone DIR --steps N");
-    case kExitNotFound:
-      return absl::StrCat("see which jobs there are: alpa list", flag);
+    case kExitNotFound: return absl::StrCat("see which jobs there are: alpa list", flag);
     case kExitNoPlan:
       return absl::StrCat("see what is free (alpa cluster", flag, "), and pin fewer --devices or other --microbatches");
-    default:
-      return "";
+    default: return "";
   }
 }
 

@@ -32,6 +32,7 @@ TEST(OutcomeTest, ExitCodes) {
       {absl::UnimplementedError(""), "UNSUPPORTED_OP", kExitRefused},
       {absl::AbortedError(""), "UNSUPPORTED_OP", kExitRefused},  // as the end of a job
       {absl::AbortedError(""), "BAD_PROGRAM", kExitRefused},
+      {absl::AbortedError(""), "BAD_PLAN", kExitRefused},
       {absl::InternalError(""), "", kExitRefused},
       {absl::NotFoundError(""), "JOB_NOT_FOUND", kExitNotFound},
       {absl::NotFoundError(""), "", kExitNotFound},

@@ -524,10 +524,10 @@ def test_on_a_terminal(cluster, job):
     assert "\033" not in on_terminal(wrong, NO_COLOR="1")
 
 
-@pytest.mark.parametrize("name", ["run", "submit", "status", "list", "logs", "stop", "delete", "cluster", "version",
-                                  "completion"])
+@pytest.mark.parametrize("name", ["run", "submit", "status", "list", "logs", "stop", "delete", "plan show", "plan verify",
+                                  "plan lower", "plan make", "cluster", "version", "completion"])
 def test_help_leads_with_examples(name):
-    for arguments in ([name, "--help"], ["help", name]):
+    for arguments in ([*name.split(), "--help"], ["help", *name.split()]):
         done = subprocess.run([find_binary("alpa"), *arguments], capture_output=True, text=True, timeout=10, check=True)
         assert done.stdout.splitlines()[2:3] == ["Examples:"] and f"alpa {name}" in done.stdout
     everything = subprocess.run([find_binary("alpa"), "--help"], capture_output=True, text=True, timeout=10, check=True)
@@ -556,3 +556,5 @@ def test_bash_completes(tmp_path):
     assert completed("alpa", "--address", "x:1", "submit", "--detac") == ["--detach"]
     assert completed("alpa", "list", "-o", "jsonl") == ["jsonl"]
     assert completed("alpa", "completion", "f") == ["fish"]
+    assert completed("alpa", "plan", "m") == ["make"]
+    assert completed("alpa", "plan", "make", "--pipel") == ["--pipeline"]

@@ -15,7 +15,7 @@ from alpa.errors import (AlpaError, DaemonError, DeadlineError, InputError, JobF
 from alpa.handles import Handle, fetch
 from alpa.job_directory import save_job
 from alpa.local import local
-from alpa.plan import Auto, DataParallel, GPipe, Megatron, Zero
+from alpa.plan import Auto, DataParallel, GPipe, Megatron, Zero, load_plan
 from alpa.run import Run, block_until_ready
 
 __version__ = "0.1.0"
@@ -23,5 +23,5 @@ __version__ = "0.1.0"
 __all__ = [
     "AlpaError", "Auto", "Cluster", "DaemonError", "DataParallel", "DeadlineError", "GPipe", "Handle", "InputError", "JobFailedError",
     "JobNotFoundError", "Megatron", "PlanError", "ProgramError", "Run", "StaleStateError", "UnreachableError",
-    "UnsupportedOpError", "Zero", "block_until_ready", "connect", "fetch", "local", "save_job",
+    "UnsupportedOpError", "Zero", "block_until_ready", "connect", "fetch", "load_plan", "local", "save_job",
 ]

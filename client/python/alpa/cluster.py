@@ -42,10 +42,10 @@ class Cluster:
         """Runs `step(state, batch) -> (state, aux)` on this cluster; returns a Run, called like the step.
 
         plan: alpa.Auto() (default), alpa.DataParallel(n, microbatches=k), alpa.Megatron(dp, tp, pp), alpa.GPipe(stages),
-        or alpa.Zero(stage). batch_dims: which dimension of each batch leaf is the batch's (an int for all, a pytree like
-        the batch, or {path: dim}); found by itself if not given. local_statistics: batch statistics (as of batch
-        normalisation) may be each micro-batch's own. devices: how many to use (0: all that are free); workers: only
-        devices of these. timeout: seconds to wait for free devices and for planning; None: no limit.
+        alpa.Zero(stage), or alpa.load_plan(path). batch_dims: which dimension of each batch leaf is the batch's (an int for
+        all, a pytree like the batch, or {path: dim}); found by itself if not given. local_statistics: batch statistics (as
+        of batch normalisation) may be each micro-batch's own. devices: how many to use (0: all that are free); workers:
+        only devices of these. timeout: seconds to wait for free devices and for planning; None: no limit.
         """
         signature = program_module.Signature.of_step(step)
         return self._run(signature, plan, batch_dims, local_statistics, devices, workers, name, timeout)

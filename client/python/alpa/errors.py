@@ -36,7 +36,8 @@ class UnsupportedOpError(ProgramError):
 
 
 class PlanError(AlpaError):
-    """No plan fits what was asked: too few devices, a count that does not divide, a program that cannot be split so."""
+    """No plan fits what was asked: too few devices, a count that does not divide, a program that cannot be split so; or a
+    plan that was given does not fit (`reason` BAD_PLAN)."""
 
     default_reason = "NO_FEASIBLE_PLAN"
 
@@ -87,6 +88,7 @@ _BY_REASON = {
     cls.default_reason: cls
     for cls in (ProgramError, UnsupportedOpError, PlanError, StaleStateError, JobFailedError, JobNotFoundError)
 }
+_BY_REASON["BAD_PLAN"] = PlanError
 _BY_CODE = {
     grpc.StatusCode.UNAVAILABLE: UnreachableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,

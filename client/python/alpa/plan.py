@@ -2,10 +2,13 @@
 
 import dataclasses
 import difflib
+import pathlib
 
 import jax
+from google.protobuf import json_format
 
 from alpa import errors
+from alpa._proto import plan_pb2
 
 SCHEDULES = ("1f1b", "gpipe", "zero-bubble")
 REMAT = ("none", "layer")
@@ -107,6 +110,36 @@ class Zero:
 
 
 @dataclasses.dataclass(frozen=True)
+class GivenPlan:
+    """A whole plan, from load_plan(): nothing is planned again. It fits one program; on another one it is refused."""
+
+    proto: plan_pb2.Plan
+
+    @property
+    def devices(self):
+        return sum(len(mesh.devices) for mesh in self.proto.meshes)
+
+    @property
+    def microbatches(self):
+        return self.proto.microbatches
+
+    def __repr__(self):
+        return f"<alpa plan for {self.devices} devices, {self.microbatches} micro-batches>"
+
+
+def load_plan(path):
+    """The plan in a file that `run.plan.save(path)` or `alpa plan make` wrote, to be used as `plan=`."""
+    try:
+        text = pathlib.Path(path).read_text()
+        proto = json_format.Parse(text, plan_pb2.Plan())
+    except (OSError, UnicodeDecodeError, json_format.ParseError) as e:
+        raise errors.InputError(f"{path} is no plan: {e}") from None
+    if not proto.meshes or not proto.stages:
+        raise errors.InputError(f"{path} is no plan: it has no meshes, or no stages")
+    return GivenPlan(proto)
+
+
+@dataclasses.dataclass(frozen=True)
 class Request:
     """A plan request as it is sent; counts of 0, empty words and lists are not pinned."""
 
@@ -124,9 +157,12 @@ class Request:
     mesh_devices: tuple = ()
     remat: str = ""
     tensor_cuts: tuple = ()  # of (leaf, dimension; -1: whole)
+    given: plan_pb2.Plan | None = None
 
     def fill(self, message):
         """Writes this into a PlanRequest message."""
+        if self.given is not None:
+            message.given.CopyFrom(self.given)
         message.devices = self.devices
         message.data_parallel = self.data_parallel
         message.microbatches = self.microbatches
@@ -148,6 +184,8 @@ class Request:
     def to_json(self):
         """The "plan" object of a job directory: only what is pinned."""
         out = {}
+        if self.given is not None:
+            out["given"] = json_format.MessageToDict(self.given, preserving_proto_field_name=True)
         for key in ("devices", "data_parallel", "microbatches", "tensor_parallel", "zero", "remat"):
             if getattr(self, key):
                 out[key] = getattr(self, key)
@@ -164,7 +202,7 @@ class Request:
         return out
 
 
-_KINDS = (Auto, DataParallel, Megatron, GPipe, Zero)
+_KINDS = (Auto, GivenPlan, DataParallel, Megatron, GPipe, Zero)
 
 
 def request(plan, devices=0, workers=(), batch_dims=(), local_statistics=False, program=None):
@@ -173,7 +211,11 @@ def request(plan, devices=0, workers=(), batch_dims=(), local_statistics=False, 
         plan = Auto()
     if not isinstance(plan, _KINDS):
         raise errors.InputError(f"plan= is {plan!r}; expected alpa.Auto(), alpa.DataParallel(n, microbatches=k), "
-                                "alpa.Megatron(dp, tp, pp), alpa.GPipe(stages, microbatches) or alpa.Zero(stage)")
+                                "alpa.Megatron(dp, tp, pp), alpa.GPipe(stages, microbatches), alpa.Zero(stage) or alpa.load_plan(path)")
+    if isinstance(workers, str):
+        workers = (workers,)
+    if isinstance(plan, GivenPlan):
+        return _given(plan, devices, workers, batch_dims, local_statistics)
     tensor, meshes, data = getattr(plan, "tp", 1), getattr(plan, "pp", 1), getattr(plan, "dp", 1)
     interleave = getattr(plan, "interleave", 1)
     for name, count in (("tp", tensor), ("stages" if isinstance(plan, GPipe) else "pp", meshes), ("dp", data),
@@ -194,8 +236,6 @@ def request(plan, devices=0, workers=(), batch_dims=(), local_statistics=False, 
     if not mesh_devices and count % (tensor * meshes):
         ways = f"tp={tensor}" if meshes == 1 else f"tp={tensor} x pp={meshes}"
         raise errors.InputError(f"{ways} does not divide {count} devices")
-    if isinstance(workers, str):
-        workers = (workers,)
     return Request(
         devices=count,
         data_parallel=0 if isinstance(plan, Auto) or mesh_devices else count // (tensor * meshes),
@@ -212,6 +252,14 @@ def request(plan, devices=0, workers=(), batch_dims=(), local_statistics=False, 
         remat=plan.remat if getattr(plan, "remat", "none") != "none" else "",
         tensor_cuts=_tensor_cuts(getattr(plan, "specs", None), tensor, program),
     )
+
+
+def _given(plan, devices, workers, batch_dims, local_statistics):
+    if devices and devices != plan.devices:
+        raise errors.InputError(f"devices={devices}, but the plan is for {plan.devices} devices")
+    if batch_dims or local_statistics:
+        raise errors.InputError("a loaded plan decides all; leave batch_dims and local_statistics out")
+    return Request(workers=tuple(workers or ()), given=plan.proto)
 
 
 def _check_pipeline(plan, meshes, interleave):
@@ -313,6 +361,19 @@ class PlanView:
     @property
     def microbatches(self):
         return self.proto.microbatches
+
+    def save(self, path):
+        """Writes the plan as a file for alpa.load_plan() and `alpa submit --plan`. Its devices are numbered from 0, so that
+        it fits any devices that a job gets."""
+        numbered = plan_pb2.Plan()
+        numbered.CopyFrom(self.proto)
+        count = 0
+        for mesh in numbered.meshes:
+            size = len(mesh.devices)
+            mesh.devices[:] = range(count, count + size)
+            count += size
+        text = json_format.MessageToJson(numbered, preserving_proto_field_name=True, indent=1)
+        pathlib.Path(path).write_text(text + "\n")
 
     def __str__(self):
         return self._text

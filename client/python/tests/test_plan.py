@@ -8,6 +8,7 @@ import optax
 import pytest
 from alpa import plan, program
 from alpa._proto import job_service_pb2 as pb
+from alpa._proto import plan_pb2
 
 OPTIMIZER = optax.adam(1e-2)
 STATE = {"params": {"w": np.ones((4, 6), np.float32), "b": np.zeros(6, np.float32)}}
@@ -69,6 +70,31 @@ def test_specs_name_leaf_and_dimension(traced):
     assert cuts({"['params']['w']": jax.sharding.PartitionSpec(None, "tensor")}) == {"state['params']['w']": 1}
     assert cuts(lambda path, t: ("tensor",) if path == "['params']['w']" and t.shape == (4, 6) else None) == {
         "state['params']['w']": 0}
+
+
+def test_plans_as_files(tmp_path):
+    proto = plan_pb2.Plan(version=1, program_fingerprint=2**64 - 1, microbatches=4, schedule="1f1b", stage_cuts=[7])
+    for mesh, devices in enumerate([(9, 4), (6,)]):
+        proto.meshes.add(shape=[len(devices)], axis_names=["data"], devices=devices)
+        proto.stages.add(mesh=mesh, data_axis=-1)
+    plan.PlanView(proto, "", [9, 4, 6]).save(tmp_path / "plan.json")
+    loaded = alpa.load_plan(tmp_path / "plan.json")
+    assert [list(mesh.devices) for mesh in loaded.proto.meshes] == [[0, 1], [2]]
+    assert loaded.devices == 3 and loaded.microbatches == 4 and loaded.proto.program_fingerprint == 2**64 - 1
+    assert list(proto.meshes[0].devices) == [9, 4]
+    message = sent(loaded, workers="w", devices=3)
+    assert message.given == loaded.proto and list(message.workers) == ["w"] and message.devices == 0
+    assert plan.request(loaded).to_json()["given"]["stage_cuts"] == ["7"]
+    with pytest.raises(alpa.InputError, match="the plan is for 3 devices"):
+        sent(loaded, devices=2)
+    with pytest.raises(alpa.InputError, match="decides all"):
+        sent(loaded, local_statistics=True)
+    for text in ("", "{", "[]", "{}", '{"stages": 7}', '{"more": 1}'):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(alpa.InputError, match="bad.json is no plan"):
+            alpa.load_plan(tmp_path / "bad.json")
+    with pytest.raises(alpa.InputError, match="none.json is no plan"):
+        alpa.load_plan(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize("specs,says", [

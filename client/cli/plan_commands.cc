@@ -1,0 +1,191 @@
+// alpa plan show, verify, lower, make: plans as files, looked at and made on this machine, without a cluster.
+
+#include <fstream>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/command.h"
+#include "client/cli/job_flags.h"
+#include "client/cli/output.h"
+#include "plan/plan_file.h"
+#include "plan/plan_request.h"
+#include "plan/serialize.h"
+#include "planner/job_plan.h"
+
+namespace alpa::client {
+namespace {
+
+struct Job {
+  proto::PlanRequest pins;
+  planner::JobProgram program;
+};
+
+absl::StatusOr<Job> OpenJob(const std::string& directory) {
+  if (directory.empty()) return UsageError("--job is missing: the job directory of the program that the plan is for");
+  const auto opened = JobDirectory::OpenProgram(directory);
+  if (!opened.ok()) return UsageError(opened.status().message());
+  proto::Roles roles;
+  plan::ToProto((*opened)->description().roles, &roles);
+  const std::span<const uint8_t> bytes = (*opened)->program();
+  auto imported = planner::ImportProgram({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, roles);
+  if (!imported.ok()) return imported.status();
+  return Job{(*opened)->description().plan, planner::Simplified(*imported)};
+}
+
+class PlanCommand : public Command {
+ public:
+  void Declare(Flags& flags) override {
+    flags.AddPositional("FILE", &file_, "a plan, as alpa plan make or run.plan.save() writes it");
+    flags.Add("job", &job_, "DIR", "the job directory of the program that the plan is for");
+  }
+
+ protected:
+  // Sets all three. The plan is verified.
+  absl::Status Read(Job* job, proto::Plan* message, plan::Plan* plan) const {
+    auto given = ReadPlanFile(file_);
+    if (!given.ok()) return given.status();
+    auto opened = OpenJob(job_);
+    if (!opened.ok()) return opened.status();
+    auto read = planner::ReadGivenPlan(*given, opened->program);
+    if (!read.ok()) return read.status();
+    *job = *std::move(opened);
+    *message = *std::move(given);
+    *plan = *std::move(read);
+    return absl::OkStatus();
+  }
+
+  std::string file_, job_;
+};
+
+class ShowCommand : public PlanCommand {
+ public:
+  std::string name() const override { return "plan show"; }
+  std::string summary() const override { return "Prints a plan file for people."; }
+  std::vector<Flags::Example> examples() const override {
+    return {{"alpa plan show plan.json", "stages, meshes, micro-batches"},
+            {"alpa plan show plan.json --job job", "with the leaves of its program by name, and their sizes"}};
+  }
+  int Run() override {
+    if (job_.empty()) {
+      const auto given = ReadPlanFile(file_);
+      if (!given.ok()) return Report(given.status(), session, name());
+      const auto plan = plan::FromProto(*given);
+      if (!plan.ok()) return Report(UsageError(absl::StrCat(file_, ": ", plan.status().message())), session, name());
+      return Tell(*given, plan::Print(*plan));
+    }
+    Job job;
+    proto::Plan message;
+    plan::Plan plan;
+    if (absl::Status read = Read(&job, &message, &plan); !read.ok()) return Report(read, session, name());
+    return Tell(message, plan::Print(plan, job.program.graph, job.program.roles));
+  }
+
+ private:
+  int Tell(const proto::Plan& message, const std::string& text) {
+    Print(session.format == "table" ? Harmless(text) : plan::PlanFileText(message), session);
+    return kExitDone;
+  }
+};
+
+class VerifyCommand : public PlanCommand {
+ public:
+  std::string name() const override { return "plan verify"; }
+  std::string summary() const override { return "Checks that a plan file fits a program, and says what does not."; }
+  std::vector<Flags::Example> examples() const override {
+    return {{"alpa plan verify plan.json --job job", "0: it fits; 4: it does not, and why"}};
+  }
+  int Run() override {
+    Job job;
+    proto::Plan message;
+    plan::Plan plan;
+    if (absl::Status read = Read(&job, &message, &plan); !read.ok()) return Report(read, session, name());
+    // Whether the cuts can be made as they are asked for, only making them tells.
+    if (const auto made = planner::LowerJob(plan, job.program, /*given=*/true); !made.ok()) {
+      return Report(made.status(), session, name());
+    }
+    const int64_t devices = plan::DeviceCount(message);
+    Print(session.format == "table" ? absl::StrCat(file_, " fits ", job_, ": ", plan.stages.size(), " stages on ",
+                                                   devices, " devices, ", plan.microbatches, " micro-batches\n")
+                                    : absl::StrCat("{\"stages\":", plan.stages.size(), ",\"devices\":", devices,
+                                                   ",\"microbatches\":", plan.microbatches, "}\n"),
+          session);
+    return kExitDone;
+  }
+};
+
+class LowerCommand : public PlanCommand {
+ public:
+  std::string name() const override { return "plan lower"; }
+  std::string summary() const override { return "Prints what workers would run: programs, edges, instruction lists."; }
+  std::vector<Flags::Example> examples() const override {
+    return {{"alpa plan lower plan.json --job job", "a text; there is no JSON form of it"}};
+  }
+  int Run() override {
+    if (session.format != "table") return Report(UsageError("alpa plan lower prints text only"), session, name());
+    Job job;
+    proto::Plan message;
+    plan::Plan plan;
+    if (absl::Status read = Read(&job, &message, &plan); !read.ok()) return Report(read, session, name());
+    const auto executable = planner::LowerJob(plan, job.program, /*given=*/true);
+    if (!executable.ok()) return Report(executable.status(), session, name());
+    Print(Harmless(plan::Print(*executable)), session);
+    return kExitDone;
+  }
+};
+
+class MakeCommand : public Command {
+ public:
+  std::string name() const override { return "plan make"; }
+  std::string summary() const override { return "Makes a plan file for a job directory, without a cluster."; }
+  std::vector<Flags::Example> examples() const override {
+    return {{"alpa plan make --job job --pipeline 2 --microbatches 8 --output plan.json",
+             "then alpa submit job --plan plan.json"},
+            {"alpa plan make --job job --devices 4", "on four devices, however that is best; the file goes to stdout"}};
+  }
+  void Declare(Flags& flags) override {
+    flags.Add("job", &job_, "DIR", "the job directory whose program is planned");
+    flags.Add("output", &output_, "FILE", "where the plan goes (default: stdout)");
+    pins_.Declare(flags);
+  }
+  int Run() override {
+    const auto job = OpenJob(job_);
+    if (!job.ok()) return Report(job.status(), session, name());
+    const proto::PlanRequest request = pins_.Over(job->pins);
+    if (absl::Status sane = plan::Check(request); !sane.ok()) return Report(sane, session, name());
+    std::vector<DeviceId> devices;
+    for (int64_t i = 0; i < plan::DevicesNeeded(request); ++i) devices.push_back(DeviceId(static_cast<int32_t>(i)));
+    const auto plan = planner::PlanJob(job->program, request, devices);
+    if (!plan.ok()) return Report(plan.status(), session, name());
+    proto::Plan message;
+    plan::ToProto(plan::Numbered(*plan), &message);
+    const std::string text = plan::PlanFileText(message);
+    Say(Harmless(plan::Print(*plan, job->program.graph, job->program.roles)));
+    if (output_.empty()) {
+      Print(text, session);
+      return kExitDone;
+    }
+    std::ofstream file(output_, std::ios::binary | std::ios::trunc);
+    file << text;
+    file.close();
+    if (!file.good()) return Report(UsageError(absl::StrCat("cannot write ", output_)), session, name());
+    return kExitDone;
+  }
+
+ private:
+  std::string job_, output_;
+  PlanFlags pins_;
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<Command>> NewPlanCommands() {
+  std::vector<std::unique_ptr<Command>> commands;
+  commands.push_back(std::make_unique<ShowCommand>());
+  commands.push_back(std::make_unique<VerifyCommand>());
+  commands.push_back(std::make_unique<LowerCommand>());
+  commands.push_back(std::make_unique<MakeCommand>());
+  return commands;
+}
+
+}  // namespace alpa::client

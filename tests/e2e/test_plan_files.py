@@ -1,0 +1,138 @@
+"""Plans as files: what one run was given, another gets again, bit for bit; what does not fit is refused, and nothing runs."""
+
+import json
+import subprocess
+
+import alpa
+import pytest
+from alpa.local import find_binary
+from cases import case
+from compare import run_ours, same_bits
+from test_submit import DONE, NO_PLAN, REFUSED, USAGE, check_outputs, cli
+
+BATCH, STEPS = 24, 4
+
+
+@pytest.fixture(scope="module")
+def saved(cluster, tmp_path_factory):
+    """A pipeline's plan file, and what that run gave."""
+    step, state, batches, reference = case("deep_mlp", "sgd", BATCH, STEPS)
+    path = tmp_path_factory.mktemp("plans") / "plan.json"
+    with cluster.parallelize(step, alpa.Megatron(dp=2, pp=2, microbatches=4), workers=("pair-0", "pair-1"), timeout=60) as run:
+        got = run_ours(run, state, batches, STEPS)
+        run.plan.save(path)
+    reference.check(got)
+    return path, got
+
+
+@pytest.fixture
+def job(tmp_path):
+    step, state, batches, _ = case("deep_mlp", "sgd", BATCH, STEPS)
+    return alpa.save_job(tmp_path / "job", step, state, batches, alpa.DataParallel(1))
+
+
+def local(*arguments):
+    """`alpa` where no coordinator is."""
+    return subprocess.run([find_binary("alpa"), "--address", "127.0.0.1:9", *map(str, arguments)], capture_output=True,
+                          text=True, timeout=60, check=False)
+
+
+def change(path, out, edit):
+    plan = json.loads(path.read_text())
+    edit(plan)
+    out.write_text(json.dumps(plan))
+    return out
+
+
+def test_a_loaded_plan_gives_the_same_bits_on_other_devices(cluster, saved):
+    path, first = saved
+    step, state, batches, _ = case("deep_mlp", "sgd", BATCH, STEPS)
+    plan = alpa.load_plan(path)
+    assert plan.devices == 4 and plan.microbatches == 4
+    with cluster.parallelize(step, plan, workers=("pair-0", "single-0", "single-1"), timeout=60) as run:
+        second = run_ours(run, state, batches, STEPS)
+        assert run.plan.proto.stage_cuts == plan.proto.stage_cuts
+    assert same_bits(first, second)
+
+
+def test_submitted_with_a_plan_file(cluster, saved, job, tmp_path):
+    path, _ = saved
+    _, _, _, reference = case("deep_mlp", "sgd", BATCH, STEPS)
+    done = cli(cluster, "submit", job, "--steps", STEPS, "--plan", path, "--output", tmp_path / "out", "-o", "json")
+    assert done.returncode == DONE and len(json.loads(done.stdout)["devices"]) == 4, done.stderr
+    check_outputs(tmp_path / "out", reference)
+    done = local("run", "--standalone", job, "--steps", STEPS, "--plan", path, "--output", tmp_path / "out")
+    assert done.returncode == DONE and "runs on 4 devices" in done.stderr, done.stderr
+    check_outputs(tmp_path / "out", reference)
+
+
+def test_a_job_directory_holds_a_loaded_plan(cluster, saved, tmp_path):
+    step, state, batches, reference = case("deep_mlp", "sgd", BATCH, STEPS)
+    alpa.save_job(tmp_path / "job", step, state, batches, alpa.load_plan(saved[0]))
+    done = cli(cluster, "submit", tmp_path / "job", "--steps", STEPS, "--output", tmp_path / "out")
+    assert done.returncode == DONE and "4 devices, 4 micro-batches" in done.stderr, done.stderr
+    check_outputs(tmp_path / "out", reference)
+
+
+def test_made_shown_verified_and_lowered_without_a_cluster(cluster, saved, job, tmp_path):
+    path = tmp_path / "made.json"
+    pins = ("--pipeline", 2, "--data-parallel", 2, "--microbatches", 4)
+    made = local("plan", "make", "--job", job, *pins, "--output", path)
+    assert made.returncode == DONE and not made.stdout and "2 stages under 1f1b" in made.stderr, made.stderr
+    assert alpa.load_plan(path) == alpa.load_plan(saved[0]), "the coordinator's planner is the same"
+    assert json.loads(local("plan", "make", "--job", job, *pins).stdout) == json.loads(path.read_text())
+
+    shown = local("plan", "show", path)
+    assert shown.returncode == DONE and "stage 1 on mesh [data=2], devices 2 3" in shown.stdout
+    assert "batch['x']" in local("plan", "show", path, "--job", job).stdout
+    assert json.loads(local("plan", "show", path, "-o", "json").stdout) == json.loads(path.read_text())
+    verified = local("plan", "verify", path, "--job", job)
+    assert verified.returncode == DONE and "fits" in verified.stdout and not verified.stderr
+    assert json.loads(local("plan", "verify", path, "--job", job, "-o", "json").stdout) == {
+        "stages": 2, "devices": 4, "microbatches": 4}
+    lowered = local("plan", "lower", path, "--job", job)
+    assert lowered.returncode == DONE
+    assert "program 0" in lowered.stdout and "edge 0" in lowered.stdout and "mesh 1 (2 devices)" in lowered.stdout
+
+
+def test_exit_codes_of_alpa_plan(saved, job, tmp_path):
+    path, _ = saved
+    assert local("plan", "make", "--job", job, "--microbatches", 7).returncode == NO_PLAN
+    for wrong in (("plan", "verify", path), ("plan", "show", tmp_path / "none.json"), ("plan",), ("plan", "shwo", path),
+                  ("plan", "make", "--job", tmp_path), ("plan", "lower", path, "--job", job, "-o", "json"),
+                  ("submit", job, "--steps", 1, "--plan", path, "--devices", 4)):
+        done = local(*wrong)
+        assert done.returncode == USAGE and not done.stdout, (wrong, done.returncode, done.stderr)
+    for edit, word in ((lambda p: p["stage_cuts"].clear(), "0 places"), (lambda p: p.update(version=2), "version 2")):
+        done = local("plan", "verify", change(path, tmp_path / "bad.json", edit), "--job", job)
+        assert done.returncode == REFUSED and word in done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize("edit,says", [
+    (lambda p: p.update(stage_cuts=["1000000"]), "stage|cut"),
+    (lambda p: p["meshes"][1]["devices"].__setitem__(0, 0), "device 0 is in two meshes"),
+    (lambda p: p.update(microbatches="5"), "5 micro-batches do not divide"),
+    (lambda p: p.update(program_fingerprint="7"), "the plan is for program 0000000000000007"),
+    (lambda p: p["stages"].append(p["stages"][0]), "3 stages, but 1 places"),
+])
+def test_plans_that_do_not_fit_are_refused(cluster, saved, job, tmp_path, edit, says):
+    path = change(saved[0], tmp_path / "bad.json", edit)
+    step, state, batches, _ = case("deep_mlp", "sgd", BATCH, STEPS)
+    with pytest.raises(alpa.PlanError, match=says) as e:
+        cluster.parallelize(step, alpa.load_plan(path), workers=("pair-0", "pair-1"), timeout=60)(state, batches[0])
+    assert e.value.reason == "BAD_PLAN"
+    done = cli(cluster, "submit", job, "--steps", 1, "--plan", path)
+    assert done.returncode == REFUSED and not done.stdout, done.stderr
+
+
+def test_a_plan_of_another_program(cluster, saved):
+    step, state, batches, _ = case("mlp", "sgd")
+    with pytest.raises(alpa.PlanError, match="the plan is for program .*, this is program"):
+        cluster.parallelize(step, alpa.load_plan(saved[0]), timeout=60)(state, batches[0])
+
+
+def test_a_bad_plan_does_not_wait_for_devices(cluster, saved, tmp_path):
+    step, state, batches, _ = case("deep_mlp", "sgd", BATCH, STEPS)
+    bad = change(saved[0], tmp_path / "bad.json", lambda p: p.update(schedule="2f2b"))
+    with pytest.raises(alpa.PlanError, match="2f2b"):
+        cluster.parallelize(step, alpa.load_plan(bad), workers=("single-0",), timeout=60)(state, batches[0])
