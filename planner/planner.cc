@@ -49,6 +49,9 @@ absl::Status CheckOptions(const PlanOptions& options, const Graph& program, cons
   if (options.remat != "none" && options.remat != "layer") {
     return InvalidArgument("remat=\"%s\"; there are \"none\" and \"layer\"", options.remat);
   }
+  if (options.sequence && options.tensor_parallel < 2) {
+    return InvalidArgument("sequence sharding, but tensor_parallel=%d", options.tensor_parallel);
+  }
   std::set<int32_t> cut;
   for (const plan::Cut& pin : options.tensor_cuts) {
     if (options.tensor_parallel < 2) return InvalidArgument("cuts along the tensor axis, but tensor_parallel=%d", options.tensor_parallel);
@@ -196,6 +199,19 @@ cluster::Mesh MakeMesh(int64_t data, int64_t tensor, bool keep_data_axis, std::v
   return mesh;
 }
 
+// Batch leaves along the dimension behind the batch's own (before it where that is the last), where the axis divides it. Stored only:
+// where such a value meets a weight that is cut by name it is gathered, and what that gives is reduce-scattered
+// (Korthikanti et al., arXiv 2205.05198).
+void AddSequenceCuts(const Plan& plan, int64_t tensor, const Graph& program, plan::AxisCut& axis) {
+  for (const plan::Seed& seed : plan.batch_seeds) {
+    const graph::Shape& shape = program.shape(program.parameters()[seed.leaf]);
+    const int64_t dim = seed.dim + 1 < shape.rank() ? seed.dim + 1 : seed.dim - 1;
+    const bool named = std::any_of(axis.cuts.begin(), axis.cuts.end(), [&](const plan::Cut& cut) { return cut.leaf == seed.leaf; });
+    if (dim < 0 || named || shape.dims[dim] % tensor != 0) continue;
+    axis.cuts.push_back({seed.leaf, dim, plan::CutRank::kStored});
+  }
+}
+
 // Tensor cuts of the whole program on the first stage's data axis.
 absl::StatusOr<std::vector<plan::Cut>> TensorCuts(const Plan& plan, const PlanOptions& options, const Graph& program,
                                                   const plan::Roles& roles) {
@@ -217,7 +233,10 @@ absl::StatusOr<std::vector<plan::Cut>> TensorCuts(const Plan& plan, const PlanOp
   base.meshes[0].devices.resize(mesh.devices.size() / options.tensor_parallel);
   ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, Lower(base, program, roles));
   ALPA_ASSIGN_OR_RETURN(const AxisRequest request, ChooseTensorCuts(executable, RequestOf(one, axis)));
-  return request.cuts;
+  axis.cuts = request.cuts;
+  // Only now: where all products were cut along the sequence already, no weight would seem worth a cut.
+  if (options.sequence) AddSequenceCuts(plan, options.tensor_parallel, program, axis);
+  return axis.cuts;
 }
 
 }  // namespace

@@ -31,6 +31,7 @@ struct PlanOptions {
   int tensor_parallel = 0;              // ways in which weights are cut; 0 and 1: none. Data parallelism takes the rest
   int zero = 0;                         // ZeRO stage over the data-parallel devices: 1, 2 or 3; 0: none
   PipelineOptions pipeline;
+  bool sequence = false;                // between its products, tensor parallelism cuts what it computes along the batch's next dimension
   std::vector<plan::Cut> tensor_cuts;   // leaves whose cut along the tensor axis is given (dim -1: whole); the rest is chosen
   std::string remat = "none";           // "layer": the backward recomputes each layer from where it begins
   int64_t shard_from = 1024;            // ZeRO leaves smaller arrays whole: they are not worth a reduce-scatter and a gather

@@ -10,6 +10,7 @@
 #include "planner/lower/local_op.h"
 #include "planner/partition/combine.h"
 #include "planner/partition/graph_partition.h"
+#include "planner/partition/pad_slot.h"
 
 namespace alpa::planner {
 
@@ -27,8 +28,8 @@ constexpr int kMaxRounds = 16;
 class AxisPass {
  public:
   AxisPass(const Executable& executable, const AxisRequest& request, std::vector<plan::Sharding>* tiles)
-      : in_(executable), request_(request), tiles_(tiles), mesh_(request.mesh.value()), list_(executable.mesh_programs[mesh_]),
-        axis_{static_cast<int64_t>(executable.meshes[mesh_].shape.size()), request.size},
+      : padded_(Padded(executable, request)), in_(padded_ ? *padded_ : executable), request_(request), tiles_(tiles), mesh_(request.mesh.value()), list_(in_.mesh_programs[mesh_]),
+        axis_{static_cast<int64_t>(in_.meshes[mesh_].shape.size()), request.size},
         slots_(list_.slots.size()), pinned_(list_.slots.size(), false) {}
 
   absl::StatusOr<Executable> Run() {
@@ -49,6 +50,29 @@ class AxisPass {
   }
 
  private:
+  // Leaves that are cut by name where the axis does not divide are stored in ceil tiles. Only one axis may cut such a dimension.
+  // Nothing where there is none.
+  static std::optional<Executable> Padded(const Executable& executable, const AxisRequest& request) {
+    std::optional<Executable> padded;
+    const int32_t mesh = request.mesh.value();
+    const std::vector<Slot>& slots = executable.mesh_programs[mesh].slots;
+    for (const plan::Cut& cut : request.cuts) {
+      for (size_t s = 0; s < slots.size(); ++s) {
+        const Slot& slot = slots[s];
+        if ((slot.kind != Slot::Kind::kState && slot.kind != Slot::Kind::kInput) || slot.leaf != cut.leaf) continue;
+        if (cut.dim < 0 || cut.dim >= slot.shape.rank() || slot.shape.dims[cut.dim] == 0) continue;
+        const auto& dim_axes = executable.inputs[slot.leaf].regions[slot.region].sharding.dim_axes;
+        if (cut.dim < static_cast<int64_t>(dim_axes.size()) && !dim_axes[cut.dim].empty()) continue;
+        const int64_t size = slot.shape.dims[cut.dim], tile = (size + request.size - 1) / request.size;
+        if (tile * request.size != size) {
+          if (!padded) padded = executable;
+          PadSlot(*padded, mesh, SlotId(static_cast<int32_t>(s)), cut.dim, tile * request.size);
+        }
+      }
+    }
+    return padded;
+  }
+
   const plan::LeafPlacement& LeafOf(const Slot& slot) const {
     return (slot.kind == Slot::Kind::kAux ? in_.outputs : in_.inputs)[slot.leaf];
   }
@@ -191,6 +215,7 @@ class AxisPass {
     return absl::OkStatus();
   }
 
+  const std::optional<Executable> padded_;
   const Executable& in_;
   const AxisRequest& request_;
   std::vector<plan::Sharding>* const tiles_;

@@ -30,8 +30,8 @@ struct AxisRequest {
   std::vector<bool> exchanged;
 };
 
-// REQUIRES: a verified executable. kInvalidArgument: a cut that names no leaf of the mesh, or a dimension whose tile the axis
-// does not divide; kUnimplemented: instructions other than RUN, ALLOC, FREE and LOOP on that mesh.
+// REQUIRES: a verified executable. kInvalidArgument: a cut that names no leaf of the mesh, or a dimension that another axis has
+// cut already and that this one does not divide; kUnimplemented: instructions other than RUN, ALLOC, FREE and LOOP on that mesh.
 // `tiles`: where not null, how each slot is cut already, to which the new axis is added; right for all but sums that are kept in
 // parts and for cuts that are not contiguous.
 absl::StatusOr<plan::Executable> CutAlongAxis(const plan::Executable& executable, const AxisRequest& request,

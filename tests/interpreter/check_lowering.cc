@@ -113,6 +113,7 @@ planner::PlanOptions OptionsOf(const Pins& pins) {
   options.pipeline.meshes = Number(pins, "pipeline", 1);
   options.pipeline.stages_per_mesh = Number(pins, "interleave", 1);
   if (pins.contains("schedule")) options.pipeline.schedule = pins.at("schedule");
+  options.sequence = Number(pins, "sequence", 0) != 0;
   if (pins.contains("remat")) options.remat = pins.at("remat");
   if (pins.contains("stages")) {
     for (absl::string_view devices : absl::StrSplit(pins.at("stages"), ':')) {

@@ -81,16 +81,17 @@ class Drawing {
     return axis;
   }
 
-  // State leaves cut at random; whatever still divides.
+  // State leaves cut at random: where the axis divides, and where no other axis cuts.
   void CutLeaves(plan::AxisCut& axis, int64_t size, int one_in, plan::CutRank rank) {
     for (size_t p = 0; p < tiles_.size(); ++p) {
       if (roles_.inputs[p].kind != plan::InputRole::Kind::kState || Below(one_in) != 0) continue;
       std::vector<int64_t> possible = {-1};
       for (size_t d = 0; d < tiles_[p].size(); ++d) {
-        if (tiles_[p][d] > 0 && tiles_[p][d] % size == 0) possible.push_back(static_cast<int64_t>(d));
+        const bool whole = tiles_[p][d] == program_.shape(program_.parameters()[p]).dims[d];
+        if (tiles_[p][d] > 0 && (tiles_[p][d] % size == 0 || whole)) possible.push_back(static_cast<int64_t>(d));
       }
       const int64_t dim = possible[Below(static_cast<int>(possible.size()))];
-      if (dim >= 0) tiles_[p][dim] /= size;
+      if (dim >= 0) tiles_[p][dim] = tiles_[p][dim] % size == 0 ? tiles_[p][dim] / size : 0;  // 0: no further cut
       axis.cuts.push_back({static_cast<int32_t>(p), dim, rank});
     }
   }
