@@ -61,6 +61,9 @@ struct AxisCut {
   int64_t shard_truths_from = 0;
   // So are accumulators of that size, which takes a reduce-scatter in each micro-batch: ZeRO-2.
   bool shard_accumulators = false;
+  // True values of other partial sums are taken in parts along the dimension that would be cut if these leaves were: sequence
+  // sharding between the products of tensor parallelism.
+  std::vector<Cut> truths_along;
   bool operator==(const AxisCut&) const = default;
 };
 

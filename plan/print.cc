@@ -74,6 +74,7 @@ void PrintAxis(const AxisCut& axis, const cluster::Mesh& mesh, const graph::Grap
     absl::StrAppendFormat(out, " gradients of %d elements and more are reduce-scattered%s;", axis.shard_truths_from,
                           axis.shard_accumulators ? ", each micro-batch's" : "");
   }
+  if (!axis.truths_along.empty()) absl::StrAppend(out, " sums are reduce-scattered along the sequence;");
   const int64_t pinned = std::count_if(axis.cuts.begin(), axis.cuts.end(), [](const Cut& cut) { return cut.dim >= 0; });
   absl::StrAppendFormat(out, " %d leaves cut by name\n", pinned);
   for (const Cut& cut : axis.cuts) {

@@ -220,6 +220,25 @@ absl::StatusOr<LeafPlacement> FromProto(const proto::LeafPlacement& in) {
   return leaf;
 }
 
+namespace {
+
+void ToProto(const Cut& cut, proto::AxisCut::Cut* out) {
+  out->set_leaf(cut.leaf);
+  out->set_dim(cut.dim);
+  out->set_rank(static_cast<proto::AxisCut::Cut::Rank>(cut.rank));
+}
+
+absl::StatusOr<std::vector<Cut>> FromProto(const google::protobuf::RepeatedPtrField<proto::AxisCut::Cut>& in) {
+  std::vector<Cut> cuts;
+  for (const proto::AxisCut::Cut& cut : in) {
+    if (!proto::AxisCut::Cut::Rank_IsValid(cut.rank())) return InvalidArgument("rank %d of a cut", cut.rank());
+    cuts.push_back({cut.leaf(), cut.dim(), static_cast<CutRank>(cut.rank())});
+  }
+  return cuts;
+}
+
+}  // namespace
+
 void ToProto(const Plan& plan, proto::Plan* out) {
   out->set_version(plan.version);
   out->set_program_fingerprint(plan.program_fingerprint);
@@ -242,12 +261,8 @@ void ToProto(const Plan& plan, proto::Plan* out) {
     for (const AxisCut& axis : stage.axes) {
       proto::AxisCut* cut_axis = to->add_axes();
       cut_axis->set_mesh_axis(axis.mesh_axis);
-      for (const Cut& cut : axis.cuts) {
-        proto::AxisCut::Cut* c = cut_axis->add_cuts();
-        c->set_leaf(cut.leaf);
-        c->set_dim(cut.dim);
-        c->set_rank(static_cast<proto::AxisCut::Cut::Rank>(cut.rank));
-      }
+      for (const Cut& cut : axis.cuts) ToProto(cut, cut_axis->add_cuts());
+      for (const Cut& cut : axis.truths_along) ToProto(cut, cut_axis->add_truths_along());
       cut_axis->set_shard_truths_from(axis.shard_truths_from);
       cut_axis->set_shard_accumulators(axis.shard_accumulators);
     }
@@ -285,11 +300,9 @@ absl::StatusOr<Plan> FromProto(const proto::Plan& in) {
     stage.mesh = MeshId(from.mesh());
     stage.data_axis = from.data_axis();
     for (const proto::AxisCut& axis : from.axes()) {
-      AxisCut cut_axis{axis.mesh_axis(), {}, axis.shard_truths_from(), axis.shard_accumulators()};
-      for (const proto::AxisCut::Cut& cut : axis.cuts()) {
-        if (!proto::AxisCut::Cut::Rank_IsValid(cut.rank())) return InvalidArgument("rank %d of a cut", cut.rank());
-        cut_axis.cuts.push_back({cut.leaf(), cut.dim(), static_cast<CutRank>(cut.rank())});
-      }
+      AxisCut cut_axis{axis.mesh_axis(), {}, axis.shard_truths_from(), axis.shard_accumulators(), {}};
+      ALPA_ASSIGN_OR_RETURN(cut_axis.cuts, FromProto(axis.cuts()));
+      ALPA_ASSIGN_OR_RETURN(cut_axis.truths_along, FromProto(axis.truths_along()));
       stage.axes.push_back(std::move(cut_axis));
     }
     for (const auto& optional : from.input_shardings()) {

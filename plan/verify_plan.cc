@@ -8,6 +8,22 @@
 namespace alpa::plan {
 namespace {
 
+absl::Status VerifyCuts(const std::vector<Cut>& cuts, const graph::Graph& program, const Roles& roles) {
+  std::set<int32_t> leaves;
+  for (const Cut& cut : cuts) {
+    if (cut.leaf < 0 || cut.leaf >= static_cast<int32_t>(roles.inputs.size())) {
+      return InvalidArgument("a cut names input %d of %d", cut.leaf, roles.inputs.size());
+    }
+    const std::string& path = roles.inputs[cut.leaf].path;
+    if (!leaves.insert(cut.leaf).second) return InvalidArgument("two cuts along one axis name %s", path);
+    const graph::Shape& shape = program.shape(program.parameters()[cut.leaf]);
+    if (cut.dim < -1 || cut.dim >= shape.rank()) {
+      return InvalidArgument("a cut names dimension %d of %s, which is %s", cut.dim, path, shape.ToString());
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status VerifyAxes(const StagePlan& stage, const cluster::Mesh& mesh, const graph::Graph& program, const Roles& roles) {
   const size_t first = stage.data_axis < 0 ? 0 : 1;
   if (stage.data_axis > 0) return InvalidArgument("the data axis is axis %d of the mesh; it must be the first", stage.data_axis);
@@ -18,17 +34,10 @@ absl::Status VerifyAxes(const StagePlan& stage, const cluster::Mesh& mesh, const
     const AxisCut& axis = stage.axes[a];
     if (axis.mesh_axis != static_cast<int64_t>(first + a)) return InvalidArgument("axis %d is out of order", axis.mesh_axis);
     if (axis.shard_truths_from < 0) return InvalidArgument("shard_truths_from = %d", axis.shard_truths_from);
-    std::set<int32_t> leaves;
-    for (const Cut& cut : axis.cuts) {
-      if (cut.leaf < 0 || cut.leaf >= static_cast<int32_t>(roles.inputs.size())) {
-        return InvalidArgument("a cut names input %d of %d", cut.leaf, roles.inputs.size());
-      }
-      const std::string& path = roles.inputs[cut.leaf].path;
-      if (!leaves.insert(cut.leaf).second) return InvalidArgument("two cuts along one axis name %s", path);
-      const graph::Shape& shape = program.shape(program.parameters()[cut.leaf]);
-      if (cut.dim < -1 || cut.dim >= shape.rank()) {
-        return InvalidArgument("a cut names dimension %d of %s, which is %s", cut.dim, path, shape.ToString());
-      }
+    ALPA_RETURN_IF_ERROR(VerifyCuts(axis.cuts, program, roles));
+    ALPA_RETURN_IF_ERROR(Annotate(VerifyCuts(axis.truths_along, program, roles), "truths"));
+    for (const Cut& cut : axis.truths_along) {
+      if (cut.dim < 0) return InvalidArgument("truths are taken along no dimension of %s", roles.inputs[cut.leaf].path);
     }
   }
   return absl::OkStatus();

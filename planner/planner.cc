@@ -116,7 +116,7 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
   BatchSplit split;
   for (split.data = pinned.value_or(most);; --split.data) {
     const int64_t chunks = split.data * k;
-    if (chunks == 1 && !TakesApart(options)) break;
+    if (chunks == 1 && !TakesApart(options) && !options.sequence) break;
     if (!options.batch_dims.empty()) {
       absl::Status seeds = CheckSeeds(program, roles, options.batch_dims, chunks);
       if (seeds.ok()) {
@@ -199,17 +199,17 @@ cluster::Mesh MakeMesh(int64_t data, int64_t tensor, bool keep_data_axis, std::v
   return mesh;
 }
 
-// Batch leaves along the dimension behind the batch's own (before it where that is the last), where the axis divides it. Stored only:
-// where such a value meets a weight that is cut by name it is gathered, and what that gives is reduce-scattered
+// Batch leaves along the dimension behind the batch's own (before it where that is the last), where the axis divides it: what
+// products leave as sums over the axis is reduce-scattered along what that cuts, and gathered where the next product needs it
 // (Korthikanti et al., arXiv 2205.05198).
-void AddSequenceCuts(const Plan& plan, int64_t tensor, const Graph& program, plan::AxisCut& axis) {
+std::vector<plan::Cut> SequenceCuts(const Plan& plan, int64_t tensor, const Graph& program) {
+  std::vector<plan::Cut> cuts;
   for (const plan::Seed& seed : plan.batch_seeds) {
     const graph::Shape& shape = program.shape(program.parameters()[seed.leaf]);
     const int64_t dim = seed.dim + 1 < shape.rank() ? seed.dim + 1 : seed.dim - 1;
-    const bool named = std::any_of(axis.cuts.begin(), axis.cuts.end(), [&](const plan::Cut& cut) { return cut.leaf == seed.leaf; });
-    if (dim < 0 || named || shape.dims[dim] % tensor != 0) continue;
-    axis.cuts.push_back({seed.leaf, dim, plan::CutRank::kStored});
+    if (dim >= 0 && shape.dims[dim] % tensor == 0) cuts.push_back({seed.leaf, dim, plan::CutRank::kStored});
   }
+  return cuts;
 }
 
 // Tensor cuts of the whole program on the first stage's data axis.
@@ -233,10 +233,7 @@ absl::StatusOr<std::vector<plan::Cut>> TensorCuts(const Plan& plan, const PlanOp
   base.meshes[0].devices.resize(mesh.devices.size() / options.tensor_parallel);
   ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, Lower(base, program, roles));
   ALPA_ASSIGN_OR_RETURN(const AxisRequest request, ChooseTensorCuts(executable, RequestOf(one, axis)));
-  axis.cuts = request.cuts;
-  // Only now: where all products were cut along the sequence already, no weight would seem worth a cut.
-  if (options.sequence) AddSequenceCuts(plan, options.tensor_parallel, program, axis);
-  return axis.cuts;
+  return request.cuts;
 }
 
 }  // namespace
@@ -317,6 +314,7 @@ absl::StatusOr<Plan> MakePlan(const Graph& program, const plan::Roles& roles, co
       plan::AxisCut& axis = stage.axes.emplace_back();
       axis.mesh_axis = static_cast<int64_t>(plan.meshes[stage.mesh.value()].shape.size()) - 1;
       axis.cuts = cuts;
+      if (options.sequence) axis.truths_along = SequenceCuts(plan, tensor, program);
     }
   }
   ALPA_RETURN_IF_ERROR(Complete(plan, program, roles));

@@ -51,6 +51,7 @@ absl::StatusOr<PlanOptions> OptionsOf(const proto::PlanRequest& request, const g
   options.pipeline.stages_per_mesh = std::max(1, pipeline.stages_per_mesh());
   if (!pipeline.schedule().empty()) options.pipeline.schedule = pipeline.schedule();
   options.pipeline.devices.assign(pipeline.devices().begin(), pipeline.devices().end());
+  options.sequence = request.sequence();
   if (!request.remat().empty()) options.remat = request.remat();
   ALPA_ASSIGN_OR_RETURN(options.tensor_cuts, TensorCutsOf(request, program, roles));
   return options;

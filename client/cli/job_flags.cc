@@ -50,6 +50,7 @@ void PlanFlags::Declare(Flags& flags) {
             [](const std::vector<std::string>& counts) { return DeviceCounts(counts).status(); });
   flags.Add("remat", &remat, "WHAT", "layer: the backward computes each layer again, to keep less; or none",
             OneOf({"none", "layer"}));
+  flags.Add("sequence", &sequence, "between the products of --tensor-parallel, keep activations in parts along the sequence");
   flags.Add("zero", &zero, "STAGE", "ZeRO over the data-parallel devices: 1, 2 or 3", Between(0, 3));
   flags.Add("microbatches", &microbatches, "K", "cut it further into K parts that run one after the other",
             Between(0, 1 << 30));
@@ -99,6 +100,7 @@ proto::PlanRequest PlanFlags::Over(const proto::PlanRequest& plan) const {
   if (tensor_parallel > 0) out.set_tensor_parallel(static_cast<int32_t>(tensor_parallel));
   PipelineOver(out);
   if (!remat.empty()) out.set_remat(remat);
+  if (sequence) out.set_sequence(true);
   // The directory's counts follow those that are typed: all change, or they do not fit.
   const bool unequal = !out.pipeline().devices().empty();
   if (!stage_devices.empty()) out.clear_devices(), out.clear_data_parallel();
@@ -145,6 +147,7 @@ std::string PlanFlags::Typed() const {
   if (!schedule.empty()) absl::StrAppend(&out, " --schedule ", schedule);
   if (!stage_devices.empty()) absl::StrAppend(&out, " --stage-devices ", absl::StrJoin(stage_devices, ","));
   if (!remat.empty()) absl::StrAppend(&out, " --remat ", remat);
+  if (sequence) absl::StrAppend(&out, " --sequence");
   if (zero > 0) absl::StrAppend(&out, " --zero ", zero);
   if (microbatches > 0) absl::StrAppend(&out, " --microbatches ", microbatches);
   if (local_statistics) absl::StrAppend(&out, " --local-statistics");

@@ -20,6 +20,7 @@ struct PlanFlags {
   int64_t devices = 0, data_parallel = 0, tensor_parallel = 0, zero = 0, microbatches = 0;
   int64_t pipeline = 0, interleave = 0;
   std::string schedule, remat;
+  bool sequence = false;
   std::vector<std::string> stage_devices;
   bool local_statistics = false;
 

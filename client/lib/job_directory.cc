@@ -207,7 +207,7 @@ absl::Status ReadPlan(const json& value, const JobDescription& job, proto::PlanR
   ALPA_ASSIGN_OR_RETURN(
       Reader reader, Reader::Make(value, "'plan'",
                                   {"devices", "data_parallel", "tensor_parallel", "zero", "microbatches", "batch_dims",
-                                   "statistics", "workers", "pipeline", "remat", "tensor_cuts", "given"}));
+                                   "statistics", "workers", "pipeline", "remat", "sequence", "tensor_cuts", "given"}));
   if (reader.Has("devices")) {
     ALPA_ASSIGN_OR_RETURN(int64_t devices, reader.Integer("devices", 0, 1 << 20));
     out.set_devices(static_cast<int32_t>(devices));
@@ -245,6 +245,10 @@ absl::Status ReadPlan(const json& value, const JobDescription& job, proto::PlanR
   if (reader.Has("remat")) {
     ALPA_ASSIGN_OR_RETURN(std::string remat, reader.String("remat"));
     out.set_remat(remat);
+  }
+  if (reader.Has("sequence")) {
+    if (!value["sequence"].is_boolean()) return InvalidArgument("'plan': sequence must be true or false");
+    out.set_sequence(value["sequence"].get<bool>());
   }
   if (reader.Has("given")) {
     auto given = plan::ParsePlanFile(value["given"].dump());

@@ -296,7 +296,7 @@ AxisRequest RequestOf(const plan::Plan& plan, const plan::AxisCut& axis) {
   const plan::StagePlan& stage = plan.stages[0];
   const cluster::Mesh& mesh = plan.meshes[stage.mesh.value()];
   AxisRequest request{stage.mesh, mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis], {}, axis.cuts,
-                      axis.shard_truths_from, axis.shard_accumulators, {}};
+                      axis.shard_truths_from, axis.shard_accumulators, axis.truths_along, {}};
   int64_t devices = 1;
   for (int64_t a = 0; a <= axis.mesh_axis; ++a) devices *= mesh.shape[a];
   request.devices.assign(mesh.devices.begin(), mesh.devices.begin() + devices);

@@ -33,12 +33,28 @@ class AxisPass {
         slots_(list_.slots.size()), pinned_(list_.slots.size(), false) {}
 
   absl::StatusOr<Executable> Run() {
+    ALPA_RETURN_IF_ERROR(FindStates());
+    return Write();
+  }
+
+ private:
+  // The states of all slots and values.
+  absl::Status FindStates() {
+    if (!request_.truths_along.empty()) {
+      AxisRequest along = request_;
+      along.cuts = std::move(along.truths_along);
+      along.truths_along.clear();
+      along.shard_truths_from = 0;
+      AxisPass pass(in_, along, nullptr);
+      ALPA_RETURN_IF_ERROR(pass.FindStates());
+      along_ = std::move(pass.found_);
+    }
     ALPA_RETURN_IF_ERROR(SetCuts());
     ALPA_RETURN_IF_ERROR(CheckInstructions(list_.instructions));
     for (int round = 0; round < kMaxRounds; ++round) {
       changed_ = false;
       Walk(list_.instructions);
-      if (!changed_) return Write();
+      if (!changed_) return absl::OkStatus();
       // What does not settle is kept whole.
       if (round == kMaxRounds - 2) {
         for (size_t s = 0; s < slots_.size(); ++s) {
@@ -49,7 +65,6 @@ class AxisPass {
     return Internal("states of slots along axis \"%s\" do not settle", request_.name);
   }
 
- private:
   // Leaves that are cut by name where the axis does not divide are stored in ceil tiles. Only one axis may cut such a dimension.
   // Nothing where there is none.
   static std::optional<Executable> Padded(const Executable& executable, const AxisRequest& request) {
@@ -147,7 +162,9 @@ class AxisPass {
       state.zero = state.state.replicated() && fill != fills_.end() && fill->second == 0;
       parameters.push_back(state);
     }
-    return Propagate(in_.programs[run.program].graph, parameters, {axis_, request_.shard_truths_from});
+    const auto along = along_.find(run.program);
+    return Propagate(in_.programs[run.program].graph, parameters,
+                     {axis_, request_.shard_truths_from, along == along_.end() ? nullptr : &along->second.values});
   }
 
   void Visit(const plan::RunInstruction& run) {
@@ -226,6 +243,7 @@ class AxisPass {
   std::vector<bool> pinned_;        // by slot: its state is settled
   std::map<SlotId, double> fills_;
   std::map<int32_t, Propagation> found_;  // by program, of the last round: in that, nothing changed any more
+  std::map<int32_t, Propagation> along_;  // by program, along request_.truths_along alone
   std::set<int32_t> written_;
   bool changed_ = false;
   Executable out_;

@@ -62,17 +62,20 @@ void AddPrice(const Executable& executable, const cluster::Mesh& mesh, const std
 }
 
 struct Group {
+  bool looked_up = false;      // first used as a table
   std::vector<int32_t> leaves;
   graph::Shape shape;  // of the leaf's tile
 };
 
-// Leaves that matrix products and lookups read, by likeness, in order of first use.
+// Leaves that matrix products and lookups read, by likeness, in order of first use; tables last: how a table is cut says how all
+// that follows lies, and is better fitted to the products than they to it.
 class Weights {
  public:
   Weights(const Executable& executable, int32_t mesh) : executable_(executable), list_(executable.mesh_programs[mesh]) {}
 
   std::vector<Group> Find() {
     Visit(list_.instructions);
+    std::stable_partition(groups_.begin(), groups_.end(), [](const Group& group) { return !group.looked_up; });
     return std::move(groups_);
   }
 
@@ -100,7 +103,8 @@ class Weights {
         case Opcode::kDot: case Opcode::kConvolution: case Opcode::kGather:
           for (size_t i = 0; i < op.operands.size(); ++i) {
             const int slot = slot_of[op.operands[i].value()];
-            if (slot >= 0) Add(slot, absl::StrCat(graph::NameOf(op.opcode), i, graph.shape(op.results[0]).ToString()));
+            if (slot < 0) continue;
+            Add(slot, absl::StrCat(graph::NameOf(op.opcode), i, graph.shape(op.results[0]).ToString()), op.opcode == Opcode::kGather);
           }
           break;
         default: break;
@@ -108,11 +112,11 @@ class Weights {
     }
   }
 
-  void Add(int slot, const std::string& use) {
+  void Add(int slot, const std::string& use, bool looked_up) {
     if (!seen_.insert(slot).second) return;
     const plan::Slot& weight = list_.slots[slot];
     const auto [it, added] = group_of_.try_emplace(absl::StrCat(weight.shape.ToString(), " ", use), groups_.size());
-    if (added) groups_.push_back({{}, weight.shape});
+    if (added) groups_.push_back({looked_up, {}, weight.shape});
     groups_[it->second].leaves.push_back(weight.leaf);
   }
 
@@ -135,29 +139,56 @@ StepPrice PriceOf(const Executable& executable, MeshId mesh) {
   return price;
 }
 
+namespace {
+
+struct Choice {
+  AxisRequest request;
+  StepPrice price;
+};
+
+// How a group's best dimension is found, of those that lower the price.
+enum class Taste {
+  kLowest,   // that which lowers it most
+  kThrifty,  // that which saves most arithmetic for a byte more on the wire: does not cut everything at once along what all share
+};
+
+double Thrift(const StepPrice& before, const StepPrice& after) {
+  return (before.product_flops - after.product_flops) / std::max(1.0, after.sent_bytes - before.sent_bytes);
+}
+
+absl::StatusOr<Choice> ChooseOneByOne(const Executable& executable, const std::vector<Group>& groups, Choice best, Taste taste) {
+  for (const Group& group : groups) {
+    std::optional<Choice> chosen;
+    for (int64_t dim = 0; dim < group.shape.rank(); ++dim) {
+      if (!CanSplit(group.shape.dims, dim, 1, best.request.size)) continue;
+      Choice candidate{best.request, {}};
+      for (int32_t leaf : group.leaves) candidate.request.cuts.push_back({leaf, dim, plan::CutRank::kPinned});
+      ALPA_ASSIGN_OR_RETURN(const Executable cut, CutAlongAxis(executable, candidate.request));
+      candidate.price = PriceOf(cut, best.request.mesh);
+      if (Value(candidate.price) >= Value(best.price)) continue;
+      const bool better = !chosen || (taste == Taste::kThrifty && Thrift(best.price, candidate.price) != Thrift(best.price, chosen->price)
+                                          ? Thrift(best.price, candidate.price) > Thrift(best.price, chosen->price)
+                                          : Value(candidate.price) < Value(chosen->price));
+      if (better) chosen = std::move(candidate);
+    }
+    if (chosen) best = *std::move(chosen);
+  }
+  return best;
+}
+
+}  // namespace
+
 absl::StatusOr<AxisRequest> ChooseTensorCuts(const Executable& executable, AxisRequest request) {
-  ALPA_ASSIGN_OR_RETURN(const Executable plain, CutAlongAxis(executable, request));
-  double best = Value(PriceOf(plain, request.mesh));
   std::set<int32_t> given;
   for (const plan::Cut& cut : request.cuts) given.insert(cut.leaf);
   std::vector<Group> groups = Weights(executable, request.mesh.value()).Find();
-  for (Group& group : groups) {
-    std::erase_if(group.leaves, [&](int32_t leaf) { return given.contains(leaf); });
-    if (group.leaves.empty()) continue;
-    std::optional<AxisRequest> chosen;
-    for (int64_t dim = 0; dim < group.shape.rank(); ++dim) {
-      if (!CanSplit(group.shape.dims, dim, 1, request.size)) continue;
-      AxisRequest candidate = request;
-      for (int32_t leaf : group.leaves) candidate.cuts.push_back({leaf, dim, plan::CutRank::kPinned});
-      ALPA_ASSIGN_OR_RETURN(const Executable cut, CutAlongAxis(executable, candidate));
-      const double price = Value(PriceOf(cut, request.mesh));
-      if (price >= best) continue;
-      best = price;
-      chosen = std::move(candidate);
-    }
-    if (chosen) request = *std::move(chosen);
-  }
-  return request;
+  for (Group& group : groups) std::erase_if(group.leaves, [&](int32_t leaf) { return given.contains(leaf); });
+  std::erase_if(groups, [](const Group& group) { return group.leaves.empty(); });
+  ALPA_ASSIGN_OR_RETURN(const Executable plain, CutAlongAxis(executable, request));
+  const Choice start{request, PriceOf(plain, request.mesh)};
+  ALPA_ASSIGN_OR_RETURN(Choice lowest, ChooseOneByOne(executable, groups, start, Taste::kLowest));
+  ALPA_ASSIGN_OR_RETURN(Choice thrifty, ChooseOneByOne(executable, groups, start, Taste::kThrifty));
+  return Value(thrifty.price) < Value(lowest.price) ? std::move(thrifty.request) : std::move(lowest.request);
 }
 
 }  // namespace alpa::planner

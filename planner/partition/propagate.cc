@@ -97,6 +97,10 @@ class Propagator {
 
   AxisState Truth(ValueId v) const {
     const graph::Shape& shape = program_.shape(v);
+    if (options_.truths_like != nullptr) {
+      const AxisState& like = (*options_.truths_like)[v.value()].state;
+      if (like.split() && like.outer == 1) return like;
+    }
     if (options_.shard_truths_from == 0 || shape.elements() < options_.shard_truths_from) return AxisState::Replicated();
     const std::optional<int64_t> dim = StoredDim(shape.dims, options_.axis.size);
     return dim ? AxisState::Split(*dim) : AxisState::Replicated();

@@ -29,6 +29,8 @@ struct PropagateOptions {
   MeshAxis axis;
   // True values of partial sums of at least so many elements are split over the axis where a dimension divides. 0: never.
   int64_t shard_truths_from = 0;
+  // Where not null: states of the program's values, of which splits say how true values are split rather.
+  const std::vector<ValueState>* truths_like = nullptr;
 };
 
 struct Propagation {

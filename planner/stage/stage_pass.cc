@@ -253,7 +253,7 @@ absl::StatusOr<Version> CutFor(const Cells& cells, const cluster::Mesh& mesh, co
   Version version{cells.executable, std::vector<Sharding>(cells.slot_mesh.size())};
   for (const plan::AxisCut& axis : axes) {
     AxisRequest request{MeshId(0), mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis], {}, axis.cuts,
-                        axis.shard_truths_from, axis.shard_accumulators, exchanged};
+                        axis.shard_truths_from, axis.shard_accumulators, axis.truths_along, exchanged};
     int64_t devices = 1;
     for (int64_t a = 0; a <= axis.mesh_axis; ++a) devices *= mesh.shape[a];
     request.devices.assign(mesh.devices.begin(), mesh.devices.begin() + devices);

@@ -11,6 +11,8 @@ from compare import run_ours, same_bits, trajectory
 PLANS = {
     "tensor2": (("pair-0",), lambda k: alpa.Megatron(tp=2, microbatches=k)),
     "tensor2_two_workers": (("single-0", "single-1"), lambda k: alpa.Megatron(tp=2, microbatches=k)),
+    "tensor2_sequence": (("pair-0",), lambda k: alpa.Megatron(tp=2, sequence=True, microbatches=k)),
+    "data2_remat": (("pair-0",), lambda k: alpa.Megatron(dp=2, remat="layer", microbatches=k)),
     "tensor4": (("pair-0", "pair-1"), lambda k: alpa.Megatron(tp=4, microbatches=k)),
     "data2_tensor2": (("pair-0", "pair-1"), lambda k: alpa.Megatron(dp=2, tp=2, microbatches=k)),
     "zero1": (("pair-0",), lambda k: alpa.Zero(1, 2, microbatches=k)),

@@ -121,6 +121,13 @@ class Drawing {
   plan::AxisCut TensorAxis(cluster::Mesh& mesh, int64_t size) {
     plan::AxisCut axis = Axis(mesh, "tensor", size);
     CutLeaves(axis, size, 1 + Below(3), Below(4) == 0 ? plan::CutRank::kStored : plan::CutRank::kPinned);
+    for (size_t p = 0; p < tiles_.size() && Below(2) == 0; ++p) {
+      if (roles_.inputs[p].kind != plan::InputRole::Kind::kBatch || tiles_[p].empty()) continue;
+      const int64_t dim = Below(static_cast<int>(tiles_[p].size()));
+      if (tiles_[p][dim] > 0 && tiles_[p][dim] % size == 0) {
+        axis.truths_along.push_back({static_cast<int32_t>(p), dim, plan::CutRank::kStored});
+      }
+    }
     return axis;
   }
 

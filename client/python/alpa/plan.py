@@ -44,6 +44,8 @@ class Megatron:
     interleave: so many stages on each mesh, which shortens the time in which meshes wait and sends more.
     stage_devices: how many devices each mesh has, where they differ, say (1, 3); dp is left out then.
     remat: "layer" keeps only what a layer begins with, and computes the rest of it again in the backward.
+    sequence: between the products of tensor parallelism, activations lie in parts along the sequence (the dimension behind the
+    batch's): sums are reduce-scattered, and gathered where the next product needs them, so devices hold less.
     specs: which dimension of a weight is cut, in place of the planner's choice: {path: (None, "tensor")}, with None or "tensor"
     for each dimension, as in jax.sharding.PartitionSpec, or a function (path, jax.ShapeDtypeStruct) -> such a tuple, or None
     where the planner should choose. A path is as in `"['params']['w']"`. What is made of a weight (its moments in the optimizer)
@@ -61,6 +63,7 @@ class Megatron:
     interleave: int = 1
     stage_devices: tuple = ()
     remat: str = "none"
+    sequence: bool = False
     specs: object = None
 
     @property
@@ -156,6 +159,7 @@ class Request:
     schedule: str = ""
     mesh_devices: tuple = ()
     remat: str = ""
+    sequence: bool = False
     tensor_cuts: tuple = ()  # of (leaf, dimension; -1: whole)
     given: plan_pb2.Plan | None = None
 
@@ -178,6 +182,7 @@ class Request:
             message.pipeline.schedule = self.schedule
             message.pipeline.devices.extend(self.mesh_devices)
         message.remat = self.remat
+        message.sequence = self.sequence
         for leaf, dim in self.tensor_cuts:
             message.tensor_cuts.add(leaf=leaf, dim=dim)
 
@@ -186,7 +191,7 @@ class Request:
         out = {}
         if self.given is not None:
             out["given"] = json_format.MessageToDict(self.given, preserving_proto_field_name=True)
-        for key in ("devices", "data_parallel", "microbatches", "tensor_parallel", "zero", "remat"):
+        for key in ("devices", "data_parallel", "microbatches", "tensor_parallel", "zero", "remat", "sequence"):
             if getattr(self, key):
                 out[key] = getattr(self, key)
         if self.batch_dims:
@@ -236,6 +241,8 @@ def request(plan, devices=0, workers=(), batch_dims=(), local_statistics=False, 
     if not mesh_devices and count % (tensor * meshes):
         ways = f"tp={tensor}" if meshes == 1 else f"tp={tensor} x pp={meshes}"
         raise errors.InputError(f"{ways} does not divide {count} devices")
+    if getattr(plan, "sequence", False) and tensor == 1:
+        raise errors.InputError("sequence=True without tensor parallelism; give tp=2 or more")
     return Request(
         devices=count,
         data_parallel=0 if isinstance(plan, Auto) or mesh_devices else count // (tensor * meshes),
@@ -250,6 +257,7 @@ def request(plan, devices=0, workers=(), batch_dims=(), local_statistics=False, 
         schedule=plan.schedule if meshes > 1 else "",
         mesh_devices=mesh_devices,
         remat=plan.remat if getattr(plan, "remat", "none") != "none" else "",
+        sequence=bool(getattr(plan, "sequence", False)),
         tensor_cuts=_tensor_cuts(getattr(plan, "specs", None), tensor, program),
     )
 
