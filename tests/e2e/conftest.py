@@ -36,6 +36,14 @@ def cluster():
     connected.close()
 
 
+@pytest.fixture(scope="module")
+def wide():
+    """Workers quad-0 and quad-1 with four devices each, one-0 and one-1 with one."""
+    connected = start_cluster({"quad-0": 4, "quad-1": 4, "one-0": 1, "one-1": 1})
+    yield connected
+    connected.close()
+
+
 @pytest.fixture
 def fresh_cluster():
     """A function that starts a cluster of its own, for tests that break it."""

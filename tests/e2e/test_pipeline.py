@@ -8,7 +8,6 @@ import alpa
 import pytest
 from cases import OPTIMIZERS, case
 from compare import run_ours, same_bits, trajectory
-from conftest import start_cluster
 from test_submit import check_outputs, cli
 
 BATCH, STEPS = 24, 4
@@ -68,14 +67,6 @@ def part_of_matrix(seed):
     rows = [(*models[i % len(models)], plans[i % len(plans)], SCHEDULES[i % len(SCHEDULES)], rng.choice((1, 4, 4)))
             for i in range(DEFAULT_SIZE)]
     return sorted(set(rows))
-
-
-@pytest.fixture(scope="module")
-def wide():
-    """Workers quad-0 and quad-1 with four devices each, one-0 and one-1 with one."""
-    connected = start_cluster({"quad-0": 4, "quad-1": 4, "one-0": 1, "one-1": 1})
-    yield connected
-    connected.close()
 
 
 def run_case(cluster, name, optimizer, plan, schedule, k):
