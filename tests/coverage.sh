@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Everything at once: whole matrices through daemons, and 300 random plans a model in the interpreter. Prints the table of
+# docs/coverage.md; takes about an hour on two cores, after a release build.
+#
+#   tests/coverage.sh > docs/coverage.md
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export ALPA_BIN=${ALPA_BIN:-$PWD/build/release/bin} JAX_PLATFORMS=cpu
+python=.venv/bin/python
+jobs=$(mktemp -d)
+trap 'rm -rf "$jobs"' EXIT
+failed=0
+
+cat <<'HEAD'
+# Coverage
+
+What `tests/coverage.sh` ran, and what came out. "Equal" is as `tests/e2e/compare.py` measures it: aux and the change of state against single-device
+`jax.jit`, within what rounding moves them there. Continuous integration runs a seeded part of it.
+
+| what | of | result | when |
+|---|---|---|---|
+HEAD
+
+row() { printf '| %s | %s | %s | %s |\n' "$1" "$2" "$3" "$(date -u +%F)"; }
+
+matrix() {
+  local out
+  out=$("$python" -m pytest -q --full "$2" 2>&1) || failed=1
+  row "$1" "\`$2 --full\`" "$(tail -1 <<<"$out" | sed 's/=//g')"
+}
+
+matrix "data parallelism, micro-batches" tests/e2e/test_equality.py
+matrix "tensor parallelism, ZeRO, sequence, remat" tests/e2e/test_sharded.py
+matrix "pipelines" tests/e2e/test_pipeline.py
+matrix "bytes sent against formulas" tests/e2e/test_traffic.py
+matrix "state continues under another plan" tests/e2e/test_replan.py
+
+"$python" tests/e2e/export_jobs.py "$jobs" >/dev/null || failed=1
+for job in "$jobs"/*; do
+  result=$("$ALPA_BIN/check_lowering" "$job" random=300,seed=1000 | tail -1) || failed=1
+  row "random plans, interpreted" "$(basename "$job")" "${result#*: }"
+done
+exit $failed
