@@ -263,11 +263,12 @@ absl::Status UcxEpoch::Drive(Operation& operation) {
   MonotonicTime spin_until = Clock::Real().Now() + spin_;
   bool may_sleep = false;
   for (;;) {
-    bool asleep = false;
+    bool asleep = false, moved = false;
     {
       MutexLock lock(mutex_);
       for (int round = 0; !operation.done && round < kDriverRounds; ++round) {
-        Progress();   // an operation that is not done proves that there is a worker
+        // An operation that is not done proves that there is a worker.
+        if (Progress() != 0) moved = true;
         if (contenders_.load(std::memory_order_relaxed) > 0) break;
       }
       if (operation.done) {
@@ -284,7 +285,9 @@ absl::Status UcxEpoch::Drive(Operation& operation) {
     }
     if (!asleep) {
       sched_yield();
-      may_sleep = Clock::Real().Now() >= spin_until;
+      const MonotonicTime now = Clock::Real().Now();
+      if (moved) spin_until = now + spin_;  // a message in pieces: the next one is near
+      may_sleep = now >= spin_until;
       continue;
     }
     pollfd fds[2] = {{ucx_event_, POLLIN, 0}, {driver_event_, POLLIN, 0}};

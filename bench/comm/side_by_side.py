@@ -1,0 +1,68 @@
+"""Messages between two processes of ours beside ucx_perftest's, over the same transports, in one run.
+
+    bench/comm/side_by_side.py [--rounds 5] [--tls tcp,posix,...]
+
+Rounds are interleaved; the table has medians, and the median of the ratios of each round.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import socket
+import statistics
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BENCH = pathlib.Path(os.environ.get("ALPA_BIN", ROOT / "build" / "release" / "bin")) / "comm_bench"
+SIZES = (1 << 20, 8 << 20, 64 << 20)
+# What a message may go over: shared memory, as workers of one machine do (without CMA, see comm/ucx), or TCP.
+TRANSPORTS = {"shared memory": "^cma,tcp", "tcp": "tcp"}
+
+
+def ours(environment, size, runs):
+    out = subprocess.run([BENCH, "bandwidth", "--bytes", str(size), "--runs", str(runs)], env=environment, capture_output=True,
+                         text=True, timeout=300, check=True).stdout
+    return float(re.search(r"mean (\d+) MB/s", out)[1])
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def theirs(environment, size, runs):
+    port = str(free_port())
+    server = subprocess.Popen(["ucx_perftest", "-p", port], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):  # until the server listens
+            out = subprocess.run(["ucx_perftest", "127.0.0.1", "-p", port, "-t", "tag_bw", "-s", str(size), "-n", str(runs), "-w", "3",
+                                  "-f"], env=environment, capture_output=True, text=True, timeout=300)
+            if out.returncode == 0:
+                break
+        return float(out.stdout.split()[-3]) * (1 << 20) / 1e6  # overall MB/s; theirs are of 2^20
+    finally:
+        server.kill()
+        server.wait()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tls", default="", help="only these transports, as UCX_TLS names them")
+    options = parser.parse_args()
+    transports = {options.tls: options.tls} if options.tls else TRANSPORTS
+    print("transport        size      ours   ucx_perftest   ratio")
+    for name, tls in transports.items():
+        environment = {**os.environ, "UCX_TLS": tls}
+        for size in SIZES:
+            runs = max(20, (512 << 20) // size)
+            rows = [(ours(environment, size, runs), theirs(environment, size, runs)) for _ in range(options.rounds)]
+            a, b = (statistics.median(column) for column in zip(*rows))
+            ratio = statistics.median(x / y for x, y in rows)
+            print(f"{name:14} {size >> 20:4} MiB  {a:8.0f}   {b:8.0f} MB/s   {ratio:5.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
