@@ -9,7 +9,6 @@ namespace alpa::planner {
 
 using graph::Graph;
 using graph::GraphBuilder;
-using graph::Op;
 using graph::Opcode;
 using graph::Shape;
 using graph::ValueId;
@@ -18,35 +17,24 @@ namespace {
 
 Graph PadProgram(const Graph& program, const plan::RunInstruction& run, plan::SlotId slot, int64_t dim, int64_t size) {
   GraphBuilder builder;
-  std::vector<ValueId> to(program.values().size());
-  for (const Op& op : program.ops()) {
-    if (op.opcode == Opcode::kParameter) {
-      const int64_t p = op.as<graph::ParameterAttrs>().index;
-      Shape shape = program.shape(op.results[0]);
-      const std::vector<int64_t> real = shape.dims;
-      if (run.inputs[p] == slot) shape.dims[dim] = size;
-      ValueId value = builder.Parameter(shape, program.location(op));
-      if (run.inputs[p] == slot) value = builder.Slice(value, std::vector<int64_t>(real.size(), 0), real);
-      to[op.results[0].value()] = value;
-      continue;
-    }
-    std::vector<ValueId> operands;
-    for (ValueId v : op.operands) operands.push_back(to[v.value()]);
-    const std::vector<ValueId> results = builder.Clone(program, op, std::move(operands));
-    for (size_t r = 0; r < results.size(); ++r) to[op.results[r].value()] = results[r];
+  std::vector<ValueId> arguments;
+  for (size_t p = 0; p < run.inputs.size(); ++p) {
+    Shape shape = program.shape(program.parameters()[p]);
+    const std::vector<int64_t> real = shape.dims;
+    if (run.inputs[p] == slot) shape.dims[dim] = size;
+    ValueId value = builder.Parameter(std::move(shape));
+    if (run.inputs[p] == slot) value = builder.Slice(value, std::vector<int64_t>(real.size(), 0), real);
+    arguments.push_back(value);
   }
-  std::vector<ValueId> results;
-  for (size_t r = 0; r < run.outputs.size(); ++r) {
-    ValueId value = to[program.results()[r].value()];
-    if (run.outputs[r] == slot) {
-      Shape shape = builder.shape(value);
-      graph::PadAttrs pad{std::vector<int64_t>(shape.rank(), 0), std::vector<int64_t>(shape.rank(), 0),
-                          std::vector<int64_t>(shape.rank(), 0)};
-      pad.high[dim] = size - shape.dims[dim];
-      shape.dims[dim] = size;
-      value = builder.AddOp(Opcode::kPad, {value, builder.Scalar(shape.dtype, 0)}, {shape}, pad)[0];
-    }
-    results.push_back(value);
+  std::vector<ValueId> results = builder.Inline(program, arguments);
+  for (size_t r = 0; r < results.size(); ++r) {
+    if (run.outputs[r] != slot) continue;
+    Shape shape = builder.shape(results[r]);
+    graph::PadAttrs pad{std::vector<int64_t>(shape.rank(), 0), std::vector<int64_t>(shape.rank(), 0),
+                        std::vector<int64_t>(shape.rank(), 0)};
+    pad.high[dim] = size - shape.dims[dim];
+    shape.dims[dim] = size;
+    results[r] = builder.AddOp(Opcode::kPad, {results[r], builder.Scalar(shape.dtype, 0)}, {shape}, pad)[0];
   }
   builder.SetResults(std::move(results));
   return builder.Build();

@@ -219,11 +219,12 @@ class SumSplitter {
     plan::StageProgram& program = executable_.programs[run.program];
     const Graph& graph = program.graph;
     GraphBuilder builder;
-    std::vector<ValueId> to(graph.values().size());
+    std::vector<ValueId> arguments;
     std::vector<SlotId> inputs;
     for (size_t p = 0; p < run.inputs.size(); ++p) {
+      arguments.emplace_back();
       if (run.inputs[p] == slot) continue;
-      to[graph.parameters()[p].value()] = builder.Parameter(graph.shape(graph.parameters()[p]));
+      arguments[p] = builder.Parameter(graph.shape(graph.parameters()[p]));
       inputs.push_back(run.inputs[p]);
     }
     std::map<ValueId, ValueId> here;  // of the loop's program
@@ -233,19 +234,10 @@ class SumSplitter {
     }
     ValueId sum;
     for (ValueId v : between) sum = here[v] = builder.Clone(source, source.def(v), OperandsHere(source, source.def(v), here, builder))[0];
-    for (size_t p = 0; p < run.inputs.size(); ++p) {
-      if (run.inputs[p] == slot) to[graph.parameters()[p].value()] = sum;
+    for (ValueId& argument : arguments) {
+      if (!argument.valid()) argument = sum;
     }
-    for (const Op& op : graph.ops()) {
-      if (op.opcode == Opcode::kParameter) continue;
-      std::vector<ValueId> operands;
-      for (ValueId v : op.operands) operands.push_back(to[v.value()]);
-      const std::vector<ValueId> results = builder.Clone(graph, op, operands);
-      for (size_t r = 0; r < results.size(); ++r) to[op.results[r].value()] = results[r];
-    }
-    std::vector<ValueId> results;
-    for (ValueId v : graph.results()) results.push_back(to[v.value()]);
-    builder.SetResults(std::move(results));
+    builder.SetResults(builder.Inline(graph, arguments));
     run.inputs = std::move(inputs);
     program.graph = builder.Build();
   }
