@@ -135,7 +135,17 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
       if (pinned || split.data == 1) return NothingToCut(split.data, k);
     }
   }
-  if (k > 1 && !split.search.analysis.couplings.empty()) return CouplingError(program, split.search.analysis);
+  if (k > 1 && !split.search.analysis.couplings.empty()) {
+    // Perhaps because the batch's own dimension does not divide, and another one was taken for it.
+    for (int64_t telling : kTellingChunks) {
+      const SeedSearch whole = FindSeeds(program, roles, telling, true, local);
+      const bool as_much = whole.analysis.split_flops >= split.search.analysis.split_flops;
+      if (whole.seeds.empty() || !whole.analysis.couplings.empty() || !as_much) continue;
+      ALPA_RETURN_IF_ERROR(CheckSeeds(program, roles, whole.seeds, split.data * k));
+      break;
+    }
+    return CouplingError(program, split.search.analysis);
+  }
   return split;
 }
 
