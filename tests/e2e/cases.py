@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import models
 import numpy as np
+import optax
 import other_models
 from compare import Reference
 
@@ -26,6 +27,8 @@ _MODELS = {
     "deep_gpt": (DEEP_GPT, models.init_gpt, models.gpt_loss),
     "deep_gpt_untied": (DEEP_GPT_UNTIED, models.init_gpt, models.gpt_loss),
     "scan_gpt": (DEEP_GPT, other_models.init_scan_gpt, other_models.scan_gpt_loss),
+    "vector_gpt": (DEEP_GPT, other_models.init_vector_gpt, other_models.vector_gpt_loss),
+    "flattened_gpt": (DEEP_GPT, models.init_gpt, models.gpt_loss),
     "bert": (BERT, models.init_gpt, other_models.bert_loss),
     "translator": (TRANSLATOR, other_models.init_translator, other_models.translator_loss),
     "deep_mlp": (DEEP_MLP, models.init_mlp, models.mlp_loss),
@@ -71,10 +74,12 @@ def batches_of(name, count=3, batch=BATCH):
     return out
 
 
-def training(loss, params, optimizer, key=None):
-    """(step, state) with AdamW behind clipping ("adamw"), or plain SGD with gradients as aux ("sgd")."""
+def training(loss, params, optimizer, key=None, flatten=False):
+    """(step, state) with AdamW behind clipping ("adamw"; its state in vectors with `flatten`), or plain SGD with gradients as aux
+    ("sgd")."""
     if optimizer == "adamw":
         adamw = models.adamw(peak=3e-3, warmup=3, steps=100)
+        adamw = optax.flatten(adamw) if flatten else adamw
         return models.train_step(loss, adamw), models.start(params, adamw, key)
     return models.sgd_step(loss), models.start(params, None, key)
 
@@ -84,7 +89,7 @@ def case(name, optimizer, batch=BATCH, steps=STEPS):
     """(step, state, batches, reference) of a model."""
     config, init, loss = _MODELS[name]
     key = jax.random.key(11) if getattr(config, "dropout", 0) else None
-    step, state = training(loss(config), init(config, jax.random.key(5)), optimizer, key)
+    step, state = training(loss(config), init(config, jax.random.key(5)), optimizer, key, name == "flattened_gpt")
     batches = batches_of(name, batch=batch)
     return step, state, batches, Reference(step, state, batches, steps)
 

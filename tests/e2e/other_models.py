@@ -1,10 +1,12 @@
-"""Models of other shapes than examples/models.py has: layers in a scan, normalisation behind the residual, two towers.
+"""Models of other shapes than examples/models.py has: layers in a scan, all parameters in a vector, normalisation behind the
+residual, two towers.
 
-They are what a pipeline has to find its way through: one stacked leaf for all layers; a forward whose layers end in a norm;
+They are what a pipeline has to find its way through: one leaf for all layers; a forward whose layers end in a norm;
 a decoder each of whose layers reads the end of the encoder.
 """
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import models
 import optax
@@ -15,6 +17,21 @@ def init_scan_gpt(config, key):
     params = models.init_gpt(config, key)
     params["blocks"] = jax.tree_util.tree_map(lambda *leaves: jnp.stack(leaves), *params["blocks"])
     return params
+
+
+def init_vector_gpt(config, key):
+    """The parameters of models.Gpt, all in one vector."""
+    return {"vector": jax.flatten_util.ravel_pytree(models.init_gpt(config, key))[0]}
+
+
+def vector_gpt_loss(config):
+    _, unravel = jax.flatten_util.ravel_pytree(models.init_gpt(config, jax.random.key(0)))
+    gpt_loss = models.gpt_loss(config)
+
+    def loss(params, batch, key=None):
+        return gpt_loss(unravel(params["vector"]), batch, key)
+
+    return loss
 
 
 def scan_gpt_loss(config):

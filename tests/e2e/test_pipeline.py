@@ -35,7 +35,7 @@ PLANS = {
     "interleaved2": (ONES, lambda k, s: alpa.Megatron(pp=2, interleave=2, microbatches=k, schedule=s)),
     "data2_interleaved2": (QUAD, lambda k, s: alpa.Megatron(dp=2, pp=2, interleave=2, microbatches=k, schedule=s)),
 }
-NAMES = ("deep_gpt", "deep_gpt_untied", "scan_gpt", "bert", "translator", "deep_mlp")
+NAMES = ("deep_gpt", "deep_gpt_untied", "scan_gpt", "vector_gpt", "flattened_gpt", "bert", "translator", "deep_mlp")
 SCHEDULES = ("1f1b", "gpipe", "zero-bubble")
 KS = (1, 4)
 DEFAULT_SIZE = 17
