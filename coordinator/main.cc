@@ -130,7 +130,7 @@ int Run(const CoordinatorFlags& flags) {
   coordinator.With([](Core& core) { core.StopRunning("the coordinator was shut down"); });
   coordinator.FlushSessions(std::chrono::seconds(1));
   const bool stopped = coordinator.Shutdown(std::chrono::milliseconds(500));
-  (*rpc)->Stop(std::chrono::seconds(1));
+  (*rpc)->Stop(std::chrono::seconds(3));  // as soon as the last stream has ended
   LogInfo("drained");
   StopLog();
   // A plan that is still being made cannot be stopped; its job is on disk, and is planned again after the next start.
