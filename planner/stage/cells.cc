@@ -270,16 +270,22 @@ class ProgramSplitter {
   }
 
   // What has to cross from its cell into one of `stage` in `round`. A slot that was given is there in all rounds of its stage.
-  void MarkElsewhere(ValueId v, int round, int stage) {
-    VisitSources(v, [&](ValueId source) {
-      if (Recomputes(source, round, stage)) {
-        if (!recomputes_.insert({source, round, stage}).second) return;
-        for (ValueId operand : program_.def(source).operands) MarkElsewhere(operand, round, stage);
-        return;
-      }
-      const bool given = program_.def(source).opcode == Opcode::kParameter;
-      if (StageOf(DefOf(source)) != stage || (round_[DefOf(source)] != round && !given)) read_elsewhere_[source.value()] = true;
-    });
+  void MarkElsewhere(ValueId wanted, int round, int stage) {
+    std::vector<ValueId> next = {wanted};
+    while (!next.empty()) {
+      const ValueId v = next.back();
+      next.pop_back();
+      VisitSources(v, [&](ValueId source) {
+        if (Recomputes(source, round, stage)) {
+          if (!recomputes_.insert({source, round, stage}).second) return;
+          const Op& op = program_.def(source);
+          next.insert(next.end(), op.operands.begin(), op.operands.end());
+          return;
+        }
+        const bool given = program_.def(source).opcode == Opcode::kParameter;
+        if (StageOf(DefOf(source)) != stage || (round_[DefOf(source)] != round && !given)) read_elsewhere_[source.value()] = true;
+      });
+    }
   }
   // The cell makes the value anew instead of keeping it from its own stage's forward.
   bool Recomputes(ValueId v, int round, int stage) const {
@@ -301,40 +307,49 @@ class ProgramSplitter {
       }
       return it->second;
     };
-    auto clone = [&](const Op& op, auto&& get) {
+    auto clone = [&](const Op& op) {
       std::vector<ValueId> operands;
-      for (ValueId v : op.operands) operands.push_back(get(v, get));
+      for (ValueId v : op.operands) operands.push_back(here.at(v));
       const std::vector<ValueId> results = builder.Clone(program_, op, std::move(operands));
       for (size_t r = 0; r < results.size(); ++r) here[op.results[r]] = results[r];
       const graph::OpCost cost = graph::CostOf(program_, op);
       work += static_cast<double>(cost.flops) + kFlopsPerByte * static_cast<double>(cost.bytes_read + cost.bytes_written);
     };
-    auto get = [&](ValueId v, auto&& self) -> ValueId {
-      if (auto found = here.find(v); found != here.end()) return found->second;
-      const Op& op = program_.def(v);
-      if (op.opcode == Opcode::kParameter && (!forwarded_[v.value()] || StageOf(DefOf(v)) == stage)) {
-        return here[v] = import(GivenSlot(v), program_.shape(v));
+    // The value in this cell: imported, or made anew with all that it takes.
+    auto get = [&](ValueId wanted) {
+      std::set<int> anew;  // ops, operands first
+      std::vector<ValueId> next = {wanted};
+      while (!next.empty()) {
+        const ValueId v = next.back();
+        next.pop_back();
+        if (here.contains(v)) continue;
+        const Op& op = program_.def(v);
+        if (op.opcode == Opcode::kParameter && (!forwarded_[v.value()] || StageOf(DefOf(v)) == stage)) {
+          here[v] = import(GivenSlot(v), program_.shape(v));
+        } else if (remade_[v.value()] || (Computed(v) && Recomputes(v, round, stage))) {
+          if (anew.insert(DefOf(v)).second) next.insert(next.end(), op.operands.begin(), op.operands.end());
+        } else {
+          here[v] = import(slot_of_[v.value()], program_.shape(v));
+        }
       }
-      if (remade_[v.value()] || (Computed(v) && Recomputes(v, round, stage))) {
-        clone(op, self);
-        return here[v];
-      }
-      return here[v] = import(slot_of_[v.value()], program_.shape(v));
+      for (int op : anew) clone(program_.ops()[op]);
+      return here.at(wanted);
     };
     for (size_t i = 0; i < needed_.size(); ++i) {
       if (!needed_[i] || round_[i] != round || StageOf(i) != stage) continue;
       const Op& op = program_.ops()[i];
       if (op.opcode == Opcode::kParameter) {
-        get(op.results[0], get);
+        get(op.results[0]);
         continue;
       }
-      clone(op, get);
+      for (ValueId v : op.operands) get(v);
+      clone(op);
     }
     std::vector<ValueId> results;
     for (size_t r = 0; r < results_.size(); ++r) {
       if (Unchanged(r) || results_[r].round != round || results_[r].stage != stage) continue;
       run.outputs.push_back(run_.run.outputs[r]);
-      results.push_back(get(program_.results()[r], get));
+      results.push_back(get(program_.results()[r]));
       slot_stage_[run_.run.outputs[r].value()] = stage;
       out_.slot_mesh[run_.run.outputs[r].value()] = request_.mesh_of_stage[stage];
     }

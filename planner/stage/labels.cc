@@ -44,6 +44,9 @@ double ProductWork(const Graph& graph) {
   return work;
 }
 
+// What is made of more is nobody's in particular.
+constexpr size_t kMostKin = 64;
+
 // Slots that hold arrays of one size, each made from the other element by element: a weight, its moments, its gradient.
 class Kinship {
  public:
@@ -86,6 +89,7 @@ class Kinship {
       for (ValueId v : op.operands) {
         if (program.shape(v).elements() == size) from[op.results[0].value()].insert(from[v.value()].begin(), from[v.value()].end());
       }
+      if (from[op.results[0].value()].size() > kMostKin) from[op.results[0].value()].clear();
     }
     for (size_t r = 0; r < run.outputs.size(); ++r) {
       const int to = run.outputs[r].value();
@@ -100,6 +104,8 @@ class Kinship {
   std::vector<std::set<int>> kin_;
 };
 
+constexpr size_t kMostWords = size_t{1} << 24;  // of 64 bits, for which op leads to which gradient
+
 // A place is a layer's beginning where at most so much more is alive than at the thinnest.
 constexpr double kThin = 1.25;
 
@@ -109,9 +115,9 @@ enum class Side : uint8_t { kOff, kForward, kRemade, kBackward };
 class RegionLabels {
  public:
   RegionLabels(const Executable& executable, const ProgramRun& run, const std::vector<uint8_t>& origins,
-               const std::vector<bool>& gradient_slot, const LabelRequest& request, Labels& out)
+               const std::vector<bool>& gradient_slot, const Kinship& kinship, const LabelRequest& request, Labels& out)
       : executable_(executable), run_(run.run), program_(executable.programs[run.run.program].graph), origins_(origins),
-        remade_(RemadeEverywhere(executable, run)), gradient_slot_(gradient_slot), request_(request), out_(out),
+        remade_(RemadeEverywhere(executable, run)), gradient_slot_(gradient_slot), kinship_(kinship), request_(request), out_(out),
         stages_(static_cast<int>(request.shares.size())), uses_(graph::Uses(program_)), side_(program_.ops().size(), Side::kOff),
         stage_(program_.ops().size(), -1), readers_(program_.values().size(), 0), result_of_(program_.values().size(), 0) {
     for (ValueId v : program_.results()) result_of_[v.value()] = 1;
@@ -210,7 +216,13 @@ class RegionLabels {
         if (Main(program_.def(part))) gradients.push_back(part);
       }
     }
-    const size_t n = program_.ops().size(), words = (gradients.size() + 63) / 64;
+    const size_t n = program_.ops().size();
+    // Of very many, some tell as much as all.
+    while (gradients.size() > 64 && gradients.size() / 64 * n > kMostWords) {
+      for (size_t g = 0; 2 * g < gradients.size(); ++g) gradients[g] = gradients[2 * g];
+      gradients.resize((gradients.size() + 1) / 2);
+    }
+    const size_t words = (gradients.size() + 63) / 64;
     std::vector<std::vector<uint64_t>> leads(n, std::vector<uint64_t>(words, 0));
     for (size_t g = 0; g < gradients.size(); ++g) {
       leads[DefOf(gradients[g])][g / 64] |= uint64_t{1} << (g % 64);
@@ -328,6 +340,7 @@ class RegionLabels {
       }
       if (wanted < stages_) stage_[i] = std::max(stage_[i], wanted);
     }
+    FindOwners();
     for (size_t i = 0; i < program_.ops().size(); ++i) {
       if (side_[i] == Side::kBackward) stage_[i] = BackwardStage(i);
     }
@@ -358,7 +371,7 @@ class RegionLabels {
       else if (side != Side::kOff) forward = std::min(forward, stage_[DefOf(v)]);
     }
     if (single_[i]) {
-      if (const Stages wanted = GradientOwners(i); std::popcount(wanted) == 1) return std::min(back, Lowest(wanted));
+      if (std::popcount(owners_[i]) == 1) return std::min(back, Lowest(owners_[i]));
       return std::min(back, forward);
     }
     for (ValueId v : op.operands) {
@@ -396,27 +409,20 @@ class RegionLabels {
     }
   }
 
-  // The stages that read the parameter whose only gradient this op leads to.
-  Stages GradientOwners(size_t i) const {
-    auto known = owners_.find(i);
-    if (known != owners_.end()) return known->second;
-    // Follow the only way on.
-    Stages stages = 0;
-    for (ValueId v : program_.ops()[i].results) {
-      if (result_of_[v.value()]) {
-        for (size_t r = 0; r < run_.outputs.size(); ++r) {
-          if (program_.results()[r] == v) stages |= ReadersOfKin(run_.outputs[r].value());
-        }
-      }
-      for (graph::OpId use : uses_[v.value()]) stages |= GradientOwners(use.value());
+  // Of each op: the stages that read the parameters whose gradients it leads to.
+  void FindOwners() {
+    owners_.assign(program_.ops().size(), 0);
+    for (size_t r = 0; r < run_.outputs.size(); ++r) {
+      owners_[DefOf(program_.results()[r])] |= ReadersOfKin(run_.outputs[r].value());
     }
-    return owners_[i] = stages;
+    for (size_t i = program_.ops().size(); i-- > 0;) {
+      for (ValueId v : program_.ops()[i].operands) owners_[DefOf(v)] |= owners_[i];
+    }
   }
 
   Stages ReadersOfKin(int slot) const {
-    if (!kinship_) kinship_.emplace(executable_);
     Stages stages = 0;
-    const std::set<int> kin = kinship_->All(slot);
+    const std::set<int> kin = kinship_.All(slot);
     for (size_t p = 0; p < run_.inputs.size(); ++p) {
       const plan::SlotId input = run_.inputs[p];
       if (!input.valid() || input.value() == slot || !kin.contains(input.value())) continue;
@@ -447,6 +453,7 @@ class RegionLabels {
   const std::vector<uint8_t>& origins_;
   const std::vector<bool> remade_;
   const std::vector<bool>& gradient_slot_;
+  const Kinship& kinship_;
   const LabelRequest& request_;
   Labels& out_;
   const int stages_;
@@ -456,13 +463,11 @@ class RegionLabels {
   std::vector<bool> single_;      // by op: leads to one gradient
   std::vector<Stages> readers_;   // by value off the main path
   std::vector<char> result_of_;   // by value: is a result
-  mutable std::map<size_t, Stages> owners_;
-  mutable std::optional<Kinship> kinship_;
+  std::vector<Stages> owners_;    // by op
 };
 
 // Slots that lie nowhere yet take the place of their kin.
-void PlaceKin(const Executable& executable, Labels& labels) {
-  const Kinship kinship(executable);
+void PlaceKin(const Kinship& kinship, Labels& labels) {
   std::deque<int> next;
   for (size_t s = 0; s < labels.slot_stage.size(); ++s) {
     if (labels.slot_stage[s] >= 0) next.push_back(static_cast<int>(s));
@@ -477,9 +482,8 @@ void PlaceKin(const Executable& executable, Labels& labels) {
 }
 
 // Temporaries that new values of state are made from: accumulated gradients.
-std::vector<bool> GradientSlots(const Executable& executable) {
+std::vector<bool> GradientSlots(const Executable& executable, const Kinship& kinship) {
   const std::vector<Slot>& slots = executable.mesh_programs[0].slots;
-  const Kinship kinship(executable);
   std::vector<bool> gradients(slots.size(), false);
   for (size_t s = 0; s < slots.size(); ++s) {
     if (slots[s].kind == Slot::Kind::kState) {
@@ -563,7 +567,8 @@ absl::StatusOr<Labels> LabelLoops(const Executable& executable, const LabelReque
   labels.backward.resize(executable.programs.size());
   labels.layer.resize(executable.programs.size());
   labels.slot_stage.assign(executable.mesh_programs[0].slots.size(), -1);
-  const std::vector<bool> gradients = GradientSlots(executable);
+  const Kinship kinship(executable);
+  const std::vector<bool> gradients = GradientSlots(executable, kinship);
   std::vector<uint8_t> slot_origins;
   std::vector<std::vector<uint8_t>> origins;
   int region = -1;
@@ -576,9 +581,9 @@ absl::StatusOr<Labels> LabelLoops(const Executable& executable, const LabelReque
     if (work > most) most = work, region = static_cast<int>(i);
   }
   if (region < 0) return FailedPrecondition("a program without any work cannot be cut into stages");
-  auto label = [&](size_t i) { return RegionLabels(executable, runs[i], origins[i], gradients, request, labels); };
+  auto label = [&](size_t i) { return RegionLabels(executable, runs[i], origins[i], gradients, kinship, request, labels); };
   ALPA_RETURN_IF_ERROR(label(region).LabelMain());
-  PlaceKin(executable, labels);
+  PlaceKin(kinship, labels);
   for (size_t i = runs.size(); i-- > 0;) {
     if (runs[i].in_loop && static_cast<int>(i) != region) label(i).LabelByLeaves();
   }
@@ -590,7 +595,7 @@ void LabelRest(const Executable& executable, Labels& labels) {
   labels.backward.resize(executable.programs.size());
   labels.layer.resize(executable.programs.size());
   labels.slot_stage.resize(executable.mesh_programs[0].slots.size(), -1);
-  PlaceKin(executable, labels);
+  PlaceKin(Kinship(executable), labels);
   const std::vector<ProgramRun> runs = RunsOf(executable);
   bool before_loops = true;
   for (const ProgramRun& run : runs) {

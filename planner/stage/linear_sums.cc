@@ -96,26 +96,40 @@ class SumSplitter {
     return {};
   }
 
+  // The stages of what `v` is put together from. What is put together from one stage's parts is put together there.
   uint64_t StagesOf(int32_t program, ValueId v) {
     const Graph& graph = executable_.programs[program].graph;
-    auto [it, added] = stages_.try_emplace({program, v}, 0);
-    if (!added) return it->second;
-    if (IsZero(graph, v)) return 0;
-    uint64_t stages = 0;
-    for (ValueId summand : Summands(graph, graph.def(v))) stages |= StagesOf(program, summand);
-    int& own = labels_.op_stage[program][graph.value(v).op.value()];
-    // What is put together from one stage's parts is put together there.
-    if (std::popcount(stages) == 1) own = std::countr_zero(stages);
-    if (stages == 0) stages = uint64_t{1} << own;
-    return stages_[{program, v}] = stages;
+    if (const auto known = stages_.find({program, v}); known != stages_.end()) return known->second;
+    std::set<int> ops;  // operands first
+    std::vector<ValueId> next = {v};
+    while (!next.empty()) {
+      const ValueId at = next.back();
+      next.pop_back();
+      if (stages_.contains({program, at})) continue;
+      const Op& op = graph.def(at);
+      if (IsZero(graph, at)) {
+        stages_[{program, at}] = 0;
+      } else if (ops.insert(graph.value(at).op.value()).second) {
+        const std::vector<ValueId> summands = Summands(graph, op);
+        next.insert(next.end(), summands.begin(), summands.end());
+      }
+    }
+    for (int index : ops) {
+      const Op& op = graph.ops()[index];
+      uint64_t stages = 0;
+      for (ValueId summand : Summands(graph, op)) stages |= stages_.at({program, summand});
+      int& own = labels_.op_stage[program][index];
+      if (std::popcount(stages) == 1) own = std::countr_zero(stages);
+      if (stages == 0) stages = uint64_t{1} << own;
+      for (ValueId result : op.results) stages_[{program, result}] = stages;
+    }
+    return stages_.at({program, v});
   }
 
   void Split(int32_t program, SlotId slot, ValueId sum) {
-    // Parts, in order; the ops between them and the sum, operands first.
-    std::vector<ValueId> parts;
-    std::vector<ValueId> between;
-    std::set<ValueId> seen;
-    Collect(program, sum, seen, parts, between);
+    // Parts, and the values between them and the sum, operands first.
+    std::vector<ValueId> parts, between;
+    Collect(program, sum, parts, between);
     std::vector<SlotId> slots;
     for (ValueId part : parts) slots.push_back(AddSlot(program, part));
     const Graph source = executable_.programs[program].graph;
@@ -125,15 +139,22 @@ class SumSplitter {
     });
   }
 
-  void Collect(int32_t program, ValueId v, std::set<ValueId>& seen, std::vector<ValueId>& parts, std::vector<ValueId>& between) {
+  void Collect(int32_t program, ValueId sum, std::vector<ValueId>& parts, std::vector<ValueId>& between) {
     const Graph& graph = executable_.programs[program].graph;
-    if (!seen.insert(v).second || IsZero(graph, v)) return;
-    if (std::popcount(StagesOf(program, v)) < 2) {
-      parts.push_back(v);
-      return;
+    std::set<ValueId> seen;
+    std::vector<ValueId> next = {sum};
+    while (!next.empty()) {
+      const ValueId v = next.back();
+      next.pop_back();
+      if (!seen.insert(v).second || IsZero(graph, v)) continue;
+      const bool mixed = std::popcount(StagesOf(program, v)) > 1;
+      (mixed ? between : parts).push_back(v);
+      if (!mixed) continue;
+      const std::vector<ValueId> summands = Summands(graph, graph.def(v));
+      next.insert(next.end(), summands.begin(), summands.end());
     }
-    for (ValueId summand : Summands(graph, graph.def(v))) Collect(program, summand, seen, parts, between);
-    between.push_back(v);
+    std::sort(parts.begin(), parts.end());
+    std::sort(between.begin(), between.end());
   }
 
   SlotId AddSlot(int32_t program, ValueId part) {
