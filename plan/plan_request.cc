@@ -10,13 +10,13 @@
 #include "base/status.h"
 #include "plan/plan.h"
 #include "plan/plan_file.h"
+#include "plan/schedules.h"
 
 namespace alpa::plan {
 namespace {
 
 constexpr int kMaxListEntries = 4096;
 constexpr int kMaxTensorCuts = 1 << 16;
-constexpr std::array<absl::string_view, 3> kSchedules = {"gpipe", "1f1b", "zero-bubble"};
 constexpr std::array<absl::string_view, 2> kRemat = {"none", "layer"};
 
 template <typename... Args>

@@ -4,6 +4,7 @@
 #include "base/status.h"
 #include "graph/serialize.h"
 #include "plan/plan.h"
+#include "plan/schedules.h"
 
 namespace alpa::plan {
 namespace {
@@ -109,8 +110,7 @@ absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program
 
 // What only plans of several stages have to keep to.
 absl::Status VerifyPipeline(const Plan& plan, const Roles& roles) {
-  static const std::set<std::string> kSchedules = {"gpipe", "1f1b", "zero-bubble"};
-  if (!kSchedules.contains(plan.schedule)) {
+  if (std::find(kSchedules.begin(), kSchedules.end(), plan.schedule) == kSchedules.end()) {
     return InvalidArgument("schedule \"%s\" is unknown; there are \"gpipe\", \"1f1b\" and \"zero-bubble\"", Excerpt(plan.schedule));
   }
   if (plan.stage_cuts.size() + 1 != plan.stages.size()) {
