@@ -84,9 +84,7 @@ absl::StatusOr<plan::Plan> PlanJob(const JobProgram& simplified, const proto::Pl
     }
     return plan::OnDevices(plan, devices);
   }
-  const auto options = OptionsOf(request, simplified.graph, simplified.roles);
-  if (!options.ok()) return Because(options.status(), reason::kNoFeasiblePlan);
-  auto plan = MakePlan(simplified.graph, simplified.roles, devices, *options);
+  auto plan = MakePlan(simplified.graph, simplified.roles, devices, OptionsOf(request));
   if (!plan.ok()) return Because(plan.status(), reason::kNoFeasiblePlan);
   ALPA_RETURN_IF_ERROR(Because(Annotate(plan::Verify(*plan, simplified.graph, simplified.roles, ClusterOf(devices)),
                                         "the planner's own plan does not verify; please report this"),

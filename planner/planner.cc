@@ -28,6 +28,28 @@ absl::Status NothingToCut(int64_t devices, int64_t microbatches) {
       devices * microbatches, devices, microbatches);
 }
 
+absl::Status CheckTensorCuts(const PlanOptions& options, const Graph& program, const plan::Roles& roles) {
+  std::set<int32_t> seen;
+  for (const plan::Cut& cut : options.tensor_cuts) {
+    if (cut.leaf < 0 || cut.leaf >= static_cast<int32_t>(roles.inputs.size())) {
+      return InvalidArgument("a tensor cut names input %d of %d", cut.leaf, roles.inputs.size());
+    }
+    const plan::InputRole& role = roles.inputs[cut.leaf];
+    if (role.kind != plan::InputRole::Kind::kState) {
+      return InvalidArgument("a tensor cut names %s, which is a batch leaf", role.path);
+    }
+    const graph::Shape& shape = program.shape(program.parameters()[cut.leaf]);
+    if (cut.dim < -1 || cut.dim >= shape.rank()) {
+      return InvalidArgument("a tensor cut names dimension %d of %s, which is %s", cut.dim, role.path, shape.ToString());
+    }
+    if (!seen.insert(cut.leaf).second) return InvalidArgument("two tensor cuts name %s", role.path);
+  }
+  if (!options.tensor_cuts.empty() && options.tensor_parallel < 2) {
+    return InvalidArgument("%d tensor cuts, but tensor_parallel=%d", options.tensor_cuts.size(), options.tensor_parallel);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckOptions(const PlanOptions& options, const Graph& program, const plan::Roles& roles) {
   if (options.devices < 0 || options.data_parallel < 0 || options.microbatches < 0 || options.tensor_parallel < 0) {
     return InvalidArgument("devices, data_parallel, tensor_parallel and microbatches must not be negative");
@@ -52,19 +74,7 @@ absl::Status CheckOptions(const PlanOptions& options, const Graph& program, cons
   if (options.sequence && options.tensor_parallel < 2) {
     return InvalidArgument("sequence sharding, but tensor_parallel=%d", options.tensor_parallel);
   }
-  std::set<int32_t> cut;
-  for (const plan::Cut& pin : options.tensor_cuts) {
-    if (options.tensor_parallel < 2) return InvalidArgument("cuts along the tensor axis, but tensor_parallel=%d", options.tensor_parallel);
-    if (pin.leaf < 0 || pin.leaf >= static_cast<int32_t>(roles.inputs.size())) {
-      return InvalidArgument("a cut along the tensor axis names input %d of %d", pin.leaf, roles.inputs.size());
-    }
-    const std::string& path = roles.inputs[pin.leaf].path;
-    if (!cut.insert(pin.leaf).second) return InvalidArgument("two cuts along the tensor axis name %s", path);
-    const graph::Shape& shape = program.shape(program.parameters()[pin.leaf]);
-    if (pin.dim < -1 || pin.dim >= shape.rank()) {
-      return InvalidArgument("a cut along the tensor axis names dimension %d of %s, which is %s", pin.dim, path, shape.ToString());
-    }
-  }
+  ALPA_RETURN_IF_ERROR(CheckTensorCuts(options, program, roles));
   return ParseSchedule(pipeline.schedule).status();
 }
 
@@ -242,7 +252,7 @@ absl::StatusOr<std::vector<plan::Cut>> TensorCuts(const Plan& plan, const PlanOp
   base.meshes[0].axis_names.pop_back();
   base.meshes[0].devices.resize(mesh.devices.size() / options.tensor_parallel);
   ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, Lower(base, program, roles));
-  ALPA_ASSIGN_OR_RETURN(const AxisRequest request, ChooseTensorCuts(executable, RequestOf(one, axis)));
+  ALPA_ASSIGN_OR_RETURN(const AxisRequest request, ChooseTensorCuts(executable, RequestFor(MeshId(0), mesh, axis)));
   return request.cuts;
 }
 
@@ -310,21 +320,23 @@ absl::StatusOr<Plan> MakePlan(const Graph& program, const plan::Roles& roles, co
     next += data[m] * tensor;
   }
   const int stages = meshes * options.pipeline.stages_per_mesh;
+  plan::AxisCut data_axis;
+  if (data_as_axis && split.data > 1) data_axis = DataAxis(program, roles, split, options);
   for (int s = 0; s < stages; ++s) {
     plan::StagePlan& stage = plan.stages.emplace_back();
     stage.mesh = MeshId(s % meshes);
-    if (data_as_axis && data[s % meshes] > 1) stage.axes.push_back(DataAxis(program, roles, split, options));
+    if (data_as_axis && data[s % meshes] > 1) stage.axes.push_back(data_axis);
     else if (!data_as_axis) stage.data_axis = 0;
   }
   if (options.remat == "layer") plan.remat = plan::Remat::kLayer;
   if (stages > 1) plan.schedule = options.pipeline.schedule;
   if (tensor > 1) {
-    ALPA_ASSIGN_OR_RETURN(const std::vector<plan::Cut> cuts, TensorCuts(plan, options, program, roles));
+    plan::AxisCut axis;
+    ALPA_ASSIGN_OR_RETURN(axis.cuts, TensorCuts(plan, options, program, roles));
+    if (options.sequence) axis.truths_along = SequenceCuts(plan, tensor, program);
     for (plan::StagePlan& stage : plan.stages) {
-      plan::AxisCut& axis = stage.axes.emplace_back();
       axis.mesh_axis = static_cast<int64_t>(plan.meshes[stage.mesh.value()].shape.size()) - 1;
-      axis.cuts = cuts;
-      if (options.sequence) axis.truths_along = SequenceCuts(plan, tensor, program);
+      stage.axes.push_back(axis);
     }
   }
   ALPA_RETURN_IF_ERROR(Complete(plan, program, roles));

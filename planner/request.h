@@ -3,17 +3,12 @@
 // Threads: a pure function.
 #pragma once
 
-#include "absl/status/statusor.h"
-#include "graph/graph.h"
-#include "plan/roles.h"
 #include "planner/planner.h"
 #include "proto/job_service.pb.h"
 
 namespace alpa::planner {
 
-// REQUIRES: plan::Check(request) and plan::Verify(roles, program) are OK. Errors: kInvalidArgument where tensor cuts do
-// not fit the program.
-absl::StatusOr<PlanOptions> OptionsOf(const proto::PlanRequest& request, const graph::Graph& program,
-                                      const plan::Roles& roles);
+// REQUIRES: plan::Check(request) is OK. Whether the pins fit a program, MakePlan tells.
+PlanOptions OptionsOf(const proto::PlanRequest& request);
 
 }  // namespace alpa::planner

@@ -67,9 +67,10 @@ class StageLowering {
     if (options.chunks > 1) options.seeds = plan_.batch_seeds;
     if (options.chunks == 1 && in_loops_) {
       for (int64_t telling : kTellingChunks) {
-        if (!options.seeds.empty() || !CheckSeeds(program_, roles_, plan_.batch_seeds, telling).ok()) continue;
+        if (!CheckSeeds(program_, roles_, plan_.batch_seeds, telling).ok()) continue;
         options.chunks = telling;
         options.seeds = plan_.batch_seeds;
+        break;
       }
     }
     options.local_statistics = plan_.statistics == plan::Statistics::kLocal && layout_.microbatches > 1;
@@ -292,17 +293,6 @@ plan::Plan WithoutAxes(const plan::Plan& plan) {
 
 }  // namespace
 
-AxisRequest RequestOf(const plan::Plan& plan, const plan::AxisCut& axis) {
-  const plan::StagePlan& stage = plan.stages[0];
-  const cluster::Mesh& mesh = plan.meshes[stage.mesh.value()];
-  AxisRequest request{stage.mesh, mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis], {}, axis.cuts,
-                      axis.shard_truths_from, axis.shard_accumulators, axis.truths_along, {}};
-  int64_t devices = 1;
-  for (int64_t a = 0; a <= axis.mesh_axis; ++a) devices *= mesh.shape[a];
-  request.devices.assign(mesh.devices.begin(), mesh.devices.begin() + devices);
-  return request;
-}
-
 absl::StatusOr<Executable> LowerInLoops(const plan::Plan& plan, const Graph& program, const plan::Roles& roles) {
   return StageLowering(WithoutAxes(plan), program, roles, true).Run();
 }
@@ -331,7 +321,7 @@ absl::StatusOr<Executable> Lower(const plan::Plan& plan, const Graph& program, c
   }
   ALPA_ASSIGN_OR_RETURN(Executable executable, StageLowering(WithoutAxes(plan), program, roles, false).Run());
   for (const plan::AxisCut& axis : plan.stages[0].axes) {
-    ALPA_ASSIGN_OR_RETURN(executable, CutAlongAxis(executable, RequestOf(plan, axis)));
+    ALPA_ASSIGN_OR_RETURN(executable, CutAlongAxis(executable, RequestFor(MeshId(0), plan.meshes[0], axis)));
   }
   return executable;
 }

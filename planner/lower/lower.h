@@ -7,7 +7,6 @@
 #include "graph/graph.h"
 #include "plan/executable.h"
 #include "plan/plan.h"
-#include "planner/partition/axis_pass.h"
 #include "planner/stage/stage_pass.h"
 
 namespace alpa::planner {
@@ -20,8 +19,5 @@ absl::StatusOr<Staged> LowerStages(const plan::Plan& plan, const graph::Graph& p
 
 // What LowerStages cuts: the step on one device, its region in a loop even for a single micro-batch, where the program allows that.
 absl::StatusOr<plan::Executable> LowerInLoops(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);
-
-// What Lower asks the partitioner for, for an axis of the plan's stage.
-AxisRequest RequestOf(const plan::Plan& plan, const plan::AxisCut& axis);
 
 }  // namespace alpa::planner

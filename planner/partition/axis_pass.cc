@@ -251,6 +251,15 @@ class AxisPass {
 
 }  // namespace
 
+AxisRequest RequestFor(MeshId id, const cluster::Mesh& mesh, const plan::AxisCut& axis) {
+  AxisRequest request{id, mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis], {}, axis.cuts, axis.shard_truths_from,
+                      axis.shard_accumulators, axis.truths_along, {}};
+  int64_t devices = 1;
+  for (int64_t a = 0; a <= axis.mesh_axis; ++a) devices *= mesh.shape[a];
+  request.devices.assign(mesh.devices.begin(), mesh.devices.begin() + devices);
+  return request;
+}
+
 absl::StatusOr<Executable> CutAlongAxis(const Executable& executable, const AxisRequest& request,
                                         std::vector<plan::Sharding>* tiles) {
   if (!request.mesh.valid() || request.mesh.value() >= static_cast<int32_t>(executable.meshes.size())) {

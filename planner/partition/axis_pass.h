@@ -31,6 +31,9 @@ struct AxisRequest {
   std::vector<bool> exchanged;
 };
 
+// The request for an axis of a plan, on mesh `id` of the executable; `mesh` has that axis, and perhaps others behind it.
+AxisRequest RequestFor(MeshId id, const cluster::Mesh& mesh, const plan::AxisCut& axis);
+
 // REQUIRES: a verified executable. kInvalidArgument: a cut that names no leaf of the mesh, or a dimension that another axis has
 // cut already and that this one does not divide; kUnimplemented: instructions other than RUN, ALLOC, FREE and LOOP on that mesh.
 // `tiles`: where not null, how each slot is cut already, to which the new axis is added; right for all but sums that are kept in

@@ -195,24 +195,13 @@ class RegionLabels {
   int DefOf(ValueId v) const { return program_.value(v).op.value(); }
   bool OffPath(ValueId v) const { return side_[DefOf(v)] == Side::kOff; }
 
-  // What a result adds to its accumulator; itself where it does not accumulate.
-  ValueId Summand(size_t r) const {
-    const Op& op = program_.def(program_.results()[r]);
-    if (op.opcode != Opcode::kAdd) return program_.results()[r];
-    for (int side : {0, 1}) {
-      const Op& def = program_.def(op.operands[side]);
-      if (def.opcode != Opcode::kParameter) continue;
-      if (run_.inputs[def.as<graph::ParameterAttrs>().index] == run_.outputs[r]) return op.operands[1 - side];
-    }
-    return program_.results()[r];
-  }
-
   void FindSides() {
     // Gradients, by number, that each op leads to.
     std::vector<ValueId> gradients;
     for (size_t r = 0; r < run_.outputs.size(); ++r) {
       if (!gradient_slot_[run_.outputs[r].value()]) continue;
-      for (ValueId part : LinearParts(program_, Summand(r))) {
+      const ValueId added = AddedTo(program_, run_, r);
+      for (ValueId part : LinearParts(program_, added.valid() ? added : program_.results()[r])) {
         if (Main(program_.def(part))) gradients.push_back(part);
       }
     }

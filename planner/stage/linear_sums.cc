@@ -75,25 +75,15 @@ class SumSplitter {
       if (!run.in_loop) continue;
       const Graph& program = executable_.programs[run.run.program].graph;
       for (size_t r = 0; r < run.run.outputs.size(); ++r) {
+        const SlotId slot = run.run.outputs[r];
+        if (executable_.mesh_programs[0].slots[slot.value()].kind != Slot::Kind::kTemporary) continue;
         const ValueId sum = AddedTo(program, run.run, r);
         if (!sum.valid() || std::popcount(StagesOf(run.run.program, sum)) < 2) continue;
-        Split(run.run.program, run.run.outputs[r], sum);
+        Split(run.run.program, slot, sum);
         return true;
       }
     }
     return false;
-  }
-
-  // What is added to an accumulator.
-  ValueId AddedTo(const Graph& program, const plan::RunInstruction& run, size_t r) const {
-    const Op& op = program.def(program.results()[r]);
-    const SlotId slot = run.outputs[r];
-    if (op.opcode != Opcode::kAdd || executable_.mesh_programs[0].slots[slot.value()].kind != Slot::Kind::kTemporary) return {};
-    for (int side : {0, 1}) {
-      const Op& def = program.def(op.operands[side]);
-      if (def.opcode == Opcode::kParameter && run.inputs[def.as<graph::ParameterAttrs>().index] == slot) return op.operands[1 - side];
-    }
-    return {};
   }
 
   // The stages of what `v` is put together from. What is put together from one stage's parts is put together there.

@@ -23,6 +23,17 @@ std::vector<ProgramRun> RunsOf(const plan::Executable& executable) {
   return runs;
 }
 
+ValueId AddedTo(const Graph& program, const plan::RunInstruction& run, size_t r) {
+  const Op& op = program.def(program.results()[r]);
+  if (op.opcode != Opcode::kAdd) return {};
+  for (int side : {0, 1}) {
+    const Op& def = program.def(op.operands[side]);
+    if (def.opcode != Opcode::kParameter) continue;
+    if (run.inputs[def.as<graph::ParameterAttrs>().index] == run.outputs[r]) return op.operands[1 - side];
+  }
+  return {};
+}
+
 std::vector<bool> RemadeEverywhere(const plan::Executable& executable, const ProgramRun& run) {
   const Graph& program = executable.programs[run.run.program].graph;
   const std::vector<Slot>& slots = executable.mesh_programs[0].slots;

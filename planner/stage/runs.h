@@ -15,6 +15,9 @@ struct ProgramRun {
 // Of the executable's mesh 0.
 std::vector<ProgramRun> RunsOf(const plan::Executable& executable);
 
+// What result `r` of a run adds to the slot that it goes to, given that as a parameter; invalid where it does not.
+graph::ValueId AddedTo(const graph::Graph& program, const plan::RunInstruction& run, size_t r);
+
 // Values that are made anew wherever they are read, rather than carried: constants, the loop index, what is made from those element
 // by element or by rearranging, and a micro-batch's slice of a batch leaf. By value of the run's program.
 std::vector<bool> RemadeEverywhere(const plan::Executable& executable, const ProgramRun& run);

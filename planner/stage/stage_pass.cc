@@ -24,6 +24,29 @@ using plan::SlotId;
 
 namespace {
 
+// By slot: how many cells of each mesh read it.
+using Readers = std::vector<std::map<int, int>>;
+
+Readers ReadersOf(const Cells& cells, const StageRequest& request) {
+  Readers readers(cells.slot_mesh.size());
+  for (const ProgramRun& run : RunsOf(cells.executable)) {
+    const int mesh = request.mesh_of_stage[cells.cells[run.run.program].stage];
+    for (SlotId slot : run.run.inputs) {
+      if (slot.valid()) ++readers[slot.value()][mesh];
+    }
+  }
+  return readers;
+}
+
+// By slot: some other mesh than its own reads it.
+std::vector<bool> Exchanged(const Cells& cells, const Readers& readers) {
+  std::vector<bool> exchanged;
+  for (size_t s = 0; s < readers.size(); ++s) {
+    exchanged.push_back(readers[s].size() > (readers[s].contains(cells.slot_mesh[s]) ? 1 : 0));
+  }
+  return exchanged;
+}
+
 // The cells of all stages, cut along the axes of one kind of mesh.
 struct Version {
   Executable executable;
@@ -32,16 +55,16 @@ struct Version {
 
 class Assembly {
  public:
-  Assembly(const Cells& cells, const StageRequest& request, const std::vector<const Version*>& versions)
-      : cells_(cells), slots_(cells.executable.mesh_programs[0].slots), request_(request), versions_(versions),
-        readers_(slots_.size()), in_ring_(slots_.size(), false) {}
+  Assembly(const Cells& cells, const StageRequest& request, const Readers& readers, const std::vector<const Version*>& versions)
+      : cells_(cells), slots_(cells.executable.mesh_programs[0].slots), request_(request), readers_(readers), versions_(versions),
+        in_ring_(slots_.size(), false) {}
 
   Executable Run() {
     out_.meshes = request_.meshes;
     out_.mesh_programs.resize(request_.meshes.size());
     PlaceLeaves();
     TakePrograms();
-    FindUses(cells_.executable.mesh_programs[0].instructions, false);
+    FindRing(cells_.executable.mesh_programs[0].instructions, false);
     for (size_t s = 0; s < slots_.size(); ++s) {
       const bool given = slots_[s].kind == Slot::Kind::kState || slots_[s].kind == Slot::Kind::kInput;
       if (given) SendToReaders(static_cast<int>(s), kOnce);
@@ -93,16 +116,13 @@ class Assembly {
     }
   }
 
-  // Which meshes read each slot, and which slots are a micro-batch's own.
-  void FindUses(const std::vector<Instruction>& instructions, bool in_loop) {
+  // Which slots are a micro-batch's own.
+  void FindRing(const std::vector<Instruction>& instructions, bool in_loop) {
     for (const Instruction& instruction : instructions) {
-      if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) FindUses(loop->body, true);
+      if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) FindRing(loop->body, true);
       if (const auto* alloc = std::get_if<plan::AllocInstruction>(&instruction.action)) accumulators_.insert(alloc->slot);
       const auto* run = std::get_if<plan::RunInstruction>(&instruction.action);
       if (run == nullptr) continue;
-      for (SlotId slot : run->inputs) {
-        if (slot.valid()) ++readers_[slot.value()][MeshOf(*run)];
-      }
       for (SlotId slot : run->outputs) {
         const bool carried = accumulators_.contains(slot) || slots_[slot.value()].kind != Slot::Kind::kTemporary;
         if (in_loop && !carried) in_ring_[slot.value()] = true;
@@ -225,8 +245,8 @@ class Assembly {
   const Cells& cells_;
   const std::vector<Slot>& slots_;
   const StageRequest& request_;
+  const Readers& readers_;
   const std::vector<const Version*>& versions_;   // by mesh
-  std::vector<std::map<int, int>> readers_;       // by slot: how many cells of each mesh read it
   std::vector<bool> in_ring_;                     // by slot: each micro-batch has its own
   std::set<SlotId> accumulators_;
   std::map<std::tuple<int, int, int64_t>, Held> held_;
@@ -237,26 +257,12 @@ class Assembly {
   Executable out_;
 };
 
-std::vector<bool> FindExchanged(const Cells& cells, const StageRequest& request) {
-  std::vector<bool> exchanged(cells.slot_mesh.size(), false);
-  for (const ProgramRun& run : RunsOf(cells.executable)) {
-    const int mesh = request.mesh_of_stage[cells.cells[run.run.program].stage];
-    for (SlotId slot : run.run.inputs) {
-      if (slot.valid() && cells.slot_mesh[slot.value()] != mesh) exchanged[slot.value()] = true;
-    }
-  }
-  return exchanged;
-}
-
 absl::StatusOr<Version> CutFor(const Cells& cells, const cluster::Mesh& mesh, const std::vector<plan::AxisCut>& axes,
                                const std::vector<bool>& exchanged) {
   Version version{cells.executable, std::vector<Sharding>(cells.slot_mesh.size())};
   for (const plan::AxisCut& axis : axes) {
-    AxisRequest request{MeshId(0), mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis], {}, axis.cuts,
-                        axis.shard_truths_from, axis.shard_accumulators, axis.truths_along, exchanged};
-    int64_t devices = 1;
-    for (int64_t a = 0; a <= axis.mesh_axis; ++a) devices *= mesh.shape[a];
-    request.devices.assign(mesh.devices.begin(), mesh.devices.begin() + devices);
+    AxisRequest request = RequestFor(MeshId(0), mesh, axis);
+    request.exchanged = exchanged;
     ALPA_ASSIGN_OR_RETURN(version.executable, CutAlongAxis(version.executable, request, &version.tiles));
   }
   return version;
@@ -270,7 +276,8 @@ absl::StatusOr<Executable> AssembleStages(const Executable& executable, Labels l
   LabelRest(split, labels);
   const Cells cells = SplitIntoCells(split, labels, {request.mesh_of_stage, request.schedule == Schedule::kZeroBubble,
                                                      request.remat == plan::Remat::kLayer});
-  const std::vector<bool> exchanged = FindExchanged(cells, request);
+  const Readers readers = ReadersOf(cells, request);
+  const std::vector<bool> exchanged = Exchanged(cells, readers);
   std::vector<std::unique_ptr<Version>> made;
   std::vector<const Version*> versions;
   for (size_t m = 0; m < request.meshes.size(); ++m) {
@@ -284,7 +291,7 @@ absl::StatusOr<Executable> AssembleStages(const Executable& executable, Labels l
     }
     versions.push_back(known);
   }
-  return Assembly(cells, request, versions).Run();
+  return Assembly(cells, request, readers, versions).Run();
 }
 
 absl::StatusOr<Staged> CutIntoStages(const Executable& executable, const StageRequest& request) {
