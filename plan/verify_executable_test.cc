@@ -71,15 +71,18 @@ struct Breakage {
   std::string reason;
 };
 
+void ExpectRefused(Executable e, const Breakage& breakage) {
+  ASSERT_TRUE(Verify(e).ok()) << Verify(e);
+  breakage.apply(e);
+  const absl::Status status = Verify(e);
+  ASSERT_FALSE(status.ok());
+  EXPECT_THAT(std::string(status.message()), HasSubstr(breakage.reason));
+}
+
 class BrokenExecutableTest : public ::testing::TestWithParam<Breakage> {};
 
 TEST_P(BrokenExecutableTest, IsRefusedForItsReason) {
-  Executable e = Valid();
-  ASSERT_TRUE(Verify(e).ok()) << Verify(e);
-  GetParam().apply(e);
-  const absl::Status status = Verify(e);
-  ASSERT_FALSE(status.ok());
-  EXPECT_THAT(std::string(status.message()), HasSubstr(GetParam().reason));
+  ExpectRefused(Valid(), GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -207,12 +210,7 @@ void Insert(Executable& e, int mesh, int at, Instruction instruction) {
 class BrokenPipelineTest : public ::testing::TestWithParam<Breakage> {};
 
 TEST_P(BrokenPipelineTest, IsRefusedForItsReason) {
-  Executable e = ValidPipeline();
-  ASSERT_TRUE(Verify(e).ok()) << Verify(e);
-  GetParam().apply(e);
-  const absl::Status status = Verify(e);
-  ASSERT_FALSE(status.ok());
-  EXPECT_THAT(std::string(status.message()), HasSubstr(GetParam().reason));
+  ExpectRefused(ValidPipeline(), GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -197,26 +197,41 @@ void PutZeros(Workers& workers) {
   for (int leaf = 0; leaf < 3; ++leaf) workers.Put(leaf, {0, 0, 0, 0});
 }
 
+// Device 1 stands at its first program until Open; those that device 0 begins meanwhile are counted.
+class HeldReceiver {
+ public:
+  explicit HeldReceiver(FakeBackend& backend) {
+    backend.before_run = [this, open = gate_.get_future().share()](int device) {
+      if (device == 0) ++sent_;
+      if (device == 1) open.wait();
+      return absl::OkStatus();
+    };
+  }
+  void Open() { gate_.set_value(); }
+  int sent() const { return sent_; }
+  // Up to two seconds.
+  void WaitUntilSent(int n) const {
+    for (int i = 0; i < 2000 && sent_ < n; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+
+ private:
+  std::promise<void> gate_;
+  std::atomic<int> sent_{0};
+};
+
 TEST(EdgesTest, ASenderGoesOnUntilItNeedsTheBuffer) {
   Workers workers(Where::kOneWorker, ExchangeExecutable(OneWay(6)));
   PutZeros(workers);
-  std::promise<void> gate;
-  std::shared_future<void> open = gate.get_future().share();
-  std::atomic<int> sent{0};
-  workers.backend().before_run = [&, open](int device) {
-    if (device == 0) ++sent;
-    if (device == 1) open.wait();
-    return absl::OkStatus();
-  };
+  HeldReceiver held(workers.backend());
   workers.Run(1, 1);
   // The receiver has taken the first array and stands. Of the two buffers, the first is free again for the third array; the
   // second waits to be received, so there is no fourth.
-  for (int i = 0; i < 2000 && sent < 3; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  held.WaitUntilSent(3);
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  EXPECT_EQ(sent, 3);
-  gate.set_value();
+  EXPECT_EQ(held.sent(), 3);
+  held.Open();
   ASSERT_TRUE(workers.Step(1).ok()) << workers.Step(1);
-  EXPECT_EQ(sent, 6);
+  EXPECT_EQ(held.sent(), 6);
   EXPECT_THAT(workers.Get(1, 1), ElementsAre(3, 3, 3, 3));   // 5 - 4 + 3 - 2 + 1 - 0
   workers.Release();
 }
@@ -243,19 +258,12 @@ TEST(EdgesTest, AFailureEndsMessagesThatNobodyWillTake) {
 TEST(EdgesTest, ReleaseEndsASenderThatWaits) {
   Workers workers(Where::kOneWorker, ExchangeExecutable(OneWay(6)));
   PutZeros(workers);
-  std::promise<void> gate;
-  std::shared_future<void> open = gate.get_future().share();
-  std::atomic<int> sent{0};
-  workers.backend().before_run = [&, open](int device) {
-    if (device == 0) ++sent;
-    if (device == 1) open.wait();
-    return absl::OkStatus();
-  };
+  HeldReceiver held(workers.backend());
   workers.Run(1, 3);
-  for (int i = 0; i < 2000 && sent < 3; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  held.WaitUntilSent(3);
   std::thread opener([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    gate.set_value();
+    held.Open();
   });
   workers.Release();
   opener.join();
