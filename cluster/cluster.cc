@@ -13,6 +13,47 @@ const Device* Cluster::Find(DeviceId id) const {
   return it == devices.end() ? nullptr : &*it;
 }
 
+bool Cluster::IsMeasured() const {
+  return !devices.empty() && std::all_of(devices.begin(), devices.end(), [](const Device& d) { return d.host >= 0 && d.profile >= 0; });
+}
+
+const LinkProfile& Cluster::LinkOf(DeviceId a, DeviceId b) const {
+  const Device* from = Find(a);
+  const Device* to = Find(b);
+  ALPA_CHECK(from != nullptr && to != nullptr && from->host >= 0 && to->host >= 0);
+  if (from->node == to->node) return hosts[from->host].inside;
+  if (from->host == to->host) return hosts[from->host].between;
+  constexpr double kLarge = 16 << 20;
+  const LinkProfile& one = hosts[from->host].outside;
+  const LinkProfile& other = hosts[to->host].outside;
+  return one.message.Seconds(kLarge) >= other.message.Seconds(kLarge) ? one : other;
+}
+
+absl::Status Check(const Cluster& cluster) {
+  DeviceId last;
+  for (const Device& device : cluster.devices) {
+    if (!device.id.valid() || (last.valid() && device.id <= last)) {
+      return InvalidArgument("devices are not numbered in increasing order at device %d", device.id.value());
+    }
+    last = device.id;
+    if (device.host < -1 || device.host >= static_cast<int>(cluster.hosts.size())) {
+      return InvalidArgument("device %d is on host %d of %d", device.id.value(), device.host, cluster.hosts.size());
+    }
+    if (device.profile < -1 || device.profile >= static_cast<int>(cluster.profiles.size())) {
+      return InvalidArgument("device %d has profile %d of %d", device.id.value(), device.profile, cluster.profiles.size());
+    }
+    if (device.memory < 0 || !(device.cores >= 0)) return InvalidArgument("device %d has negative memory or cores", device.id.value());
+  }
+  for (const DeviceProfile& profile : cluster.profiles) ALPA_RETURN_IF_ERROR(Check(profile));
+  for (const Host& host : cluster.hosts) {
+    if (!(host.cores >= 0) || !(host.memory_streams >= 0) || host.outside_messages < 1) {
+      return InvalidArgument("host \"%s\" has negative cores or memory streams, or no way out", host.name);
+    }
+    for (const LinkProfile* link : {&host.inside, &host.between, &host.outside}) ALPA_RETURN_IF_ERROR(Check(*link));
+  }
+  return absl::OkStatus();
+}
+
 std::vector<int64_t> Mesh::Coordinates(int64_t index) const {
   std::vector<int64_t> coordinates(shape.size());
   for (size_t axis = shape.size(); axis-- > 0;) {

@@ -1,0 +1,38 @@
+#include "cluster/curve.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/status.h"
+
+namespace alpa::cluster {
+
+double Curve::Seconds(double amount) const {
+  if (points.empty()) return 0;
+  if (amount <= points.front().amount) return points.front().seconds;
+  if (amount >= points.back().amount) return points.back().seconds * (amount / points.back().amount);
+  const auto after = std::upper_bound(points.begin(), points.end(), amount,
+                                      [](double value, const CurvePoint& point) { return value < point.amount; });
+  const CurvePoint& hi = *after;
+  const CurvePoint& lo = *(after - 1);
+  const double part = std::log(amount / lo.amount) / std::log(hi.amount / lo.amount);
+  return lo.seconds * std::pow(hi.seconds / lo.seconds, part);
+}
+
+Curve Curve::Line(double latency, double per_second) {
+  Curve curve;
+  for (double amount = 1; amount <= 0x1p40; amount *= 2) curve.points.push_back({amount, latency + amount / per_second});
+  return curve;
+}
+
+absl::Status Check(const Curve& curve) {
+  double last = 0;
+  for (const CurvePoint& point : curve.points) {
+    if (!(point.amount > last) || !std::isfinite(point.amount)) return InvalidArgument("a curve's amounts do not increase at %g", point.amount);
+    if (!(point.seconds > 0) || !std::isfinite(point.seconds)) return InvalidArgument("a curve has %g seconds at %g", point.seconds, point.amount);
+    last = point.amount;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace alpa::cluster
