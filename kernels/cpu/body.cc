@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "kernels/cpu/exchange_dots.h"
-#include "kernels/cpu/fusion.h"
+#include "graph/fusion/exchange_dots.h"
+#include "graph/fusion/fusion.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/tile_program.h"
 
@@ -68,7 +68,7 @@ absl::StatusOr<std::unique_ptr<Body>> Body::Compile(std::shared_ptr<const graph:
     if (op.opcode == Opcode::kConstant) problem.constant[op.results[0].value()] = true;
   }
 
-  const FusionPlan plan = PlanFusion(g);
+  const FusionPlan plan = PlanFusion(g, [](const graph::Op& op, graph::DType type) { return OpPrim(op, type) != nullptr; });
   for (const Unit& unit : plan.units) {
     const int scratch = values + static_cast<int>(problem.units.size());
     StorageUnit storage;

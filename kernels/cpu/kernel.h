@@ -16,10 +16,12 @@
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
 #include "kernels/backend.h"
-#include "kernels/cpu/storage.h"
+#include "graph/fusion/storage.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace alpa::kernels::cpu {
+
+using namespace fusion;  // how a program is divided into kernels, and where its values lie
 
 struct Frame {
   std::byte* const* slots;

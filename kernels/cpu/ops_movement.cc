@@ -6,7 +6,7 @@
 #include "kernels/cpu/copy.h"
 #include "kernels/cpu/index_reader.h"
 #include "kernels/cpu/ops.h"
-#include "kernels/cpu/view.h"
+#include "graph/fusion/view.h"
 
 namespace alpa::kernels::cpu {
 namespace {

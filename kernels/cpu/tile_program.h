@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/cpu/fusion.h"
+#include "graph/fusion/fusion.h"
 #include "kernels/cpu/kernel.h"
 #include "kernels/cpu/tile_prims.h"
 

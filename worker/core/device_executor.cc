@@ -7,7 +7,7 @@
 
 #include "base/status.h"
 #include "worker/core/errors.h"
-#include "worker/core/slot_sharing.h"
+#include "plan/slot_sharing.h"
 
 namespace alpa::worker {
 namespace {
@@ -100,7 +100,7 @@ absl::Status DeviceExecutor::AllocateSlots() {
     if (slots[s].kind != plan::Slot::Kind::kState) continue;
     ALPA_ASSIGN_OR_RETURN(slots_[s], allocate(slots[s].shape.bytes()));
   }
-  const SlotSharing sharing = ShareSlots(list());
+  const plan::SlotSharing sharing = plan::ShareSlots(list());
   std::vector<kernels::Buffer*> shared;
   for (Bytes size : sharing.buffer_sizes) {
     ALPA_ASSIGN_OR_RETURN(kernels::Buffer * buffer, allocate(size));

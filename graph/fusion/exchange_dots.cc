@@ -1,4 +1,4 @@
-#include "kernels/cpu/exchange_dots.h"
+#include "graph/fusion/exchange_dots.h"
 
 #include <map>
 #include <utility>
@@ -6,7 +6,7 @@
 
 #include "graph/builder.h"
 
-namespace alpa::kernels::cpu {
+namespace alpa::fusion {
 namespace {
 
 using graph::DimsAttrs;
@@ -107,4 +107,4 @@ std::shared_ptr<const Graph> ExchangeDots(std::shared_ptr<const Graph> graph) {
   return std::make_shared<const Graph>(builder.Build());
 }
 
-}  // namespace alpa::kernels::cpu
+}  // namespace alpa::fusion

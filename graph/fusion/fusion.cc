@@ -1,11 +1,10 @@
-#include "kernels/cpu/fusion.h"
+#include "graph/fusion/fusion.h"
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
-#include "kernels/cpu/tile_prims.h"
-
-namespace alpa::kernels::cpu {
+namespace alpa::fusion {
 namespace {
 
 using graph::Graph;
@@ -18,7 +17,7 @@ constexpr int64_t kMinRun = 16;    // elements
 constexpr int kMaxRecomputed = 6;  // additions' worth of work
 constexpr int kNever = 1000;
 
-bool IsElement(const Graph& g, const Op& op) {
+bool IsElement(const Graph& g, const Op& op, const Computes& computes) {
   if (!graph::IsElementwise(op.opcode) || op.operands.empty()) return false;
   const int64_t n = g.shape(op.results[0]).elements();
   for (ValueId id : op.operands) {
@@ -27,10 +26,10 @@ bool IsElement(const Graph& g, const Op& op) {
   }
   if (op.opcode == Opcode::kConvert) return true;
   const size_t typed = op.opcode == Opcode::kSelect ? 1 : 0;
-  return OpPrim(op, g.shape(op.operands[typed]).dtype) != nullptr;
+  return !computes || computes(op, g.shape(op.operands[typed]).dtype);
 }
 
-Role RoleOf(const Graph& g, const Op& op) {
+Role RoleOf(const Graph& g, const Op& op, const Computes& computes) {
   switch (op.opcode) {
     case Opcode::kParameter:
     case Opcode::kConstant:
@@ -49,7 +48,7 @@ Role RoleOf(const Graph& g, const Op& op) {
       break;
   }
   if (IsSameBytes(g, op)) return Role::kNothing;
-  return IsElement(g, op) ? Role::kElement : Role::kOther;
+  return IsElement(g, op, computes) ? Role::kElement : Role::kOther;
 }
 
 // Work of an elementwise op, in additions.
@@ -87,7 +86,7 @@ int WorkOf(const Graph& g, const Op& op) {
 
 class Planner {
  public:
-  explicit Planner(const Graph& graph) : g_(graph) {}
+  Planner(const Graph& graph, const Computes& computes) : g_(graph), computes_(computes) {}
 
   FusionPlan Run() {
     Roots();
@@ -104,7 +103,7 @@ class Planner {
     plan_.root.resize(g_.values().size());
     for (size_t v = 0; v < plan_.root.size(); ++v) plan_.root[v] = static_cast<int>(v);
     for (const Op& op : g_.ops()) {
-      plan_.roles.push_back(RoleOf(g_, op));
+      plan_.roles.push_back(RoleOf(g_, op, computes_));
       if (!IsSameBytes(g_, op)) continue;
       for (size_t i = 0; i < op.results.size(); ++i) plan_.root[op.results[i].value()] = Root(op.operands[i]);
     }
@@ -318,6 +317,7 @@ class Planner {
   }
 
   const Graph& g_;
+  const Computes& computes_;
   FusionPlan plan_;
   std::vector<bool> is_result_;
   std::vector<std::vector<Use>> users_;  // by root
@@ -329,7 +329,7 @@ class Planner {
 
 }  // namespace
 
-FusionPlan PlanFusion(const Graph& graph) { return Planner(graph).Run(); }
+FusionPlan PlanFusion(const Graph& graph, const Computes& computes) { return Planner(graph, computes).Run(); }
 
 bool IsSameBytes(const Graph& graph, const Op& op) {
   switch (op.opcode) {
@@ -350,7 +350,8 @@ std::optional<ReduceLayout> LayoutOf(const Graph& graph, const Op& reduce) {
   const graph::ReduceKind* kind = graph::AsReduceKind(*reduce.regions[0]);
   const graph::Shape& in = graph.shape(reduce.operands[0]);
   if (kind == nullptr || in.dtype != graph.shape(reduce.results[0]).dtype) return std::nullopt;
-  if (RowFold(*kind, LaneOf(in.dtype)) == nullptr) return std::nullopt;
+  const bool bitwise = *kind == graph::ReduceKind::kAnd || *kind == graph::ReduceKind::kOr;
+  if (bitwise && graph::IsFloat(in.dtype)) return std::nullopt;
   const auto& reduced = reduce.as<graph::DimsAttrs>().dims;
   // Dimensions in the order [outer, reduced, inner].
   std::vector<int64_t> outer, middle, inner;
@@ -387,4 +388,4 @@ bool IsCopiedTranspose(const Graph& graph, const Op& op) {
   return !view.dims.empty() && (view.strides.back() != 1 || view.dims.back() < kMinRun);
 }
 
-}  // namespace alpa::kernels::cpu
+}  // namespace alpa::fusion

@@ -1,11 +1,11 @@
-#include "kernels/cpu/memory_plan.h"
+#include "graph/fusion/memory_plan.h"
 
 #include <algorithm>
 #include <map>
 #include <numeric>
 #include <utility>
 
-namespace alpa::kernels::cpu {
+namespace alpa::fusion {
 namespace {
 
 Bytes Rounded(Bytes size) { return std::max<Bytes>(kAlignment, (size + kAlignment - 1) / kAlignment * kAlignment); }
@@ -96,4 +96,4 @@ MemoryPlan PlanMemory(const std::vector<Block>& blocks) {
   return blocks.size() <= kMaxBySize ? BySize(blocks) : ByTime(blocks);
 }
 
-}  // namespace alpa::kernels::cpu
+}  // namespace alpa::fusion

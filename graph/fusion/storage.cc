@@ -1,8 +1,8 @@
-#include "kernels/cpu/storage.h"
+#include "graph/fusion/storage.h"
 
 #include <algorithm>
 
-namespace alpa::kernels::cpu {
+namespace alpa::fusion {
 namespace {
 
 // Something that holds one value at a time.
@@ -195,4 +195,4 @@ class Planner {
 
 StoragePlan PlanStorage(const StorageProblem& problem) { return Planner(problem).Run(); }
 
-}  // namespace alpa::kernels::cpu
+}  // namespace alpa::fusion

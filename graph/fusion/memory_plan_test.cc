@@ -1,10 +1,10 @@
-#include "kernels/cpu/memory_plan.h"
+#include "graph/fusion/memory_plan.h"
 
 #include <random>
 
 #include "gtest/gtest.h"
 
-namespace alpa::kernels::cpu {
+namespace alpa::fusion {
 namespace {
 
 std::vector<Block> RandomBlocks(int n, int steps, unsigned seed) {
@@ -59,4 +59,4 @@ TEST(MemoryPlanTest, MemoryIsReused) {
 }
 
 }  // namespace
-}  // namespace alpa::kernels::cpu
+}  // namespace alpa::fusion

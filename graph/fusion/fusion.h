@@ -12,13 +12,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
 #include "graph/graph.h"
-#include "kernels/cpu/view.h"
+#include "graph/fusion/view.h"
 
-namespace alpa::kernels::cpu {
+namespace alpa::fusion {
 
 // A reduction as [outer, reduced, inner]: inner are the kept dimensions behind the last reduced one.
 struct ReduceLayout {
@@ -51,7 +52,10 @@ struct FusionPlan {
   std::vector<bool> recomputed;  // by value: every unit that reads it computes it itself
 };
 
-FusionPlan PlanFusion(const graph::Graph& graph);
+// Whether fused kernels compute an elementwise op on operands of a type; of what they do not, each is a unit of its own.
+using Computes = std::function<bool(const graph::Op&, graph::DType)>;
+// `computes` null: everything elementwise.
+FusionPlan PlanFusion(const graph::Graph& graph, const Computes& computes = nullptr);
 
 // Whether the op's result is its operand's bytes.
 bool IsSameBytes(const graph::Graph& graph, const graph::Op& op);
@@ -60,4 +64,4 @@ std::optional<ReduceLayout> LayoutOf(const graph::Graph& graph, const graph::Op&
 // Whether `op` is a transpose, and its innermost runs are too short to be read through a view.
 bool IsCopiedTranspose(const graph::Graph& graph, const graph::Op& op);
 
-}  // namespace alpa::kernels::cpu
+}  // namespace alpa::fusion

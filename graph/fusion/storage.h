@@ -11,9 +11,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/cpu/memory_plan.h"
+#include "graph/fusion/memory_plan.h"
 
-namespace alpa::kernels::cpu {
+namespace alpa::fusion {
 
 // How freely a write may take the place of a read.
 enum class Sharing : uint8_t {
@@ -62,4 +62,4 @@ struct StoragePlan {
 
 StoragePlan PlanStorage(const StorageProblem& problem);
 
-}  // namespace alpa::kernels::cpu
+}  // namespace alpa::fusion

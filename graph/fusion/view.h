@@ -7,7 +7,7 @@
 
 #include "graph/graph.h"
 
-namespace alpa::kernels::cpu {
+namespace alpa::fusion {
 
 // Element i, counted row-major over `dims`, lies at offset + sum of index[d] * strides[d]. Collapsed: no dimension of
 // size 1, no two neighbours that could be one. A scalar has no dimensions.
@@ -26,4 +26,4 @@ View ViewOf(const graph::Graph& graph, const graph::Op& op);
 // to[i] = element begin + i, for i < count; elements of 1, 2, 4 or 8 bytes.
 void CopyView(const View& view, const std::byte* from, int element, int64_t begin, int64_t count, std::byte* to);
 
-}  // namespace alpa::kernels::cpu
+}  // namespace alpa::fusion

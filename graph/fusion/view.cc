@@ -1,11 +1,11 @@
-#include "kernels/cpu/view.h"
+#include "graph/fusion/view.h"
 
 #include <algorithm>
 #include <cstring>
 
 #include "base/status.h"
 
-namespace alpa::kernels::cpu {
+namespace alpa::fusion {
 
 View Collapsed(const std::vector<int64_t>& dims, const std::vector<int64_t>& strides, int64_t offset) {
   View view;
@@ -122,4 +122,4 @@ void CopyView(const View& view, const std::byte* from, int element, int64_t begi
   }
 }
 
-}  // namespace alpa::kernels::cpu
+}  // namespace alpa::fusion

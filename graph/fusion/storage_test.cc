@@ -1,8 +1,8 @@
-#include "kernels/cpu/storage.h"
+#include "graph/fusion/storage.h"
 
 #include "gtest/gtest.h"
 
-namespace alpa::kernels::cpu {
+namespace alpa::fusion {
 namespace {
 
 using Kind = Place::Kind;
@@ -103,4 +103,4 @@ TEST(StorageTest, OneValueAsTwoResultsIsCopiedOnce) {
 }
 
 }  // namespace
-}  // namespace alpa::kernels::cpu
+}  // namespace alpa::fusion

@@ -10,7 +10,7 @@
 
 #include "base/units.h"
 
-namespace alpa::kernels::cpu {
+namespace alpa::fusion {
 
 inline constexpr Bytes kAlignment = 64;
 inline constexpr size_t kMaxBySize = 20'000;
@@ -28,4 +28,4 @@ struct MemoryPlan {
 // No two blocks whose spans meet overlap.
 MemoryPlan PlanMemory(const std::vector<Block>& blocks);
 
-}  // namespace alpa::kernels::cpu
+}  // namespace alpa::fusion

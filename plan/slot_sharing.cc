@@ -1,49 +1,49 @@
-#include "worker/core/slot_sharing.h"
+#include "plan/slot_sharing.h"
 
 #include <algorithm>
 
-namespace alpa::worker {
+namespace alpa::plan {
 namespace {
 
 struct Use {
   int64_t first = -1, last = -1;
 };
 
-void Visit(const plan::Instruction& instruction, int64_t at, std::vector<Use>& uses) {
-  auto touch = [&](plan::SlotId slot) {
+void Visit(const Instruction& instruction, int64_t at, std::vector<Use>& uses) {
+  auto touch = [&](SlotId slot) {
     if (!slot.valid()) return;
     Use& use = uses[slot.value()];
     if (use.first < 0) use.first = at;
     use.last = at;
   };
-  if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
-    for (plan::SlotId slot : run->inputs) touch(slot);
-    for (plan::SlotId slot : run->outputs) touch(slot);
-  } else if (const auto* send = std::get_if<plan::SendInstruction>(&instruction.action)) {
+  if (const auto* run = std::get_if<RunInstruction>(&instruction.action)) {
+    for (SlotId slot : run->inputs) touch(slot);
+    for (SlotId slot : run->outputs) touch(slot);
+  } else if (const auto* send = std::get_if<SendInstruction>(&instruction.action)) {
     touch(send->slot);
-  } else if (const auto* recv = std::get_if<plan::RecvInstruction>(&instruction.action)) {
+  } else if (const auto* recv = std::get_if<RecvInstruction>(&instruction.action)) {
     touch(recv->slot);
-  } else if (const auto* broadcast = std::get_if<plan::BroadcastInstruction>(&instruction.action)) {
+  } else if (const auto* broadcast = std::get_if<BroadcastInstruction>(&instruction.action)) {
     touch(broadcast->slot);
-  } else if (const auto* collective = std::get_if<plan::CollectiveInstruction>(&instruction.action)) {
-    for (plan::SlotId slot : collective->slots) touch(slot);
-  } else if (const auto* alloc = std::get_if<plan::AllocInstruction>(&instruction.action)) {
+  } else if (const auto* collective = std::get_if<CollectiveInstruction>(&instruction.action)) {
+    for (SlotId slot : collective->slots) touch(slot);
+  } else if (const auto* alloc = std::get_if<AllocInstruction>(&instruction.action)) {
     touch(alloc->slot);
-  } else if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
-    for (const plan::Instruction& inner : loop->body) Visit(inner, at, uses);
+  } else if (const auto* loop = std::get_if<LoopInstruction>(&instruction.action)) {
+    for (const Instruction& inner : loop->body) Visit(inner, at, uses);
   }
 }
 
 }  // namespace
 
-SlotSharing ShareSlots(const plan::MeshProgram& program) {
+SlotSharing ShareSlots(const MeshProgram& program) {
   std::vector<Use> uses(program.slots.size());
   for (size_t i = 0; i < program.instructions.size(); ++i) {
     Visit(program.instructions[i], static_cast<int64_t>(i), uses);
   }
   std::vector<int> order;
   for (size_t s = 0; s < program.slots.size(); ++s) {
-    if (program.slots[s].kind == plan::Slot::Kind::kTemporary && uses[s].first >= 0) order.push_back(static_cast<int>(s));
+    if (program.slots[s].kind == Slot::Kind::kTemporary && uses[s].first >= 0) order.push_back(static_cast<int>(s));
   }
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return uses[a].first < uses[b].first; });
 
@@ -68,4 +68,4 @@ SlotSharing ShareSlots(const plan::MeshProgram& program) {
   return sharing;
 }
 
-}  // namespace alpa::worker
+}  // namespace alpa::plan

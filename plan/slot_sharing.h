@@ -6,7 +6,7 @@
 #include "base/units.h"
 #include "plan/executable.h"
 
-namespace alpa::worker {
+namespace alpa::plan {
 
 struct SlotSharing {
   std::vector<int> buffer_of_slot;  // -1: not a temporary that is used
@@ -15,6 +15,6 @@ struct SlotSharing {
 
 // A slot counts as in use from the first to the last top-level instruction that names it (a loop counts as one). Greedy,
 // best fit by size, in order of first use: O(slots x buffers) at worst.
-SlotSharing ShareSlots(const plan::MeshProgram& program);
+SlotSharing ShareSlots(const MeshProgram& program);
 
-}  // namespace alpa::worker
+}  // namespace alpa::plan

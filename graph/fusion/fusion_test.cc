@@ -1,10 +1,10 @@
-#include "kernels/cpu/fusion.h"
+#include "graph/fusion/fusion.h"
 
 #include "graph/builder.h"
+#include "graph/fusion/exchange_dots.h"
 #include "gtest/gtest.h"
-#include "kernels/cpu/exchange_dots.h"
 
-namespace alpa::kernels::cpu {
+namespace alpa::fusion {
 namespace {
 
 using graph::DType;
@@ -102,4 +102,4 @@ TEST(ExchangeDotsTest, AProductThatIsReadOtherwiseStays) {
 }
 
 }  // namespace
-}  // namespace alpa::kernels::cpu
+}  // namespace alpa::fusion
