@@ -1,6 +1,7 @@
 #include "cluster/cluster.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -31,6 +32,7 @@ const LinkProfile& Cluster::LinkOf(DeviceId a, DeviceId b) const {
 
 absl::Status Check(const Cluster& cluster) {
   DeviceId last;
+  std::map<std::string, int> hosts;  // by node
   for (const Device& device : cluster.devices) {
     if (!device.id.valid() || (last.valid() && device.id <= last)) {
       return InvalidArgument("devices are not numbered in increasing order at device %d", device.id.value());
@@ -42,12 +44,20 @@ absl::Status Check(const Cluster& cluster) {
     if (device.profile < -1 || device.profile >= static_cast<int>(cluster.profiles.size())) {
       return InvalidArgument("device %d has profile %d of %d", device.id.value(), device.profile, cluster.profiles.size());
     }
-    if (device.memory < 0 || !(device.cores >= 0)) return InvalidArgument("device %d has negative memory or cores", device.id.value());
+    if (device.memory < 0 || !(device.cores >= 0) || !std::isfinite(device.cores)) {
+      return InvalidArgument("device %d has %d bytes of memory and %g cores", device.id.value(), device.memory, device.cores);
+    }
+    if (device.local_index < 0) return InvalidArgument("device %d is number %d of its node", device.id.value(), device.local_index);
+    if (hosts.try_emplace(device.node, device.host).first->second != device.host) {
+      return InvalidArgument("node \"%s\" of device %d is on two hosts", device.node, device.id.value());
+    }
   }
   for (const DeviceProfile& profile : cluster.profiles) ALPA_RETURN_IF_ERROR(Check(profile));
   for (const Host& host : cluster.hosts) {
-    if (!(host.cores >= 0) || !(host.memory_streams >= 0) || host.outside_messages < 1) {
-      return InvalidArgument("host \"%s\" has negative cores or memory streams, or no way out", host.name);
+    if (!(host.cores >= 0) || !(host.memory_streams >= 0) || !std::isfinite(host.cores) || !std::isfinite(host.memory_streams) ||
+        host.outside_messages < 1) {
+      return InvalidArgument("host \"%s\" has %g cores, %g memory streams and %d messages out", host.name, host.cores,
+                             host.memory_streams, host.outside_messages);
     }
     for (const LinkProfile* link : {&host.inside, &host.between, &host.outside}) ALPA_RETURN_IF_ERROR(Check(*link));
   }

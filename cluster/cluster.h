@@ -26,6 +26,7 @@ struct Device {
   int host = -1;          // in Cluster::hosts; -1: nothing is known about it
   int profile = -1;       // in Cluster::profiles; -1: not measured
   double cores = 0;       // of its host, which it uses while it computes; 0: none that it shares
+  bool operator==(const Device&) const = default;
 };
 
 struct Host {
@@ -35,6 +36,7 @@ struct Host {
   double memory_streams = 0;
   LinkProfile inside, between, outside;
   int outside_messages = 1; // that go out at full speed at one time
+  bool operator==(const Host&) const = default;
 };
 
 struct Cluster {
@@ -42,6 +44,7 @@ struct Cluster {
   std::vector<Host> hosts;
   std::vector<DeviceProfile> profiles;
   const Device* Find(DeviceId id) const;
+  bool operator==(const Cluster&) const = default;
   // Every device has a host and a profile: plans can be priced.
   bool IsMeasured() const;
   // Between two different devices. REQUIRES: IsMeasured().

@@ -33,7 +33,8 @@ absl::Status Check(const LinkProfile& profile) {
   for (const Curve* curve : {&profile.message, &profile.all_reduce, &profile.all_gather, &profile.reduce_scatter, &profile.all_to_all}) {
     if (absl::Status status = Check(*curve); !status.ok()) return InvalidArgument("link \"%s\": %s", profile.name, status.message());
   }
-  if (!(profile.seconds_per_member >= 0)) return InvalidArgument("link \"%s\" has a negative cost per member", profile.name);
+  if (!(profile.seconds_per_member >= 0) || !std::isfinite(profile.seconds_per_member)) return InvalidArgument("link \"%s\" has a cost of %g seconds per member", profile.name,
+                                                                          profile.seconds_per_member);
   return absl::OkStatus();
 }
 

@@ -20,7 +20,8 @@ struct ProductPoint {
   bool operator==(const ProductPoint&) const = default;
 };
 
-// How fast a device computes when its neighbours are idle.
+// How fast a device computes when its neighbours are idle. Products and memory are the work alone: `kernel_seconds` is added for each
+// kernel, `program_seconds` for each program.
 struct DeviceProfile {
   std::string name;                         // "cpu, 1 thread", "A100-SXM4-40GB"
   // Products of 32-bit and of 16-bit floats; at least one point of 32-bit ones. 16-bit ones empty: as 32-bit ones.
