@@ -16,7 +16,7 @@ from grpc_tools import protoc
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TARGET = HERE / "alpa" / "_proto"
-FILES = ["graph", "plan", "job_service", "tensor_service"]
+FILES = ["graph", "inventory", "plan", "job_service", "tensor_service"]
 IMPORT = re.compile(r"^from proto import (\w+_pb2)", re.MULTILINE)
 
 

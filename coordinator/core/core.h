@@ -90,6 +90,8 @@ class Core {
   // ---- Time, looks, shutdown ----
   void Tick();  // several times a second
   proto::ClusterReply Cluster() const;
+  // All devices of the workers that are up, with what is known about their machines.
+  cluster::Cluster Inventory() const;
   const std::map<std::string, JobRecord>& jobs() const { return jobs_; }
   const std::map<std::string, WorkerRecord>& workers() const { return workers_; }
   // The value that is shown as the step's loss; NaN where there is none.

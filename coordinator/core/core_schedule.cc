@@ -115,7 +115,8 @@ void Core::StartPlanning(JobRecord& record, std::vector<DeviceId> devices) {
   record.phase_began = clock_.Now();
   record.checked = true;
   actions_.StartPlanning({record.job.job_id(), record.job.epoch(), record.request.program_hash(),
-                          record.request.roles(), record.request.plan(), record.devices});
+                          record.request.roles(), record.request.plan(), record.devices,
+                          cluster::Only(Inventory(), record.devices)});
 }
 
 void Core::AskWhetherAcceptable(JobRecord& record) {
@@ -126,7 +127,8 @@ void Core::AskWhetherAcceptable(JobRecord& record) {
                           record.request.program_hash(),
                           record.request.roles(),
                           record.request.plan(),
-                          {}});
+                          {},
+                          Inventory()});
 }
 
 bool Core::Wants(const PlanTask& task) const {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "cluster/wire/inventory_wire.h"
 #include "coordinator/core/core.h"
 #include "coordinator/core/errors.h"
 #include "coordinator/core/text.h"
@@ -52,10 +53,20 @@ absl::Status CheckRegister(const proto::Register& message, const std::string& ve
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::optional<cluster::NodeFacts>> ReadFacts(const proto::Register& message) {
+  if (!message.has_facts()) return std::nullopt;
+  auto facts = cluster::FromProto(message.facts());
+  if (!facts.ok()) {
+    return InvalidArgument("worker %s reports of its machine: %s", message.name(), CleanText(facts.status().message(), 300));
+  }
+  return *std::move(facts);
+}
+
 }  // namespace
 
 absl::StatusOr<proto::Welcome> Core::OnRegister(uint64_t session, const proto::Register& message) {
   ALPA_RETURN_IF_ERROR(CheckRegister(message, version_));
+  ALPA_ASSIGN_OR_RETURN(auto facts, ReadFacts(message));
   WorkerRecord& worker = workers_[message.name()];
   if (worker.up) {
     return absl::AlreadyExistsError(
@@ -69,6 +80,7 @@ absl::StatusOr<proto::Welcome> Core::OnRegister(uint64_t session, const proto::R
   worker.transport_address = message.transport_address();
   worker.device_kind = message.device_kind();
   worker.device_memory = message.device_memory_bytes();
+  worker.facts = std::move(facts);
   worker.session = session;
   worker.devices.assign(ids.begin(), ids.begin() + message.device_count());
   worker.bytes_in_use.clear();
@@ -253,7 +265,16 @@ proto::ClusterReply Core::Cluster() const {
       if (const auto job = device_job_.find(device); job != device_job_.end()) out->set_job_id(job->second);
     }
   }
+  *reply.mutable_inventory() = cluster::ToProto(Inventory());
   return reply;
+}
+
+cluster::Cluster Core::Inventory() const {
+  std::vector<cluster::Node> nodes;
+  for (const auto& [name, worker] : workers_) {
+    if (worker.up) nodes.push_back({name, worker.device_kind, worker.device_memory, worker.devices, worker.facts});
+  }
+  return cluster::Assemble(nodes);
 }
 
 }  // namespace alpa::coordinator

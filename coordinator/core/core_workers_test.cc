@@ -1,4 +1,6 @@
+#include "cluster/wire/inventory_wire.h"
 #include "coordinator/testing/core_world.h"
+#include "proto/inventory.pb.h"
 
 namespace alpa::coordinator {
 namespace {
@@ -53,6 +55,56 @@ TEST(CoreWorkersTest, BadRegistrationsAreRefusedAndChangeNothing) {
     EXPECT_LT(welcome.status().message().size(), 500u) << row.name;
   }
   EXPECT_TRUE(world.core->workers().empty());
+}
+
+proto::Register WithFacts(const std::string& name, int devices, const std::string& host) {
+  cluster::NodeFacts facts;
+  facts.host_key = facts.host_name = host;
+  facts.cores = 2;
+  facts.profile.device.products = {{16, 16, 16, 1e-6}};
+  for (cluster::LinkProfile* link : {&facts.profile.inside, &facts.profile.between, &facts.profile.outside}) {
+    link->message = cluster::Curve::Line(1e-6, 1e9);
+  }
+  proto::Register message = CoreWorld::Registration(name, devices);
+  *message.mutable_facts() = cluster::ToProto(facts);
+  return message;
+}
+
+TEST(CoreWorkersTest, TheInventoryIsOfTheWorkersThatAreUp) {
+  CoreWorld world;
+  ASSERT_TRUE(world.core->OnRegister(101, WithFacts("a", 2, "one")).ok());
+  ASSERT_TRUE(world.core->OnRegister(102, WithFacts("b", 1, "one")).ok());
+  ASSERT_TRUE(world.core->OnRegister(103, WithFacts("c", 1, "two")).ok());
+  cluster::Cluster inventory = world.core->Inventory();
+  EXPECT_TRUE(cluster::Check(inventory).ok());
+  EXPECT_TRUE(inventory.IsMeasured());
+  EXPECT_EQ(inventory.devices.size(), 4u);
+  EXPECT_EQ(inventory.hosts.size(), 2u);
+  EXPECT_EQ(inventory.profiles.size(), 1u);
+  EXPECT_EQ(inventory.devices[0].memory, 1 << 20);
+  EXPECT_EQ(world.core->Cluster().inventory().devices_size(), 4);
+  world.core->OnSessionEnd(101, "killed");
+  inventory = world.core->Inventory();
+  ASSERT_EQ(inventory.devices.size(), 2u);
+  EXPECT_EQ(inventory.devices[0].id, DeviceId(2));
+  // A job is planned for the machines of the devices that it gets.
+  world.Submit("job", 1);
+  const cluster::Cluster& given = world.TaskOf("job").cluster;
+  ASSERT_EQ(given.devices.size(), 1u);
+  EXPECT_EQ(given.devices[0].id, world.TaskOf("job").devices[0]);
+  EXPECT_TRUE(given.IsMeasured());
+}
+
+TEST(CoreWorkersTest, SenselessFactsAreRefused) {
+  CoreWorld world;
+  proto::Register message = WithFacts("a", 1, "one");
+  message.mutable_facts()->mutable_device()->mutable_products(0)->set_seconds(-1);
+  const auto welcome = world.core->OnRegister(9, message);
+  EXPECT_EQ(welcome.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(welcome.status().message()), HasSubstr("worker a reports of its machine"));
+  EXPECT_TRUE(world.core->workers().empty());
+  world.Worker("b", 1);  // one that says nothing is taken
+  EXPECT_FALSE(world.core->Inventory().IsMeasured());
 }
 
 TEST(CoreWorkersTest, ASecondLiveWorkerOfOneNameIsRefused) {

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/ids.h"
+#include "cluster/node.h"
 #include "coordinator/core/histogram.h"
 #include "graph/shape.h"
 #include "proto/job_service.pb.h"
@@ -43,6 +44,7 @@ struct PlanTask {
   proto::Roles roles;
   proto::PlanRequest request;
   std::vector<DeviceId> devices;  // empty: only look whether the program can be accepted at all
+  cluster::Cluster cluster;       // of these devices; where there are none, of all workers that are up
 };
 
 // What comes back: all that the coordinator needs of a plan and its executable.
@@ -113,6 +115,7 @@ struct WorkerRecord {
   uint64_t session = 0;
   std::vector<DeviceId> devices;
   int64_t device_memory = 0;
+  std::optional<cluster::NodeFacts> facts;  // what it says about its machine
   std::vector<int64_t> bytes_in_use;  // by device, from the last heartbeat
   bool up = false;
   MonotonicTime last_heard;

@@ -1,0 +1,24 @@
+// Clusters and what workers report as messages (proto/inventory.proto).
+//
+// Threads: pure functions.
+// Errors:  kInvalidArgument: the message holds no sound value. What comes out has passed Check.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "cluster/cluster.h"
+#include "cluster/node.h"
+
+namespace alpa::proto {
+class Inventory;
+class NodeFacts;
+}  // namespace alpa::proto
+
+namespace alpa::cluster {
+
+proto::NodeFacts ToProto(const NodeFacts& facts);
+absl::StatusOr<NodeFacts> FromProto(const proto::NodeFacts& message);
+
+proto::Inventory ToProto(const Cluster& cluster);
+absl::StatusOr<Cluster> FromProto(const proto::Inventory& message);
+
+}  // namespace alpa::cluster
