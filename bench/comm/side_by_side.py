@@ -1,6 +1,6 @@
 """Messages between two processes of ours beside ucx_perftest's, over the same transports, in one run.
 
-    bench/comm/side_by_side.py [--rounds 5] [--tls tcp,posix,...]
+    bench/comm/side_by_side.py [--rounds 7] [--tls tcp,posix,...]
 
 Rounds are interleaved; the table has medians, and the median of the ratios of each round.
 """
@@ -49,7 +49,7 @@ def theirs(environment, size, runs):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tls", default="", help="only these transports, as UCX_TLS names them")
     options = parser.parse_args()
     transports = {options.tls: options.tls} if options.tls else TRANSPORTS
