@@ -39,6 +39,7 @@ _MODELS = {
     "vit_convolution": (VIT_CONVOLUTION, models.init_vit, models.vit_loss),
 }
 NAMES = ("gpt", "gpt_dropout", "mlp", "vit")
+DEEP_NAMES = ("deep_gpt", "deep_gpt_untied", "scan_gpt", "vector_gpt", "flattened_gpt", "bert", "translator", "deep_mlp")
 OPTIMIZERS = ("adamw", "sgd")
 
 # Which workers, and how many of their devices.

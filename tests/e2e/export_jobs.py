@@ -10,9 +10,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent.parent / "examples"), str(HERE.parent
 
 import alpa  # noqa: E402
 import cases  # noqa: E402
-import test_pipeline  # noqa: E402
 
-MODELS = ("gpt", "gpt_dropout", "mlp", "vit", *test_pipeline.NAMES)
+MODELS = (*cases.NAMES, *cases.DEEP_NAMES)
 
 
 def main(directory, names):

@@ -5,7 +5,7 @@ import random
 
 import alpa
 import pytest
-from cases import NAMES, OPTIMIZERS, STEPS, case
+from cases import DEEP_NAMES, NAMES, OPTIMIZERS, STEPS, case
 from compare import run_ours, same_bits, trajectory
 
 PLANS = {
@@ -18,32 +18,52 @@ PLANS = {
     "zero1": (("pair-0",), lambda k: alpa.Zero(1, 2, microbatches=k)),
     "zero2": (("single-0", "single-1"), lambda k: alpa.Zero(2, 2, microbatches=k)),
     "zero3": (("pair-0", "pair-1"), lambda k: alpa.Zero(3, 4, microbatches=k)),
+    "zero1_4": (("pair-0", "pair-1"), lambda k: alpa.Zero(1, 4, microbatches=k)),
+    "zero2_4": (("pair-0", "pair-1"), lambda k: alpa.Zero(2, 4, microbatches=k)),
+    "zero3_2": (("pair-0",), lambda k: alpa.Zero(3, 2, microbatches=k)),
     "zero3_tensor2": (("pair-0", "pair-1"), lambda k: alpa.Zero(3, 4, microbatches=k, tp=2)),
 }
 KS = (1, 4, 8)
-MATRIX = list(itertools.product((*NAMES, "vit_convolution"), OPTIMIZERS, PLANS, KS))
-DEFAULT_SIZE = 16
+DEEP_STEPS = 4
+DEFAULT_SIZE = 18
+
+
+def matrix():
+    """Every model, optimizer and plan: the small models with every k, the deep ones with one of them in turn."""
+    rows = list(itertools.product((*NAMES, "vit_convolution"), OPTIMIZERS, PLANS, KS))
+    for (m, model), (p, plan) in itertools.product(enumerate(itertools.product(DEEP_NAMES, OPTIMIZERS)), enumerate(PLANS)):
+        rows.append((*model, plan, KS[(m + p) % len(KS)]))
+    return rows
 
 
 def pytest_generate_tests(metafunc):
     if "shape" not in metafunc.fixturenames:
         return
-    chosen = MATRIX
+    chosen = matrix()
     if not metafunc.config.getoption("--full"):
-        rng = random.Random(metafunc.config.getoption("--part-seed"))
-        plans = list(PLANS)
-        models = [(name, optimizer) for name in NAMES for optimizer in OPTIMIZERS]
-        rng.shuffle(models)
-        rows = [(*models[i % len(models)], plans[i % len(plans)], rng.choice(KS)) for i in range(DEFAULT_SIZE)]
-        chosen = sorted(set(rows), key=MATRIX.index)
+        chosen = part_of_matrix(metafunc.config.getoption("--part-seed"))
     metafunc.parametrize("shape", chosen, ids=lambda s: f"{s[0]}-{s[1]}-{s[2]}-k{s[3]}")
 
 
+def part_of_matrix(seed):
+    """A seeded part in which every model and every plan is met."""
+    rng = random.Random(seed)
+    plans, models = list(PLANS), [(name, i) for i, name in enumerate((*NAMES, *DEEP_NAMES))]
+    rng.shuffle(plans)
+    rng.shuffle(models)
+    rows = []
+    for i in range(DEFAULT_SIZE):
+        name, number = models[i % len(models)]
+        rows.append((name, OPTIMIZERS[(seed + number) % 2], plans[i % len(plans)], rng.choice(KS)))
+    return sorted(set(rows))
+
+
 def run_case(cluster, name, optimizer, plan, k):
-    step, state, batches, reference = case(name, optimizer)
+    steps = DEEP_STEPS if name in DEEP_NAMES else STEPS
+    step, state, batches, reference = case(name, optimizer, steps=steps)
     workers, make = PLANS[plan]
     with cluster.parallelize(step, make(k), workers=workers, timeout=60) as run:
-        got = run_ours(run, state, batches, STEPS)
+        got = run_ours(run, state, batches, steps)
         text = str(run.plan)
     return got, reference, text
 

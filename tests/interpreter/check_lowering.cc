@@ -5,8 +5,10 @@
 //
 // A PLAN is a list of pins: "data=2,tensor=2,zero=3,pipeline=2,interleave=2,schedule=gpipe,k=4,remat=layer". "stages=1:3" gives each mesh of a
 // pipeline its devices. With "axes=2,seed=7" the executable of one stage is then cut along random axes; "print=1" prints plan
-// and lists, "print=2" programs too. "random=300,seed=1,devices=8" draws so many plans instead. For small models: the evaluator is slow.
+// and lists, "print=2" programs too. "random=300,seed=1,devices=8" draws so many plans instead; with "write=DIRECTORY" as well,
+// nothing is interpreted, and they become plan files there. For small models: the evaluator is slow.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -25,8 +27,11 @@
 #include "graph/print.h"
 #include "graph/simplify.h"
 #include "plan/plan.h"
+#include "plan/plan_file.h"
+#include "plan/serialize.h"
 #include "planner/lower/lower.h"
 #include "planner/planner.h"
+#include "proto/plan.pb.h"
 #include "tests/interpreter/interpreter.h"
 #include "tests/interpreter/random_axis.h"
 #include "tests/interpreter/random_plan.h"
@@ -134,7 +139,7 @@ cluster::Cluster ClusterOf(int devices) {
 struct Job {
   graph::Graph program;
   plan::Roles roles;
-  std::vector<Literal> inputs, expected;
+  std::vector<Literal> inputs, expected;  // empty where nothing is interpreted
 };
 
 // Verifies, interprets and compares; the largest relative difference.
@@ -193,6 +198,14 @@ absl::Status Check(const Job& job, const std::string& text) {
   return absl::OkStatus();
 }
 
+absl::Status WritePlan(const plan::Plan& plan, const std::string& path) {
+  proto::Plan message;
+  plan::ToProto(plan, &message);
+  std::ofstream out(path);
+  out << plan::PlanFileText(message);
+  return out.flush() ? absl::OkStatus() : Internal("cannot write %s", path);
+}
+
 // "random=300,seed=1,devices=8": so many plans that the verifier accepts.
 absl::Status CheckRandom(const Job& job, const std::string& text) {
   const Pins pins = ParsePins(text);
@@ -212,14 +225,19 @@ absl::Status CheckRandom(const Job& job, const std::string& text) {
     ++done;
     auto differs = [&]() -> absl::StatusOr<double> {
       ALPA_RETURN_IF_ERROR(plan::Verify(*plan, job.program, job.roles, ClusterOf(devices)));
+      if (pins.contains("write")) {
+        ALPA_RETURN_IF_ERROR(WritePlan(*plan, absl::StrCat(pins.at("write"), "/", seed, ".json")));
+        return 0.0;
+      }
       ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, planner::Lower(*plan, job.program, job.roles));
       return Differs(job, executable);
     }();
     if (differs.ok()) ++equal, worst = std::max(worst, *differs);
     else std::cout << "  seed " << seed << ": " << differs.status() << "\n" << plan::Print(*plan, job.program, job.roles);
   }
-  std::printf("%s: %d of %d plans equal, largest relative difference %.2e\n", text.c_str(), equal, done, worst);
-  return equal < count ? Internal("%d of %d random plans are equal", equal, count) : absl::OkStatus();
+  if (pins.contains("write")) std::printf("%s: %d of %d plans written\n", text.c_str(), equal, done);
+  else std::printf("%s: %d of %d plans equal, largest relative difference %.2e\n", text.c_str(), equal, done, worst);
+  return equal < count ? Internal("%d of %d random plans came through", equal, count) : absl::OkStatus();
 }
 
 int Main(int argc, char** argv) {
@@ -231,13 +249,16 @@ int Main(int argc, char** argv) {
   }
   Job job{graph::Simplify(*imported), ReadRoles(nlohmann::json::parse(ReadFile(directory + "/job.json"))), {}, {}};
   std::printf("%d ops imported, %d after simplification\n", imported->size(), job.program.size());
-  job.inputs = Inputs(job.program);
-  auto expected = graph::Evaluate(job.program, job.inputs);
-  if (!expected.ok()) {
-    std::cerr << expected.status() << "\n";
-    return 1;
+  const bool interpret = std::any_of(argv + 2, argv + argc, [](const char* text) { return !ParsePins(text).contains("write"); });
+  if (interpret) {
+    job.inputs = Inputs(job.program);
+    auto expected = graph::Evaluate(job.program, job.inputs);
+    if (!expected.ok()) {
+      std::cerr << expected.status() << "\n";
+      return 1;
+    }
+    job.expected = *std::move(expected);
   }
-  job.expected = *std::move(expected);
   int failures = 0;
   for (int i = 2; i < argc; ++i) {
     const bool random = ParsePins(argv[i]).contains("random");
