@@ -92,6 +92,16 @@ absl::StatusOr<plan::Plan> PlanJob(const JobProgram& simplified, const proto::Pl
   return plan;
 }
 
+absl::StatusOr<Searched> SearchJob(const JobProgram& simplified, const proto::PlanRequest& request,
+                                   const cluster::Cluster& cluster, const SearchLimits& limits) {
+  auto searched = Search(simplified.graph, simplified.roles, cluster, OptionsOf(request), limits);
+  if (!searched.ok()) return Because(searched.status(), reason::kNoFeasiblePlan);
+  ALPA_RETURN_IF_ERROR(Because(Annotate(plan::Verify(searched->plan, simplified.graph, simplified.roles, cluster),
+                                        "the planner's own plan does not verify; please report this"),
+                               reason::kInternal));
+  return searched;
+}
+
 absl::StatusOr<plan::Executable> LowerJob(const plan::Plan& plan, const JobProgram& simplified, bool given) {
   auto executable = Lower(plan, simplified.graph, simplified.roles);
   if (!executable.ok()) {

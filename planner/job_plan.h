@@ -15,6 +15,7 @@
 #include "plan/executable.h"
 #include "plan/plan.h"
 #include "plan/roles.h"
+#include "planner/search/search.h"
 #include "proto/job_service.pb.h"
 
 namespace alpa::planner {
@@ -35,6 +36,11 @@ absl::StatusOr<plan::Plan> ReadGivenPlan(const proto::Plan& given, const JobProg
 // REQUIRES: plan::Check(request) is OK.
 absl::StatusOr<plan::Plan> PlanJob(const JobProgram& simplified, const proto::PlanRequest& request,
                                    const std::vector<DeviceId>& devices);
+
+// The best plan for the cluster's devices that keeps to the request's pins, verified, with its prediction.
+// REQUIRES: plan::Check(request) is OK, no plan is given, and the cluster is measured.
+absl::StatusOr<Searched> SearchJob(const JobProgram& simplified, const proto::PlanRequest& request,
+                                   const cluster::Cluster& cluster, const SearchLimits& limits);
 
 // What workers run, verified. `given`: the plan was not made by this build's planner, so that it may ask for the
 // impossible.

@@ -1,17 +1,24 @@
-// alpa plan show, verify, lower, make: plans as files, looked at and made on this machine, without a cluster.
+// alpa plan show, verify, lower, make, and alpa simulate: plans as files, looked at, made and priced on this machine, without a
+// cluster.
 
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "client/cli/command.h"
 #include "client/cli/job_flags.h"
 #include "client/cli/output.h"
+#include "cluster/toml/inventory_toml.h"
 #include "plan/plan_file.h"
 #include "plan/plan_request.h"
 #include "plan/serialize.h"
 #include "planner/job_plan.h"
+#include "planner/request.h"
+#include "planner/search/search.h"
+#include "planner/simulate/simulate.h"
 
 namespace alpa::client {
 namespace {
@@ -31,6 +38,15 @@ absl::StatusOr<Job> OpenJob(const std::string& directory) {
   auto imported = planner::ImportProgram({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, roles);
   if (!imported.ok()) return imported.status();
   return Job{(*opened)->description().plan, planner::Simplified(*imported)};
+}
+
+absl::StatusOr<cluster::Cluster> OpenCluster(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text(std::istreambuf_iterator<char>(file), {});
+  if (!file.good() && text.empty()) return UsageError(absl::StrCat("cannot read ", path));
+  auto cluster = cluster::ReadInventory(text);
+  if (!cluster.ok()) return UsageError(absl::StrCat(path, ": ", cluster.status().message()));
+  return cluster;
 }
 
 class PlanCommand : public Command {
@@ -134,18 +150,57 @@ class LowerCommand : public PlanCommand {
   }
 };
 
+class SimulateCommand : public PlanCommand {
+ public:
+  std::string name() const override { return "simulate"; }
+  std::string summary() const override { return "Tells how long a step under a plan takes on a cluster, and what memory it needs."; }
+  std::vector<Flags::Example> examples() const override {
+    return {{"alpa simulate plan.json --job job --cluster cluster.toml", "the whole step, then each mesh"}};
+  }
+  void Declare(Flags& flags) override {
+    PlanCommand::Declare(flags);
+    flags.Add("cluster", &cluster_, "FILE", "the machines, as TOML (docs/clusters.md)");
+  }
+  int Run() override {
+    if (cluster_.empty()) return Report(UsageError("--cluster is missing: a TOML file of the machines"), session, name());
+    const auto cluster = OpenCluster(cluster_);
+    if (!cluster.ok()) return Report(cluster.status(), session, name());
+    Job job;
+    proto::Plan message;
+    plan::Plan plan;
+    if (absl::Status read = Read(&job, &message, &plan); !read.ok()) return Report(read, session, name());
+    const auto executable = planner::LowerJob(plan, job.program, /*given=*/true);
+    if (!executable.ok()) return Report(executable.status(), session, name());
+    const auto simulation = planner::Simulate(*executable, *cluster);
+    if (!simulation.ok()) return Report(UsageError(simulation.status().message()), session, name());
+    Print(session.format == "table"
+              ? planner::Print(*simulation)
+              : absl::StrFormat("{\"step_seconds\":%.9g,\"peak_device_bytes\":%d}\n", simulation->step_seconds,
+                                simulation->peak_device_memory()),
+          session);
+    return kExitDone;
+  }
+
+ private:
+  std::string cluster_;
+};
+
 class MakeCommand : public Command {
  public:
   std::string name() const override { return "plan make"; }
-  std::string summary() const override { return "Makes a plan file for a job directory, without a cluster."; }
+  std::string summary() const override { return "Makes a plan file for a job directory, without running anything."; }
   std::vector<Flags::Example> examples() const override {
     return {{"alpa plan make --job job --pipeline 2 --microbatches 8 --output plan.json",
              "then alpa submit job --plan plan.json"},
-            {"alpa plan make --job job --devices 4", "on four devices, however that is best; the file goes to stdout"}};
+            {"alpa plan make --job job --devices 4", "data parallel on four devices; the file goes to stdout"},
+            {"alpa plan make --job job --cluster cluster.toml --explain", "the fastest that fits there, and what it was compared with"}};
   }
   void Declare(Flags& flags) override {
     flags.Add("job", &job_, "DIR", "the job directory whose program is planned");
     flags.Add("output", &output_, "FILE", "where the plan goes (default: stdout)");
+    flags.Add("cluster", &cluster_, "FILE", "the machines, as TOML (docs/clusters.md): what is not pinned is searched for them");
+    flags.Add("explain", &explain_, "with --cluster: every candidate, what it would take, and why some are none");
+    flags.Add("search-seconds", &seconds_, "SECONDS", "with --cluster: then the best plan so far is taken");
     pins_.Declare(flags);
   }
   int Run() override {
@@ -153,9 +208,7 @@ class MakeCommand : public Command {
     if (!job.ok()) return Report(job.status(), session, name());
     const proto::PlanRequest request = pins_.Over(job->pins);
     if (absl::Status sane = plan::Check(request); !sane.ok()) return Report(sane, session, name());
-    std::vector<DeviceId> devices;
-    for (int64_t i = 0; i < plan::DevicesNeeded(request); ++i) devices.push_back(DeviceId(static_cast<int32_t>(i)));
-    const auto plan = planner::PlanJob(job->program, request, devices);
+    const auto plan = cluster_.empty() ? Pinned(*job, request) : Searched(*job, request);
     if (!plan.ok()) return Report(plan.status(), session, name());
     proto::Plan message;
     plan::ToProto(plan::Numbered(*plan), &message);
@@ -173,7 +226,43 @@ class MakeCommand : public Command {
   }
 
  private:
-  std::string job_, output_;
+  static absl::StatusOr<plan::Plan> Pinned(const Job& job, const proto::PlanRequest& request) {
+    std::vector<DeviceId> devices;
+    for (int64_t i = 0; i < plan::DevicesNeeded(request); ++i) devices.push_back(DeviceId(static_cast<int32_t>(i)));
+    return planner::PlanJob(job.program, request, devices);
+  }
+
+  absl::StatusOr<plan::Plan> Searched(const Job& job, const proto::PlanRequest& request) const {
+    const auto cluster = OpenCluster(cluster_);
+    if (!cluster.ok()) return cluster.status();
+    planner::SearchLimits limits;
+    limits.seconds = seconds_;
+    limits.progress = [](const planner::Candidate& candidate, int priced) {
+      Say(absl::StrFormat("[%d] %s", priced + 1, candidate.name));
+    };
+    auto searched = planner::SearchJob(job.program, request, *cluster, limits);
+    if (!searched.ok()) return searched.status();
+    if (!searched->complete) Say("time is up: the best plan so far");
+    if (explain_) Explain(*searched);
+    return std::move(searched->plan);
+  }
+
+  static void Explain(const planner::Searched& searched) {
+    Say(absl::StrFormat("%12s  %12s  %s", "step", "MiB a device", "plan"));
+    for (const planner::Candidate& candidate : searched.candidates) {
+      if (!candidate.status.ok()) {
+        Say(Harmless(absl::StrFormat("%12s  %12s  %s: %s", "-", "-", candidate.name, candidate.status.message())));
+        continue;
+      }
+      Say(absl::StrFormat("%10.4f s  %12.1f  %s%s", candidate.simulation.step_seconds,
+                          static_cast<double>(candidate.simulation.peak_device_memory()) / kMiB, candidate.name,
+                          candidate.fits ? "" : " (does not fit)"));
+    }
+  }
+
+  std::string job_, output_, cluster_;
+  bool explain_ = false;
+  double seconds_ = 600;
   PlanFlags pins_;
 };
 
@@ -185,6 +274,7 @@ std::vector<std::unique_ptr<Command>> NewPlanCommands() {
   commands.push_back(std::make_unique<VerifyCommand>());
   commands.push_back(std::make_unique<LowerCommand>());
   commands.push_back(std::make_unique<MakeCommand>());
+  commands.push_back(std::make_unique<SimulateCommand>());
   return commands;
 }
 

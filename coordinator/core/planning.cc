@@ -10,6 +10,7 @@
 #include "plan/plan.h"
 #include "plan/serialize.h"
 #include "planner/job_plan.h"
+#include "planner/simulate/simulate.h"
 #include "proto/plan.pb.h"
 
 namespace alpa::coordinator {
@@ -41,9 +42,13 @@ absl::StatusOr<Planned> Make(const PlanTask& task, absl::string_view serialized)
   ALPA_ASSIGN_OR_RETURN(const planner::JobProgram imported, planner::ImportProgram(serialized, task.roles));
   const planner::JobProgram program = planner::Simplified(imported);
   end_phase("import");
-  ALPA_ASSIGN_OR_RETURN(const plan::Plan plan, planner::PlanJob(program, task.request, task.devices));
+  ALPA_ASSIGN_OR_RETURN(plan::Plan plan, planner::PlanJob(program, task.request, task.devices));
   end_phase("plan");
   ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, planner::LowerJob(plan, program, task.request.has_given()));
+  if (task.cluster.IsMeasured()) {
+    ALPA_ASSIGN_OR_RETURN(const planner::Simulation simulation, planner::Simulate(executable, task.cluster));
+    plan.predicted = {simulation.step_seconds, simulation.peak_device_memory()};
+  }
   proto::Executable message;
   plan::ToProto(executable, &message);
   if (!message.SerializeToString(&planned.serialized_executable)) {

@@ -1,0 +1,34 @@
+// What one run of a device program costs on a kind of device: seconds, and memory beside its parameters and results.
+//
+// Model:  a roofline over the kernels that a program becomes (graph/fusion), not over its ops. A fused kernel takes the longer of its
+//         arithmetic and its traffic with memory; a product takes what products of its shape were measured to take.
+// Memory: the arena that a backend plans for such kernels. Kernels' own scratch memory is estimated.
+// Threads: pure functions.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "base/units.h"
+#include "cluster/profile.h"
+#include "graph/graph.h"
+
+namespace alpa::planner {
+
+// Seconds of one collective op of the program. Null: they cost nothing.
+using CollectivePrice = std::function<double(const graph::Graph&, const graph::Op&)>;
+
+struct ProgramCost {
+  double compute_seconds = 0;
+  double collective_seconds = 0;
+  Bytes temporary_bytes = 0;
+};
+
+// `alias` as plan::StageProgram::alias.
+ProgramCost PriceProgram(const graph::Graph& program, const std::vector<int32_t>& alias, const cluster::DeviceProfile& device,
+                         const CollectivePrice& collective);
+
+// Seconds of [m, k] x [k, n] from measured products: the rates of those whose shapes are nearest, in logarithms, weigh most.
+double ProductSeconds(const std::vector<cluster::ProductPoint>& measured, int64_t m, int64_t n, int64_t k);
+
+}  // namespace alpa::planner

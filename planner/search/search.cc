@@ -1,0 +1,219 @@
+#include "planner/search/search.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "planner/lower/lower.h"
+
+namespace alpa::planner {
+
+namespace {
+
+constexpr size_t kRefined = 3;            // candidates of the first round that are varied
+constexpr int64_t kMaxMicrobatches = 64;  // that are tried
+
+std::string Name(const PlanOptions& options) {
+  std::string name = absl::StrFormat("data %d x tensor %d x pipeline %d", std::max(1, options.data_parallel),
+                                     std::max(1, options.tensor_parallel), options.pipeline.meshes);
+  if (options.pipeline.stages_per_mesh > 1) absl::StrAppend(&name, " x ", options.pipeline.stages_per_mesh, " stages each");
+  if (options.microbatches > 1) absl::StrAppend(&name, ", ", options.microbatches, " micro-batches");
+  if (options.pipeline.meshes > 1) absl::StrAppend(&name, ", ", options.pipeline.schedule);
+  if (options.zero > 0) absl::StrAppend(&name, ", ZeRO-", options.zero);
+  if (options.sequence) absl::StrAppend(&name, ", sequence");
+  if (options.remat != "none") absl::StrAppend(&name, ", remat ", options.remat);
+  return name;
+}
+
+// What the user said, against what is open.
+struct Pinned {
+  explicit Pinned(const PlanOptions& options)
+      : data(options.data_parallel > 0), tensor(options.tensor_parallel > 0), microbatches(options.microbatches > 0),
+        zero(options.zero > 0), remat(options.remat != "none"), meshes(options.pipeline.meshes > 1 || !options.pipeline.devices.empty()) {}
+  bool data, tensor, microbatches, zero, remat, meshes;
+};
+
+class Searcher {
+ public:
+  Searcher(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster, const PlanOptions& options,
+           const SearchLimits& limits)
+      : program_(program), roles_(roles), cluster_(cluster), base_(options), pinned_(options), limits_(limits),
+        end_(Clock::Real().Now() + std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::duration<double>(limits.seconds))) {
+    for (const cluster::Device& device : cluster.devices) devices_.push_back(device.id);
+  }
+
+  absl::StatusOr<Searched> Run() {
+    for (PlanOptions options : Splits()) {
+      // A batch that so many micro-batches do not divide may be divided by fewer.
+      while (true) {
+        const std::optional<size_t> tried = Try(options);
+        const int64_t fewer = options.microbatches / 2;
+        if (!tried || found_[*tried].status.ok() || pinned_.microbatches || fewer < 1) break;
+        options.microbatches = fewer;
+      }
+    }
+    const std::vector<size_t> first = Ranked();
+    for (size_t i = 0; i < std::min(kRefined, first.size()); ++i) Refine(first[i]);
+    const std::vector<size_t> ranked = Ranked();
+    if (ranked.empty()) {
+      if (found_.empty()) return InvalidArgument("no split of %d devices keeps to the pins", devices_.size());
+      return found_.front().status;
+    }
+    const Candidate& best = found_[ranked.front()];
+    if (!best.fits) {
+      return FailedPrecondition("no plan fits: the smallest that was found, %s, needs %.1f MiB on each device; give the devices "
+                                "that much, take more devices, or a smaller batch",
+                                best.name, static_cast<double>(best.simulation.peak_device_memory()) / kMiB);
+    }
+    Searched searched;
+    searched.complete = complete_;
+    searched.plan = plans_.at(ranked.front());
+    searched.plan.predicted = {best.simulation.step_seconds, best.simulation.peak_device_memory()};
+    searched.plan.origin = absl::StrFormat("%s; the best of %d that were priced", best.name, ranked.size());
+    std::set<size_t> listed(ranked.begin(), ranked.end());
+    for (size_t i : ranked) searched.candidates.push_back(found_[i]);
+    for (size_t i = 0; i < found_.size(); ++i) {
+      if (!listed.contains(i)) searched.candidates.push_back(found_[i]);
+    }
+    return searched;
+  }
+
+ private:
+  // Data x tensor x pipeline, in all ways that use all devices and keep to the pins.
+  std::vector<PlanOptions> Splits() const {
+    const int n = base_.devices > 0 ? base_.devices : static_cast<int>(devices_.size());
+    std::vector<PlanOptions> splits;
+    if (!base_.pipeline.devices.empty()) return {base_};
+    for (int meshes = 1; meshes <= n; ++meshes) {
+      if (pinned_.meshes ? meshes != base_.pipeline.meshes : n % meshes != 0) continue;
+      for (int tensor = 1; tensor * meshes <= n; ++tensor) {
+        if (pinned_.tensor ? tensor != base_.tensor_parallel : n % (tensor * meshes) != 0) continue;
+        const int data = pinned_.data ? base_.data_parallel : n / (tensor * meshes);
+        if (data < 1 || data * tensor * meshes > n) continue;
+        if (tensor == 1 && (base_.sequence || !base_.tensor_cuts.empty())) continue;
+        PlanOptions options = base_;
+        options.devices = 0;
+        options.pipeline.meshes = meshes;
+        options.tensor_parallel = tensor;
+        options.data_parallel = data;
+        if (!pinned_.microbatches && meshes > 1) options.microbatches = 2 * meshes;
+        splits.push_back(options);
+      }
+    }
+    return splits;
+  }
+
+  bool TimeIsUp() {
+    if (found_.empty() || Clock::Real().Now() < end_) return false;
+    complete_ = false;
+    return true;
+  }
+
+  // The candidate's number; nothing where time is up or it was tried before.
+  std::optional<size_t> Try(const PlanOptions& options) {
+    const std::string name = Name(options);
+    if (TimeIsUp() || !names_.insert(name).second) return std::nullopt;
+    Candidate candidate;
+    candidate.options = options;
+    candidate.name = name;
+    if (limits_.progress) limits_.progress(candidate, static_cast<int>(found_.size()));
+    candidate.status = Price(candidate);
+    found_.push_back(std::move(candidate));
+    return found_.size() - 1;
+  }
+
+  absl::Status Price(Candidate& candidate) {
+    ALPA_ASSIGN_OR_RETURN(plan::Plan plan, MakePlan(program_, roles_, devices_, candidate.options));
+    ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, Lower(plan, program_, roles_));
+    ALPA_ASSIGN_OR_RETURN(candidate.simulation, Simulate(executable, cluster_));
+    candidate.fits = true;
+    for (size_t m = 0; m < executable.meshes.size(); ++m) {
+      for (DeviceId id : executable.meshes[m].devices) {
+        const Bytes memory = cluster_.Find(id)->memory;
+        if (memory > 0 && candidate.simulation.memory[m].total() > memory) candidate.fits = false;
+      }
+    }
+    plans_.emplace(found_.size(), std::move(plan));
+    return absl::OkStatus();
+  }
+
+  bool Better(size_t a, size_t b) const {
+    const Candidate &one = found_[a], &other = found_[b];
+    if (one.fits != other.fits) return one.fits;
+    if (!one.fits) return one.simulation.peak_device_memory() < other.simulation.peak_device_memory();
+    return one.simulation.step_seconds < other.simulation.step_seconds;
+  }
+
+  std::vector<size_t> Ranked() const {
+    std::vector<size_t> ranked;
+    for (size_t i = 0; i < found_.size(); ++i) {
+      if (found_[i].status.ok()) ranked.push_back(i);
+    }
+    std::stable_sort(ranked.begin(), ranked.end(), [&](size_t a, size_t b) { return Better(a, b); });
+    return ranked;
+  }
+
+  // One change to what is open.
+  std::vector<PlanOptions> Neighbours(const PlanOptions& options) const {
+    std::vector<PlanOptions> neighbours;
+    const auto with = [&](auto&& change) {
+      PlanOptions changed = options;
+      change(changed);
+      neighbours.push_back(std::move(changed));
+    };
+    const int64_t k = std::max<int64_t>(1, options.microbatches);
+    if (!pinned_.microbatches) {
+      if (2 * k <= kMaxMicrobatches) with([&](PlanOptions& o) { o.microbatches = 2 * k; });
+      if (k > 1) with([&](PlanOptions& o) { o.microbatches = k / 2; });
+    }
+    if (!pinned_.remat) with([&](PlanOptions& o) { o.remat = o.remat == "none" ? "layer" : "none"; });
+    if (!pinned_.zero && options.data_parallel > 1) {
+      for (int zero : {0, 1, 2, 3}) {
+        if (zero != options.zero) with([&](PlanOptions& o) { o.zero = zero; });
+      }
+    }
+    if (options.pipeline.meshes > 1) {
+      for (const char* schedule : {"1f1b", "zero-bubble"}) {
+        if (schedule != options.pipeline.schedule) with([&](PlanOptions& o) { o.pipeline.schedule = schedule; });
+      }
+    }
+    return neighbours;
+  }
+
+  void Refine(size_t best) {
+    while (true) {
+      const size_t before = best;
+      for (const PlanOptions& options : Neighbours(found_[before].options)) {
+        const std::optional<size_t> tried = Try(options);
+        if (tried && found_[*tried].status.ok() && Better(*tried, best)) best = *tried;
+      }
+      if (best == before) return;
+    }
+  }
+
+  const graph::Graph& program_;
+  const plan::Roles& roles_;
+  const cluster::Cluster& cluster_;
+  const PlanOptions base_;
+  const Pinned pinned_;
+  const SearchLimits& limits_;
+  const MonotonicTime end_;
+  std::vector<DeviceId> devices_;
+  std::vector<Candidate> found_;
+  std::map<size_t, plan::Plan> plans_;  // by candidate
+  std::set<std::string> names_;
+  bool complete_ = true;
+};
+
+}  // namespace
+
+absl::StatusOr<Searched> Search(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster,
+                                const PlanOptions& options, const SearchLimits& limits) {
+  return Searcher(program, roles, cluster, options, limits).Run();
+}
+
+}  // namespace alpa::planner

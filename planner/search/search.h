@@ -1,0 +1,47 @@
+// Chooses what the user left open: degrees of data, tensor and pipeline parallelism, micro-batches, schedule, remat, ZeRO.
+//
+// Model:  a candidate is a set of pins. Its price is what the simulator says of the executable that it is lowered to, so nothing
+//         is promised that is not run. First every split of the devices into data x tensor x pipeline, then the best few of them
+//         with other numbers of micro-batches, remat, ZeRO and schedules, one change at a time until none helps.
+// Order:  a plan that fits in memory comes before one that does not; of two that fit, the faster; of two that do not, the smaller.
+// Threads: pure functions, but for the clock that ends the search.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "cluster/cluster.h"
+#include "planner/planner.h"
+#include "planner/simulate/simulate.h"
+
+namespace alpa::planner {
+
+struct Candidate {
+  PlanOptions options;
+  std::string name;          // "data 2 x tensor 1 x pipeline 2, 8 micro-batches, 1f1b"
+  absl::Status status;       // why it is no plan
+  Simulation simulation;     // where it is one
+  bool fits = false;         // into the devices' memory
+};
+
+struct SearchLimits {
+  double seconds = 600;      // then the best plan so far
+  // Called before each candidate is priced.
+  std::function<void(const Candidate&, int priced)> progress;
+};
+
+struct Searched {
+  plan::Plan plan;                     // with its prediction
+  std::vector<Candidate> candidates;   // best first; those that are no plans last
+  bool complete = true;                // false: time was up
+};
+
+// REQUIRES: `cluster` is measured. What `options` pins stays. Errors: kFailedPrecondition where nothing fits, naming the smallest
+// memory that would do; that of the only candidate, where it is no plan.
+absl::StatusOr<Searched> Search(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster,
+                                const PlanOptions& options, const SearchLimits& limits);
+
+}  // namespace alpa::planner

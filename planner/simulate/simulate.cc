@@ -1,0 +1,293 @@
+#include "planner/simulate/simulate.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "plan/reshard.h"
+#include "plan/slot_sharing.h"
+#include "planner/cost/collective_cost.h"
+#include "planner/cost/program_cost.h"
+
+namespace alpa::planner {
+
+using cluster::Cluster;
+using plan::Executable;
+using plan::Instruction;
+using plan::SlotId;
+
+namespace {
+
+constexpr double kNever = std::numeric_limits<double>::infinity();
+
+// Loops unrolled.
+void Flatten(const std::vector<Instruction>& instructions, std::vector<const Instruction*>& flat) {
+  for (const Instruction& instruction : instructions) {
+    const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action);
+    if (loop == nullptr) {
+      flat.push_back(&instruction);
+      continue;
+    }
+    for (int64_t i = 0; i < loop->count; ++i) Flatten(loop->body, flat);
+  }
+}
+
+// One round of an edge.
+struct Transfer {
+  double from_ready = kNever, to_ready = kNever;  // when each end got there
+  double done = kNever;
+};
+
+// One mesh on its way through its list.
+struct Actor {
+  std::vector<const Instruction*> list;
+  size_t at = 0;
+  double now = 0;
+  double left = 0;             // of the program that it runs, in seconds with no neighbour
+  bool running = false;
+  std::map<SlotId, std::vector<std::pair<int, int>>> filling, draining;  // slot -> (edge, round) under way
+  std::map<int, int> sent, received;                                      // rounds by edge
+};
+
+class Simulator {
+ public:
+  Simulator(const Executable& executable, const Cluster& cluster) : executable_(executable), cluster_(cluster) {}
+
+  absl::StatusOr<Simulation> Run() {
+    const size_t meshes = executable_.meshes.size();
+    out_.busy_seconds.assign(meshes, 0);
+    out_.collective_seconds.assign(meshes, 0);
+    for (size_t m = 0; m < meshes; ++m) {
+      for (DeviceId device : executable_.meshes[m].devices) {
+        if (cluster_.Find(device) == nullptr) return InvalidArgument("the cluster has no device %d", device.value());
+      }
+    }
+    if (!cluster_.IsMeasured()) return InvalidArgument("nothing is known about what the cluster's devices and links do");
+    for (size_t m = 0; m < meshes; ++m) out_.memory.push_back({});
+    for (const plan::StageProgram& program : executable_.programs) programs_.push_back(Price(program));
+    for (const plan::Edge& edge : executable_.edges) edge_seconds_.push_back(SecondsOf(edge));
+    rounds_.resize(executable_.edges.size());
+    for (size_t m = 0; m < meshes; ++m) AddMemory(static_cast<int>(m));
+    actors_.resize(meshes);
+    for (size_t m = 0; m < meshes; ++m) Flatten(executable_.mesh_programs[m].instructions, actors_[m].list);
+    Go();
+    for (const Actor& actor : actors_) out_.step_seconds = std::max(out_.step_seconds, actor.now);
+    for (const auto& rounds : rounds_) {
+      for (const Transfer& transfer : rounds) {
+        if (transfer.done < kNever) out_.step_seconds = std::max(out_.step_seconds, transfer.done);
+      }
+    }
+    return std::move(out_);
+  }
+
+ private:
+  const cluster::Device& DeviceOf(int mesh, size_t position) const { return *cluster_.Find(executable_.meshes[mesh].devices[position]); }
+
+  // On the slowest kind of device of its mesh.
+  ProgramCost Price(const plan::StageProgram& program) {
+    const int m = program.mesh.value();
+    const cluster::Mesh& mesh = executable_.meshes[m];
+    const CollectivePrice collective = [&](const graph::Graph& graph, const graph::Op& op) {
+      return op.opcode == graph::Opcode::kAxisIndex ? 0 : CollectiveSeconds(graph, op, mesh, cluster_);
+    };
+    std::set<int> kinds;
+    for (size_t d = 0; d < mesh.devices.size(); ++d) kinds.insert(DeviceOf(m, d).profile);
+    ProgramCost worst;
+    for (int kind : kinds) {
+      const cluster::DeviceProfile& profile = cluster_.profiles[kind];
+      ProgramCost cost = PriceProgram(program.graph, program.alias, profile, collective);
+      cost.compute_seconds += profile.program_seconds;
+      if (cost.compute_seconds >= worst.compute_seconds) worst = cost;
+    }
+    out_.memory[m].programs += worst.temporary_bytes;
+    return worst;
+  }
+
+  // Messages of one sender follow one another.
+  double SecondsOf(const plan::Edge& edge) const {
+    std::map<DeviceId, double> sending, receiving;
+    double longest = 0;
+    for (const plan::Transfer& transfer : plan::Transfers(edge, executable_.meshes)) {
+      double bytes = static_cast<double>(graph::SizeOf(edge.shape.dtype));
+      for (int64_t extent : transfer.region.size) bytes *= static_cast<double>(extent);
+      const double seconds = cluster_.LinkOf(transfer.source, transfer.destination).message.Seconds(std::max(1.0, bytes));
+      longest = std::max({longest, sending[transfer.source] += seconds, receiving[transfer.destination] += seconds});
+    }
+    return longest;
+  }
+
+  void AddMemory(int m) {
+    const plan::MeshProgram& list = executable_.mesh_programs[m];
+    MeshMemory& memory = out_.memory[m];
+    for (const plan::Slot& slot : list.slots) {
+      switch (slot.kind) {
+        case plan::Slot::Kind::kState: memory.state += slot.shape.bytes(); break;
+        case plan::Slot::Kind::kInput: memory.batch += slot.shape.bytes(); break;
+        case plan::Slot::Kind::kAux: memory.aux += slot.shape.bytes(); break;
+        case plan::Slot::Kind::kTemporary: break;
+      }
+    }
+    for (Bytes size : plan::ShareSlots(list).buffer_sizes) memory.temporaries += size;
+  }
+
+  // ---- Time ----
+
+  // Whether mesh `m` may take its next instruction, and when at the earliest; kNever: not yet known.
+  double ReadyAt(const Actor& actor) const {
+    double ready = actor.now;
+    const auto wait = [&](const std::map<SlotId, std::vector<std::pair<int, int>>>& flights, SlotId slot) {
+      const auto found = flights.find(slot);
+      if (found == flights.end()) return;
+      for (const auto& [edge, round] : found->second) ready = std::max(ready, rounds_[edge][round].done);
+    };
+    const Instruction& instruction = *actor.list[actor.at];
+    if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
+      for (SlotId slot : run->inputs) wait(actor.filling, slot);
+      for (SlotId slot : run->outputs) wait(actor.filling, slot), wait(actor.draining, slot);
+    } else if (const auto* send = std::get_if<plan::SendInstruction>(&instruction.action)) {
+      wait(actor.filling, send->slot);
+    } else if (const auto* recv = std::get_if<plan::RecvInstruction>(&instruction.action)) {
+      wait(actor.filling, recv->slot);
+      wait(actor.draining, recv->slot);
+    }
+    return ready;
+  }
+
+  Transfer& Round(int edge, int round) {
+    if (static_cast<int>(rounds_[edge].size()) <= round) rounds_[edge].resize(round + 1);
+    return rounds_[edge][round];
+  }
+
+  void Arrived(int edge, int round) {
+    Transfer& transfer = rounds_[edge][round];
+    if (transfer.from_ready == kNever || transfer.to_ready == kNever) return;
+    const plan::Edge& of = executable_.edges[edge];
+    double& free = channel_[{of.from_mesh.value(), of.to_mesh.value()}];
+    transfer.done = std::max({free, transfer.from_ready, transfer.to_ready}) + edge_seconds_[edge];
+    free = transfer.done;
+  }
+
+  // Takes instructions that need no time of the mesh until it runs a program, waits or is done. True: something was taken.
+  bool Advance(int m, double clock) {
+    Actor& actor = actors_[m];
+    bool moved = false;
+    while (!actor.running && actor.at < actor.list.size()) {
+      const double ready = ReadyAt(actor);
+      if (ready > clock) break;
+      actor.now = std::max(actor.now, ready);
+      const Instruction& instruction = *actor.list[actor.at++];
+      moved = true;
+      if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
+        for (SlotId slot : run->inputs) actor.filling.erase(slot);
+        for (SlotId slot : run->outputs) actor.filling.erase(slot), actor.draining.erase(slot);
+        const ProgramCost& cost = programs_[run->program];
+        actor.left = cost.compute_seconds + cost.collective_seconds;
+        actor.running = true;
+        actor.now = clock;
+        out_.collective_seconds[m] += cost.collective_seconds;
+      } else if (const auto* send = std::get_if<plan::SendInstruction>(&instruction.action)) {
+        const int round = actor.sent[send->edge]++;
+        Round(send->edge, round).from_ready = std::max(actor.now, clock);
+        actor.draining[send->slot].push_back({send->edge, round});
+        Arrived(send->edge, round);
+      } else if (const auto* recv = std::get_if<plan::RecvInstruction>(&instruction.action)) {
+        const int round = actor.received[recv->edge]++;
+        Round(recv->edge, round).to_ready = std::max(actor.now, clock);
+        actor.filling[recv->slot].push_back({recv->edge, round});
+        Arrived(recv->edge, round);
+      }
+    }
+    return moved;
+  }
+
+  // How fast each mesh computes now: its slowest device's share of its host's cores.
+  std::vector<double> Rates() const {
+    std::vector<double> wanted(cluster_.hosts.size(), 0);
+    const auto each = [&](size_t m, auto&& f) {
+      for (size_t d = 0; d < executable_.meshes[m].devices.size(); ++d) f(DeviceOf(static_cast<int>(m), d));
+    };
+    for (size_t m = 0; m < actors_.size(); ++m) {
+      if (actors_[m].running) each(m, [&](const cluster::Device& device) { wanted[device.host] += device.cores; });
+    }
+    std::vector<double> rates(actors_.size(), 1);
+    for (size_t m = 0; m < actors_.size(); ++m) {
+      each(m, [&](const cluster::Device& device) {
+        const double cores = cluster_.hosts[device.host].cores;
+        if (cores > 0 && wanted[device.host] > cores) rates[m] = std::min(rates[m], cores / wanted[device.host]);
+      });
+    }
+    return rates;
+  }
+
+  void Go() {
+    double clock = 0;
+    while (true) {
+      for (bool moved = true; moved;) {
+        moved = false;
+        for (size_t m = 0; m < actors_.size(); ++m) moved = Advance(static_cast<int>(m), clock) || moved;
+      }
+      const std::vector<double> rates = Rates();
+      double next = kNever;
+      for (size_t m = 0; m < actors_.size(); ++m) {
+        const Actor& actor = actors_[m];
+        if (actor.running) next = std::min(next, clock + actor.left / rates[m]);
+        else if (actor.at < actor.list.size()) next = std::min(next, ReadyAt(actor));
+      }
+      if (next == kNever) return;  // all are done: lists make progress, as the verifier has seen
+      for (size_t m = 0; m < actors_.size(); ++m) {
+        Actor& actor = actors_[m];
+        if (!actor.running) continue;
+        const double passed = next - clock;
+        out_.busy_seconds[m] += passed;
+        actor.left -= passed * rates[m];
+        if (actor.left > 1e-15 + 1e-12 * next) continue;
+        actor.running = false;
+        actor.now = next;
+      }
+      clock = next;
+    }
+  }
+
+  const Executable& executable_;
+  const Cluster& cluster_;
+  std::vector<ProgramCost> programs_;
+  std::vector<double> edge_seconds_;
+  std::vector<std::vector<Transfer>> rounds_;      // by edge
+  std::map<std::pair<int, int>, double> channel_;  // (from, to) -> when it is free again
+  std::vector<Actor> actors_;
+  Simulation out_;
+};
+
+}  // namespace
+
+Bytes Simulation::peak_device_memory() const {
+  Bytes peak = 0;
+  for (const MeshMemory& mesh : memory) peak = std::max(peak, mesh.total());
+  return peak;
+}
+
+absl::StatusOr<Simulation> Simulate(const Executable& executable, const Cluster& cluster) { return Simulator(executable, cluster).Run(); }
+
+std::string Print(const Simulation& simulation) {
+  constexpr double kMi = 1 << 20;
+  std::string text = absl::StrFormat("step %.4g s, %.1f MiB a device at most\n", simulation.step_seconds,
+                                     static_cast<double>(simulation.peak_device_memory()) / kMi);
+  for (size_t m = 0; m < simulation.memory.size(); ++m) {
+    const MeshMemory& memory = simulation.memory[m];
+    absl::StrAppendFormat(&text,
+                          "  mesh %d: busy %.4g s (%.0f %%), collectives %.4g s; MiB: state %.1f, batch %.1f, aux %.1f, "
+                          "between programs %.1f, inside them %.1f\n",
+                          m, simulation.busy_seconds[m],
+                          simulation.step_seconds > 0 ? 100 * simulation.busy_seconds[m] / simulation.step_seconds : 0,
+                          simulation.collective_seconds[m], static_cast<double>(memory.state) / kMi,
+                          static_cast<double>(memory.batch) / kMi, static_cast<double>(memory.aux) / kMi,
+                          static_cast<double>(memory.temporaries) / kMi, static_cast<double>(memory.programs) / kMi);
+  }
+  return text;
+}
+
+}  // namespace alpa::planner
