@@ -1,0 +1,190 @@
+// What the planner promises is what its plans lower to, and no pinned plan is promised to be better than the one that it finds.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "graph/builder.h"
+#include "graph/evaluator.h"
+#include "planner/cost/program_cost.h"
+#include "planner/lower/lower.h"
+#include "planner/search/search.h"
+#include "planner/simulate/simulate.h"
+#include "tests/interpreter/interpreter.h"
+#include "tests/interpreter/steps.h"
+
+namespace alpa {
+namespace {
+
+using cluster::Cluster;
+using cluster::Curve;
+using testing::Step;
+
+constexpr double kRate = 1e9;  // operations and bytes a second
+
+// `n` devices on one host of `cores` cores, of which each wants one while it computes; products and memory at kRate.
+Cluster Measured(int n, double cores, Bytes memory = 0) {
+  Cluster cluster = testing::ClusterOf(n);
+  cluster::DeviceProfile& profile = cluster.profiles.emplace_back();
+  profile.name = "test";
+  profile.products = {{64, 64, 64, 2.0 * 64 * 64 * 64 / kRate}};
+  profile.memory = Curve::Line(1e-9, kRate);
+  profile.element_seconds = profile.transcendental_seconds = profile.slow_element_seconds = 1 / kRate;
+  cluster::Host& host = cluster.hosts.emplace_back();
+  host.cores = cores;
+  host.inside.message = Curve::Line(1e-7, 10 * kRate);
+  for (cluster::Device& device : cluster.devices) {
+    device.node = "node";
+    device.host = device.profile = 0;
+    device.cores = 1;
+    device.memory = memory;
+  }
+  return cluster;
+}
+
+planner::Simulation SimulationOf(const Step& step, const planner::PlanOptions& options, const Cluster& cluster) {
+  std::vector<DeviceId> devices;
+  for (const cluster::Device& device : cluster.devices) devices.push_back(device.id);
+  const auto plan = planner::MakePlan(step.graph, step.roles, devices, options);
+  if (!plan.ok()) ADD_FAILURE() << plan.status();
+  const auto executable = planner::Lower(*plan, step.graph, step.roles);
+  if (!executable.ok()) ADD_FAILURE() << executable.status();
+  const auto simulation = planner::Simulate(*executable, cluster);
+  if (!simulation.ok()) ADD_FAILURE() << simulation.status();
+  return *simulation;
+}
+
+TEST(ProgramCost, AProductTakesWhatProductsLikeItTook) {
+  const std::vector<cluster::ProductPoint> measured = {{64, 64, 64, 1e-3}, {1024, 1024, 1024, 1}};
+  EXPECT_NEAR(planner::ProductSeconds(measured, 64, 64, 64), 1e-3, 1e-5);
+  EXPECT_NEAR(planner::ProductSeconds(measured, 1024, 1024, 1024), 1, 1e-2);
+  EXPECT_EQ(planner::ProductSeconds(measured, 0, 64, 64), 0);
+}
+
+TEST(ProgramCost, AFusedGroupReadsAndWritesMemoryOnce) {
+  // Two additions in one kernel: three arrays in, one out.
+  graph::GraphBuilder b;
+  const graph::Shape shape{graph::DType::kF32, {1 << 20}};
+  const graph::ValueId x = b.Parameter(shape), y = b.Parameter(shape), z = b.Parameter(shape);
+  b.SetResults({b.Binary(graph::Opcode::kAdd, b.Binary(graph::Opcode::kAdd, x, y), z)});
+  Cluster cluster = Measured(1, 0);
+  const planner::ProgramCost cost = planner::PriceProgram(b.Build(), {}, cluster.profiles[0], nullptr);
+  EXPECT_NEAR(cost.compute_seconds, 4.0 * (4 << 20) / kRate, 0.01 * 4.0 * (4 << 20) / kRate);
+  EXPECT_EQ(cost.temporary_bytes, 0);
+}
+
+TEST(Simulate, DevicesThatShareACoreGainNothing) {
+  const Step step = testing::MakeDeepStep(4, false);
+  const double one = SimulationOf(step, {.devices = 1}, Measured(1, 1)).step_seconds;
+  const double apart = SimulationOf(step, {.devices = 4}, Measured(4, 4)).step_seconds;
+  const double shared = SimulationOf(step, {.devices = 4}, Measured(4, 1)).step_seconds;
+  EXPECT_LT(apart, one);
+  EXPECT_NEAR(shared, 4 * apart, 0.01 * shared);
+}
+
+TEST(Simulate, APipelineFillsAndDrains) {
+  const Step step = testing::MakeDeepStep(8, false);
+  planner::PlanOptions options;
+  options.pipeline.meshes = 2;
+  options.data_parallel = 1;
+  double last = 0;
+  for (int64_t k : {1, 4}) {
+    options.microbatches = k;
+    const planner::Simulation simulation = SimulationOf(step, options, Measured(2, 2));
+    const double busy = (simulation.busy_seconds[0] + simulation.busy_seconds[1]) / (2 * simulation.step_seconds);
+    EXPECT_LE(busy, 1 + 1e-9);
+    EXPECT_GT(busy, last);
+    last = busy;
+  }
+  EXPECT_GT(last, 0.55);
+}
+
+TEST(Simulate, StateIsCountedAsItLies) {
+  const Step step = testing::MakeDeepStep(4, false);
+  Bytes whole = 0;
+  for (size_t p = 0; p < step.roles.inputs.size(); ++p) {
+    if (step.roles.inputs[p].kind == plan::InputRole::Kind::kState) whole += step.graph.shape(step.graph.parameters()[p]).bytes();
+  }
+  EXPECT_EQ(SimulationOf(step, {.devices = 1}, Measured(1, 0)).memory[0].state, whole);
+  planner::PlanOptions zero{.devices = 2, .zero = 3};
+  zero.shard_from = 1;
+  EXPECT_EQ(SimulationOf(step, zero, Measured(2, 0)).memory[0].state, whole / 2);
+}
+
+TEST(Simulate, RefusesAClusterThatIsNotMeasured) {
+  const Step step = testing::MakeDeepStep(2, false);
+  const auto executable = testing::PlanAndLower(step, 2, 1, plan::Statistics::kExact);
+  ASSERT_TRUE(executable.ok());
+  EXPECT_FALSE(planner::Simulate(*executable, testing::ClusterOf(2)).ok());
+  EXPECT_FALSE(planner::Simulate(*executable, Measured(1, 0)).ok());
+}
+
+// The search's best is no worse than every plan of the grid of degrees, by the same price, and computes what the program does.
+TEST(Search, BeatsTheGridOfDegrees) {
+  const Step step = testing::MakeDeepStep(8, true);
+  for (int n : {1, 2, 4}) {
+    const Cluster cluster = Measured(n, n);
+    const auto searched = planner::Search(step.graph, step.roles, cluster, {}, {});
+    ASSERT_TRUE(searched.ok()) << searched.status();
+    EXPECT_TRUE(searched->complete);
+    ASSERT_TRUE(plan::Verify(searched->plan, step.graph, step.roles, cluster).ok());
+    for (int meshes = 1; meshes <= n; meshes *= 2) {
+      for (int tensor = 1; tensor * meshes <= n; tensor *= 2) {
+        planner::PlanOptions options;
+        options.pipeline.meshes = meshes;
+        options.tensor_parallel = tensor;
+        options.data_parallel = n / (meshes * tensor);
+        options.microbatches = meshes > 1 ? 4 : 1;
+        EXPECT_LE(searched->plan.predicted.step_seconds, SimulationOf(step, options, cluster).step_seconds * (1 + 1e-9))
+            << n << " devices, tensor " << tensor << ", pipeline " << meshes;
+      }
+    }
+    const auto executable = planner::Lower(searched->plan, step.graph, step.roles);
+    ASSERT_TRUE(executable.ok());
+    const std::vector<graph::Literal> inputs = testing::RandomInputs(step, 5);
+    const auto expected = graph::Evaluate(step.graph, inputs);
+    const auto actual = testing::Interpret(*executable, inputs, testing::StateInputs(step));
+    ASSERT_TRUE(expected.ok() && actual.ok());
+    EXPECT_TRUE(testing::CheckClose(*actual, *expected, 1e-5).ok());
+  }
+}
+
+TEST(Search, KeepsToPins) {
+  const Step step = testing::MakeDeepStep(8, false);
+  planner::PlanOptions options;
+  options.pipeline.meshes = 2;
+  options.microbatches = 4;
+  const auto searched = planner::Search(step.graph, step.roles, Measured(4, 4), options, {});
+  ASSERT_TRUE(searched.ok()) << searched.status();
+  EXPECT_EQ(searched->plan.meshes.size(), 2u);
+  EXPECT_EQ(searched->plan.microbatches, 4);
+}
+
+// Less and less memory: other plans, then none, and the answer names what would do.
+TEST(Search, PlansChangeWithMemoryUntilThereIsNone) {
+  const Step step = testing::MakeDeepStep(8, false);
+  const auto free = planner::Search(step.graph, step.roles, Measured(4, 4), {}, {});
+  ASSERT_TRUE(free.ok());
+  Bytes memory = free->plan.predicted.peak_device_memory;
+  double seconds = free->plan.predicted.step_seconds;
+  int plans = 0;
+  while (true) {
+    memory = memory * 3 / 4;
+    const auto tight = planner::Search(step.graph, step.roles, Measured(4, 4, memory), {}, {});
+    if (!tight.ok()) {
+      EXPECT_TRUE(absl::StrContains(tight.status().message(), "no plan fits")) << tight.status();
+      break;
+    }
+    ++plans;
+    ASSERT_LT(plans, 100);
+    EXPECT_LE(tight->plan.predicted.peak_device_memory, memory);
+    EXPECT_GE(tight->plan.predicted.step_seconds, seconds * (1 - 1e-9));
+    seconds = tight->plan.predicted.step_seconds;
+  }
+  EXPECT_GT(plans, 0);
+}
+
+}  // namespace
+}  // namespace alpa
