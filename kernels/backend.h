@@ -2,7 +2,8 @@
 //
 // Model:     A Backend owns some devices of one node. Each device has memory and a Stream: a queue of work that is executed
 //            in order, asynchronously. Host code enqueues; an Event tells when a point in the stream was reached. A
-//            CompiledProgram belongs to one device and holds its temporary memory, planned at compile time.
+//            CompiledProgram belongs to one device. Its temporary memory is planned and held from compile time on, and shared
+//            with the device's other programs.
 // Ownership: buffers and programs must be destroyed before their backend, and after the work that uses them was waited
 //            for.
 // Threads:   a Backend is thread-safe; a Stream's Enqueue may be called from any thread; a CompiledProgram's Run is called
@@ -72,7 +73,7 @@ class CompiledProgram {
   // Enqueues one execution. inputs[i] is parameter i, outputs[j] result j; an aliased pair must be the same buffer; no
   // other overlap. Loop-index parameters are ordinary s32[] buffers.
   virtual void Run(Stream& stream, std::vector<Buffer*> inputs, std::vector<Buffer*> outputs) = 0;
-  // Bytes of temporary memory that it holds, for accounting.
+  // Bytes of temporary memory that it needs, for accounting: the programs of a device hold the largest of theirs.
   virtual Bytes temporary_bytes() const = 0;
 };
 

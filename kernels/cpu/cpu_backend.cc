@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <mutex>
 #include <new>
 #include <utility>
 
@@ -88,9 +90,37 @@ class CpuBuffer : public Buffer {
   const std::unique_ptr<Memory> memory_;
 };
 
+// The temporary memory of all programs of a device: its stream runs one at a time, and nothing in it outlives a run.
+class SharedArena {
+ public:
+  // At least `size` bytes from now on. A run under way keeps what it has.
+  absl::Status Grow(MemoryCounter& counter, Bytes size) {
+    std::lock_guard lock(mutex_);
+    const Bytes had = memory_ == nullptr ? 0 : memory_->size();
+    if (memory_ != nullptr && size <= had) return absl::OkStatus();
+    memory_.reset();  // both at once might not fit
+    auto larger = Memory::Allocate(counter, size, "a program's temporary memory");
+    if (larger.ok()) {
+      memory_ = *std::move(larger);
+      return absl::OkStatus();
+    }
+    if (auto again = Memory::Allocate(counter, had, "a program's temporary memory"); again.ok()) memory_ = *std::move(again);
+    return larger.status();
+  }
+  // Null: Grow failed, and what was there could not be had again.
+  std::shared_ptr<Memory> Use() {
+    std::lock_guard lock(mutex_);
+    return memory_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::shared_ptr<Memory> memory_;
+};
+
 class CpuProgram : public CompiledProgram {
  public:
-  CpuProgram(std::unique_ptr<Body> body, std::unique_ptr<Memory> arena, ThreadPool& pool)
+  CpuProgram(std::unique_ptr<Body> body, std::shared_ptr<SharedArena> arena, ThreadPool& pool)
       : body_(std::move(body)), arena_(std::move(arena)), pool_(pool) {}
 
   void Run(Stream& stream, std::vector<Buffer*> inputs, std::vector<Buffer*> outputs) override {
@@ -104,11 +134,13 @@ class CpuProgram : public CompiledProgram {
     }
     for (Buffer* buffer : inputs) parameters.push_back(buffer->data());
     for (Buffer* buffer : outputs) results.push_back(buffer->data());
-    stream.Enqueue([this, parameters = std::move(parameters), results = std::move(results)] {
-      return body_->Run(parameters, results, arena_->data(), pool_);
+    stream.Enqueue([this, parameters = std::move(parameters), results = std::move(results)]() -> absl::Status {
+      const std::shared_ptr<Memory> arena = arena_->Use();
+      if (arena == nullptr) return absl::ResourceExhaustedError("the programs' temporary memory was lost for want of memory");
+      return body_->Run(parameters, results, arena->data(), pool_);
     });
   }
-  Bytes temporary_bytes() const override { return arena_->size(); }
+  Bytes temporary_bytes() const override { return body_->arena_bytes(); }
   Body& body() const { return *body_; }
 
  private:
@@ -134,13 +166,21 @@ class CpuProgram : public CompiledProgram {
   }
 
   const std::unique_ptr<Body> body_;
-  const std::unique_ptr<Memory> arena_;
+  const std::shared_ptr<SharedArena> arena_;
   ThreadPool& pool_;
 };
 
 struct Device {
   Device(int index, int threads, Bytes limit) : memory(index, limit), pool(threads) {}
+  std::shared_ptr<SharedArena> Arena() {
+    std::lock_guard lock(mutex);
+    std::shared_ptr<SharedArena> current = arena.lock();
+    if (current == nullptr) arena = current = std::make_shared<SharedArena>();
+    return current;
+  }
   MemoryCounter memory;
+  std::mutex mutex;
+  std::weak_ptr<SharedArena> arena;  // of the programs that there are
   ThreadPool pool;
   CpuStream stream;  // last: its thread ends before the pool
 };
@@ -177,9 +217,9 @@ class CpuBackend : public Backend {
     try {
       ALPA_ASSIGN_OR_RETURN(std::unique_ptr<Body> body,
                             Body::Compile(std::make_shared<const graph::Graph>(graph), options, d.pool.size()));
-      ALPA_ASSIGN_OR_RETURN(std::unique_ptr<Memory> arena,
-                            Memory::Allocate(d.memory, body->arena_bytes(), "a program's temporary memory"));
-      return std::unique_ptr<CompiledProgram>(std::make_unique<CpuProgram>(std::move(body), std::move(arena), d.pool));
+      const std::shared_ptr<SharedArena> arena = d.Arena();
+      ALPA_RETURN_IF_ERROR(arena->Grow(d.memory, body->arena_bytes()));
+      return std::unique_ptr<CompiledProgram>(std::make_unique<CpuProgram>(std::move(body), arena, d.pool));
     } catch (const std::bad_alloc&) {
       return absl::ResourceExhaustedError("out of memory while compiling a program");
     }

@@ -103,7 +103,7 @@ class Simulator {
       cost.compute_seconds += profile.program_seconds;
       if (cost.compute_seconds >= worst.compute_seconds) worst = cost;
     }
-    out_.memory[m].programs += worst.temporary_bytes;
+    out_.memory[m].programs = std::max(out_.memory[m].programs, worst.temporary_bytes);  // they share it
     return worst;
   }
 

@@ -140,6 +140,7 @@ absl::Status DeviceExecutor::PrepareEdges() {
 }
 
 absl::Status DeviceExecutor::Compile() {
+  Bytes largest = 0;
   for (const plan::StageProgram& program : parts_.executable->programs) {
     ALPA_RETURN_IF_ERROR(parts_.cancel->Check());
     std::unique_ptr<kernels::CompiledProgram>& compiled = programs_.emplace_back();
@@ -150,10 +151,13 @@ absl::Status DeviceExecutor::Compile() {
     auto result = parts_.backend->Compile(device().device, program.graph, options);
     if (!result.ok()) return Annotate(result.status(), absl::StrFormat("compiling program \"%s\"", program.name));
     compiled = *std::move(result);
-    ALPA_ASSIGN_OR_RETURN(DeviceMemory::Share share, parts_.memory->Reserve(device().device, compiled->temporary_bytes()));
+    if (compiled->temporary_bytes() <= largest) continue;
+    ALPA_ASSIGN_OR_RETURN(DeviceMemory::Share share,
+                          parts_.memory->Reserve(device().device, compiled->temporary_bytes() - largest));
     shares_.push_back(std::move(share));
-    temporary_bytes_ += compiled->temporary_bytes();
+    largest = compiled->temporary_bytes();
   }
+  temporary_bytes_ += largest;
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 import json
 import pathlib
 
+import jax
 import numpy as np
 from safetensors.numpy import save_file
 
@@ -17,21 +18,24 @@ from alpa import dtypes, errors, leaves, plan as plan_module, program as program
 
 def save_job(directory, step, state, batches, plan=None, *, batch_dims=None, local_statistics=False, devices=0, name=None):
     """Writes a job directory for `step(state, batch) -> (state, aux)`; returns its path. The pins are those of
-    Cluster.parallelize()."""
+    Cluster.parallelize(). Where state and batches are `jax.ShapeDtypeStruct`s, there are no values to write: such a directory is for
+    `alpa plan make`, for models too large for this machine, and cannot be submitted."""
     batches = list(batches)
     if not batches:
         raise errors.InputError("a job needs at least one batch")
     signature = program_module.Signature.of_step(step)
     program = program_module.trace(signature, (state, batches[0]))
     request = plan_module.request(plan, devices, (), program_module.batch_dims(program, batch_dims), local_statistics, program)
-    values = [program.flatten_arguments((state, batch)) for batch in batches]
+    only_shapes = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree_util.tree_leaves((state, batches)))
+    values = [] if only_shapes else [program.flatten_arguments((state, batch)) for batch in batches]
 
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.glob("batch-*.safetensors"):
         old.unlink()
     (directory / "program.hlo.pb").write_bytes(program.module)
-    _save(directory / "state.safetensors", program, program.state_inputs(), values[0])
+    if values:
+        _save(directory / "state.safetensors", program, program.state_inputs(), values[0])
     for i, batch in enumerate(values):
         _save(directory / f"batch-{i:05d}.safetensors", program, program.batch_inputs(), batch)
     description = {
