@@ -30,6 +30,22 @@ const LinkProfile& Cluster::LinkOf(DeviceId a, DeviceId b) const {
   return one.message.Seconds(kLarge) >= other.message.Seconds(kLarge) ? one : other;
 }
 
+DistinctLinks LinksOf(const Cluster& cluster) {
+  DistinctLinks distinct;
+  const auto number_of = [&](const LinkProfile& link) {
+    const auto found = std::find_if(distinct.links.begin(), distinct.links.end(),
+                                    [&](const LinkProfile* known) { return *known == link; });
+    const auto number = static_cast<int>(found - distinct.links.begin());
+    if (found == distinct.links.end()) distinct.links.push_back(&link);
+    return number;
+  };
+  // Braces keep the order.
+  for (const Host& host : cluster.hosts) {
+    distinct.hosts.push_back({number_of(host.inside), number_of(host.between), number_of(host.outside)});
+  }
+  return distinct;
+}
+
 absl::Status Check(const Cluster& cluster) {
   DeviceId last;
   std::map<std::string, int> hosts;  // by node

@@ -51,6 +51,16 @@ struct Cluster {
   const LinkProfile& LinkOf(DeviceId a, DeviceId b) const;
 };
 
+// The links of a cluster's hosts, equal ones once, for its written forms: in order of their first use.
+struct DistinctLinks {
+  struct OfHost {
+    int inside = -1, between = -1, outside = -1;  // in `links`
+  };
+  std::vector<const LinkProfile*> links;  // the cluster's own
+  std::vector<OfHost> hosts;
+};
+DistinctLinks LinksOf(const Cluster& cluster);
+
 // OK where indices are in range, ids increase, profiles and links are sound.
 absl::Status Check(const Cluster& cluster);
 

@@ -7,6 +7,10 @@
 
 namespace alpa::cluster {
 
+double BetweenPoints(double x, double x0, double y0, double x1, double y1) {
+  return y0 * std::pow(y1 / y0, std::log(x / x0) / std::log(x1 / x0));
+}
+
 double Curve::Seconds(double amount) const {
   if (points.empty()) return 0;
   if (amount <= points.front().amount) return points.front().seconds;
@@ -15,8 +19,7 @@ double Curve::Seconds(double amount) const {
                                       [](double value, const CurvePoint& point) { return value < point.amount; });
   const CurvePoint& hi = *after;
   const CurvePoint& lo = *(after - 1);
-  const double part = std::log(amount / lo.amount) / std::log(hi.amount / lo.amount);
-  return lo.seconds * std::pow(hi.seconds / lo.seconds, part);
+  return BetweenPoints(amount, lo.amount, lo.seconds, hi.amount, hi.seconds);
 }
 
 Curve Curve::Line(double latency, double per_second) {

@@ -27,6 +27,9 @@ struct Curve {
   static Curve Line(double latency, double per_second);
 };
 
+// Between (x0, y0) and (x1, y1), on the straight line through them in logarithms of both.
+double BetweenPoints(double x, double x0, double y0, double x1, double y1);
+
 // OK where amounts increase and everything is positive and finite.
 absl::Status Check(const Curve& curve);
 

@@ -69,6 +69,14 @@ absl::StatusOr<std::vector<EfficiencyPoint>> ReadEfficiency(const Section& secti
   return points;
 }
 
+// `missing` as Section::Quantity's.
+absl::StatusOr<Bytes> ReadMemory(const Section& section, double missing) {
+  ALPA_ASSIGN_OR_RETURN(const double memory, section.Quantity("memory", Unit::kBytes, false, missing));
+  if (memory > kMaxBytes)
+    return section.Error("memory", absl::StrFormat("expected at most %g bytes, got %g", kMaxBytes, memory));
+  return static_cast<Bytes>(memory);
+}
+
 absl::StatusOr<DeviceProfile> ReadSaidDevice(const Section& section, const std::string& name) {
   SaidDevice said;
   said.name = name;
@@ -211,10 +219,7 @@ class Reader {
     DeviceKind kind;
     ALPA_ASSIGN_OR_RETURN(DeviceProfile profile, ReadDeviceProfile(section, key));
     ALPA_ASSIGN_OR_RETURN(kind.kind, section.Text("kind", "cuda"));
-    ALPA_ASSIGN_OR_RETURN(const double memory, section.Quantity("memory", Unit::kBytes, false, -1));
-    if (memory > kMaxBytes)
-      return section.Error("memory", absl::StrFormat("expected at most %g bytes, got %g", kMaxBytes, memory));
-    kind.memory = static_cast<Bytes>(memory);
+    ALPA_ASSIGN_OR_RETURN(kind.memory, ReadMemory(section, -1));
     kind.profile = static_cast<int>(cluster_.profiles.size());
     cluster_.profiles.push_back(std::move(profile));
     kinds_[key] = kind;
@@ -298,11 +303,7 @@ class Reader {
     device.host = static_cast<int>(cluster_.hosts.size()) - 1;
     // [[host]] itself has neither: they are for workers that differ in what they offer.
     ALPA_ASSIGN_OR_RETURN(device.kind, section.Text("kind", kind->kind));
-    ALPA_ASSIGN_OR_RETURN(const double memory,
-                          section.Quantity("memory", Unit::kBytes, false, static_cast<double>(kind->memory)));
-    if (memory > kMaxBytes)
-      return section.Error("memory", absl::StrFormat("expected at most %g bytes, got %g", kMaxBytes, memory));
-    device.memory = static_cast<Bytes>(memory);
+    ALPA_ASSIGN_OR_RETURN(device.memory, ReadMemory(section, static_cast<double>(kind->memory)));
     ALPA_ASSIGN_OR_RETURN(device.cores, section.Number("device_cores", 0, kMaxCores, 0));
     ALPA_ASSIGN_OR_RETURN(const std::vector<int64_t> ids, section.Integers("ids", 0, INT32_MAX));
     ALPA_ASSIGN_OR_RETURN(const std::vector<int64_t> indices, section.Integers("local_indices", 0, INT32_MAX));

@@ -16,9 +16,7 @@ double FractionAt(const std::vector<EfficiencyPoint>& points, double size) {
   for (size_t i = 1; i < points.size(); ++i) {
     const EfficiencyPoint& lo = points[i - 1];
     const EfficiencyPoint& hi = points[i];
-    if (size > hi.size) continue;
-    const double part = std::log(size / lo.size) / std::log(hi.size / lo.size);
-    return lo.fraction * std::pow(hi.fraction / lo.fraction, part);
+    if (size <= hi.size) return BetweenPoints(size, lo.size, lo.fraction, hi.size, hi.fraction);
   }
   return points.back().fraction;
 }

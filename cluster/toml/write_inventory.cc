@@ -114,14 +114,8 @@ absl::StatusOr<std::string> WriteInventory(const Cluster& cluster) {
   if (absl::Status sound = Check(cluster); !sound.ok()) return FailedPrecondition("not a cluster: %s", sound.message());
   if (!cluster.IsMeasured())
     return FailedPrecondition("nothing was measured on some of the cluster's devices, or it has none");
-  std::vector<const LinkProfile*> links;
-  const auto number_of = [&](const LinkProfile& link) {
-    const auto found =
-        std::find_if(links.begin(), links.end(), [&](const LinkProfile* known) { return *known == link; });
-    const size_t number = static_cast<size_t>(found - links.begin());
-    if (found == links.end()) links.push_back(&link);
-    return absl::StrCat("link-", number);
-  };
+  const DistinctLinks links = LinksOf(cluster);
+  const auto named = [](int link) { return Quoted(absl::StrCat("link-", link)); };
   std::vector<Usual> usual(cluster.profiles.size());
   for (auto device = cluster.devices.rbegin(); device != cluster.devices.rend(); ++device) {
     usual[device->profile] = {device->kind, device->memory};
@@ -143,15 +137,15 @@ absl::StatusOr<std::string> WriteInventory(const Cluster& cluster) {
     Row(hosts, "name", Quoted(host.name));
     if (host.cores != 0) Row(hosts, "cores", Number(host.cores));
     if (host.memory_streams != 0) Row(hosts, "memory_streams", Number(host.memory_streams));
-    Row(hosts, "inside", Quoted(number_of(host.inside)));
-    Row(hosts, "between", Quoted(number_of(host.between)));
-    Row(hosts, "outside", Quoted(number_of(host.outside)));
+    Row(hosts, "inside", named(links.hosts[h].inside));
+    Row(hosts, "between", named(links.hosts[h].between));
+    Row(hosts, "outside", named(links.hosts[h].outside));
     Row(hosts, "outside_messages", absl::StrCat(host.outside_messages));
     for (const auto& node : nodes) WriteNode(hosts, node, usual[node.front()->profile]);
   }
   std::string out = "# A cluster as it was measured. Amounts are in bytes and seconds.\n";
   for (size_t i = 0; i < cluster.profiles.size(); ++i) WriteProfile(out, cluster.profiles[i], i, usual[i]);
-  for (size_t i = 0; i < links.size(); ++i) ALPA_RETURN_IF_ERROR(WriteLink(out, *links[i], i));
+  for (size_t i = 0; i < links.links.size(); ++i) ALPA_RETURN_IF_ERROR(WriteLink(out, *links.links[i], i));
   return out + hosts;
 }
 

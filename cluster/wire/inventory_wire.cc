@@ -1,7 +1,5 @@
 #include "cluster/wire/inventory_wire.h"
 
-#include <algorithm>
-
 #include "base/status.h"
 #include "proto/inventory.pb.h"
 
@@ -133,25 +131,17 @@ proto::Inventory ToProto(const Cluster& cluster) {
     d->set_cores(device.cores);
   }
   for (const DeviceProfile& profile : cluster.profiles) Write(profile, out.add_profiles());
-  std::vector<const LinkProfile*> links;
-  const auto number_of = [&](const LinkProfile& link) {
-    const auto found =
-        std::find_if(links.begin(), links.end(), [&](const LinkProfile* known) { return *known == link; });
-    const int number = static_cast<int>(found - links.begin());
-    if (found == links.end()) {
-      links.push_back(&link);
-      Write(link, out.add_links());
-    }
-    return number;
-  };
-  for (const Host& host : cluster.hosts) {
+  const DistinctLinks links = LinksOf(cluster);
+  for (const LinkProfile* link : links.links) Write(*link, out.add_links());
+  for (size_t i = 0; i < cluster.hosts.size(); ++i) {
+    const Host& host = cluster.hosts[i];
     proto::Inventory::Host* h = out.add_hosts();
     h->set_name(host.name);
     h->set_cores(host.cores);
     h->set_memory_streams(host.memory_streams);
-    h->set_inside(number_of(host.inside));
-    h->set_between(number_of(host.between));
-    h->set_outside(number_of(host.outside));
+    h->set_inside(links.hosts[i].inside);
+    h->set_between(links.hosts[i].between);
+    h->set_outside(links.hosts[i].outside);
     h->set_outside_messages(host.outside_messages);
   }
   return out;

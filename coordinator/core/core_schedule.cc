@@ -128,7 +128,7 @@ void Core::AskWhetherAcceptable(JobRecord& record) {
                           record.request.roles(),
                           record.request.plan(),
                           {},
-                          Inventory()});
+                          {}});
 }
 
 bool Core::Wants(const PlanTask& task) const {

@@ -44,7 +44,7 @@ struct PlanTask {
   proto::Roles roles;
   proto::PlanRequest request;
   std::vector<DeviceId> devices;  // empty: only look whether the program can be accepted at all
-  cluster::Cluster cluster;       // of these devices; where there are none, of all workers that are up
+  cluster::Cluster cluster;       // of these devices
 };
 
 // What comes back: all that the coordinator needs of a plan and its executable.
