@@ -46,6 +46,12 @@ cluster::Cluster ClusterOf(const std::vector<DeviceId>& devices) {
   return cluster;
 }
 
+absl::Status CheckOwn(const plan::Plan& plan, const JobProgram& program, const cluster::Cluster& cluster) {
+  return Because(Annotate(plan::Verify(plan, program.graph, program.roles, cluster),
+                          "the planner's own plan does not verify; please report this"),
+                 reason::kInternal);
+}
+
 }  // namespace
 
 absl::StatusOr<JobProgram> ImportProgram(absl::string_view serialized_hlo, const proto::Roles& roles) {
@@ -86,9 +92,7 @@ absl::StatusOr<plan::Plan> PlanJob(const JobProgram& simplified, const proto::Pl
   }
   auto plan = MakePlan(simplified.graph, simplified.roles, devices, OptionsOf(request));
   if (!plan.ok()) return Because(plan.status(), reason::kNoFeasiblePlan);
-  ALPA_RETURN_IF_ERROR(Because(Annotate(plan::Verify(*plan, simplified.graph, simplified.roles, ClusterOf(devices)),
-                                        "the planner's own plan does not verify; please report this"),
-                               reason::kInternal));
+  ALPA_RETURN_IF_ERROR(CheckOwn(*plan, simplified, ClusterOf(devices)));
   return plan;
 }
 
@@ -96,9 +100,7 @@ absl::StatusOr<Searched> SearchJob(const JobProgram& simplified, const proto::Pl
                                    const cluster::Cluster& cluster, const SearchLimits& limits) {
   auto searched = Search(simplified.graph, simplified.roles, cluster, OptionsOf(request), limits);
   if (!searched.ok()) return Because(searched.status(), reason::kNoFeasiblePlan);
-  ALPA_RETURN_IF_ERROR(Because(Annotate(plan::Verify(searched->plan, simplified.graph, simplified.roles, cluster),
-                                        "the planner's own plan does not verify; please report this"),
-                               reason::kInternal));
+  ALPA_RETURN_IF_ERROR(CheckOwn(searched->plan, simplified, cluster));
   return searched;
 }
 

@@ -256,9 +256,8 @@ absl::StatusOr<std::vector<plan::Cut>> TensorCuts(const Plan& plan, const PlanOp
   return request.cuts;
 }
 
-}  // namespace
-
-absl::Status Complete(Plan& plan, const Graph& program, const plan::Roles& roles) {
+// As Complete, with the executable that it is found from.
+absl::StatusOr<plan::Executable> CompleteAndLower(Plan& plan, const Graph& program, const plan::Roles& roles) {
   plan::Executable executable;
   if (plan::TakesRegionApart(plan)) {
     ALPA_ASSIGN_OR_RETURN(Staged staged, LowerStages(plan, program, roles));
@@ -275,11 +274,23 @@ absl::Status Complete(Plan& plan, const Graph& program, const plan::Roles& roles
       }
     }
   }
-  return absl::OkStatus();
+  return executable;
+}
+
+}  // namespace
+
+absl::Status Complete(Plan& plan, const Graph& program, const plan::Roles& roles) {
+  return CompleteAndLower(plan, program, roles).status();
 }
 
 absl::StatusOr<Plan> MakePlan(const Graph& program, const plan::Roles& roles, const std::vector<DeviceId>& devices,
                               const PlanOptions& options) {
+  ALPA_ASSIGN_OR_RETURN(PlanAndExecutable made, MakeAndLower(program, roles, devices, options));
+  return std::move(made.plan);
+}
+
+absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan::Roles& roles,
+                                               const std::vector<DeviceId>& devices, const PlanOptions& options) {
   ALPA_RETURN_IF_ERROR(CheckOptions(options, program, roles));
   const int64_t available = static_cast<int64_t>(devices.size());
   const int64_t tensor = std::max(1, options.tensor_parallel);
@@ -339,8 +350,8 @@ absl::StatusOr<Plan> MakePlan(const Graph& program, const plan::Roles& roles, co
       stage.axes.push_back(axis);
     }
   }
-  ALPA_RETURN_IF_ERROR(Complete(plan, program, roles));
-  return plan;
+  ALPA_ASSIGN_OR_RETURN(plan::Executable executable, CompleteAndLower(plan, program, roles));
+  return PlanAndExecutable{std::move(plan), std::move(executable)};
 }
 
 }  // namespace alpa::planner

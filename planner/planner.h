@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "base/ids.h"
 #include "graph/graph.h"
+#include "plan/executable.h"
 #include "plan/plan.h"
 
 namespace alpa::planner {
@@ -42,6 +43,14 @@ struct PlanOptions {
 // be split as pinned (the message names the op that couples the batch, its location, and what would work instead).
 absl::StatusOr<plan::Plan> MakePlan(const graph::Graph& program, const plan::Roles& roles,
                                     const std::vector<DeviceId>& devices, const PlanOptions& options);
+
+// The same with what the plan lowers to, which is made on the way.
+struct PlanAndExecutable {
+  plan::Plan plan;
+  plan::Executable executable;
+};
+absl::StatusOr<PlanAndExecutable> MakeAndLower(const graph::Graph& program, const plan::Roles& roles,
+                                               const std::vector<DeviceId>& devices, const PlanOptions& options);
 
 // Adds to a plan what follows from the rest of it: where leaves lie, and stage cuts where it has several stages and no cuts.
 // Errors: as Lower.

@@ -331,6 +331,19 @@ class Planner {
 
 FusionPlan PlanFusion(const Graph& graph, const Computes& computes) { return Planner(graph, computes).Run(); }
 
+StorageProblem StorageOf(const Graph& graph, const FusionPlan& plan, const std::vector<int32_t>& alias) {
+  StorageProblem problem;
+  problem.constant.assign(graph.values().size(), false);
+  for (const graph::Value& value : graph.values()) problem.sizes.push_back(value.shape.bytes());
+  for (ValueId id : graph.parameters()) problem.parameters.push_back(id.value());
+  for (const Op& op : graph.ops()) {
+    if (op.opcode == Opcode::kConstant) problem.constant[op.results[0].value()] = true;
+  }
+  for (ValueId id : graph.results()) problem.results.push_back(plan.root[id.value()]);
+  problem.alias = alias;
+  return problem;
+}
+
 bool IsSameBytes(const Graph& graph, const Op& op) {
   switch (op.opcode) {
     case Opcode::kReshape:

@@ -16,8 +16,9 @@
 #include <optional>
 #include <vector>
 
-#include "graph/graph.h"
+#include "graph/fusion/storage.h"
 #include "graph/fusion/view.h"
+#include "graph/graph.h"
 
 namespace alpa::fusion {
 
@@ -56,6 +57,9 @@ struct FusionPlan {
 using Computes = std::function<bool(const graph::Op&, graph::DType)>;
 // `computes` null: everything elementwise.
 FusionPlan PlanFusion(const graph::Graph& graph, const Computes& computes = nullptr);
+
+// What is to be placed when the plan's units run in order, but for these themselves. `alias` as StorageProblem's.
+StorageProblem StorageOf(const graph::Graph& graph, const FusionPlan& plan, const std::vector<int32_t>& alias);
 
 // Whether the op's result is its operand's bytes.
 bool IsSameBytes(const graph::Graph& graph, const graph::Op& op);

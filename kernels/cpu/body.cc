@@ -14,7 +14,6 @@
 namespace alpa::kernels::cpu {
 namespace {
 
-using graph::Opcode;
 using graph::ValueId;
 
 // For values of zero bytes.
@@ -60,15 +59,8 @@ absl::StatusOr<std::unique_ptr<Body>> Body::Compile(std::shared_ptr<const graph:
   const graph::Graph& g = *graph;
   const int values = static_cast<int>(g.values().size());
 
-  StorageProblem problem;
-  problem.constant.assign(values, false);
-  for (const graph::Value& value : g.values()) problem.sizes.push_back(value.shape.bytes());
-  for (ValueId id : g.parameters()) problem.parameters.push_back(id.value());
-  for (const graph::Op& op : g.ops()) {
-    if (op.opcode == Opcode::kConstant) problem.constant[op.results[0].value()] = true;
-  }
-
   const FusionPlan plan = PlanFusion(g, [](const graph::Op& op, graph::DType type) { return OpPrim(op, type) != nullptr; });
+  StorageProblem problem = StorageOf(g, plan, options.alias);
   for (const Unit& unit : plan.units) {
     const int scratch = values + static_cast<int>(problem.units.size());
     StorageUnit storage;
@@ -96,8 +88,6 @@ absl::StatusOr<std::unique_ptr<Body>> Body::Compile(std::shared_ptr<const graph:
     problem.units.push_back(std::move(storage));
     body->steps_.push_back({std::move(kernel.run), kernel.kind, Describe(context), 0});
   }
-  for (ValueId id : g.results()) problem.results.push_back(plan.root[id.value()]);
-  problem.alias = options.alias;
   body->plan_ = PlanStorage(problem);
 
   body->slots_.assign(values + problem.units.size(), nowhere);

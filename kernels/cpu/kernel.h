@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "graph/fusion/storage.h"
 #include "graph/graph.h"
 #include "kernels/backend.h"
-#include "graph/fusion/storage.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace alpa::kernels::cpu {

@@ -3,10 +3,10 @@
 #include <memory>
 
 #include "base/status.h"
+#include "graph/fusion/view.h"
 #include "kernels/cpu/copy.h"
 #include "kernels/cpu/index_reader.h"
 #include "kernels/cpu/ops.h"
-#include "graph/fusion/view.h"
 
 namespace alpa::kernels::cpu {
 namespace {

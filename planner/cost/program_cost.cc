@@ -64,22 +64,14 @@ class Pricer {
       : graph_(graph), device_(device), collective_(collective), plan_(fusion::PlanFusion(graph)) {}
 
   ProgramCost Run(const std::vector<int32_t>& alias) {
-    fusion::StorageProblem problem;
-    problem.constant.assign(graph_.values().size(), false);
-    for (const graph::Value& value : graph_.values()) problem.sizes.push_back(value.shape.bytes());
-    for (ValueId id : graph_.parameters()) problem.parameters.push_back(id.value());
-    for (const Op& op : graph_.ops()) {
-      if (op.opcode == Opcode::kConstant) problem.constant[op.results[0].value()] = true;
-    }
+    fusion::StorageProblem problem = fusion::StorageOf(graph_, plan_, alias);
     for (const fusion::Unit& unit : plan_.units) problem.units.push_back(unit.fused ? Fused(unit) : Single(graph_.ops()[unit.ops.back()]));
-    for (ValueId id : graph_.results()) problem.results.push_back(plan_.root[id.value()]);
-    problem.alias = alias;
     cost_.temporary_bytes = fusion::PlanStorage(problem).arena;
     return cost_;
   }
 
  private:
-  double Bytes_(int value) const { return static_cast<double>(graph_.values()[value].shape.bytes()); }
+  double BytesOf(int value) const { return static_cast<double>(graph_.values()[value].shape.bytes()); }
 
   fusion::StorageUnit Fused(const fusion::Unit& unit) {
     fusion::StorageUnit storage;
@@ -98,18 +90,18 @@ class Pricer {
         const int root = plan_.root[id.value()];
         if (std::find(members.begin(), members.end(), root) != members.end()) continue;
         if (std::find(storage.reads.begin(), storage.reads.end(), root) != storage.reads.end()) continue;
-        if (problem_constant(root) && graph_.values()[root].shape.elements() == 1) continue;
+        if (IsConstant(root) && graph_.values()[root].shape.elements() == 1) continue;
         storage.reads.push_back(root);
-        bytes += std::min(Bytes_(root), static_cast<double>(unit.n) * 8);
+        bytes += std::min(BytesOf(root), static_cast<double>(unit.n) * 8);
       }
     }
     for (int value : members) {
       if (!plan_.needed[value] || plan_.recomputed[value]) continue;
       storage.writes.push_back(value);
-      bytes += Bytes_(value);
+      bytes += BytesOf(value);
       std::vector<fusion::ShareOption> options;
       for (int read : storage.reads) {
-        if (Bytes_(read) == Bytes_(value)) options.push_back({read, fusion::Sharing::kElementwise});
+        if (BytesOf(read) == BytesOf(value)) options.push_back({read, fusion::Sharing::kElementwise});
       }
       storage.shares.push_back(std::move(options));
     }
@@ -117,7 +109,7 @@ class Pricer {
     return storage;
   }
 
-  bool problem_constant(int value) const { return graph_.def(ValueId(value)).opcode == Opcode::kConstant; }
+  bool IsConstant(int value) const { return graph_.def(ValueId(value)).opcode == Opcode::kConstant; }
 
   fusion::StorageUnit Single(const Op& op) {
     fusion::StorageUnit storage;

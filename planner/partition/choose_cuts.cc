@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "graph/cost.h"
+#include "planner/cost/collective_cost.h"
 
 namespace alpa::planner {
 
@@ -32,18 +33,10 @@ double Value(const StepPrice& price) {
 
 bool IsProduct(Opcode opcode) { return opcode == Opcode::kDot || opcode == Opcode::kConvolution; }
 
-// Bytes that one device sends, for the algorithms that move the least.
 double SentBytes(const Graph& graph, const Op& op, const cluster::Mesh& mesh) {
   int64_t n = 1;
   for (int64_t axis : op.as<graph::CollectiveAttrs>().mesh_axes) n *= mesh.shape[axis];
-  const double share = static_cast<double>(n - 1) / static_cast<double>(n);
-  double bytes = 0;
-  for (size_t i = 0; i < op.operands.size(); ++i) {
-    const double in = static_cast<double>(graph.shape(op.operands[i]).bytes());
-    const double out = static_cast<double>(graph.shape(op.results[i]).bytes());
-    bytes += op.opcode == Opcode::kAllReduce ? 2 * in * share : std::max(in, out) * share;
-  }
-  return bytes;
+  return CollectiveBytes(graph, op, n);
 }
 
 void AddPrice(const Executable& executable, const cluster::Mesh& mesh, const std::vector<Instruction>& instructions,

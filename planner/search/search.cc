@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
-#include "planner/lower/lower.h"
 
 namespace alpa::planner {
 
@@ -56,13 +56,13 @@ class Searcher {
         options.microbatches = fewer;
       }
     }
+    if (found_.empty()) return InvalidArgument("no split of %d devices keeps to the pins", devices_.size());
     const std::vector<size_t> first = Ranked();
-    for (size_t i = 0; i < std::min(kRefined, first.size()); ++i) Refine(first[i]);
-    const std::vector<size_t> ranked = Ranked();
-    if (ranked.empty()) {
-      if (found_.empty()) return InvalidArgument("no split of %d devices keeps to the pins", devices_.size());
-      return found_.front().status;
+    for (size_t i = 0; i < std::min(kRefined, first.size()); ++i) {
+      if (found_[first[i]].status.ok()) Refine(first[i]);
     }
+    const std::vector<size_t> ranked = Ranked();
+    if (!found_[ranked.front()].status.ok()) return found_.front().status;
     const Candidate& best = found_[ranked.front()];
     if (!best.fits) {
       return FailedPrecondition("no plan fits: the smallest that was found, %s, needs %.1f MiB on each device; give the devices "
@@ -73,12 +73,8 @@ class Searcher {
     searched.complete = complete_;
     searched.plan = plans_.at(ranked.front());
     searched.plan.predicted = {best.simulation.step_seconds, best.simulation.peak_device_memory()};
-    searched.plan.origin = absl::StrFormat("%s; the best of %d that were priced", best.name, ranked.size());
-    std::set<size_t> listed(ranked.begin(), ranked.end());
+    searched.plan.origin = absl::StrFormat("%s; the best of %d that were priced", best.name, plans_.size());
     for (size_t i : ranked) searched.candidates.push_back(found_[i]);
-    for (size_t i = 0; i < found_.size(); ++i) {
-      if (!listed.contains(i)) searched.candidates.push_back(found_[i]);
-    }
     return searched;
   }
 
@@ -127,32 +123,31 @@ class Searcher {
   }
 
   absl::Status Price(Candidate& candidate) {
-    ALPA_ASSIGN_OR_RETURN(plan::Plan plan, MakePlan(program_, roles_, devices_, candidate.options));
-    ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, Lower(plan, program_, roles_));
-    ALPA_ASSIGN_OR_RETURN(candidate.simulation, Simulate(executable, cluster_));
+    ALPA_ASSIGN_OR_RETURN(PlanAndExecutable made, MakeAndLower(program_, roles_, devices_, candidate.options));
+    ALPA_ASSIGN_OR_RETURN(candidate.simulation, Simulate(made.executable, cluster_));
     candidate.fits = true;
-    for (size_t m = 0; m < executable.meshes.size(); ++m) {
-      for (DeviceId id : executable.meshes[m].devices) {
+    for (size_t m = 0; m < made.plan.meshes.size(); ++m) {
+      for (DeviceId id : made.plan.meshes[m].devices) {
         const Bytes memory = cluster_.Find(id)->memory;
         if (memory > 0 && candidate.simulation.memory[m].total() > memory) candidate.fits = false;
       }
     }
-    plans_.emplace(found_.size(), std::move(plan));
+    plans_.emplace(found_.size(), std::move(made.plan));
     return absl::OkStatus();
   }
 
   bool Better(size_t a, size_t b) const {
     const Candidate &one = found_[a], &other = found_[b];
+    if (one.status.ok() != other.status.ok()) return one.status.ok();
     if (one.fits != other.fits) return one.fits;
     if (!one.fits) return one.simulation.peak_device_memory() < other.simulation.peak_device_memory();
     return one.simulation.step_seconds < other.simulation.step_seconds;
   }
 
+  // All candidates, best first; those that are no plans last, in the order in which they were tried.
   std::vector<size_t> Ranked() const {
-    std::vector<size_t> ranked;
-    for (size_t i = 0; i < found_.size(); ++i) {
-      if (found_[i].status.ok()) ranked.push_back(i);
-    }
+    std::vector<size_t> ranked(found_.size());
+    std::iota(ranked.begin(), ranked.end(), size_t{0});
     std::stable_sort(ranked.begin(), ranked.end(), [&](size_t a, size_t b) { return Better(a, b); });
     return ranked;
   }
@@ -189,7 +184,7 @@ class Searcher {
       const size_t before = best;
       for (const PlanOptions& options : Neighbours(found_[before].options)) {
         const std::optional<size_t> tried = Try(options);
-        if (tried && found_[*tried].status.ok() && Better(*tried, best)) best = *tried;
+        if (tried && Better(*tried, best)) best = *tried;
       }
       if (best == before) return;
     }

@@ -46,7 +46,6 @@ struct Transfer {
 struct Actor {
   std::vector<const Instruction*> list;
   size_t at = 0;
-  double now = 0;
   double left = 0;             // of the program that it runs, in seconds with no neighbour
   bool running = false;
   std::map<SlotId, std::vector<std::pair<int, int>>> filling, draining;  // slot -> (edge, round) under way
@@ -61,21 +60,28 @@ class Simulator {
     const size_t meshes = executable_.meshes.size();
     out_.busy_seconds.assign(meshes, 0);
     out_.collective_seconds.assign(meshes, 0);
+    out_.memory.resize(meshes);
+    actors_.resize(meshes);
+    cores_.resize(meshes);
     for (size_t m = 0; m < meshes; ++m) {
       for (DeviceId device : executable_.meshes[m].devices) {
         if (cluster_.Find(device) == nullptr) return InvalidArgument("the cluster has no device %d", device.value());
       }
     }
     if (!cluster_.IsMeasured()) return InvalidArgument("nothing is known about what the cluster's devices and links do");
-    for (size_t m = 0; m < meshes; ++m) out_.memory.push_back({});
     for (const plan::StageProgram& program : executable_.programs) programs_.push_back(Price(program));
     for (const plan::Edge& edge : executable_.edges) edge_seconds_.push_back(SecondsOf(edge));
     rounds_.resize(executable_.edges.size());
-    for (size_t m = 0; m < meshes; ++m) AddMemory(static_cast<int>(m));
-    actors_.resize(meshes);
-    for (size_t m = 0; m < meshes; ++m) Flatten(executable_.mesh_programs[m].instructions, actors_[m].list);
+    for (size_t m = 0; m < meshes; ++m) {
+      AddMemory(static_cast<int>(m));
+      for (size_t d = 0; d < executable_.meshes[m].devices.size(); ++d) {
+        const cluster::Device& device = DeviceOf(static_cast<int>(m), d);
+        cores_[m][device.host] += device.cores;
+      }
+      Flatten(executable_.mesh_programs[m].instructions, actors_[m].list);
+    }
     Go();
-    for (const Actor& actor : actors_) out_.step_seconds = std::max(out_.step_seconds, actor.now);
+    out_.step_seconds = clock_;
     for (const auto& rounds : rounds_) {
       for (const Transfer& transfer : rounds) {
         if (transfer.done < kNever) out_.step_seconds = std::max(out_.step_seconds, transfer.done);
@@ -92,7 +98,7 @@ class Simulator {
     const int m = program.mesh.value();
     const cluster::Mesh& mesh = executable_.meshes[m];
     const CollectivePrice collective = [&](const graph::Graph& graph, const graph::Op& op) {
-      return op.opcode == graph::Opcode::kAxisIndex ? 0 : CollectiveSeconds(graph, op, mesh, cluster_);
+      return CollectiveSeconds(graph, op, mesh, cluster_);
     };
     std::set<int> kinds;
     for (size_t d = 0; d < mesh.devices.size(); ++d) kinds.insert(DeviceOf(m, d).profile);
@@ -136,9 +142,9 @@ class Simulator {
 
   // ---- Time ----
 
-  // Whether mesh `m` may take its next instruction, and when at the earliest; kNever: not yet known.
+  // When the buffers that the actor's next instruction touches are at rest; 0: they are; kNever: not yet known.
   double ReadyAt(const Actor& actor) const {
-    double ready = actor.now;
+    double ready = 0;
     const auto wait = [&](const std::map<SlotId, std::vector<std::pair<int, int>>>& flights, SlotId slot) {
       const auto found = flights.find(slot);
       if (found == flights.end()) return;
@@ -172,13 +178,10 @@ class Simulator {
   }
 
   // Takes instructions that need no time of the mesh until it runs a program, waits or is done. True: something was taken.
-  bool Advance(int m, double clock) {
+  bool Advance(int m) {
     Actor& actor = actors_[m];
     bool moved = false;
-    while (!actor.running && actor.at < actor.list.size()) {
-      const double ready = ReadyAt(actor);
-      if (ready > clock) break;
-      actor.now = std::max(actor.now, ready);
+    while (!actor.running && actor.at < actor.list.size() && ReadyAt(actor) <= clock_) {
       const Instruction& instruction = *actor.list[actor.at++];
       moved = true;
       if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
@@ -187,16 +190,15 @@ class Simulator {
         const ProgramCost& cost = programs_[run->program];
         actor.left = cost.compute_seconds + cost.collective_seconds;
         actor.running = true;
-        actor.now = clock;
         out_.collective_seconds[m] += cost.collective_seconds;
       } else if (const auto* send = std::get_if<plan::SendInstruction>(&instruction.action)) {
         const int round = actor.sent[send->edge]++;
-        Round(send->edge, round).from_ready = std::max(actor.now, clock);
+        Round(send->edge, round).from_ready = clock_;
         actor.draining[send->slot].push_back({send->edge, round});
         Arrived(send->edge, round);
       } else if (const auto* recv = std::get_if<plan::RecvInstruction>(&instruction.action)) {
         const int round = actor.received[recv->edge]++;
-        Round(recv->edge, round).to_ready = std::max(actor.now, clock);
+        Round(recv->edge, round).to_ready = clock_;
         actor.filling[recv->slot].push_back({recv->edge, round});
         Arrived(recv->edge, round);
       }
@@ -207,48 +209,44 @@ class Simulator {
   // How fast each mesh computes now: its slowest device's share of its host's cores.
   std::vector<double> Rates() const {
     std::vector<double> wanted(cluster_.hosts.size(), 0);
-    const auto each = [&](size_t m, auto&& f) {
-      for (size_t d = 0; d < executable_.meshes[m].devices.size(); ++d) f(DeviceOf(static_cast<int>(m), d));
-    };
     for (size_t m = 0; m < actors_.size(); ++m) {
-      if (actors_[m].running) each(m, [&](const cluster::Device& device) { wanted[device.host] += device.cores; });
+      if (!actors_[m].running) continue;
+      for (const auto& [host, cores] : cores_[m]) wanted[host] += cores;
     }
     std::vector<double> rates(actors_.size(), 1);
     for (size_t m = 0; m < actors_.size(); ++m) {
-      each(m, [&](const cluster::Device& device) {
-        const double cores = cluster_.hosts[device.host].cores;
-        if (cores > 0 && wanted[device.host] > cores) rates[m] = std::min(rates[m], cores / wanted[device.host]);
-      });
+      for (const auto& [host, cores] : cores_[m]) {
+        const double there = cluster_.hosts[host].cores;
+        if (there > 0 && wanted[host] > there) rates[m] = std::min(rates[m], there / wanted[host]);
+      }
     }
     return rates;
   }
 
   void Go() {
-    double clock = 0;
     while (true) {
       for (bool moved = true; moved;) {
         moved = false;
-        for (size_t m = 0; m < actors_.size(); ++m) moved = Advance(static_cast<int>(m), clock) || moved;
+        for (size_t m = 0; m < actors_.size(); ++m) moved = Advance(static_cast<int>(m)) || moved;
       }
       const std::vector<double> rates = Rates();
       double next = kNever;
       for (size_t m = 0; m < actors_.size(); ++m) {
         const Actor& actor = actors_[m];
-        if (actor.running) next = std::min(next, clock + actor.left / rates[m]);
+        if (actor.running) next = std::min(next, clock_ + actor.left / rates[m]);
         else if (actor.at < actor.list.size()) next = std::min(next, ReadyAt(actor));
       }
       if (next == kNever) return;  // all are done: lists make progress, as the verifier has seen
       for (size_t m = 0; m < actors_.size(); ++m) {
         Actor& actor = actors_[m];
         if (!actor.running) continue;
-        const double passed = next - clock;
+        const double passed = next - clock_;
         out_.busy_seconds[m] += passed;
         actor.left -= passed * rates[m];
         if (actor.left > 1e-15 + 1e-12 * next) continue;
         actor.running = false;
-        actor.now = next;
       }
-      clock = next;
+      clock_ = next;
     }
   }
 
@@ -259,6 +257,8 @@ class Simulator {
   std::vector<std::vector<Transfer>> rounds_;      // by edge
   std::map<std::pair<int, int>, double> channel_;  // (from, to) -> when it is free again
   std::vector<Actor> actors_;
+  std::vector<std::map<int, double>> cores_;       // by mesh: host -> cores of it that the mesh wants
+  double clock_ = 0;
   Simulation out_;
 };
 
