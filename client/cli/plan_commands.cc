@@ -2,7 +2,6 @@
 // cluster.
 
 #include <fstream>
-#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -16,7 +15,6 @@
 #include "plan/plan_request.h"
 #include "plan/serialize.h"
 #include "planner/job_plan.h"
-#include "planner/request.h"
 #include "planner/search/search.h"
 #include "planner/simulate/simulate.h"
 
@@ -41,10 +39,10 @@ absl::StatusOr<Job> OpenJob(const std::string& directory) {
 }
 
 absl::StatusOr<cluster::Cluster> OpenCluster(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text(std::istreambuf_iterator<char>(file), {});
-  if (!file.good() && text.empty()) return UsageError(absl::StrCat("cannot read ", path));
-  auto cluster = cluster::ReadInventory(text);
+  const auto file = MappedFile::Open(path);
+  if (!file.ok()) return UsageError(file.status().message());
+  const std::span<const uint8_t> bytes = (*file)->bytes();
+  auto cluster = cluster::ReadInventory({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (!cluster.ok()) return UsageError(absl::StrCat(path, ": ", cluster.status().message()));
   return cluster;
 }
@@ -69,6 +67,24 @@ class PlanCommand : public Command {
     *message = *std::move(given);
     *plan = *std::move(read);
     return absl::OkStatus();
+  }
+
+  struct Lowered {
+    plan::Plan plan;
+    int64_t devices = 0;
+    plan::Executable executable;
+  };
+  // Whether the cuts can be made as they are asked for, only making them tells.
+  absl::StatusOr<Lowered> ReadAndLower() const {
+    Job job;
+    proto::Plan message;
+    Lowered lowered;
+    if (absl::Status read = Read(&job, &message, &lowered.plan); !read.ok()) return read;
+    auto executable = planner::LowerJob(lowered.plan, job.program, /*given=*/true);
+    if (!executable.ok()) return executable.status();
+    lowered.executable = *std::move(executable);
+    lowered.devices = plan::DeviceCount(message);
+    return lowered;
   }
 
   std::string file_, job_;
@@ -112,18 +128,12 @@ class VerifyCommand : public PlanCommand {
     return {{"alpa plan verify plan.json --job job", "0: it fits; 4: it does not, and why"}};
   }
   int Run() override {
-    Job job;
-    proto::Plan message;
-    plan::Plan plan;
-    if (absl::Status read = Read(&job, &message, &plan); !read.ok()) return Report(read, session, name());
-    // Whether the cuts can be made as they are asked for, only making them tells.
-    if (const auto made = planner::LowerJob(plan, job.program, /*given=*/true); !made.ok()) {
-      return Report(made.status(), session, name());
-    }
-    const int64_t devices = plan::DeviceCount(message);
+    const auto lowered = ReadAndLower();
+    if (!lowered.ok()) return Report(lowered.status(), session, name());
+    const plan::Plan& plan = lowered->plan;
     Print(session.format == "table" ? absl::StrCat(file_, " fits ", job_, ": ", plan.stages.size(), " stages on ",
-                                                   devices, " devices, ", plan.microbatches, " micro-batches\n")
-                                    : absl::StrCat("{\"stages\":", plan.stages.size(), ",\"devices\":", devices,
+                                                   lowered->devices, " devices, ", plan.microbatches, " micro-batches\n")
+                                    : absl::StrCat("{\"stages\":", plan.stages.size(), ",\"devices\":", lowered->devices,
                                                    ",\"microbatches\":", plan.microbatches, "}\n"),
           session);
     return kExitDone;
@@ -139,13 +149,9 @@ class LowerCommand : public PlanCommand {
   }
   int Run() override {
     if (session.format != "table") return Report(UsageError("alpa plan lower prints text only"), session, name());
-    Job job;
-    proto::Plan message;
-    plan::Plan plan;
-    if (absl::Status read = Read(&job, &message, &plan); !read.ok()) return Report(read, session, name());
-    const auto executable = planner::LowerJob(plan, job.program, /*given=*/true);
-    if (!executable.ok()) return Report(executable.status(), session, name());
-    Print(Harmless(plan::Print(*executable)), session);
+    const auto lowered = ReadAndLower();
+    if (!lowered.ok()) return Report(lowered.status(), session, name());
+    Print(Harmless(plan::Print(lowered->executable)), session);
     return kExitDone;
   }
 };
@@ -165,13 +171,9 @@ class SimulateCommand : public PlanCommand {
     if (cluster_.empty()) return Report(UsageError("--cluster is missing: a TOML file of the machines"), session, name());
     const auto cluster = OpenCluster(cluster_);
     if (!cluster.ok()) return Report(cluster.status(), session, name());
-    Job job;
-    proto::Plan message;
-    plan::Plan plan;
-    if (absl::Status read = Read(&job, &message, &plan); !read.ok()) return Report(read, session, name());
-    const auto executable = planner::LowerJob(plan, job.program, /*given=*/true);
-    if (!executable.ok()) return Report(executable.status(), session, name());
-    const auto simulation = planner::Simulate(*executable, *cluster);
+    const auto lowered = ReadAndLower();
+    if (!lowered.ok()) return Report(lowered.status(), session, name());
+    const auto simulation = planner::Simulate(lowered->executable, *cluster);
     if (!simulation.ok()) return Report(UsageError(simulation.status().message()), session, name());
     Print(session.format == "table"
               ? planner::Print(*simulation)
