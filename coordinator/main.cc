@@ -32,6 +32,7 @@ struct CoordinatorFlags {
   double heartbeat_seconds = 1;
   double watchdog_seconds = 30;
   double idle_timeout_seconds = 3600;
+  double search_seconds = 60;
 };
 
 Duration FromSeconds(double seconds) { return Duration(static_cast<int64_t>(seconds * 1e9)); }
@@ -77,6 +78,7 @@ Limits LimitsOf(const CoordinatorFlags& flags) {
   limits.heartbeat = FromSeconds(flags.heartbeat_seconds);
   limits.watchdog_floor = FromSeconds(flags.watchdog_seconds);
   limits.idle_timeout = FromSeconds(flags.idle_timeout_seconds);
+  limits.search_time = FromSeconds(flags.search_seconds);
   return limits;
 }
 
@@ -160,6 +162,8 @@ int main(int argc, char** argv) {
              BetweenReal(0.1, 86400));
   parser.Add("idle-timeout", &flags.idle_timeout_seconds, "SECONDS", "a job without steps for so long is stopped",
              BetweenReal(1, 1e9));
+  parser.Add("search-seconds", &flags.search_seconds, "SECONDS", "a plan that is searched for is the best after so long",
+             BetweenReal(0, 500));
   parser.ParseOrExit(argc, argv);
   if (absl::Status status = flags.common.Apply("coordinator"); !status.ok())
     return coordinator::Fail(kExitConfig, status);

@@ -167,4 +167,9 @@ bool TakesAllDevices(const proto::PlanRequest& request) {
          !request.has_given();
 }
 
+bool LeavesParallelismOpen(const proto::PlanRequest& request) {
+  return !request.has_given() && request.data_parallel() == 0 && request.tensor_parallel() == 0 && request.zero() == 0 &&
+         MeshesOf(request) == 1 && request.remat().empty();
+}
+
 }  // namespace alpa::plan

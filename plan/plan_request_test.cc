@@ -36,6 +36,24 @@ TEST(PlanRequestTest, CountsDevices) {
   EXPECT_TRUE(Check(r).ok()) << Check(r);
 }
 
+TEST(PlanRequestTest, WhoPinsNoWayOfBeingParallelLeavesItOpen) {
+  proto::PlanRequest open;
+  open.set_devices(4);
+  open.set_microbatches(2);
+  EXPECT_TRUE(LeavesParallelismOpen(open));
+  const auto pinned = [&](auto&& pin) {
+    proto::PlanRequest request = open;
+    pin(request);
+    return !LeavesParallelismOpen(request);
+  };
+  EXPECT_TRUE(pinned([](proto::PlanRequest& r) { r.set_data_parallel(4); }));
+  EXPECT_TRUE(pinned([](proto::PlanRequest& r) { r.set_tensor_parallel(2); }));
+  EXPECT_TRUE(pinned([](proto::PlanRequest& r) { r.set_zero(3); }));
+  EXPECT_TRUE(pinned([](proto::PlanRequest& r) { r.set_remat("layer"); }));
+  EXPECT_TRUE(pinned([](proto::PlanRequest& r) { r.mutable_pipeline()->set_meshes(2); }));
+  EXPECT_TRUE(pinned([](proto::PlanRequest& r) { r.mutable_given(); }));
+}
+
 TEST(PlanRequestTest, AGivenPlanDecidesAll) {
   PlanRequest r;
   for (int i = 0; i < 3; ++i) r.mutable_given()->add_meshes()->add_devices(i);

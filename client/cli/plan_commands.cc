@@ -239,27 +239,15 @@ class MakeCommand : public Command {
     if (!cluster.ok()) return cluster.status();
     planner::SearchLimits limits;
     limits.seconds = seconds_;
-    limits.progress = [](const planner::Candidate& candidate, int priced) {
-      Say(absl::StrFormat("[%d] %s", priced + 1, candidate.name));
+    limits.progress = [](const planner::SearchProgress& progress) {
+      Say(absl::StrFormat("[%d] %s", progress.priced + 1, progress.next.name));
+      return true;
     };
     auto searched = planner::SearchJob(job.program, request, *cluster, limits);
     if (!searched.ok()) return searched.status();
     if (!searched->complete) Say("time is up: the best plan so far");
-    if (explain_) Explain(*searched);
+    if (explain_) Say(Harmless(planner::PrintCandidates(*searched, searched->candidates.size())));
     return std::move(searched->plan);
-  }
-
-  static void Explain(const planner::Searched& searched) {
-    Say(absl::StrFormat("%12s  %12s  %s", "step", "MiB a device", "plan"));
-    for (const planner::Candidate& candidate : searched.candidates) {
-      if (!candidate.status.ok()) {
-        Say(Harmless(absl::StrFormat("%12s  %12s  %s: %s", "-", "-", candidate.name, candidate.status.message())));
-        continue;
-      }
-      Say(absl::StrFormat("%10.4f s  %12.1f  %s%s", candidate.simulation.step_seconds,
-                          static_cast<double>(candidate.simulation.peak_device_memory()) / kMiB, candidate.name,
-                          candidate.fits ? "" : " (does not fit)"));
-    }
   }
 
   std::string job_, output_, cluster_;

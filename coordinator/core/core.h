@@ -58,6 +58,8 @@ class Core {
   void OnSessionEnd(uint64_t session, const std::string& why);
 
   // ---- From the planner ----
+  // How far a PlanTask has come, for whoever watches the job. False where nobody waits for the answer any more.
+  bool OnPlanning(const PlanTask& task, const std::string& progress);
   // The answer to a PlanTask; stale ones are dropped.
   void OnPlanned(const std::string& job_id, uint64_t epoch, absl::StatusOr<Planned> planned);
   // The answer to a PlanTask without devices.

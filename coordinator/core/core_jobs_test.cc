@@ -203,6 +203,19 @@ TEST(CoreJobsTest, DevicesThatThePlanLeavesIdleGoBack) {
   EXPECT_EQ(world.Submit("next", 2).state(), Job::PLANNING);
 }
 
+TEST(CoreJobsTest, ItIsToldHowFarPlanningIs) {
+  CoreWorld world;
+  world.Worker("a", 4);
+  world.Submit("job", 0);
+  const PlanTask task = world.TaskOf("job");
+  EXPECT_TRUE(world.core->OnPlanning(task, "planning: 3 plans priced"));
+  EXPECT_EQ(world.Job("job").reason(), "planning: 3 plans priced");
+  EXPECT_EQ(world.Job("job").state(), Job::PLANNING);
+  world.core->OnPlanned("job", task.epoch, absl::InternalError("no"));
+  EXPECT_FALSE(world.core->OnPlanning(task, "planning: 4 plans priced")) << "nobody waits for it any more";
+  EXPECT_NE(world.Job("job").reason(), "planning: 4 plans priced");
+}
+
 TEST(CoreJobsTest, APlanOnSomebodyElsesDevicesIsOurFault) {
   CoreWorld world;
   world.Worker("a", 2);

@@ -18,6 +18,7 @@ namespace {
 
 constexpr size_t kPartBytes = 1 << 20;  // of an executable in one message
 constexpr size_t kMaxPlanTextBytes = 256 << 10;
+constexpr size_t kMaxProgressBytes = 300;
 constexpr absl::string_view kBehind = "waits behind job ";
 
 std::string Plural(int64_t n, absl::string_view noun) { return absl::StrCat(n, " ", noun, n == 1 ? "" : "s"); }
@@ -116,7 +117,8 @@ void Core::StartPlanning(JobRecord& record, std::vector<DeviceId> devices) {
   record.checked = true;
   actions_.StartPlanning({record.job.job_id(), record.job.epoch(), record.request.program_hash(),
                           record.request.roles(), record.request.plan(), record.devices,
-                          cluster::Only(Inventory(), record.devices)});
+                          cluster::Only(Inventory(), record.devices),
+                          std::chrono::duration<double>(limits_.search_time).count()});
 }
 
 void Core::AskWhetherAcceptable(JobRecord& record) {
@@ -128,13 +130,22 @@ void Core::AskWhetherAcceptable(JobRecord& record) {
                           record.request.roles(),
                           record.request.plan(),
                           {},
-                          {}});
+                          {},
+                          0});
 }
 
 bool Core::Wants(const PlanTask& task) const {
   const auto found = jobs_.find(task.job_id);
   return found != jobs_.end() && found->second.job.epoch() == task.epoch &&
          found->second.job.state() == (task.devices.empty() ? Job::PENDING : Job::PLANNING);
+}
+
+bool Core::OnPlanning(const PlanTask& task, const std::string& progress) {
+  if (!Wants(task)) return false;
+  proto::Job& job = jobs_.at(task.job_id).job;
+  job.set_reason(CleanText(progress, kMaxProgressBytes));  // not worth a record
+  actions_.Changed(task.job_id);
+  return true;
 }
 
 namespace {

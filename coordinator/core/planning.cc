@@ -4,10 +4,13 @@
 #include <functional>
 #include <new>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "coordinator/core/errors.h"
 #include "plan/executable.h"
 #include "plan/plan.h"
+#include "plan/plan_request.h"
 #include "plan/serialize.h"
 #include "planner/job_plan.h"
 #include "planner/simulate/simulate.h"
@@ -15,6 +18,8 @@
 
 namespace alpa::coordinator {
 namespace {
+
+constexpr size_t kComparedShown = 12;
 
 absl::Status Because(const absl::Status& status, absl::string_view word) {
   return status.ok() ? status : WithReason(status, word);
@@ -30,7 +35,35 @@ void FindLoss(const plan::Executable& executable, Planned* planned) {
   }
 }
 
-absl::StatusOr<Planned> Make(const PlanTask& task, absl::string_view serialized) {
+// The plan, and the candidates that it was compared with, for people.
+struct Chosen {
+  plan::Plan plan;
+  std::string compared;
+};
+
+absl::StatusOr<Chosen> Choose(const PlanTask& task, const planner::JobProgram& program, const PlanningProgress& progress) {
+  Chosen chosen;
+  // What was not measured cannot be priced.
+  if (!plan::LeavesParallelismOpen(task.request) || !task.cluster.IsMeasured()) {
+    ALPA_ASSIGN_OR_RETURN(chosen.plan, planner::PlanJob(program, task.request, task.devices));
+    return chosen;
+  }
+  planner::SearchLimits limits;
+  limits.seconds = task.search_seconds;
+  limits.progress = [&](const planner::SearchProgress& now) {
+    std::string text = absl::StrFormat("planning: %d plans priced", now.priced);
+    if (now.best != nullptr && now.best->status.ok()) {
+      absl::StrAppendFormat(&text, ", the best %.4g s: %s", now.best->simulation.step_seconds, now.best->name);
+    }
+    return !progress || progress(text);
+  };
+  ALPA_ASSIGN_OR_RETURN(planner::Searched searched, planner::SearchJob(program, task.request, task.cluster, limits));
+  chosen.compared = absl::StrCat("compared with\n", planner::PrintCandidates(searched, kComparedShown));
+  chosen.plan = std::move(searched.plan);
+  return chosen;
+}
+
+absl::StatusOr<Planned> Make(const PlanTask& task, absl::string_view serialized, const PlanningProgress& progress) {
   Planned planned;
   MonotonicTime begin = Clock::Real().Now();
   const auto end_phase = [&](const char* phase) {
@@ -42,7 +75,8 @@ absl::StatusOr<Planned> Make(const PlanTask& task, absl::string_view serialized)
   ALPA_ASSIGN_OR_RETURN(const planner::JobProgram imported, planner::ImportProgram(serialized, task.roles));
   const planner::JobProgram program = planner::Simplified(imported);
   end_phase("import");
-  ALPA_ASSIGN_OR_RETURN(plan::Plan plan, planner::PlanJob(program, task.request, task.devices));
+  ALPA_ASSIGN_OR_RETURN(auto chosen, Choose(task, program, progress));
+  plan::Plan& plan = chosen.plan;
   end_phase("plan");
   ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, planner::LowerJob(plan, program, task.request.has_given()));
   if (task.cluster.IsMeasured()) {
@@ -55,7 +89,7 @@ absl::StatusOr<Planned> Make(const PlanTask& task, absl::string_view serialized)
     return Because(absl::ResourceExhaustedError("the executable is larger than 2 GiB"), reason::kNoFeasiblePlan);
   }
   plan::ToProto(plan, &planned.plan);
-  planned.plan_text = plan::Print(plan, program.graph, program.roles);
+  planned.plan_text = absl::StrCat(plan::Print(plan, program.graph, program.roles), chosen.compared);
   *planned.placement.mutable_meshes() = message.meshes();
   *planned.placement.mutable_inputs() = message.inputs();
   *planned.placement.mutable_input_is_state() = message.input_is_state();
@@ -83,8 +117,8 @@ Result Guarded(const std::function<Result()>& body) {
 
 }  // namespace
 
-absl::StatusOr<Planned> PlanProgram(const PlanTask& task, absl::string_view serialized_program) {
-  return Guarded<absl::StatusOr<Planned>>([&] { return Make(task, serialized_program); });
+absl::StatusOr<Planned> PlanProgram(const PlanTask& task, absl::string_view serialized_program, const PlanningProgress& progress) {
+  return Guarded<absl::StatusOr<Planned>>([&] { return Make(task, serialized_program, progress); });
 }
 
 absl::Status CheckProgram(const PlanTask& task, absl::string_view serialized_program) {

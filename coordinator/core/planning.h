@@ -6,6 +6,9 @@
 //          Nothing is thrown, also for want of memory.
 #pragma once
 
+#include <functional>
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -13,7 +16,11 @@
 
 namespace alpa::coordinator {
 
-absl::StatusOr<Planned> PlanProgram(const PlanTask& task, absl::string_view serialized_program);
+// How far planning has come, for people: "priced 12 plans; ..". False: nobody waits for the plan any more.
+using PlanningProgress = std::function<bool(const std::string&)>;
+
+absl::StatusOr<Planned> PlanProgram(const PlanTask& task, absl::string_view serialized_program,
+                                    const PlanningProgress& progress = {});
 
 // OK where PlanProgram would come as far as planning.
 absl::Status CheckProgram(const PlanTask& task, absl::string_view serialized_program);

@@ -99,6 +99,51 @@ TEST_F(PlanningTest, PipelinesAreKept) {
   EXPECT_EQ(planned->devices, (std::vector<DeviceId>{DeviceId(4), DeviceId(7)}));
 }
 
+cluster::Cluster TwoDevices() {
+  cluster::Cluster cluster;
+  cluster::DeviceProfile profile;
+  profile.products = {{64, 64, 64, 1e-4}};
+  profile.memory = cluster::Curve::Line(1e-6, 1e9);
+  cluster.profiles = {profile};
+  cluster::Host host;
+  for (cluster::LinkProfile* link : {&host.inside, &host.between, &host.outside}) link->message = cluster::Curve::Line(1e-5, 1e9);
+  cluster.hosts = {host};
+  for (int id : {4, 7}) cluster.devices.push_back({DeviceId(id), "a", id == 7, "cpu", 0, 0, 0, 1});
+  return cluster;
+}
+
+TEST_F(PlanningTest, WhatIsLeftOpenIsSearchedForOnAMeasuredCluster) {
+  task_.cluster = TwoDevices();
+  task_.search_seconds = 60;
+  std::vector<std::string> told;
+  const auto planned = PlanProgram(task_, program_, [&](const std::string& text) {
+    told.push_back(text);
+    return true;
+  });
+  ASSERT_TRUE(planned.ok()) << planned.status();
+  EXPECT_THAT(planned->plan.origin(), HasSubstr("the best of"));
+  EXPECT_GT(planned->plan.predicted_step_seconds(), 0);
+  EXPECT_GT(planned->plan.predicted_peak_device_bytes(), 0);
+  EXPECT_THAT(planned->plan_text, HasSubstr("compared with"));
+  ASSERT_GT(told.size(), 3u);
+  EXPECT_THAT(told.back(), HasSubstr("plans priced, the best"));
+  // A pin of the way in which it is parallel is no question to search.
+  task_.request.set_data_parallel(2);
+  const auto pinned = PlanProgram(task_, program_);
+  ASSERT_TRUE(pinned.ok()) << pinned.status();
+  EXPECT_THAT(pinned->plan.origin(), HasSubstr("pinned"));
+  EXPECT_GE(pinned->plan.predicted_step_seconds(), planned->plan.predicted_step_seconds());
+}
+
+TEST_F(PlanningTest, ASearchThatNobodyWaitsForEnds) {
+  task_.cluster = TwoDevices();
+  task_.search_seconds = 60;
+  int asked = 0;
+  const auto planned = PlanProgram(task_, program_, [&](const std::string&) { return ++asked < 3; });
+  EXPECT_TRUE(absl::IsCancelled(planned.status())) << planned.status();
+  EXPECT_EQ(asked, 3);
+}
+
 TEST_F(PlanningTest, WhatIsNoProgramIsABadProgram) {
   for (const std::string& bytes : {std::string(), std::string("garbage"), program_.substr(0, program_.size() / 2)}) {
     const absl::Status status = PlanProgram(task_, bytes).status();

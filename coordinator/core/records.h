@@ -27,6 +27,7 @@ struct Limits {
   Duration watchdog_floor = std::chrono::seconds(30);  // a step is stuck after max(this, 10 x median of the last 50)
   Duration idle_timeout = std::chrono::hours(1);
   Duration planning_timeout = std::chrono::minutes(10);
+  Duration search_time = std::chrono::seconds(60);  // for the planner to choose in, where it is to choose
   Duration prepare_timeout = std::chrono::minutes(10);
   Duration primary_error_wait = std::chrono::seconds(1);
   Duration lost_worker_listed = std::chrono::hours(1);
@@ -45,6 +46,7 @@ struct PlanTask {
   proto::PlanRequest request;
   std::vector<DeviceId> devices;  // empty: only look whether the program can be accepted at all
   cluster::Cluster cluster;       // of these devices
+  double search_seconds = 0;      // then the best plan so far is taken
 };
 
 // What comes back: all that the coordinator needs of a plan and its executable.

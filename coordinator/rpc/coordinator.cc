@@ -7,6 +7,7 @@ namespace alpa::coordinator {
 namespace {
 
 constexpr int kPlanningThreads = 2;
+constexpr Duration kProgressInterval = std::chrono::milliseconds(250);
 constexpr size_t kMaxWatches = 1000;
 constexpr std::chrono::milliseconds kTickInterval{200};
 constexpr std::chrono::seconds kRegisterWithin{15};  // of a session's begin
@@ -177,7 +178,14 @@ void Coordinator::PlanOne(const PlanTask& task) {
     MutexLock lock(mutex_);
     return core_.OnChecked(task.job_id, status);
   }
-  absl::StatusOr<Planned> planned = program.ok() ? planner_.plan(task, *program) : unread;
+  MonotonicTime told = Clock::Real().Now();
+  const auto progress = [&](const std::string& text) {
+    if (const MonotonicTime now = Clock::Real().Now(); now - told < kProgressInterval) return true;
+    else told = now;
+    MutexLock lock(mutex_);
+    return core_.OnPlanning(task, text);
+  };
+  absl::StatusOr<Planned> planned = program.ok() ? planner_.plan(task, *program, progress) : unread;
   MutexLock lock(mutex_);
   if (planned.ok()) {
     for (const auto& [phase, seconds] : planned->phase_seconds) counters_.planning_seconds[phase].Add(seconds);

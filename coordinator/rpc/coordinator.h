@@ -26,7 +26,10 @@ namespace alpa::coordinator {
 
 // What core/planning.h offers; called without the lock, from several threads at once.
 struct Planner {
-  std::function<absl::StatusOr<Planned>(const PlanTask& task, absl::string_view program)> plan;
+  // `progress` is called now and then; where it returns false, any error will do for an answer.
+  std::function<absl::StatusOr<Planned>(const PlanTask& task, absl::string_view program,
+                                        const std::function<bool(const std::string&)>& progress)>
+      plan;
   std::function<absl::Status(const PlanTask& task, absl::string_view program)> check;
 };
 

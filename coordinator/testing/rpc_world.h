@@ -24,7 +24,8 @@ inline Planner FakePlanner() {
     if (program != "bad") return absl::OkStatus();
     return WithReason(absl::InvalidArgumentError("the program is bad"), reason::kBadProgram);
   };
-  const auto plan = [check](const PlanTask& task, absl::string_view program) -> absl::StatusOr<Planned> {
+  const auto plan = [check](const PlanTask& task, absl::string_view program,
+                            const std::function<bool(const std::string&)>&) -> absl::StatusOr<Planned> {
     if (absl::Status status = check(task, program); !status.ok()) return status;
     Planned planned = CoreWorld::PlanOf(task);
     planned.phase_seconds["plan"] = 0.01;

@@ -114,6 +114,25 @@ std::vector<Seed> Followers(const Graph& program, const plan::Roles& roles, cons
   return followers;
 }
 
+// Other batch leaves that would be cut too: each is kept where more is cut with it and nothing is coupled by it. A label that
+// is only read by index (a scatter of ones) is no follower, for its slice cannot be told from what reads it; left whole, what is made of
+// it would be whole as well.
+void AddOthers(const Graph& program, const plan::Roles& roles, const std::vector<Seed>& candidates, AnalysisOptions options,
+               SeedSearch& best) {
+  std::set<int32_t> seeded;
+  for (const Seed& seed : best.seeds) seeded.insert(seed.leaf);
+  for (const Seed& candidate : candidates) {
+    if (seeded.contains(candidate.leaf)) continue;
+    options.seeds = best.seeds;
+    options.seeds.push_back(candidate);
+    AxisAnalysis analysis = Analyse(program, roles, options);
+    if (analysis.couplings.size() > best.analysis.couplings.size()) continue;
+    if (Score(program, analysis, true) <= Score(program, best.analysis, true)) continue;
+    best = {options.seeds, std::move(analysis)};
+    seeded.insert(candidate.leaf);
+  }
+}
+
 }  // namespace
 
 SeedSearch FindSeeds(const Graph& program, const plan::Roles& roles, int64_t chunks, bool avoid_couplings,
@@ -155,6 +174,7 @@ SeedSearch FindSeeds(const Graph& program, const plan::Roles& roles, int64_t chu
       found = true;
     }
   }
+  if (found) AddOthers(program, roles, candidates, {chunks, {}, local_statistics, false}, best);
   std::sort(best.seeds.begin(), best.seeds.end(), [](const Seed& a, const Seed& b) { return a.leaf < b.leaf; });
   return best;
 }

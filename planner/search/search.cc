@@ -47,20 +47,20 @@ class Searcher {
   }
 
   absl::StatusOr<Searched> Run() {
-    for (PlanOptions options : Splits()) {
-      // A batch that so many micro-batches do not divide may be divided by fewer.
-      while (true) {
-        const std::optional<size_t> tried = Try(options);
-        const int64_t fewer = options.microbatches / 2;
-        if (!tried || found_[*tried].status.ok() || pinned_.microbatches || fewer < 1) break;
-        options.microbatches = fewer;
-      }
+    const int most = base_.devices > 0 ? base_.devices : static_cast<int>(devices_.size());
+    for (int n = most; n >= 1 && !stopped_; --n) {
+      // As many devices as are asked for, and fewer only where so many are of no use. Where the number is open fewer may be
+      // faster: they share cores or a slow link.
+      if (base_.devices > 0 ? AnyPlan() : most % n != 0) continue;
+      for (const PlanOptions& options : Splits(n)) TryWithFewerMicrobatches(options);
     }
+    if (stopped_) return absl::CancelledError("the search was called off");
     if (found_.empty()) return InvalidArgument("no split of %d devices keeps to the pins", devices_.size());
     const std::vector<size_t> first = Ranked();
     for (size_t i = 0; i < std::min(kRefined, first.size()); ++i) {
       if (found_[first[i]].status.ok()) Refine(first[i]);
     }
+    if (stopped_) return absl::CancelledError("the search was called off");
     const std::vector<size_t> ranked = Ranked();
     if (!found_[ranked.front()].status.ok()) return found_.front().status;
     const Candidate& best = found_[ranked.front()];
@@ -79,9 +79,22 @@ class Searcher {
   }
 
  private:
-  // Data x tensor x pipeline, in all ways that use all devices and keep to the pins.
-  std::vector<PlanOptions> Splits() const {
-    const int n = base_.devices > 0 ? base_.devices : static_cast<int>(devices_.size());
+  // A batch that so many micro-batches do not divide may be divided by fewer.
+  void TryWithFewerMicrobatches(PlanOptions options) {
+    while (true) {
+      const std::optional<size_t> tried = Try(options);
+      const int64_t fewer = options.microbatches / 2;
+      if (!tried || found_[*tried].status.ok() || pinned_.microbatches || fewer < 1) return;
+      options.microbatches = fewer;
+    }
+  }
+
+  bool AnyPlan() const {
+    return std::any_of(found_.begin(), found_.end(), [](const Candidate& candidate) { return candidate.status.ok(); });
+  }
+
+  // Data x tensor x pipeline on n devices, in all ways that keep to the pins.
+  std::vector<PlanOptions> Splits(int n) const {
     std::vector<PlanOptions> splits;
     if (!base_.pipeline.devices.empty()) return {base_};
     for (int meshes = 1; meshes <= n; ++meshes) {
@@ -104,6 +117,7 @@ class Searcher {
   }
 
   bool TimeIsUp() {
+    if (stopped_) return true;
     if (found_.empty() || Clock::Real().Now() < end_) return false;
     complete_ = false;
     return true;
@@ -116,7 +130,11 @@ class Searcher {
     Candidate candidate;
     candidate.options = options;
     candidate.name = name;
-    if (limits_.progress) limits_.progress(candidate, static_cast<int>(found_.size()));
+    const Candidate* best = found_.empty() ? nullptr : &found_[Ranked().front()];
+    if (limits_.progress && !limits_.progress({candidate, static_cast<int>(found_.size()), best})) {
+      stopped_ = true;
+      return std::nullopt;
+    }
     candidate.status = Price(candidate);
     found_.push_back(std::move(candidate));
     return found_.size() - 1;
@@ -202,9 +220,25 @@ class Searcher {
   std::map<size_t, plan::Plan> plans_;  // by candidate
   std::set<std::string> names_;
   bool complete_ = true;
+  bool stopped_ = false;
 };
 
 }  // namespace
+
+std::string PrintCandidates(const Searched& searched, size_t most) {
+  std::string text = absl::StrFormat("%12s  %12s  %s\n", "step", "MiB a device", "plan");
+  for (size_t i = 0; i < std::min(most, searched.candidates.size()); ++i) {
+    const Candidate& candidate = searched.candidates[i];
+    if (!candidate.status.ok()) {
+      absl::StrAppendFormat(&text, "%12s  %12s  %s: %s\n", "-", "-", candidate.name, candidate.status.message());
+      continue;
+    }
+    absl::StrAppendFormat(&text, "%10.4g s  %12.1f  %s%s\n", candidate.simulation.step_seconds,
+                          static_cast<double>(candidate.simulation.peak_device_memory()) / kMiB, candidate.name,
+                          candidate.fits ? "" : " (does not fit)");
+  }
+  return text;
+}
 
 absl::StatusOr<Searched> Search(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster,
                                 const PlanOptions& options, const SearchLimits& limits) {

@@ -1,8 +1,9 @@
 // Chooses what the user left open: degrees of data, tensor and pipeline parallelism, micro-batches, schedule, remat, ZeRO.
 //
 // Model:  a candidate is a set of pins. Its price is what the simulator says of the executable that it is lowered to, so nothing
-//         is promised that is not run. First every split of the devices into data x tensor x pipeline, then the best few of them
-//         with other numbers of micro-batches, remat, ZeRO and schedules, one change at a time until none helps.
+//         is promised that is not run. First every split of the devices (of fewer too, where their number is left open) into
+//         data x tensor x pipeline, then the best few of them with other numbers of micro-batches, remat, ZeRO and schedules, one
+//         change at a time until none helps.
 // Order:  a plan that fits in memory comes before one that does not; of two that fit, the faster; of two that do not, the smaller.
 // Threads: pure functions, but for the clock that ends the search.
 #pragma once
@@ -27,10 +28,16 @@ struct Candidate {
   bool fits = false;         // into the devices' memory
 };
 
+struct SearchProgress {
+  const Candidate& next;     // about to be priced
+  int priced = 0;
+  const Candidate* best;     // of those priced; null before the first
+};
+
 struct SearchLimits {
   double seconds = 600;      // then the best plan so far
-  // Called before each candidate is priced.
-  std::function<void(const Candidate&, int priced)> progress;
+  // Called before each candidate is priced. False: nobody waits for the plan any more.
+  std::function<bool(const SearchProgress&)> progress;
 };
 
 struct Searched {
@@ -40,8 +47,11 @@ struct Searched {
 };
 
 // REQUIRES: `cluster` is measured. What `options` pins stays. Errors: kFailedPrecondition where nothing fits, naming the smallest
-// memory that would do; that of the only candidate, where it is no plan.
+// memory that would do; kCancelled; that of the first candidate, where none is a plan.
 absl::StatusOr<Searched> Search(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster,
                                 const PlanOptions& options, const SearchLimits& limits);
+
+// A table of the first `most` candidates, for people.
+std::string PrintCandidates(const Searched& searched, size_t most);
 
 }  // namespace alpa::planner

@@ -370,6 +370,16 @@ class PlanView:
     def microbatches(self):
         return self.proto.microbatches
 
+    @property
+    def predicted_step_seconds(self):
+        """What a step was predicted to take; None where the cluster is not measured."""
+        return self.proto.predicted_step_seconds or None
+
+    @property
+    def predicted_device_bytes(self):
+        """Memory that the step was predicted to need on the device that needs most; None where the cluster is not measured."""
+        return self.proto.predicted_peak_device_bytes or None
+
     def save(self, path):
         """Writes the plan as a file for alpa.load_plan() and `alpa submit --plan`. Its devices are numbered from 0, so that
         it fits any devices that a job gets."""
