@@ -85,15 +85,10 @@ void PrintAxis(const AxisCut& axis, const cluster::Mesh& mesh, const graph::Grap
 }
 
 std::string FirstLine(const Plan& plan) {
-  std::string out = absl::StrFormat("plan %016x: %d stage%s%s, %d micro-batch%s (%s)\n", plan.program_fingerprint,
+  return absl::StrFormat("plan %016x: %d stage%s%s, %d micro-batch%s (%s)\n", plan.program_fingerprint,
                                     plan.stages.size(), plan.stages.size() == 1 ? "" : "s",
                                     plan.stages.size() == 1 ? "" : absl::StrCat(" under ", plan.schedule), plan.microbatches,
                                     plan.microbatches == 1 ? "" : "es", plan.origin);
-  if (plan.predicted.step_seconds > 0) {
-    absl::StrAppendFormat(&out, "  predicted: %.4g ms a step, %s on a device\n", 1e3 * plan.predicted.step_seconds,
-                          Size(plan.predicted.peak_device_memory));
-  }
-  return out;
 }
 
 std::string StageLine(const Plan& plan, size_t s) {

@@ -166,6 +166,13 @@ class Pricer {
 double ProductSeconds(const std::vector<cluster::ProductPoint>& measured, int64_t m, int64_t n, int64_t k) {
   const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
   if (flops <= 0 || measured.empty()) return 0;
+  // Beyond what was measured a rate stays what it is at the edge.
+  cluster::ProductPoint least = measured.front(), most = measured.front();
+  for (const cluster::ProductPoint& p : measured) {
+    least.m = std::min(least.m, p.m), least.n = std::min(least.n, p.n), least.k = std::min(least.k, p.k);
+    most.m = std::max(most.m, p.m), most.n = std::max(most.n, p.n), most.k = std::max(most.k, p.k);
+  }
+  m = std::clamp(m, least.m, most.m), n = std::clamp(n, least.n, most.n), k = std::clamp(k, least.k, most.k);
   double rate = 0, weights = 0;
   for (const cluster::ProductPoint& p : measured) {
     const double dm = std::log2(static_cast<double>(m) / static_cast<double>(p.m));
@@ -186,6 +193,46 @@ ProgramCost PriceProgram(const Graph& program, const std::vector<int32_t>& alias
   const std::shared_ptr<const Graph> graph =
       fusion::ExchangeDots(std::shared_ptr<const Graph>(std::shared_ptr<void>(), &program));
   return Pricer(*graph, device, collective).Run(alias);
+}
+
+namespace {
+
+// One product at the best rate of those measured: all are as fast then.
+std::vector<cluster::ProductPoint> Best(const std::vector<cluster::ProductPoint>& measured) {
+  const auto rate = [](const cluster::ProductPoint& p) {
+    return static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k) / p.seconds;
+  };
+  const auto best = std::max_element(measured.begin(), measured.end(), [&](const auto& a, const auto& b) { return rate(a) < rate(b); });
+  return best == measured.end() ? measured : std::vector<cluster::ProductPoint>{*best};
+}
+
+DeviceProfile AtItsBest(DeviceProfile device) {
+  device.products = Best(device.products);
+  device.half_products = Best(device.half_products);
+  double per_second = 0;
+  for (const cluster::CurvePoint& point : device.memory.points) per_second = std::max(per_second, point.amount / point.seconds);
+  if (per_second > 0) device.memory = cluster::Curve::Line(1e-15, per_second);
+  device.kernel_seconds = device.program_seconds = 0;
+  return device;
+}
+
+}  // namespace
+
+double RooflineSeconds(const Graph& program, const cluster::Cluster& cluster) {
+  std::vector<double> alone;  // by profile: the whole step on one such device
+  for (const DeviceProfile& device : cluster.profiles) {
+    alone.push_back(PriceProgram(program, {}, AtItsBest(device), nullptr).compute_seconds);
+  }
+  // Devices that want more cores than their host has are so many fewer.
+  std::vector<double> wanted(cluster.hosts.size(), 0);
+  for (const cluster::Device& device : cluster.devices) wanted[device.host] += device.cores;
+  double steps_per_second = 0;
+  for (const cluster::Device& device : cluster.devices) {
+    const double cores = cluster.hosts[device.host].cores;
+    const double share = cores > 0 && wanted[device.host] > cores ? cores / wanted[device.host] : 1;
+    if (alone[device.profile] > 0) steps_per_second += share / alone[device.profile];
+  }
+  return steps_per_second > 0 ? 1 / steps_per_second : 0;
 }
 
 }  // namespace alpa::planner

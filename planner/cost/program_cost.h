@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/units.h"
-#include "cluster/profile.h"
+#include "cluster/cluster.h"
 #include "graph/graph.h"
 
 namespace alpa::planner {
@@ -29,6 +29,13 @@ ProgramCost PriceProgram(const graph::Graph& program, const std::vector<int32_t>
                          const CollectivePrice& collective);
 
 // Seconds of [m, k] x [k, n] from measured products: the rates of those whose shapes are nearest, in logarithms, weigh most.
+// Larger ones than any are as fast as the largest.
 double ProductSeconds(const std::vector<cluster::ProductPoint>& measured, int64_t m, int64_t n, int64_t k);
+
+// The roofline bound of a step: what its kernels would take on all of the cluster's devices together, were the work shared evenly,
+// nothing sent, each product as fast as the fastest measured one, and memory always at its best. No plan can be faster that
+// computes what the program says. REQUIRES: the cluster is measured.
+// Source: Williams et al., "Roofline" (CACM 2009).
+double RooflineSeconds(const graph::Graph& program, const cluster::Cluster& cluster);
 
 }  // namespace alpa::planner

@@ -85,8 +85,10 @@ class Weights {
     std::vector<int> slot_of(graph.values().size(), -1);  // whose bytes a value is, rearranged
     for (size_t p = 0; p < run.inputs.size(); ++p) {
       if (!run.inputs[p].valid()) continue;
-      const plan::Slot& slot = list_.slots[run.inputs[p].value()];
-      if (slot.kind == plan::Slot::Kind::kState) slot_of[graph.parameters()[p].value()] = run.inputs[p].value();
+      const int input = run.inputs[p].value();
+      const auto rearranged = state_of_.find(input);
+      if (list_.slots[input].kind == plan::Slot::Kind::kState) slot_of[graph.parameters()[p].value()] = input;
+      else if (rearranged != state_of_.end()) slot_of[graph.parameters()[p].value()] = rearranged->second;
     }
     for (const Op& op : graph.ops()) {
       switch (op.opcode) {
@@ -103,6 +105,11 @@ class Weights {
         default: break;
       }
     }
+    // A weight that is converted once, ahead of the loop that reads it.
+    for (size_t r = 0; r < run.outputs.size(); ++r) {
+      const int output = run.outputs[r].value(), of = slot_of[graph.results()[r].value()];
+      if (of >= 0 && list_.slots[output].kind == plan::Slot::Kind::kTemporary) state_of_.emplace(output, of);
+    }
   }
 
   void Add(int slot, const std::string& use, bool looked_up) {
@@ -115,6 +122,7 @@ class Weights {
 
   const Executable& executable_;
   const plan::MeshProgram& list_;
+  std::map<int, int> state_of_;  // temporary slot -> state slot whose bytes it holds
   std::set<int> seen_;
   std::map<std::string, size_t> group_of_;
   std::vector<Group> groups_;

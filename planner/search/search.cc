@@ -9,13 +9,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "planner/cost/program_cost.h"
 
 namespace alpa::planner {
 
 namespace {
 
 constexpr size_t kRefined = 3;            // candidates of the first round that are varied
-constexpr int64_t kMaxMicrobatches = 64;  // that are tried
+constexpr int64_t kMaxMicrobatches = 1024;  // that are tried
+constexpr double kWorthwhile = 0.98;         // of the memory: what saves less is no remedy
 
 std::string Name(const PlanOptions& options) {
   std::string name = absl::StrFormat("data %d x tensor %d x pipeline %d", std::max(1, options.data_parallel),
@@ -52,7 +54,7 @@ class Searcher {
       // As many devices as are asked for, and fewer only where so many are of no use. Where the number is open fewer may be
       // faster: they share cores or a slow link.
       if (base_.devices > 0 ? AnyPlan() : most % n != 0) continue;
-      for (const PlanOptions& options : Splits(n)) TryWithFewerMicrobatches(options);
+      for (const PlanOptions& options : Splits(n)) TrySplit(options);
     }
     if (stopped_) return absl::CancelledError("the search was called off");
     if (found_.empty()) return InvalidArgument("no split of %d devices keeps to the pins", devices_.size());
@@ -71,6 +73,7 @@ class Searcher {
     }
     Searched searched;
     searched.complete = complete_;
+    searched.roofline_seconds = RooflineSeconds(program_, cluster_);
     searched.plan = plans_.at(ranked.front());
     searched.plan.predicted = {best.simulation.step_seconds, best.simulation.peak_device_memory()};
     searched.plan.origin = absl::StrFormat("%s; the best of %d that were priced", best.name, plans_.size());
@@ -79,12 +82,41 @@ class Searcher {
   }
 
  private:
+  // The split as it stands and, where it does not fit, what needs less: more micro-batches, then remat, then ZeRO.
+  void TrySplit(PlanOptions options) {
+    std::optional<size_t> best = TryWithFewerMicrobatches(options);
+    if (!best || !found_[*best].status.ok()) return;
+    const auto fits = [&] { return found_[*best].fits; };
+    const auto smaller = [&](size_t other) {
+      return found_[other].status.ok() &&
+             found_[other].simulation.peak_device_memory() < kWorthwhile * found_[*best].simulation.peak_device_memory();
+    };
+    const auto step = [&](auto&& change) {
+      PlanOptions changed = found_[*best].options;
+      change(changed);
+      const std::optional<size_t> tried = Try(changed);
+      if (!tried || !smaller(*tried)) return false;
+      best = tried;
+      return true;
+    };
+    const auto more_microbatches = [&] {
+      const auto times = [&](int64_t factor) {
+        return step([&](PlanOptions& o) { o.microbatches = factor * std::max<int64_t>(1, o.microbatches); });
+      };
+      while (!pinned_.microbatches && !fits() && found_[*best].options.microbatches < kMaxMicrobatches && (times(4) || times(2))) {}
+    };
+    more_microbatches();
+    if (!fits() && !pinned_.remat) step([](PlanOptions& o) { o.remat = "layer"; });
+    if (!fits() && !pinned_.zero && options.data_parallel > 1) step([](PlanOptions& o) { o.zero = 3; });
+    more_microbatches();
+  }
+
   // A batch that so many micro-batches do not divide may be divided by fewer.
-  void TryWithFewerMicrobatches(PlanOptions options) {
+  std::optional<size_t> TryWithFewerMicrobatches(PlanOptions options) {
     while (true) {
       const std::optional<size_t> tried = Try(options);
       const int64_t fewer = options.microbatches / 2;
-      if (!tried || found_[*tried].status.ok() || pinned_.microbatches || fewer < 1) return;
+      if (!tried || found_[*tried].status.ok() || pinned_.microbatches || fewer < 1) return tried;
       options.microbatches = fewer;
     }
   }
@@ -236,6 +268,10 @@ std::string PrintCandidates(const Searched& searched, size_t most) {
     absl::StrAppendFormat(&text, "%10.4g s  %12.1f  %s%s\n", candidate.simulation.step_seconds,
                           static_cast<double>(candidate.simulation.peak_device_memory()) / kMiB, candidate.name,
                           candidate.fits ? "" : " (does not fit)");
+  }
+  if (searched.roofline_seconds > 0) {
+    absl::StrAppendFormat(&text, "%10.4g s  %12s  the roofline bound of these devices; the plan takes %.1f times as long\n",
+                          searched.roofline_seconds, "-", searched.plan.predicted.step_seconds / searched.roofline_seconds);
   }
   return text;
 }

@@ -43,6 +43,7 @@ struct SearchLimits {
 struct Searched {
   plan::Plan plan;                     // with its prediction
   std::vector<Candidate> candidates;   // best first; those that are no plans last
+  double roofline_seconds = 0;         // that no plan for all the devices can beat
   bool complete = true;                // false: time was up
 };
 

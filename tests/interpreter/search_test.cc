@@ -137,8 +137,10 @@ TEST(Search, BeatsTheGridOfDegrees) {
         options.tensor_parallel = tensor;
         options.data_parallel = n / (meshes * tensor);
         options.microbatches = meshes > 1 ? 4 : 1;
-        EXPECT_LE(searched->plan.predicted.step_seconds, SimulationOf(step, options, cluster).step_seconds * (1 + 1e-9))
+        const double seconds = SimulationOf(step, options, cluster).step_seconds;
+        EXPECT_LE(searched->plan.predicted.step_seconds, seconds * (1 + 1e-9))
             << n << " devices, tensor " << tensor << ", pipeline " << meshes;
+        EXPECT_GE(seconds, searched->roofline_seconds * (1 - 1e-9));
       }
     }
     const auto executable = planner::Lower(searched->plan, step.graph, step.roles);
@@ -149,6 +151,28 @@ TEST(Search, BeatsTheGridOfDegrees) {
     ASSERT_TRUE(expected.ok() && actual.ok());
     EXPECT_TRUE(testing::CheckClose(*actual, *expected, 1e-5).ok());
   }
+}
+
+TEST(Search, FewerDevicesWhereTheyShareACore) {
+  const Step step = testing::MakeDeepStep(8, false);
+  Cluster cluster = Measured(4, 1);
+  cluster.hosts[0].inside.message = Curve::Line(1e-3, kRate);  // and what they say to each other costs much
+  const auto open = planner::Search(step.graph, step.roles, cluster, {}, {});
+  ASSERT_TRUE(open.ok()) << open.status();
+  EXPECT_EQ(open->plan.meshes[0].size(), 1);
+  const auto four = planner::Search(step.graph, step.roles, cluster, {.devices = 4}, {});
+  ASSERT_TRUE(four.ok()) << four.status();
+  int64_t devices = 0;
+  for (const cluster::Mesh& mesh : four->plan.meshes) devices += mesh.size();
+  EXPECT_EQ(devices, 4) << "as many as are asked for";
+  EXPECT_GT(four->plan.predicted.step_seconds, open->plan.predicted.step_seconds);
+}
+
+TEST(Search, EndsWhenCalledOff) {
+  const Step step = testing::MakeDeepStep(8, false);
+  planner::SearchLimits limits;
+  limits.progress = [](const planner::SearchProgress& progress) { return progress.priced < 2; };
+  EXPECT_TRUE(absl::IsCancelled(planner::Search(step.graph, step.roles, Measured(4, 4), {}, limits).status()));
 }
 
 TEST(Search, KeepsToPins) {
