@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything at once: whole matrices through daemons, and 300 random plans a model in the interpreter. Prints the table of
-# docs/coverage.md; takes about an hour on two cores, after a release build.
+# docs/coverage.md; takes about two hours on two cores, after a release build.
 #
 #   tests/coverage.sh > docs/coverage.md
 set -uo pipefail
@@ -21,11 +21,14 @@ What `tests/coverage.sh` ran, and what came out. "Equal" is as `tests/e2e/compar
 |---|---|---|---|
 HEAD
 
-row() { printf '| %s | %s | %s | %s |\n' "$1" "$2" "$3" "$(date -u +%F)"; }
+row() {
+  printf '| %s | %s | %s | %s |\n' "$1" "$2" "$3" "$(date -u +%F)"
+  echo "$(date +%T) $2: $3" >&2
+}
 
 matrix() {
   local out
-  out=$("$python" -m pytest -q --full "$2" 2>&1) || failed=1
+  out=$("$python" -m pytest -q --full "$2" 2>&1) || { failed=1; echo "$out" >&2; }
   row "$1" "\`$2 --full\`" "$(tail -1 <<<"$out" | sed 's/=//g')"
 }
 
@@ -37,7 +40,8 @@ matrix "state continues under another plan" tests/e2e/test_replan.py
 
 "$python" tests/e2e/export_jobs.py "$jobs" >/dev/null || failed=1
 for job in "$jobs"/*; do
-  result=$("$ALPA_BIN/check_lowering" "$job" random=300,seed=1000 | tail -1) || failed=1
+  out=$("$ALPA_BIN/check_lowering" "$job" random=300,seed=1000 2>&1) || { failed=1; echo "$out" >&2; }
+  result=$(tail -1 <<<"$out")
   row "random plans, interpreted" "$(basename "$job")" "${result#*: }"
 done
 exit $failed
