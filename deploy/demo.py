@@ -1,10 +1,11 @@
 """The demo's training: see demo.sh."""
 
 import argparse
+import dataclasses
 import os
 import pathlib
 import signal
-import subprocess
+import statistics
 import sys
 import time
 
@@ -21,14 +22,15 @@ import models
 # Long texts that every Debian has.
 DEFAULT_TEXTS = [pathlib.Path("/usr/share/common-licenses") / name for name in ("GPL-3", "GPL-2", "LGPL-2.1", "GFDL-1.3", "MPL-2.0", "Apache-2.0")]
 COMPARED_STEPS = 8
+PINNED_STEPS, PINNED_MICROBATCHES = 6, 4
 
 
 def parse():
     parser = argparse.ArgumentParser(description="Trains a byte-level GPT across two workers, and compares with jax.jit.")
     parser.add_argument("--text", type=pathlib.Path, help="text to train on (default: the licences that Debian ships)")
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--devices", type=int, default=4, choices=(1, 2, 4))
-    parser.add_argument("--microbatches", type=int, default=1)
+    parser.add_argument("--devices", type=int, default=0, choices=(0, 1, 2, 4), help="exactly so many (0: as many as the planner likes)")
+    parser.add_argument("--microbatches", type=int, default=0, help="exactly so many (0: as many as the planner likes)")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--keep", action="store_true", help="leave the daemons running, to look at the status page")
@@ -71,8 +73,8 @@ def main():
     try:
         status = cluster.status_url
         print(f"cluster: 1 coordinator, 2 workers, 4 CPU devices; status page {status}")
-        run = cluster.parallelize(step, alpa.DataParallel(args.devices, microbatches=args.microbatches), name="demo")
         data = list(batches(text, args, args.steps))
+        run = cluster.parallelize(step, alpa.Auto(args.devices, args.microbatches), name="demo")
         state, losses, begin = first_state, [], time.monotonic()
         for i, batch in enumerate(data, 1):
             state, aux = run(state, batch)
@@ -82,9 +84,12 @@ def main():
             seconds = run.metrics[-1]["seconds"]
             if i <= 3 or i % 5 == 0 or i == args.steps:
                 print(f"step {i:4d}  loss {losses[-1]:.4f}  {args.batch * args.length / seconds:8,.0f} tokens/s  {seconds * 1e3:7.0f} ms", flush=True)
-        final = alpa.fetch(state)
+        chosen = Measured.of("the planner's own", run)
         run.close()
-        del final
+        pinned = try_pinned(cluster, step, first_state, data)
+        print(f"\n{'plan':<28} {'a step: predicted':>18} {'measured':>10}   {'on a device: predicted':>22} {'measured':>10}")
+        for row in (chosen, pinned):
+            print(row)
         ok = compare(step, first_state, data[:COMPARED_STEPS], losses)
         if args.keep:
             print(f"\nthe daemons go on until Ctrl-C: {status}")
@@ -92,6 +97,36 @@ def main():
     finally:
         cluster.close()
     sys.exit(0 if ok else 1)
+
+
+@dataclasses.dataclass
+class Measured:
+    """What a run's plan was predicted to take, and took."""
+
+    name: str
+    plan: object
+    seconds: float
+    device_bytes: int
+
+    @staticmethod
+    def of(name, run):
+        steps = run.metrics[1:] or run.metrics  # the first step touches its memory for the first time
+        return Measured(name, run.plan, statistics.median(s["seconds"] for s in steps), steps[-1]["device_bytes"])
+
+    def __str__(self):
+        predicted_seconds, predicted_bytes = self.plan.predicted_step_seconds, self.plan.predicted_device_bytes
+        time_text = f"{predicted_seconds * 1e3:.0f} ms" if predicted_seconds else "-"
+        memory_text = f"{predicted_bytes / 2**20:.1f} MiB" if predicted_bytes else "-"
+        return f"{self.name:<28} {time_text:>18} {self.seconds * 1e3:>7.0f} ms   {memory_text:>22} {self.device_bytes / 2**20:>6.1f} MiB"
+
+
+def try_pinned(cluster, step, state, data):
+    """A plan that somebody might have written by hand, for comparison: 2 pipeline stages on 2 data-parallel devices each."""
+    with cluster.parallelize(step, alpa.Megatron(dp=2, pp=2, microbatches=PINNED_MICROBATCHES), name="demo-pinned") as run:
+        for batch in data[:PINNED_STEPS]:
+            state, aux = run(state, batch)
+            float(np.asarray(aux["loss"]))
+        return Measured.of("2 stages x 2 data, pinned", run)
 
 
 def compare(step, state, data, losses):

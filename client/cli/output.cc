@@ -114,6 +114,9 @@ Json JsonOf(const proto::Job& job) {
   out["total_steps"] = job.total_steps();
   out["last_loss"] = Number(job.steps_done() > 0 ? job.last_loss() : std::nan(""));
   out["median_step_seconds"] = Number(job.median_step_seconds());
+  out["predicted_step_seconds"] = Number(job.plan().predicted_step_seconds());
+  out["device_bytes"] = job.device_bytes();
+  out["predicted_device_bytes"] = job.plan().predicted_peak_device_bytes();
   out["devices"] = std::vector<int32_t>(job.devices().begin(), job.devices().end());
   return out;
 }
@@ -170,7 +173,17 @@ std::string JobText(const proto::Job& job, int64_t now_unix_ms) {
   }
   row("steps", StepsOf(job));
   if (job.steps_done() > 0 && std::isfinite(job.last_loss())) row("loss", absl::StrFormat("%.6g", job.last_loss()));
-  if (job.median_step_seconds() > 0) row("step time", absl::StrCat(Seconds(job.median_step_seconds()), " (median)"));
+  const auto predicted = [&](double value, const std::string& text) {
+    return value > 0 ? absl::StrCat(", predicted ", text) : std::string();
+  };
+  if (job.median_step_seconds() > 0) {
+    const double seconds = job.plan().predicted_step_seconds();
+    row("step time", absl::StrCat(Seconds(job.median_step_seconds()), " (median)", predicted(seconds, Seconds(seconds))));
+  }
+  if (job.device_bytes() > 0) {
+    const int64_t bytes = job.plan().predicted_peak_device_bytes();
+    row("memory", absl::StrCat(ByteCount(job.device_bytes()), " on a device", predicted(static_cast<double>(bytes), ByteCount(bytes))));
+  }
   row("devices", absl::StrJoin(job.devices(), ", "));
   row("submitted", absl::StrCat(Time(job.created_unix_ms()), " (", Age(now_unix_ms - job.created_unix_ms()), " ago)"));
   if (!job.plan_text().empty())

@@ -23,7 +23,7 @@ constexpr int64_t kMaxCount = 10'000'000;
 constexpr int32_t kMaxBatchSlots = 1024;
 constexpr size_t kRecentSteps = 50;
 constexpr size_t kMaxScalarBytes = 1024;
-constexpr int64_t kMaxSentBytes = int64_t{1} << 50;  // of one worker in one step; more is not believed
+constexpr int64_t kMaxBytes = int64_t{1} << 50;  // sent or held by one worker in one step; more is not believed
 
 double Seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 
@@ -118,7 +118,8 @@ void Core::OnStepDone(const WorkerRecord& worker, const proto::StepDone& message
   if (message.step() <= record.done + limits_.results_kept) {
     proto::StepResult& partial = record.partial[message.step()];
     AddScalars(message, record.placement.outputs_size(), &partial);
-    partial.set_sent_bytes(partial.sent_bytes() + std::clamp<int64_t>(message.sent_bytes(), 0, kMaxSentBytes));
+    partial.set_device_bytes(std::max(partial.device_bytes(), std::clamp<int64_t>(message.device_bytes(), 0, kMaxBytes)));
+    partial.set_sent_bytes(partial.sent_bytes() + std::clamp<int64_t>(message.sent_bytes(), 0, kMaxBytes));
   }
   int64_t all = record.accepted;
   for (const auto& [name, last] : record.reported) all = std::min(all, last);
@@ -137,6 +138,7 @@ void Core::FinishStep(JobRecord& record, int64_t step) {
   result.set_unix_ms(
       std::chrono::duration_cast<std::chrono::milliseconds>(clock_.WallNow().time_since_epoch()).count());
   if (record.loss_output >= 0) record.job.set_last_loss(LossOf(record, result));
+  record.job.set_device_bytes(result.device_bytes());
   record.step_seconds.Add(result.seconds());
   record.sent_bytes += static_cast<double>(result.sent_bytes());
   record.recent_seconds.push_back(result.seconds());

@@ -62,6 +62,8 @@ json JobFields(const proto::Job& job, const JobRecord& record) {
   out["last_step_sent_bytes"] = record.results.empty() ? json(nullptr) : json(record.results.back().sent_bytes());
   const double predicted = record.plan == nullptr ? 0 : record.plan->predicted_step_seconds();
   out["predicted_step_seconds"] = predicted > 0 ? json(predicted) : json(nullptr);
+  out["device_bytes"] = job.device_bytes() > 0 ? json(job.device_bytes()) : json(nullptr);
+  out["predicted_device_bytes"] = predicted > 0 ? json(record.plan->predicted_peak_device_bytes()) : json(nullptr);
   return out;
 }
 

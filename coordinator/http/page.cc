@@ -15,7 +15,7 @@ const char kPageHtml[] = R"html(<!doctype html>
 <header><h1>Alpa</h1><span id="summary">connecting…</span></header>
 <main>
 <section><h2>Workers</h2><div class="scroll"><table id="workers"><thead><tr><th>Worker</th><th>State</th><th>Heartbeat</th><th>Devices</th><th>Memory</th><th>Tensors at</th></tr></thead><tbody></tbody></table></div></section>
-<section><h2>Jobs</h2><div class="scroll"><table id="jobs"><thead><tr><th>Job</th><th>State</th><th>Steps</th><th>Loss</th><th>Step time</th><th>Predicted</th><th>Devices</th><th>Reason</th></tr></thead><tbody></tbody></table></div></section>
+<section><h2>Jobs</h2><div class="scroll"><table id="jobs"><thead><tr><th>Job</th><th>State</th><th>Steps</th><th>Loss</th><th>Step time</th><th>Predicted</th><th>Memory</th><th>Predicted</th><th>Devices</th><th>Reason</th></tr></thead><tbody></tbody></table></div></section>
 <section id="detail" hidden><h2 id="title"></h2><p id="failure" hidden></p><div class="charts"><figure><figcaption>Loss</figcaption><svg id="loss" viewBox="0 0 600 200" role="img" aria-label="Loss by step"></svg></figure><figure><figcaption>Step time</figcaption><svg id="time" viewBox="0 0 600 200" role="img" aria-label="Step time by step"></svg></figure></div><h3>Plan</h3><pre id="plan"></pre></section>
 </main>
 <script src="/app.js"></script>
@@ -91,7 +91,7 @@ function workerRow(w) {
 function jobRow(j) {
   const tr = document.createElement("tr"); tr.className = "pick" + (j.job_id === chosen ? " chosen" : ""); tr.tabIndex = 0;
   const steps = j.total_steps ? j.steps_done + " / " + j.total_steps : String(j.steps_done);
-  tr.append(cell(j.name && j.name !== j.job_id ? j.job_id + " · " + j.name : j.job_id), state(j.state, tone(j.state)), cell(steps), cell(j.last_loss == null ? "" : j.last_loss.toPrecision(5)), cell(seconds(j.median_step_seconds)), cell(seconds(j.predicted_step_seconds)), cell(String(j.devices.length || "")), cell(j.reason, "wide"));
+  tr.append(cell(j.name && j.name !== j.job_id ? j.job_id + " · " + j.name : j.job_id), state(j.state, tone(j.state)), cell(steps), cell(j.last_loss == null ? "" : j.last_loss.toPrecision(5)), cell(seconds(j.median_step_seconds)), cell(seconds(j.predicted_step_seconds)), cell(j.device_bytes == null ? "" : bytes(j.device_bytes)), cell(j.predicted_device_bytes == null ? "" : bytes(j.predicted_device_bytes)), cell(String(j.devices.length || "")), cell(j.reason, "wide"));
   const pick = () => { chosen = j.job_id; location.hash = encodeURIComponent(chosen); refresh(); };
   tr.onclick = pick; tr.onkeydown = e => { if (e.key === "Enter") pick(); };
   return tr;
@@ -118,7 +118,7 @@ async function refresh() {
     fill($("workers"), cluster.workers.map(workerRow), "No worker has registered yet: start one with alpa-worker --coordinator ADDRESS.", 6);
     if (!jobs.jobs.some(j => j.job_id === chosen)) chosen = "";
     if (!chosen && jobs.jobs.length) chosen = jobs.jobs[jobs.jobs.length - 1].job_id;
-    fill($("jobs"), jobs.jobs.slice(-200).reverse().map(jobRow), "No jobs yet.", 8);
+    fill($("jobs"), jobs.jobs.slice(-200).reverse().map(jobRow), "No jobs yet.", 10);
     const job = jobs.jobs.find(j => j.job_id === chosen);
     $("detail").hidden = !job;
     if (job) {

@@ -36,6 +36,7 @@ struct InlineAux {
 struct StepCost {
   double seconds = 0;      // of the slowest device
   int64_t sent_bytes = 0;  // by all devices of this worker, to other devices
+  Bytes device_bytes = 0;  // in use at the end, on the device of this worker that uses most
 };
 
 // What a job tells. Calls come one at a time for a job, in order; they must not block and not call back.

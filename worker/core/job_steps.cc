@@ -179,6 +179,9 @@ void JobRuntime::ReportFinishedSteps() {
         cost.seconds = std::max(cost.seconds, std::chrono::duration<double>(times.end - times.begin).count());
         cost.sent_bytes += times.sent_bytes;
       }
+      for (const LocalDevice& local : layout_.devices) {
+        cost.device_bytes = std::max(cost.device_bytes, environment_.memory->in_use(local.device));
+      }
     }
     environment_.sink->OnStepDone(spec_.job_id, spec_.epoch, number, status, cost,
                                   status.ok() && step != nullptr ? std::move(step->scalars) : std::vector<InlineAux>());

@@ -26,6 +26,7 @@ void Outbox::OnStepDone(const std::string& job_id, uint64_t epoch, int64_t step,
   if (!status.ok()) ToProto(status, done->mutable_error());
   done->set_seconds(cost.seconds);
   done->set_sent_bytes(cost.sent_bytes);
+  done->set_device_bytes(cost.device_bytes);
   for (const InlineAux& scalar : scalars) {
     proto::ScalarAux* out = done->add_scalars();
     out->set_output(scalar.output);

@@ -412,7 +412,7 @@ class _StepStream:
 
     def _take(self, result):
         found = {s.output: s.data for s in result.scalars}
-        record = {"step": result.step, "seconds": result.seconds}
+        record = {"step": result.step, "seconds": result.seconds, "device_bytes": result.device_bytes}
         for output, (path, leaf_type) in self._scalars.items():
             if len(found.get(output, b"")) == leaf_type.nbytes:
                 record[path] = np.frombuffer(found[output], leaf_type.dtype)[0].item()
