@@ -68,6 +68,10 @@ absl::Status CheckOptions(const PlanOptions& options, const Graph& program, cons
   if (!pipeline.devices.empty() && static_cast<int>(pipeline.devices.size()) != pipeline.meshes) {
     return InvalidArgument("%d numbers of devices for %d stages' meshes", pipeline.devices.size(), pipeline.meshes);
   }
+  if (!pipeline.shares.empty() && (static_cast<int>(pipeline.shares.size()) != pipeline.meshes ||
+                                   std::any_of(pipeline.shares.begin(), pipeline.shares.end(), [](double s) { return !(s > 0); }))) {
+    return InvalidArgument("%d shares of the work for %d meshes; each must be positive", pipeline.shares.size(), pipeline.meshes);
+  }
   if (options.remat != "none" && options.remat != "layer") {
     return InvalidArgument("remat=\"%s\"; there are \"none\" and \"layer\"", options.remat);
   }
@@ -257,10 +261,11 @@ absl::StatusOr<std::vector<plan::Cut>> TensorCuts(const Plan& plan, const PlanOp
 }
 
 // As Complete, with the executable that it is found from.
-absl::StatusOr<plan::Executable> CompleteAndLower(Plan& plan, const Graph& program, const plan::Roles& roles) {
+absl::StatusOr<plan::Executable> CompleteAndLower(Plan& plan, const Graph& program, const plan::Roles& roles,
+                                                  const std::vector<double>& shares = {}) {
   plan::Executable executable;
   if (plan::TakesRegionApart(plan)) {
-    ALPA_ASSIGN_OR_RETURN(Staged staged, LowerStages(plan, program, roles));
+    ALPA_ASSIGN_OR_RETURN(Staged staged, LowerStages(plan, program, roles, shares));
     executable = std::move(staged.executable);
     plan.stage_cuts = staged.cuts;
   } else {
@@ -350,7 +355,7 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
       stage.axes.push_back(axis);
     }
   }
-  ALPA_ASSIGN_OR_RETURN(plan::Executable executable, CompleteAndLower(plan, program, roles));
+  ALPA_ASSIGN_OR_RETURN(plan::Executable executable, CompleteAndLower(plan, program, roles, options.pipeline.shares));
   return PlanAndExecutable{std::move(plan), std::move(executable)};
 }
 

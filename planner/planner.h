@@ -21,6 +21,9 @@ struct PipelineOptions {
   int stages_per_mesh = 1;              // more: interleaved
   std::string schedule = "1f1b";        // or "gpipe", "zero-bubble"
   std::vector<int> devices;             // of each mesh; empty: all alike
+  // By mesh: how much of the work its stages take, relative to others on as many devices; empty: as much. Balances what FLOPs do not
+  // tell: a vocabulary's softmax, a slower kind of device.
+  std::vector<double> shares;
 };
 
 struct PlanOptions {

@@ -297,7 +297,8 @@ absl::StatusOr<Executable> LowerInLoops(const plan::Plan& plan, const Graph& pro
   return StageLowering(WithoutAxes(plan), program, roles, true).Run();
 }
 
-absl::StatusOr<Staged> LowerStages(const plan::Plan& plan, const Graph& program, const plan::Roles& roles) {
+absl::StatusOr<Staged> LowerStages(const plan::Plan& plan, const Graph& program, const plan::Roles& roles,
+                                   const std::vector<double>& shares) {
   StageRequest request;
   request.meshes = plan.meshes;
   request.axes.resize(plan.meshes.size());
@@ -306,6 +307,7 @@ absl::StatusOr<Staged> LowerStages(const plan::Plan& plan, const Graph& program,
     request.axes[stage.mesh.value()] = stage.axes;
   }
   request.cuts = plan.stage_cuts;
+  request.shares = shares;
   request.remat = plan.remat;
   if (plan.stages.size() > 1) {
     ALPA_ASSIGN_OR_RETURN(request.schedule, ParseSchedule(plan.schedule));

@@ -14,8 +14,10 @@ namespace alpa::planner {
 // REQUIRES: plan::Verify(plan, ...) is OK. Errors: as MakePlan, where a hand-written plan asks for an impossible split.
 absl::StatusOr<plan::Executable> Lower(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);
 
-// The same for a plan that takes the region apart, with the stage cuts that were used: the plan's, or, where it has none, chosen ones.
-absl::StatusOr<Staged> LowerStages(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);
+// The same for a plan that takes the region apart, with the stage cuts that were used: the plan's, or, where it has none, chosen ones,
+// for which `shares` are as StageRequest::shares.
+absl::StatusOr<Staged> LowerStages(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles,
+                                   const std::vector<double>& shares = {});
 
 // What LowerStages cuts: the step on one device, its region in a loop even for a single micro-batch, where the program allows that.
 absl::StatusOr<plan::Executable> LowerInLoops(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);

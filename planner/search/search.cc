@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "planner/cost/program_cost.h"
 
@@ -20,14 +21,26 @@ constexpr int64_t kMaxMicrobatches = 1024;  // that are tried
 constexpr double kWorthwhile = 0.98;         // of the memory: what saves less is no remedy
 
 std::string Name(const PlanOptions& options) {
-  std::string name = absl::StrFormat("data %d x tensor %d x pipeline %d", std::max(1, options.data_parallel),
-                                     std::max(1, options.tensor_parallel), options.pipeline.meshes);
-  if (options.pipeline.stages_per_mesh > 1) absl::StrAppend(&name, " x ", options.pipeline.stages_per_mesh, " stages each");
+  const PipelineOptions& pipeline = options.pipeline;
+  std::string name;
+  if (pipeline.devices.empty()) {
+    name = absl::StrFormat("data %d x tensor %d x pipeline %d", std::max(1, options.data_parallel),
+                           std::max(1, options.tensor_parallel), pipeline.meshes);
+  } else {
+    name = absl::StrFormat("pipeline of %s devices, tensor %d", absl::StrJoin(pipeline.devices, " + "),
+                           std::max(1, options.tensor_parallel));
+  }
+  if (pipeline.stages_per_mesh > 1) absl::StrAppend(&name, " x ", pipeline.stages_per_mesh, " stages each");
   if (options.microbatches > 1) absl::StrAppend(&name, ", ", options.microbatches, " micro-batches");
-  if (options.pipeline.meshes > 1) absl::StrAppend(&name, ", ", options.pipeline.schedule);
+  if (pipeline.meshes > 1) absl::StrAppend(&name, ", ", pipeline.schedule);
   if (options.zero > 0) absl::StrAppend(&name, ", ZeRO-", options.zero);
   if (options.sequence) absl::StrAppend(&name, ", sequence");
   if (options.remat != "none") absl::StrAppend(&name, ", remat ", options.remat);
+  if (!pipeline.shares.empty()) {
+    absl::StrAppend(&name, ", work ", absl::StrJoin(pipeline.shares, ":", [](std::string* out, double share) {
+      absl::StrAppendFormat(out, "%.2f", share);
+    }));
+  }
   return name;
 }
 
@@ -35,8 +48,9 @@ std::string Name(const PlanOptions& options) {
 struct Pinned {
   explicit Pinned(const PlanOptions& options)
       : data(options.data_parallel > 0), tensor(options.tensor_parallel > 0), microbatches(options.microbatches > 0),
-        zero(options.zero > 0), remat(options.remat != "none"), meshes(options.pipeline.meshes > 1 || !options.pipeline.devices.empty()) {}
-  bool data, tensor, microbatches, zero, remat, meshes;
+        zero(options.zero > 0), remat(options.remat != "none"), meshes(options.pipeline.meshes > 1 || !options.pipeline.devices.empty()),
+        devices(!options.pipeline.devices.empty()), sequence(options.sequence), stages(options.pipeline.stages_per_mesh > 1) {}
+  bool data, tensor, microbatches, zero, remat, meshes, devices, sequence, stages;
 };
 
 class Searcher {
@@ -203,7 +217,9 @@ class Searcher {
   }
 
   // One change to what is open.
-  std::vector<PlanOptions> Neighbours(const PlanOptions& options) const {
+  std::vector<PlanOptions> Neighbours(const Candidate& candidate) const {
+    const PlanOptions& options = candidate.options;
+    const PipelineOptions& pipeline = options.pipeline;
     std::vector<PlanOptions> neighbours;
     const auto with = [&](auto&& change) {
       PlanOptions changed = options;
@@ -216,23 +232,70 @@ class Searcher {
       if (k > 1) with([&](PlanOptions& o) { o.microbatches = k / 2; });
     }
     if (!pinned_.remat) with([&](PlanOptions& o) { o.remat = o.remat == "none" ? "layer" : "none"; });
-    if (!pinned_.zero && options.data_parallel > 1) {
+    if (!pinned_.zero && (options.data_parallel > 1 || !pipeline.devices.empty())) {
       for (int zero : {0, 1, 2, 3}) {
         if (zero != options.zero) with([&](PlanOptions& o) { o.zero = zero; });
       }
     }
-    if (options.pipeline.meshes > 1) {
-      for (const char* schedule : {"1f1b", "zero-bubble"}) {
-        if (schedule != options.pipeline.schedule) with([&](PlanOptions& o) { o.pipeline.schedule = schedule; });
+    if (!pinned_.sequence && options.tensor_parallel > 1) with([&](PlanOptions& o) { o.sequence = !o.sequence; });
+    if (pipeline.meshes == 1) return neighbours;
+    for (const char* schedule : {"1f1b", "zero-bubble"}) {
+      if (schedule != pipeline.schedule) with([&](PlanOptions& o) { o.pipeline.schedule = schedule; });
+    }
+    if (!pinned_.stages) {
+      const int each = pipeline.stages_per_mesh;
+      if (2 * each * pipeline.meshes <= plan::kMaxStages) with([&](PlanOptions& o) { o.pipeline.stages_per_mesh = 2 * each; });
+      if (each > 1) with([&](PlanOptions& o) { o.pipeline.stages_per_mesh = each / 2; });
+    }
+    with([&](PlanOptions& o) { o.pipeline.shares = Balanced(candidate); });
+    if (!pinned_.devices && !pinned_.data) {
+      if (std::vector<int> devices = Shifted(candidate); !devices.empty()) {
+        with([&](PlanOptions& o) {
+          o.pipeline.devices = std::move(devices);
+          o.pipeline.shares.clear();
+          o.data_parallel = 0;
+        });
       }
     }
     return neighbours;
   }
 
+  // Less work for the meshes that are busier than others.
+  static std::vector<double> Balanced(const Candidate& candidate) {
+    const std::vector<double>& busy = candidate.simulation.busy_seconds;
+    const double mean = std::accumulate(busy.begin(), busy.end(), 0.0) / static_cast<double>(busy.size());
+    std::vector<double> shares = candidate.options.pipeline.shares;
+    shares.resize(busy.size(), 1);
+    for (size_t m = 0; m < busy.size(); ++m) {
+      if (busy[m] > 0) shares[m] = std::clamp(shares[m] * mean / busy[m], 0.01, 100.0);
+    }
+    return shares;
+  }
+
+  // The devices of each mesh with one more (or, under tensor parallelism, one more group) on the busiest, taken from the idlest;
+  // empty where that has only one.
+  static std::vector<int> Shifted(const Candidate& candidate) {
+    const PlanOptions& options = candidate.options;
+    const std::vector<double>& busy = candidate.simulation.busy_seconds;
+    const int tensor = std::max(1, options.tensor_parallel);
+    std::vector<int> devices = options.pipeline.devices;
+    if (devices.empty()) devices.assign(options.pipeline.meshes, tensor * std::max(1, options.data_parallel));
+    const auto most = std::max_element(busy.begin(), busy.end()) - busy.begin();
+    int least = -1;
+    for (size_t m = 0; m < busy.size(); ++m) {
+      if (static_cast<int>(m) == most || devices[m] <= tensor) continue;
+      if (least < 0 || busy[m] < busy[least]) least = static_cast<int>(m);
+    }
+    if (least < 0) return {};
+    devices[most] += tensor;
+    devices[least] -= tensor;
+    return devices;
+  }
+
   void Refine(size_t best) {
     while (true) {
       const size_t before = best;
-      for (const PlanOptions& options : Neighbours(found_[before].options)) {
+      for (const PlanOptions& options : Neighbours(found_[before])) {
         const std::optional<size_t> tried = Try(options);
         if (tried && Better(*tried, best)) best = *tried;
       }

@@ -300,7 +300,8 @@ absl::StatusOr<Staged> CutIntoStages(const Executable& executable, const StageRe
   // Stages that share a mesh share its time.
   for (int mesh : request.mesh_of_stage) {
     const auto sharing = std::count(request.mesh_of_stage.begin(), request.mesh_of_stage.end(), mesh);
-    wanted.shares.push_back(static_cast<double>(request.meshes[mesh].size()) / static_cast<double>(sharing));
+    const double share = request.shares.empty() ? 1 : request.shares[mesh];
+    wanted.shares.push_back(share * static_cast<double>(request.meshes[mesh].size()) / static_cast<double>(sharing));
   }
   ALPA_ASSIGN_OR_RETURN(const Labels labels, LabelLoops(executable, wanted));
   ALPA_ASSIGN_OR_RETURN(Executable staged, AssembleStages(executable, labels, request));

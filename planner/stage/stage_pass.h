@@ -25,6 +25,7 @@ struct StageRequest {
   std::vector<std::vector<plan::AxisCut>> axes;   // by mesh
   std::vector<int> mesh_of_stage;
   std::vector<int64_t> cuts;                      // as plan::Plan::stage_cuts; empty: chosen
+  std::vector<double> shares;                     // by mesh: of the work, relative to others of as many devices; empty: alike
   Schedule schedule = Schedule::kOneForwardOneBackward;
   plan::Remat remat = plan::Remat::kNone;
 };

@@ -1,0 +1,136 @@
+"""Plans that the planner chooses: for other machines they are priced and fit; run here, state and aux equal single-device jax.jit."""
+
+import json
+import pathlib
+import random
+import re
+import subprocess
+import sys
+
+import alpa
+import pytest
+from alpa.local import find_binary
+from cases import DEEP_NAMES, NAMES, OPTIMIZERS, case
+from compare import run_ours
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CLUSTERS = ROOT / "examples" / "clusters"
+BATCH, STEPS = 24, 4
+# Devices, and the workers that they are of.
+PLACES = {
+    "1": (1, ("one-0",)),
+    "2_one_worker": (2, ("quad-0",)),
+    "2_two_workers": (2, ("one-0", "one-1")),
+    "4_one_worker": (4, ("quad-0",)),
+    "8_two_workers": (8, ("quad-0", "quad-1")),
+}
+MODELS = [(name, optimizer) for name in (*NAMES, "vit_convolution", *DEEP_NAMES) for optimizer in OPTIMIZERS]
+DEFAULT_SIZE = 8
+# Devices for which a small model is anything but small: slow, with fast links, so that no overhead hides what is computed.
+SLOW = """
+[device.slow]
+name = "slow"
+kind = "cpu"
+memory = "{memory}"
+float32 = "1 GFLOP/s"
+memory_bandwidth = "1 GB/s"
+kernel_overhead = "100 ns"
+program_overhead = "1 us"
+
+[link.fast]
+name = "fast"
+bandwidth = "10 GB/s"
+latency = "1 us"
+
+[[host]]
+name = "host"
+device = "slow"
+devices = {devices}
+inside = "fast"
+"""
+
+
+def alpa_command(*arguments, ok=True):
+    done = subprocess.run([find_binary("alpa"), *map(str, arguments)], capture_output=True, text=True, timeout=590, check=False)
+    assert (done.returncode == 0) == ok, done.stdout + done.stderr
+    return done
+
+
+def pytest_generate_tests(metafunc):
+    if "chosen" not in metafunc.fixturenames:
+        return
+    rows = [(*model, place) for model in MODELS for place in PLACES]
+    if not metafunc.config.getoption("--full"):
+        rows = sorted(random.Random(metafunc.config.getoption("--part-seed")).sample(rows, DEFAULT_SIZE))
+    metafunc.parametrize("chosen", rows, ids=lambda c: "-".join(c))
+
+
+def test_its_own_choice_equals_jit(wide, chosen, tmp_path):
+    """What it chooses for the machine that it runs on, and for one where computing costs more than anything else."""
+    name, optimizer, place = chosen
+    devices, workers = PLACES[place]
+    step, state, batches, reference = case(name, optimizer, BATCH, STEPS)
+    job = alpa.save_job(tmp_path / "job", step, state, batches)
+    machines = tmp_path / "slow.toml"
+    machines.write_text(SLOW.format(memory="1 GiB", devices=devices))
+    alpa_command("plan", "make", "--job", job, "--cluster", machines, "--devices", devices, "--output", tmp_path / "plan.json")
+    alpa_command("plan", "verify", tmp_path / "plan.json", "--job", job)
+    for plan in (alpa.Auto(devices), alpa.load_plan(tmp_path / "plan.json")):
+        with wide.parallelize(step, plan, workers=workers, timeout=120) as run:
+            got = run_ours(run, state, batches, STEPS)
+            print(run.plan)
+            assert len(run.plan.device_ids) == devices
+        reference.check(got)
+
+
+def test_less_memory_gives_other_plans_until_none(wide, tmp_path):
+    """Memory is halved step by step; every plan fits, none is faster than with more memory, and what does not fit is told by size."""
+    step, state, batches, reference = case("deep_mlp", "adamw", BATCH, STEPS)
+    job = alpa.save_job(tmp_path / "job", step, state, batches)
+    memory, seconds, plans = 1 << 30, 0.0, []
+    while True:
+        machines = tmp_path / "machines.toml"
+        machines.write_text(SLOW.format(memory=f"{memory} B", devices=8))
+        file = tmp_path / f"{memory}.json"
+        done = subprocess.run([find_binary("alpa"), "plan", "make", "--job", job, "--cluster", machines, "--output", file],
+                              capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode:
+            break
+        simulated = json.loads(alpa_command("simulate", file, "--job", job, "--cluster", machines, "-o", "json").stdout)
+        assert simulated["peak_device_bytes"] <= memory
+        assert simulated["step_seconds"] >= seconds * (1 - 1e-9)
+        seconds = simulated["step_seconds"]
+        if not plans or alpa.load_plan(file).proto != alpa.load_plan(plans[-1]).proto:
+            plans.append(file)
+        memory = min(memory // 2, simulated["peak_device_bytes"] - 1)
+    told = re.search(r"no plan fits.*needs ([0-9.]+) MiB", done.stderr)
+    assert told, done.stderr
+    assert len(plans) >= 3, "memory made no difference"
+    # The answer is right: with that much there is a plan.
+    enough = int(float(told[1]) * 2**20 + 2**17)
+    machines.write_text(SLOW.format(memory=f"{enough} B", devices=8))
+    alpa_command("plan", "make", "--job", job, "--cluster", machines, "--output", tmp_path / "enough.json")
+    for file in (*plans[1:], tmp_path / "enough.json"):
+        with wide.parallelize(step, alpa.load_plan(file), workers=("quad-0", "quad-1"), timeout=120) as run:
+            got = run_ours(run, state, batches, STEPS)
+            print(file.name, run.plan, sep="\n")
+        reference.check(got)
+
+
+def test_a_model_too_large_for_this_machine(tmp_path):
+    """GPT of 1.3 G parameters on 8 A100, from shapes alone: fits, verifies, lowers, simulates, near what the devices can do at best."""
+    job = tmp_path / "job"
+    subprocess.run([sys.executable, ROOT / "examples" / "export_gpt.py", "gpt-1.3b", job], check=True, capture_output=True, timeout=120)
+    machines, plan = CLUSTERS / "a100-80gb-8.toml", tmp_path / "plan.json"
+    made = alpa_command("plan", "make", "--job", job, "--cluster", machines, "--devices", 8, "--search-seconds", 60, "--explain",
+                        "--output", plan)
+    print(made.stderr)
+    alpa_command("plan", "verify", plan, "--job", job)
+    simulated = json.loads(alpa_command("simulate", plan, "--job", job, "--cluster", machines, "-o", "json").stdout)
+    assert simulated["peak_device_bytes"] <= 80 << 30
+    bound = float(re.search(r"([0-9.e+-]+) s .*the roofline bound", made.stderr)[1])
+    assert bound <= simulated["step_seconds"] <= 3 * bound
+    # Every other plan of the table that fits is slower.
+    fits = [float(s) for s in re.findall(r"^ *([0-9.e+-]+) s +[0-9.]+  (?!.*does not fit)data", made.stderr, re.M)]
+    assert len(fits) > 5 and min(fits) == fits[0]
+    assert abs(simulated["step_seconds"] / fits[0] - 1) < 1e-3
