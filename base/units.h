@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 namespace alpa {
 
@@ -12,6 +13,9 @@ using Flops = int64_t;
 inline constexpr Bytes kKiB = 1024;
 inline constexpr Bytes kMiB = 1024 * kKiB;
 inline constexpr Bytes kGiB = 1024 * kMiB;
+
+// For people: "512 B", "1.5 KiB", "20.0 MiB", "1.25 GiB".
+std::string BytesText(Bytes bytes);
 
 // a * b, or nothing where it does not fit. For sizes that come from outside.
 inline std::optional<int64_t> CheckedMultiply(int64_t a, int64_t b) {

@@ -8,13 +8,6 @@
 namespace alpa::plan {
 namespace {
 
-std::string Size(Bytes bytes) {
-  if (bytes >= kGiB) return absl::StrFormat("%.2f GiB", static_cast<double>(bytes) / kGiB);
-  if (bytes >= kMiB) return absl::StrFormat("%.1f MiB", static_cast<double>(bytes) / kMiB);
-  if (bytes >= kKiB) return absl::StrFormat("%.1f KiB", static_cast<double>(bytes) / kKiB);
-  return absl::StrFormat("%d B", bytes);
-}
-
 std::string Slots(const std::vector<SlotId>& slots) {
   return absl::StrJoin(slots, " ", [](std::string* out, SlotId s) {
     absl::StrAppend(out, s.valid() ? absl::StrCat("s", s.value()) : "loop-index");
@@ -63,8 +56,8 @@ void PrintState(const StagePlan& stage, const cluster::Mesh& mesh, const graph::
     mine += shape.bytes();
     ++leaves;
   }
-  absl::StrAppendFormat(out, "    state: %d leaves, %s%s on each device\n", leaves, Size(mine),
-                        mine == whole ? "" : absl::StrCat(" of ", Size(whole)));
+  absl::StrAppendFormat(out, "    state: %d leaves, %s%s on each device\n", leaves, BytesText(mine),
+                        mine == whole ? "" : absl::StrCat(" of ", BytesText(whole)));
 }
 
 void PrintAxis(const AxisCut& axis, const cluster::Mesh& mesh, const graph::Graph& program, const Roles& roles,
@@ -106,7 +99,7 @@ std::string LastLines(const Plan& plan) {
   }
   if (plan.predicted.step_seconds > 0) {
     absl::StrAppendFormat(&out, "  predicted: %.4g s a step, %s a device at most\n", plan.predicted.step_seconds,
-                          Size(plan.predicted.peak_device_memory));
+                          BytesText(plan.predicted.peak_device_memory));
   }
   return out;
 }

@@ -17,6 +17,7 @@ namespace alpa::planner {
 namespace {
 
 constexpr size_t kRefined = 3;            // candidates of the first round that are varied
+constexpr size_t kRefinedInNeed = 6;      // where nothing fits yet
 constexpr int64_t kMaxMicrobatches = 1024;  // that are tried
 constexpr double kWorthwhile = 0.98;         // of the memory: what saves less is no remedy
 
@@ -73,7 +74,7 @@ class Searcher {
     if (stopped_) return absl::CancelledError("the search was called off");
     if (found_.empty()) return InvalidArgument("no split of %d devices keeps to the pins", devices_.size());
     const std::vector<size_t> first = Ranked();
-    for (size_t i = 0; i < std::min(kRefined, first.size()); ++i) {
+    for (size_t i = 0; i < std::min(first.size(), AnyFits() ? kRefined : kRefinedInNeed); ++i) {
       if (found_[first[i]].status.ok()) Refine(first[i]);
     }
     if (stopped_) return absl::CancelledError("the search was called off");
@@ -81,9 +82,9 @@ class Searcher {
     if (!found_[ranked.front()].status.ok()) return found_.front().status;
     const Candidate& best = found_[ranked.front()];
     if (!best.fits) {
-      return FailedPrecondition("no plan fits: the smallest that was found, %s, needs %.1f MiB on each device; give the devices "
-                                "that much, take more devices, or a smaller batch",
-                                best.name, static_cast<double>(best.simulation.peak_device_memory()) / kMiB);
+      return FailedPrecondition("no plan fits: the smallest that was found, %s, needs %s on each device; give the devices that "
+                                "much, take more devices, or a smaller batch",
+                                best.name, BytesText(best.simulation.peak_device_memory()));
     }
     Searched searched;
     searched.complete = complete_;
@@ -133,6 +134,10 @@ class Searcher {
       if (!tried || found_[*tried].status.ok() || pinned_.microbatches || fewer < 1) return tried;
       options.microbatches = fewer;
     }
+  }
+
+  bool AnyFits() const {
+    return std::any_of(found_.begin(), found_.end(), [](const Candidate& candidate) { return candidate.fits; });
   }
 
   bool AnyPlan() const {
@@ -260,9 +265,12 @@ class Searcher {
     return neighbours;
   }
 
-  // Less work for the meshes that are busier than others.
+  // Less work for the meshes that are busier than others or, where memory is what is short, hold more.
   static std::vector<double> Balanced(const Candidate& candidate) {
-    const std::vector<double>& busy = candidate.simulation.busy_seconds;
+    std::vector<double> busy = candidate.simulation.busy_seconds;
+    if (!candidate.fits) {
+      for (size_t m = 0; m < busy.size(); ++m) busy[m] = static_cast<double>(candidate.simulation.memory[m].total());
+    }
     const double mean = std::accumulate(busy.begin(), busy.end(), 0.0) / static_cast<double>(busy.size());
     std::vector<double> shares = candidate.options.pipeline.shares;
     shares.resize(busy.size(), 1);
