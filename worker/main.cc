@@ -20,6 +20,10 @@
 #include "comm/ucx/ucx_transport.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "worker/core/worker_core.h"
+#include "worker/measure/facts.h"
+#include "worker/measure/machine.h"
+#include "worker/measure/measure.h"
+#include "worker/measure/profile_cache.h"
 #include "worker/rpc/session.h"
 #include "worker/rpc/tensor_service.h"
 
@@ -32,16 +36,13 @@ struct WorkerFlags {
   std::string name;
   std::string advertise_host;
   std::string transport = "ucx";
+  std::string measure = "auto";
+  std::string cache_dir;
   int64_t devices = 1;
   int64_t threads = 0;
   int64_t device_memory = 0;
   double coordinator_timeout_seconds = 0;
 };
-
-std::string HostName() {
-  char name[256] = {};
-  return gethostname(name, sizeof(name) - 1) == 0 && name[0] != 0 ? name : "worker";
-}
 
 // Four fifths of this machine's memory, shared by the devices.
 Bytes DefaultDeviceMemory(int64_t devices) {
@@ -80,15 +81,57 @@ int Fail(int code, absl::string_view message) {
   return code;
 }
 
+// UCX's settings that change how fast messages are; the operator may have set them.
+std::string TransportSettings(const std::string& transport) {
+  std::string text = transport;
+  for (const char* name : {"UCX_TLS", "UCX_NET_DEVICES"}) {
+    if (const char* value = std::getenv(name); value != nullptr) absl::StrAppend(&text, " ", name, "=", value);
+  }
+  return text;
+}
+
+// What this machine does: from the cache, measured now, or assumed. A worker that could not measure still works.
+cluster::NodeFacts FactsFor(const WorkerFlags& flags, const Machine& machine, const DeviceSettings& settings) {
+  const std::string name = DeviceName(machine, settings);
+  if (flags.measure == "never") return FactsOf(machine, settings, AssumedProfile(name, settings.threads));
+  MeasureOptions options;
+  options.device_name = name;
+  options.devices = MeasuringDevices(machine, settings);
+  options.backend = [&](int devices) {
+    return kernels::cpu::MakeCpuBackend({.devices = devices, .threads_per_device = settings.threads});
+  };
+  options.transport = [&](bool far) -> absl::StatusOr<std::unique_ptr<comm::Transport>> {
+    if (flags.transport == "local") return comm::MakeLocalTransport();
+    return comm::MakeUcxTransport({.ways = far ? "tcp" : ""});
+  };
+  const ProfileCache cache(flags.cache_dir.empty() ? DefaultCacheFolder() : flags.cache_dir,
+                           CacheKey(machine, settings, Version()));
+  auto obtained = ObtainProfile(cache, flags.measure == "always", [&] { return MeasureNode(options); });
+  if (!obtained.ok()) {
+    LogWarning({.worker = flags.name}, "this machine cannot be measured, usual numbers are assumed: %s", obtained.status().message());
+    return FactsOf(machine, settings, AssumedProfile(name, settings.threads));
+  }
+  for (const std::string& remark : obtained->remarks) LogWarning({.worker = flags.name}, "%s", remark);
+  LogInfo({.worker = flags.name}, "%s in %.2f s%s%s", obtained->measured_now ? "this machine was measured" : "measurements of this machine read",
+          obtained->seconds, cache.path().empty() ? "" : ", kept in ", cache.path());
+  return FactsOf(machine, settings, std::move(obtained->profile));
+}
+
 int Run(const WorkerFlags& flags) {
+  const Machine machine = ReadMachine();
+  DeviceSettings settings;
+  settings.threads = flags.threads > 0 ? static_cast<int>(flags.threads)
+                                       : std::max(1, static_cast<int>(machine.cores / static_cast<double>(flags.devices)));
+  settings.transport = TransportSettings(flags.transport);
   kernels::cpu::CpuBackendOptions backend_options;
   backend_options.devices = static_cast<int>(flags.devices);
-  backend_options.threads_per_device = static_cast<int>(flags.threads);
+  backend_options.threads_per_device = settings.threads;
   const std::unique_ptr<kernels::Backend> backend = kernels::cpu::MakeCpuBackend(backend_options);
+  settings.kind = backend->kind();
 
   const std::string host = HostOf(flags.common.listen);
   std::string advertised = flags.advertise_host;
-  if (advertised.empty()) advertised = host == "0.0.0.0" || host == "[::]" ? HostName() : host;
+  if (advertised.empty()) advertised = host == "0.0.0.0" || host == "[::]" ? machine.host_name : host;
   std::unique_ptr<comm::Transport> transport;
   if (flags.transport == "local") {
     transport = comm::MakeLocalTransport();
@@ -132,6 +175,7 @@ int Run(const WorkerFlags& flags) {
     NotifySupervisor("READY=1");
   };
   options.log = [&](const std::string& line) { LogWarning({.worker = flags.name}, "%s", line); };
+  options.facts = FactsFor(flags, machine, settings);
   Session session(options, core);
 
   // Signals were blocked before the first thread; one thread waits for them. SIGUSR2 is our own "enough".
@@ -176,7 +220,7 @@ int Main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
 
   WorkerFlags worker;
-  worker.name = HostName();
+  worker.name = ReadMachine().host_name;
   Flags flags("alpa-worker", "Offers this machine's devices to an Alpa coordinator and runs its jobs on them.",
               {{"alpa-worker --coordinator 127.0.0.1:7400 --name a --devices 2", "two CPU devices on this machine"}});
   worker.common.Declare(flags);
@@ -188,6 +232,11 @@ int Main(int argc, char** argv) {
             Between(0, int64_t{1} << 60));
   flags.Add("transport", &worker.transport, "KIND", "between workers: ucx, or local where there is only one",
             OneOf({"ucx", "local"}));
+  flags.Add("measure", &worker.measure, "WHEN",
+            "what this machine does: auto, at its first start; always, at this start; never, usual numbers are assumed",
+            OneOf({"auto", "always", "never"}));
+  flags.Add("cache-dir", &worker.cache_dir, "DIR",
+            "where measurements are kept; default: alpa in $XDG_CACHE_HOME or ~/.cache");
   flags.Add("advertise-host", &worker.advertise_host, "HOST", "name or address by which others reach this machine");
   flags.Add("coordinator-timeout", &worker.coordinator_timeout_seconds, "SECONDS",
             "give up after so long without a coordinator; 0: never", BetweenReal(0, 1e9));

@@ -118,7 +118,9 @@ absl::StatusOr<std::unique_ptr<Transport>> MakeUcxTransport(const UcxOptions& op
   // Without this, endpoints that survive the loss of a peer do without shared memory.
   if (std::getenv("UCX_MM_ERROR_HANDLING") == nullptr) ucp_config_modify(config, "MM_ERROR_HANDLING", "y");
   // Reading another process's memory (CMA) ends this process where that one has just been killed: UCX takes it as fatal.
-  if (std::getenv("UCX_TLS") == nullptr) ucp_config_modify(config, "TLS", "^cma");
+  if (std::getenv("UCX_TLS") == nullptr) {
+    ucp_config_modify(config, "TLS", options.ways.empty() ? "^cma" : options.ways.c_str());
+  }
   // Endpoints that survive the loss of a peer have no direct placement over TCP either, so long messages come in fragments,
   // each received into a buffer and copied. At UCX's own 64 KiB the calls of the kernel cost more than the copy; half a MiB
   // and its header still stay in a core's cache between the two. UCX 1.13 knows the setting without its transport's name.

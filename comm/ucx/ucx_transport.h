@@ -18,6 +18,8 @@ struct UcxOptions {
   std::string listen_host = "127.0.0.1";
   // Host that peers should use to reach it; empty: listen_host.
   std::string advertise_host;
+  // UCX's names of the ways that messages may go, as in UCX_TLS, which has the last word. Empty: whatever works.
+  std::string ways;
   // How long a waiting thread spins, giving way to others, before it sleeps. Zero where cores are scarce.
   Duration spin = std::chrono::microseconds(50);
 };

@@ -7,6 +7,8 @@
 #include <thread>
 
 #include "base/status.h"
+#include "cluster/wire/inventory_wire.h"
+#include "proto/inventory.pb.h"
 #include "proto/worker_service.grpc.pb.h"
 #include "worker/rpc/outbox.h"
 #include "worker/rpc/prepare_assembler.h"
@@ -101,6 +103,7 @@ class Session::Connection {
     out->set_device_kind(options_.device_kind);
     out->set_device_count(core_.device_count());
     out->set_device_memory_bytes(options_.device_memory);
+    if (options_.facts) *out->mutable_facts() = cluster::ToProto(*options_.facts);
   }
 
   proto::FromWorker Heartbeat() const {

@@ -7,11 +7,13 @@
 // Errors:  Run's result says how the worker should exit.
 #pragma once
 
-#include <memory>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "base/mutex.h"
+#include "cluster/node.h"
 #include "worker/core/worker_core.h"
 
 namespace alpa::worker {
@@ -26,6 +28,7 @@ class Session {
     std::string transport_address;
     std::string device_kind;
     Bytes device_memory = 0;
+    std::optional<cluster::NodeFacts> facts;  // of this machine; nothing: plans on these devices cannot be priced
     Duration coordinator_timeout{0};  // give up after so long without a session; 0: never
     Duration drain_timeout = std::chrono::seconds(30);
     std::function<void()> on_registered;          // first time, and after each reconnect

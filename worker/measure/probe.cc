@@ -1,0 +1,118 @@
+#include "worker/measure/probe.h"
+
+#include <algorithm>
+#include <cstring>
+#include <future>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "worker/measure/time_limit.h"
+
+namespace alpa::worker {
+namespace {
+
+constexpr int kMaxRuns = 2000;      // of a round: they are all enqueued at one time
+constexpr double kRound = 200e-6;   // aimed at: long against a reading of the clock, short against a time slice
+constexpr int kMaxRounds = 25;
+
+std::vector<std::byte> Half(graph::DType dtype) {
+  const auto bytes = [](auto value) {
+    std::vector<std::byte> out(sizeof(value));
+    std::memcpy(out.data(), &value, sizeof(value));
+    return out;
+  };
+  switch (dtype) {
+    case graph::DType::kF16: return bytes(graph::FloatToF16(0.5f));
+    case graph::DType::kBF16: return bytes(graph::FloatToBf16(0.5f));
+    case graph::DType::kF64: return bytes(0.5);
+    default: return bytes(0.5f);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Probe>> Probe::Make(kernels::Backend& backend, int device, const graph::Graph& graph,
+                                                   int index_limit) {
+  std::unique_ptr<Probe> probe(new Probe(backend, device));
+  ALPA_ASSIGN_OR_RETURN(probe->program_, backend.Compile(device, graph, {}));
+  for (graph::ValueId id : graph.results()) {
+    ALPA_ASSIGN_OR_RETURN(auto buffer, backend.Allocate(device, graph.shape(id).bytes()));
+    probe->outputs_.push_back(std::move(buffer));
+  }
+  for (graph::ValueId id : graph.parameters()) {
+    const graph::Shape& shape = graph.shape(id);
+    ALPA_ASSIGN_OR_RETURN(auto buffer, backend.Allocate(device, shape.bytes()));
+    std::vector<int32_t> indices;
+    if (shape.dtype == graph::DType::kS32) {
+      for (int64_t i = 0; i < shape.elements(); ++i) indices.push_back(static_cast<int32_t>(i * 7919 % index_limit));
+      backend.CopyToDevice(device, std::as_bytes(std::span(indices)), *buffer, 0);
+    } else {
+      backend.Fill(device, *buffer, Half(shape.dtype));
+    }
+    ALPA_RETURN_IF_ERROR(backend.stream(device).Record()->Wait());
+    probe->inputs_.push_back(std::move(buffer));
+  }
+  return probe;
+}
+
+absl::StatusOr<double> Probe::Round(std::span<Probe* const> probes, int runs) {
+  std::promise<void> gate;
+  const std::shared_future<void> open = gate.get_future().share();
+  std::vector<MonotonicTime> begins(probes.size()), ends(probes.size());
+  std::vector<std::shared_ptr<kernels::Event>> done;
+  for (size_t p = 0; p < probes.size(); ++p) {
+    Probe& probe = *probes[p];
+    kernels::Stream& stream = probe.backend_.stream(probe.device_);
+    std::vector<kernels::Buffer*> inputs, outputs;
+    for (const auto& buffer : probe.inputs_) inputs.push_back(buffer.get());
+    for (const auto& buffer : probe.outputs_) outputs.push_back(buffer.get());
+    stream.Enqueue([open, begin = &begins[p]] {
+      open.wait();
+      *begin = Clock::Real().Now();
+      return absl::OkStatus();
+    });
+    for (int run = 0; run < runs; ++run) {
+      stream.Enqueue([] { return absl::OkStatus(); });  // an executor looks there whether the job was cancelled
+      probe.program_->Run(stream, inputs, outputs);
+    }
+    stream.Enqueue([end = &ends[p]] {
+      *end = Clock::Real().Now();
+      return absl::OkStatus();
+    });
+    done.push_back(stream.Record());
+  }
+  gate.set_value();
+  absl::Status status;
+  for (const auto& event : done) status.Update(event->Wait());
+  ALPA_RETURN_IF_ERROR(status);
+  double longest = 0;
+  for (size_t p = 0; p < probes.size(); ++p) longest = std::max(longest, SecondsBetween(begins[p], ends[p]));
+  return std::max(longest / runs, 1e-10);
+}
+
+absl::StatusOr<double> Probe::Fastest(std::span<Probe* const> probes, double patience) {
+  ALPA_RETURN_IF_ERROR(Round(probes, 1).status());  // memory that is touched for the first time is not what later runs find
+  const TimeLimit limit(patience);
+  ALPA_ASSIGN_OR_RETURN(double fastest, Round(probes, 1));
+  double last = fastest;
+  for (int round = 1; round < kMaxRounds && limit.Allows(last); ++round) {
+    const int runs = static_cast<int>(std::clamp(kRound / fastest, 1.0, double{kMaxRuns}));
+    ALPA_ASSIGN_OR_RETURN(const double seconds, Round(probes, runs));
+    last = seconds * runs;
+    fastest = std::min(fastest, seconds);
+  }
+  return fastest;
+}
+
+absl::StatusOr<double> Probe::Fastest(double patience) {
+  Probe* const self[] = {this};
+  return Fastest(self, patience);
+}
+
+absl::StatusOr<double> Probe::FastestTogether(std::span<const std::unique_ptr<Probe>> probes, double patience) {
+  std::vector<Probe*> all;
+  for (const auto& probe : probes) all.push_back(probe.get());
+  return Fastest(all, patience);
+}
+
+}  // namespace alpa::worker
