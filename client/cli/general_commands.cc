@@ -6,10 +6,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/status.h"
 #include "client/cli/command.h"
 #include "client/cli/completion.h"
+#include "client/cli/inventory_output.h"
 #include "client/cli/output.h"
 #include "client/lib/coordinator.h"
+#include "cluster/toml/inventory_toml.h"
+#include "cluster/wire/inventory_wire.h"
 
 namespace alpa::client {
 namespace {
@@ -17,17 +21,24 @@ namespace {
 class ClusterCommand : public Command {
  public:
   std::string name() const override { return "cluster"; }
-  std::string summary() const override { return "Shows the workers, their devices, and which job has each."; }
+  std::string summary() const override { return "Shows the workers, which job has each device, and what the machines do."; }
   std::vector<Flags::Example> examples() const override {
-    return {{"alpa cluster", "a line for each device"},
+    return {{"alpa cluster", "a line for each device, host and link"},
+            {"alpa cluster --toml > cluster.toml", "the same machines for alpa plan make --cluster cluster.toml"},
             {"alpa cluster -o jsonl --address 10.0.0.1:7400", "a JSON object for each worker of another cluster"}};
   }
-  void Declare(Flags&) override {}
+  void Declare(Flags& flags) override {
+    flags.Add("toml", &toml_, "what the machines of the workers that are up do, as a file that alpa plan make --cluster reads");
+  }
   int Run() override {
     auto cluster = Coordinator(session.address, session.interruption).GetCluster();
     if (!cluster.ok()) return Report(cluster.status(), session, name());
+    auto inventory = cluster::FromProto(cluster->inventory());
+    if (!inventory.ok()) return Report(Annotate(inventory.status(), "the coordinator's inventory"), session, name());
+    if (toml_) return PrintToml(*inventory);
     if (session.format == "table") {
       Print(ClusterTable(*cluster), session);
+      if (const std::string text = InventoryText(*inventory); !text.empty()) Print("\n" + text, session);
     } else if (session.json()) {
       Print(ClusterJson(*cluster) + "\n", session);
     } else {
@@ -39,6 +50,17 @@ class ClusterCommand : public Command {
     }
     return kExitDone;
   }
+
+ private:
+  int PrintToml(const cluster::Cluster& inventory) {
+    if (session.format != "table") return Report(UsageError("--toml is a format of its own, without -o"), session, name());
+    const auto text = cluster::WriteInventory(inventory);
+    if (!text.ok()) return Report(text.status(), session, name());
+    Print(*text, session);
+    return kExitDone;
+  }
+
+  bool toml_ = false;
 };
 
 class VersionCommand : public Command {

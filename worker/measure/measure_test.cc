@@ -1,0 +1,176 @@
+#include "worker/measure/measure.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/clock.h"
+#include "comm/local/local_transport.h"
+#include "comm/ucx/ucx_transport.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "worker/measure/facts.h"
+#include "worker/measure/link_measure.h"
+#include "worker/measure/time_limit.h"
+#include "worker/testing/fake_backend.h"
+
+namespace alpa::worker {
+namespace {
+
+MeasureOptions OnCpu(double seconds) {
+  MeasureOptions options;
+  options.device_name = "cpu";
+  options.devices = 2;
+  options.seconds = seconds;
+  options.backend = [](int devices) { return kernels::cpu::MakeCpuBackend({.devices = devices, .threads_per_device = 1}); };
+  options.transport = [](bool far) { return comm::MakeUcxTransport({.ways = far ? "tcp" : ""}); };
+  return options;
+}
+
+double SecondsOfProduct(const cluster::DeviceProfile& device, int64_t extent) {
+  for (const cluster::ProductPoint& p : device.products) {
+    if (p.m == extent && p.n == extent && p.k == extent) return p.seconds;
+  }
+  return 0;
+}
+
+// Facts of a worker pass the coordinator's check.
+void ExpectSound(const cluster::NodeProfile& profile) {
+  const absl::Status sound = cluster::Check(FactsOf(ReadMachine(), {"cpu", 1, "ucx"}, profile));
+  EXPECT_TRUE(sound.ok()) << sound;
+}
+
+void ExpectRises(const cluster::Curve& curve) {
+  ASSERT_GE(curve.points.size(), 3u);
+  for (size_t i = 1; i < curve.points.size(); ++i) EXPECT_GE(curve.points[i].seconds, curve.points[i - 1].seconds);
+  EXPECT_GT(curve.points.back().seconds, curve.points.front().seconds);
+}
+
+TEST(MeasureTest, TheNumbersOfThisMachineAreSoundAndOrdered) {
+  const auto measured = MeasureNode(OnCpu(2));
+  ASSERT_TRUE(measured.ok()) << measured.status();
+  EXPECT_TRUE(measured->remarks.empty()) << measured->remarks[0];
+  const cluster::NodeProfile& profile = measured->profile;
+  EXPECT_TRUE(profile.measured);
+  ExpectSound(profile);
+  const cluster::DeviceProfile& device = profile.device;
+  ExpectRises(device.memory);
+  for (const cluster::LinkProfile* link : {&profile.inside, &profile.between, &profile.outside}) {
+    ExpectRises(link->message);
+    for (const cluster::Curve* curve : {&link->all_reduce, &link->all_gather, &link->reduce_scatter, &link->all_to_all}) ExpectRises(*curve);
+  }
+  // Sixty-four times the work, at no less than a tenth of the rate and no more than a hundred times it.
+  const double small = SecondsOfProduct(device, 32), large = SecondsOfProduct(device, 128);
+  EXPECT_GT(large, 64.0 / 100 * small);
+  EXPECT_LT(large, 640 * small);
+  EXPECT_GT(device.half_products.size(), 5u);
+  // No processor does 10^12 additions a second on one thread, and none takes a microsecond for one.
+  for (double seconds : {device.element_seconds, device.transcendental_seconds, device.slow_element_seconds}) {
+    EXPECT_GT(seconds, 1e-12);
+    EXPECT_LT(seconds, 1e-6);
+  }
+  EXPECT_GT(device.transcendental_seconds, device.element_seconds);
+  EXPECT_LT(device.kernel_seconds, 1e-3);
+  EXPECT_LT(device.program_seconds, 1e-3);
+}
+
+TEST(MeasureTest, WithoutTimeTheNecessaryIsMeasured) {
+  const MonotonicTime begin = Clock::Real().Now();
+  const auto measured = MeasureNode(OnCpu(0));
+  EXPECT_LT(SecondsBetween(begin, Clock::Real().Now()), 10);
+  ASSERT_TRUE(measured.ok()) << measured.status();
+  ExpectSound(measured->profile);
+  EXPECT_EQ(measured->profile.device.products.size(), 1u);
+  EXPECT_EQ(measured->profile.inside.message.points.size(), 1u);
+  EXPECT_TRUE(measured->profile.inside.all_reduce.points.empty());
+}
+
+TEST(MeasureTest, LinksThatCannotBeHadAreAssumedWithARemark) {
+  MeasureOptions options = OnCpu(0);
+  options.transport = [](bool far) -> absl::StatusOr<std::unique_ptr<comm::Transport>> {
+    if (far) return absl::UnavailableError("no network");
+    return comm::MakeLocalTransport();  // reaches no other process
+  };
+  const auto measured = MeasureNode(options);
+  ASSERT_TRUE(measured.ok()) << measured.status();
+  ASSERT_EQ(measured->remarks.size(), 2u);
+  EXPECT_NE(measured->remarks[1].find("no network"), std::string::npos);
+  ExpectSound(measured->profile);
+}
+
+TEST(MeasureTest, ABackendThatFailsIsAnError) {
+  MeasureOptions options = OnCpu(0);
+  options.backend = [](int devices) {
+    auto backend = std::make_unique<FakeBackend>(devices);
+    backend->before_run = [](int) { return absl::InternalError("the device is broken"); };
+    return backend;
+  };
+  EXPECT_EQ(MeasureNode(options).status().message(), "the device is broken");
+}
+
+// An endpoint whose messages arrive, until they fail.
+class FailingEndpoint : public comm::Endpoint {
+ public:
+  FailingEndpoint(comm::Endpoint& endpoint, int messages) : endpoint_(endpoint), left_(messages) {}
+  int rank() const override { return endpoint_.rank(); }
+  int size() const override { return endpoint_.size(); }
+  std::unique_ptr<comm::Request> Send(int peer, uint32_t tag, std::span<const std::byte> data) override {
+    if (left_-- > 0) return endpoint_.Send(peer, tag, data);
+    struct Failed : comm::Request {
+      absl::Status Wait() override { return absl::UnavailableError("the cable is cut"); }
+    };
+    return std::make_unique<Failed>();
+  }
+  std::unique_ptr<comm::Request> Recv(int peer, uint32_t tag, std::span<std::byte> data) override { return endpoint_.Recv(peer, tag, data); }
+  void Abort(const absl::Status& cause) override { endpoint_.Abort(cause); }
+
+ private:
+  comm::Endpoint& endpoint_;
+  int left_;
+};
+
+TEST(MeasureTest, ALinkThatBreaksLeavesNobodyWaiting) {
+  const auto transport = comm::MakeLocalTransport();
+  for (int failing : {0, 1}) {
+    auto endpoints = transport->Open(10 + failing, {{transport->address(), true}, {transport->address(), true}});
+    ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+    FailingEndpoint broken(*(*endpoints)[failing], 5);
+    comm::Endpoint& whole = *(*endpoints)[1 - failing];
+    const auto link = failing == 0 ? MeasureLink(broken, whole, TimeLimit(1)) : MeasureLink(whole, broken, TimeLimit(1));
+    EXPECT_EQ(link.status().message(), "the cable is cut");
+  }
+}
+
+TEST(MeasureTest, AssumedNumbersAreSoundAndSaySo) {
+  const cluster::NodeProfile profile = AssumedProfile("cpu, 2 threads", 2);
+  ExpectSound(profile);
+  EXPECT_FALSE(profile.measured);
+  EXPECT_EQ(profile.device.name, "cpu, 2 threads (assumed)");
+}
+
+TEST(MeasureTest, FactsTellWhichCoresAreShared) {
+  Machine machine;
+  machine.host_key = machine.host_name = "box";
+  machine.lasting_id = "id";
+  machine.cpu_model = "Fast CPU";
+  machine.cpus = {2, 3, 5};
+  machine.cores = 2.5;
+  const cluster::NodeFacts facts = FactsOf(machine, {"cpu", 2, "ucx"}, AssumedProfile("cpu", 2));
+  EXPECT_EQ(facts.cores, 2.5);
+  EXPECT_EQ(facts.device_cores, 2);
+  EXPECT_EQ(facts.cpus, machine.cpus);
+  EXPECT_EQ(FactsOf(machine, {"cpu", 8, "ucx"}, {}).device_cores, 2.5);
+  EXPECT_EQ(MeasuringDevices(machine, {"cpu", 1, "ucx"}), 2);
+  EXPECT_EQ(MeasuringDevices(machine, {"cpu", 8, "ucx"}), 1);
+  // Whatever changes the numbers makes another key.
+  const std::string key = CacheKey(machine, {"cpu", 1, "ucx"}, "1.0");
+  EXPECT_NE(key, CacheKey(machine, {"cpu", 2, "ucx"}, "1.0"));
+  EXPECT_NE(key, CacheKey(machine, {"cpu", 1, "local"}, "1.0"));
+  EXPECT_NE(key, CacheKey(machine, {"cpu", 1, "ucx"}, "1.1"));
+  machine.host_key = "after a reboot";
+  EXPECT_EQ(key, CacheKey(machine, {"cpu", 1, "ucx"}, "1.0"));
+  machine.cpus = {2, 3};
+  EXPECT_NE(key, CacheKey(machine, {"cpu", 1, "ucx"}, "1.0"));
+}
+
+}  // namespace
+}  // namespace alpa::worker
