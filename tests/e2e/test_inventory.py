@@ -1,0 +1,106 @@
+"""What workers tell of their machine: measured once, kept, shown, and good for planning without the machine."""
+
+import re
+import subprocess
+
+import alpa
+import cases
+import pytest
+from alpa.local import find_binary
+from conftest import start_cluster
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """A function that starts workers whose measurements are kept in this test's own folder."""
+    monkeypatch.setenv("ALPA_CACHE_DIR", str(tmp_path / "cache"))
+    started = []
+
+    def run(workers, **environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        started.append(start_cluster(workers))
+        return started[-1]
+
+    yield run
+    for cluster in started:
+        cluster.close()
+
+
+def cli(cluster, *arguments):
+    done = subprocess.run([find_binary("alpa"), *map(str, arguments), "--address", cluster.address], capture_output=True, text=True,
+                          timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def profiles(cluster):
+    return list(cluster.describe().inventory.profiles)
+
+
+def told(cluster, worker):
+    """What the worker says it did about measuring."""
+    lines = [line for line in cluster._daemons.log(worker).splitlines() if "measure" in line]
+    assert lines, cluster._daemons.log(worker)
+    return lines
+
+
+def test_the_first_start_measures_and_the_others_read(start, tmp_path):
+    first = start({"a": 1})
+    assert len(told(first, "a")) == 1 and re.search(r"was measured in \d+\.\d+ s, kept in .*/cache/", told(first, "a")[0])
+    kept = list((tmp_path / "cache").glob("measured-*.toml"))
+    assert len(kept) == 1
+    # The same machine and threads, whatever the number of devices.
+    second = start({"a": 1, "b": 2})
+    for worker in "ab":
+        assert "measurements of this machine read" in told(second, worker)[0]
+    assert profiles(second) == profiles(first)
+    inventory = second.describe().inventory
+    assert len(inventory.hosts) == 1 and inventory.hosts[0].cores > 0
+    assert [device.host for device in inventory.devices] == [0, 0, 0]
+    assert all(device.cores == 1 for device in inventory.devices)
+    # Damaged: measured again, and told.
+    kept[0].write_text(kept[0].read_text()[:300])
+    third = start({"a": 1})
+    assert "measuring again" in told(third, "a")[0] and "was measured" in told(third, "a")[1]
+    always = start({"a": 1}, ALPA_MEASURE="always")
+    assert "was measured" in told(always, "a")[0]
+
+
+def test_workers_that_start_together_measure_once(start):
+    cluster = start({name: 1 for name in "abc"})
+    lines = [line for name in "abc" for line in told(cluster, name)]
+    assert sum("was measured" in line for line in lines) == 1, lines
+    assert len(profiles(cluster)) == 1
+
+
+def test_without_measuring_plans_are_priced_with_assumed_numbers(start, tmp_path):
+    cluster = start({"a": 2}, ALPA_MEASURE="never")
+    assert [profile.name.endswith("(assumed)") for profile in profiles(cluster)] == [True]
+    assert not (tmp_path / "cache").exists()
+    step, state, batches, _ = cases.case("mlp", "sgd")
+    run = cluster.parallelize(step, alpa.DataParallel(2))
+    run(state, batches[0])
+    assert run.plan.proto.predicted_step_seconds > 0
+    assert "(assumed)" in cli(cluster, "cluster")
+
+
+def test_the_cluster_is_shown_and_written_for_planning(start, tmp_path):
+    cluster = start({"a": 2, "b": 1})
+    shown = cli(cluster, "cluster")
+    assert re.search(r"^HOST +CORES +DEVICES +FLOAT32", shown, re.MULTILINE)
+    assert re.search(r" 0-2 +\S+ [GT]FLOP/s", shown), shown
+    for link in ("devices of a worker", "workers of the host", "this and other hosts"):
+        assert re.search(link + r" +\S+ [un]?s +\S+ GB/s", shown), shown
+    file = tmp_path / "cluster.toml"
+    file.write_text(cli(cluster, "cluster", "--toml"))
+    step, state, batches, _ = cases.case("mlp", "sgd")
+    alpa.save_job(tmp_path / "job", step, state, batches)
+    plan = tmp_path / "plan.json"
+    cli(cluster, "plan", "make", "--job", tmp_path / "job", "--cluster", file, "--devices", 3, "--output", plan)
+    priced = float(re.search(r'"step_seconds":([0-9.e-]+)',
+                             cli(cluster, "simulate", plan, "--job", tmp_path / "job", "--cluster", file, "-o", "json")).group(1))
+    # The file says what the coordinator was told: it predicts the same of the same plan.
+    run = cluster.parallelize(step, alpa.load_plan(plan))
+    run(state, batches[0])
+    assert run.plan.proto.predicted_step_seconds == pytest.approx(priced, rel=1e-6)
