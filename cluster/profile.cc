@@ -22,7 +22,7 @@ absl::Status Check(const DeviceProfile& profile) {
   if (profile.products.empty()) return InvalidArgument("profile \"%s\" has no product of 32-bit floats", profile.name);
   ALPA_RETURN_IF_ERROR(CheckProducts(profile, profile.products));
   ALPA_RETURN_IF_ERROR(CheckProducts(profile, profile.half_products));
-  for (double seconds : {profile.element_seconds, profile.transcendental_seconds, profile.slow_element_seconds,
+  for (double seconds : {profile.element_seconds, profile.division_seconds, profile.transcendental_seconds, profile.reduced_seconds, profile.run_seconds, profile.slow_element_seconds,
                          profile.kernel_seconds, profile.program_seconds}) {
     if (!(seconds >= 0) || !std::isfinite(seconds)) return InvalidArgument("profile \"%s\" has a cost of %g seconds", profile.name, seconds);
   }

@@ -28,7 +28,10 @@ struct DeviceProfile {
   std::vector<ProductPoint> products, half_products;
   Curve memory;                             // bytes read and written by one fused kernel
   double element_seconds = 0;               // of a cheap arithmetic op on one element inside a fused kernel
+  double division_seconds = 0;              // of a division or a square root
   double transcendental_seconds = 0;        // of an exponential, a logarithm, a tangent, ..
+  double reduced_seconds = 0;               // of one element that a fused kernel sums up, or the like
+  double run_seconds = 0;                   // of each run of neighbours that is read through strides (broadcasts, slices, transposes)
   double slow_element_seconds = 0;          // of one element of what no fused kernel takes (sorts, scatters, windows)
   double kernel_seconds = 0;                // overhead of one kernel
   double program_seconds = 0;               // overhead of one instruction of a list

@@ -121,7 +121,10 @@ Cluster Measured() {
     profile.half_products = {{64, 64, 64, 1e-5}};
     profile.memory = {{{4096, 1e-6 / 7}, {1 << 26, 0.01}}};
     profile.element_seconds = 1e-10;
+    profile.division_seconds = 2.5e-10;
     profile.transcendental_seconds = 1.7e-9;
+    profile.reduced_seconds = 4e-10;
+    profile.run_seconds = 1.5e-9;
     profile.slow_element_seconds = 1e-7;
     profile.kernel_seconds = 3e-7;
   }

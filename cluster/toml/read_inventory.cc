@@ -101,7 +101,10 @@ absl::StatusOr<DeviceProfile> ReadMeasuredDevice(const Section& section, const s
   ALPA_ASSIGN_OR_RETURN(profile.memory, ReadCurve(section, "memory_curve"));
   for (const auto& [key, seconds] : std::initializer_list<std::pair<const char*, double*>>{
            {"element_seconds", &profile.element_seconds},
+           {"division_seconds", &profile.division_seconds},
            {"transcendental_seconds", &profile.transcendental_seconds},
+           {"reduced_seconds", &profile.reduced_seconds},
+           {"run_seconds", &profile.run_seconds},
            {"slow_element_seconds", &profile.slow_element_seconds},
            {"kernel_overhead", &profile.kernel_seconds},
            {"program_overhead", &profile.program_seconds}}) {
@@ -121,7 +124,8 @@ absl::StatusOr<DeviceProfile> ReadDeviceProfile(const Section& section, absl::st
   }
   ALPA_RETURN_IF_ERROR(
       section.CheckKeys({"name", "kind", "memory", "products", "half_products", "memory_curve", "element_seconds",
-                         "transcendental_seconds", "slow_element_seconds", "kernel_overhead", "program_overhead"}));
+                         "division_seconds", "transcendental_seconds", "reduced_seconds", "run_seconds",
+                         "slow_element_seconds", "kernel_overhead", "program_overhead"}));
   return ReadMeasuredDevice(section, name);
 }
 

@@ -47,6 +47,8 @@ DeviceProfile ProfileOf(const SaidDevice& device) {
   if (device.float16 > 0) profile.half_products = Products(device.float16, device.half_efficiency, 2, bandwidth);
   profile.memory = Curve::Line(0, bandwidth);
   profile.element_seconds = 1 / device.elements;
+  profile.division_seconds = kTranscendentalOperations / device.elements;
+  profile.reduced_seconds = 1 / device.elements;
   profile.transcendental_seconds = kTranscendentalOperations / device.elements;
   profile.slow_element_seconds = kSlowElementBytes / bandwidth;
   profile.kernel_seconds = device.kernel_seconds;

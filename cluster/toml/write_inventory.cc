@@ -66,7 +66,10 @@ void WriteProfile(std::string& out, const DeviceProfile& profile, size_t number,
   Row(out, "kernel_overhead", Number(profile.kernel_seconds));
   Row(out, "program_overhead", Number(profile.program_seconds));
   Row(out, "element_seconds", Number(profile.element_seconds));
+  Row(out, "division_seconds", Number(profile.division_seconds));
   Row(out, "transcendental_seconds", Number(profile.transcendental_seconds));
+  Row(out, "reduced_seconds", Number(profile.reduced_seconds));
+  Row(out, "run_seconds", Number(profile.run_seconds));
   Row(out, "slow_element_seconds", Number(profile.slow_element_seconds));
   WriteCurve(out, "memory_curve", profile.memory);
   WriteProducts(out, "products", profile.products);

@@ -37,6 +37,9 @@ void Write(const DeviceProfile& profile, proto::DeviceProfile* out) {
   write(profile.half_products, out->mutable_half_products());
   Write(profile.memory, out->mutable_memory());
   out->set_element_seconds(profile.element_seconds);
+  out->set_division_seconds(profile.division_seconds);
+  out->set_reduced_seconds(profile.reduced_seconds);
+  out->set_run_seconds(profile.run_seconds);
   out->set_transcendental_seconds(profile.transcendental_seconds);
   out->set_slow_element_seconds(profile.slow_element_seconds);
   out->set_kernel_seconds(profile.kernel_seconds);
@@ -51,6 +54,9 @@ absl::StatusOr<DeviceProfile> Read(const proto::DeviceProfile& message) {
     profile.half_products.push_back({p.m(), p.n(), p.k(), p.seconds()});
   ALPA_ASSIGN_OR_RETURN(profile.memory, Read(message.memory()));
   profile.element_seconds = message.element_seconds();
+  profile.division_seconds = message.division_seconds();
+  profile.reduced_seconds = message.reduced_seconds();
+  profile.run_seconds = message.run_seconds();
   profile.transcendental_seconds = message.transcendental_seconds();
   profile.slow_element_seconds = message.slow_element_seconds();
   profile.kernel_seconds = message.kernel_seconds();

@@ -28,6 +28,9 @@ NodeFacts Facts() {
   device.slow_element_seconds = 3;
   device.kernel_seconds = 4;
   device.program_seconds = 5;
+  device.division_seconds = 6;
+  device.reduced_seconds = 7;
+  device.run_seconds = 8;
   for (LinkProfile* link : {&facts.profile.inside, &facts.profile.between, &facts.profile.outside}) {
     link->name = "link";
     link->message = Curve::Line(1e-6, 1e9);

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <optional>
 
 #include "graph/cost.h"
 #include "graph/fusion/exchange_dots.h"
 #include "graph/fusion/fusion.h"
 #include "graph/fusion/storage.h"
+#include "graph/fusion/view.h"
 
 namespace alpa::planner {
 
@@ -27,6 +29,20 @@ bool IsTranscendental(Opcode opcode) {
       return true;
     default: return false;
   }
+}
+
+bool IsDivision(Opcode opcode) {
+  switch (opcode) {
+    case Opcode::kDivide: case Opcode::kRemainder: case Opcode::kSqrt: case Opcode::kRsqrt: return true;
+    default: return false;
+  }
+}
+
+// Runs of neighbours (or of one element again and again) that a view of `elements` is read in.
+double RunsOf(const fusion::View& view, double elements) {
+  if (view.IsScalar() || view.IsLinear()) return 0;
+  const int64_t step = view.strides.back();
+  return step == 0 || step == 1 ? elements / static_cast<double>(view.dims.back()) : elements;
 }
 
 struct ProductShape {
@@ -61,16 +77,61 @@ ProductShape ShapeOfConvolution(const Graph& graph, const Op& op) {
 class Pricer {
  public:
   Pricer(const Graph& graph, const DeviceProfile& device, const CollectivePrice& collective)
-      : graph_(graph), device_(device), collective_(collective), plan_(fusion::PlanFusion(graph)) {}
+      : graph_(graph), device_(device), collective_(collective), plan_(fusion::PlanFusion(graph)) {
+    definer_.resize(graph.values().size());
+    for (size_t o = 0; o < graph.ops().size(); ++o) {
+      for (ValueId id : graph.ops()[o].results) definer_[id.value()] = static_cast<int>(o);
+    }
+  }
 
   ProgramCost Run(const std::vector<int32_t>& alias) {
     fusion::StorageProblem problem = fusion::StorageOf(graph_, plan_, alias);
     for (const fusion::Unit& unit : plan_.units) problem.units.push_back(unit.fused ? Fused(unit) : Single(graph_.ops()[unit.ops.back()]));
     cost_.temporary_bytes = fusion::PlanStorage(problem).arena;
+    AddMemory(alias);
     return cost_;
   }
 
  private:
+  // What a unit does beside its memory, and what it reads and writes there.
+  struct Work {
+    double seconds = 0;
+    bool overlaps = false;  // with its memory: what takes longer counts
+    std::vector<std::pair<int, double>> reads, writes;  // value, bytes
+  };
+
+  // Memory is the slower the more was read and written since the same bytes were touched last: they left the nearer caches. What
+  // a run finds in its parameters and leaves in its results was last touched in the run before.
+  void AddMemory(const std::vector<int32_t>& alias) {
+    double whole = static_cast<double>(cost_.temporary_bytes);
+    std::vector<double> touched(graph_.values().size(), -1);  // by value: what had been moved by then; -1: in an earlier run
+    std::vector<bool> lasting(graph_.values().size(), false);
+    for (ValueId id : graph_.parameters()) whole += BytesOf(id.value());
+    for (size_t r = 0; r < graph_.results().size(); ++r) {
+      const int root = plan_.root[graph_.results()[r].value()];
+      lasting[root] = true;
+      if (r >= alias.size() || alias[r] < 0) whole += BytesOf(root);
+    }
+    double moved = 0;
+    for (const Work& work : work_) {
+      double own = 0;
+      for (const auto& [value, bytes] : work.reads) own += bytes;
+      for (const auto& [value, bytes] : work.writes) own += bytes;
+      double memory = 0;
+      const auto add = [&](double bytes, double since) {
+        const double amount = std::max({1.0, own, std::min(since, whole)});
+        memory += bytes * device_.memory.Seconds(amount) / amount;
+      };
+      for (const auto& [value, bytes] : work.reads) add(bytes, touched[value] < 0 ? whole : moved - touched[value]);
+      // Temporary memory is used again soon.
+      for (const auto& [value, bytes] : work.writes) add(bytes, lasting[value] ? whole : 0);
+      moved += own;
+      for (const auto& [value, bytes] : work.reads) touched[value] = moved;
+      for (const auto& [value, bytes] : work.writes) touched[value] = moved;
+      cost_.compute_seconds += (work.overlaps ? std::max(work.seconds, memory) : work.seconds + memory) + device_.kernel_seconds;
+    }
+  }
+
   double BytesOf(int value) const { return static_cast<double>(graph_.values()[value].shape.bytes()); }
 
   fusion::StorageUnit Fused(const fusion::Unit& unit) {
@@ -79,36 +140,64 @@ class Pricer {
     for (int o : unit.ops) {
       for (ValueId id : graph_.ops()[o].results) members.push_back(id.value());
     }
-    double bytes = 0, seconds = 0;
+    Work work;
+    double& seconds = work.seconds;
+    const auto n = static_cast<double>(unit.n);
+    std::vector<int> seen;  // loaded once, however often used
     for (int o : unit.ops) {
       const Op& op = graph_.ops()[o];
-      if (plan_.roles[o] == fusion::Role::kElement || plan_.roles[o] == fusion::Role::kReduce) {
-        seconds += static_cast<double>(unit.n) *
-                   (IsTranscendental(op.opcode) ? device_.transcendental_seconds : device_.element_seconds);
+      if (plan_.roles[o] == fusion::Role::kReduce) {
+        seconds += n * device_.reduced_seconds + RowsOf(op, n) * device_.run_seconds;
+      } else if (plan_.roles[o] == fusion::Role::kElement) {
+        seconds += n * (IsTranscendental(op.opcode) ? device_.transcendental_seconds
+                        : IsDivision(op.opcode)     ? device_.division_seconds
+                                                    : device_.element_seconds);
       }
       for (ValueId id : op.operands) {
-        const int root = plan_.root[id.value()];
+        int root = plan_.root[id.value()];
         if (std::find(members.begin(), members.end(), root) != members.end()) continue;
+        if (std::find(seen.begin(), seen.end(), root) != seen.end()) continue;
+        seen.push_back(root);
+        // What a view shows lies elsewhere.
+        if (const Op& source = graph_.def(ValueId(root)); RoleOf(root) == fusion::Role::kView) {
+          const double runs = RunsOf(fusion::ViewOf(graph_, source), n);
+          if (runs > 0) seconds += runs * device_.run_seconds + n * device_.element_seconds;
+          root = plan_.root[source.operands[0].value()];
+        } else if (RoleOf(root) == fusion::Role::kIota) {
+          continue;
+        }
         if (std::find(storage.reads.begin(), storage.reads.end(), root) != storage.reads.end()) continue;
         if (IsConstant(root) && graph_.values()[root].shape.elements() == 1) continue;
         storage.reads.push_back(root);
-        bytes += std::min(BytesOf(root), static_cast<double>(unit.n) * 8);
+        work.reads.push_back({root, std::min(BytesOf(root), n * 8)});
       }
     }
     for (int value : members) {
       if (!plan_.needed[value] || plan_.recomputed[value]) continue;
       storage.writes.push_back(value);
-      bytes += BytesOf(value);
+      work.writes.push_back({value, BytesOf(value)});
       std::vector<fusion::ShareOption> options;
       for (int read : storage.reads) {
         if (BytesOf(read) == BytesOf(value)) options.push_back({read, fusion::Sharing::kElementwise});
       }
       storage.shares.push_back(std::move(options));
     }
-    cost_.compute_seconds += std::max(seconds, bytes > 0 ? device_.memory.Seconds(bytes) : 0) + device_.kernel_seconds;
+    work_.push_back(std::move(work));
     return storage;
   }
 
+  double Elements(ValueId id) const { return static_cast<double>(graph_.shape(id).elements()); }
+
+  // Of what a reduction takes in, the runs that it is read in: rows, which end in a result each, and those of an operand whose
+  // kept dimensions stand between reduced ones.
+  double RowsOf(const Op& reduce, double n) const {
+    const std::optional<fusion::ReduceLayout> layout = fusion::LayoutOf(graph_, reduce);
+    if (!layout) return 0;
+    const double rows = layout->inner == 1 ? static_cast<double>(layout->outer) : 0;
+    return rows + (layout->order ? RunsOf(*layout->order, n) : 0);
+  }
+
+  fusion::Role RoleOf(int value) const { return plan_.roles[definer_[value]]; }
   bool IsConstant(int value) const { return graph_.def(ValueId(value)).opcode == Opcode::kConstant; }
 
   fusion::StorageUnit Single(const Op& op) {
@@ -126,25 +215,50 @@ class Pricer {
     if (op.opcode == Opcode::kDynamicUpdateSlice || op.opcode == Opcode::kScatter) {
       storage.shares[0].push_back({storage.reads[0], fusion::Sharing::kUpdate});
     }
-    cost_.compute_seconds += SecondsOf(op) + device_.kernel_seconds;
+    Work work;
+    const graph::OpCost cost = graph::CostOf(graph_, op);
+    work.seconds = SecondsOf(op, cost);
+    work.overlaps = Overlaps(op.opcode);
+    // No more than the op moves in all: of a table, the rows that it takes.
+    double read = static_cast<double>(cost.bytes_read), written = static_cast<double>(cost.bytes_written);
+    for (int value : storage.reads) {
+      work.reads.push_back({value, std::min(read, BytesOf(value))});
+      read -= work.reads.back().second;
+    }
+    for (int value : storage.writes) {
+      work.writes.push_back({value, std::min(written, BytesOf(value))});
+      written -= work.writes.back().second;
+    }
+    work_.push_back(std::move(work));
     return storage;
   }
 
-  double SecondsOf(const Op& op) const {
-    const graph::OpCost cost = graph::CostOf(graph_, op);
-    const double moved = static_cast<double>(cost.bytes_read) + static_cast<double>(cost.bytes_written);
-    const double memory = moved > 0 ? device_.memory.Seconds(moved) : 0;
+  // Products were measured with their memory, and slow elements take longer than theirs.
+  static bool Overlaps(Opcode opcode) {
+    switch (opcode) {
+      case Opcode::kDot: case Opcode::kConvolution: case Opcode::kSort: case Opcode::kScatter: case Opcode::kSelectAndScatter:
+      case Opcode::kReduceWindow:
+        return true;
+      default: return false;
+    }
+  }
+
+  // Without its memory.
+  double SecondsOf(const Op& op, const graph::OpCost& cost) const {
     switch (op.opcode) {
-      case Opcode::kDot: return std::max(memory, Product(op, ShapeOfDot(graph_, op)));
-      case Opcode::kConvolution: return std::max(memory, Product(op, ShapeOfConvolution(graph_, op)));
+      case Opcode::kDot: return Product(op, ShapeOfDot(graph_, op));
+      case Opcode::kConvolution: return Product(op, ShapeOfConvolution(graph_, op));
       case Opcode::kWhile: case Opcode::kConditional: {
         double seconds = 0;
         for (const auto& region : op.regions) seconds += PriceProgram(*region, {}, device_, collective_).compute_seconds;
         return seconds;
       }
       case Opcode::kSort: case Opcode::kScatter: case Opcode::kSelectAndScatter: case Opcode::kReduceWindow:
-        return std::max(memory, static_cast<double>(cost.flops) * device_.slow_element_seconds);
-      default: return std::max(memory, static_cast<double>(cost.flops) * device_.element_seconds);
+        return static_cast<double>(cost.flops) * device_.slow_element_seconds;
+      case Opcode::kBroadcast: case Opcode::kTranspose: case Opcode::kReverse: case Opcode::kPad:
+        return Elements(op.results[0]) * device_.slow_element_seconds;
+      default:
+        return std::max(Elements(op.results[0]), static_cast<double>(cost.flops)) * device_.element_seconds;
     }
   }
 
@@ -158,6 +272,8 @@ class Pricer {
   const DeviceProfile& device_;
   const CollectivePrice& collective_;
   const fusion::FusionPlan plan_;
+  std::vector<int> definer_;  // by value: the op that gives it
+  std::vector<Work> work_;    // of the units but collectives, in order
   ProgramCost cost_;
 };
 

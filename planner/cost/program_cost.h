@@ -1,7 +1,8 @@
 // What one run of a device program costs on a kind of device: seconds, and memory beside its parameters and results.
 //
-// Model:  a roofline over the kernels that a program becomes (graph/fusion), not over its ops. A fused kernel takes the longer of its
-//         arithmetic and its traffic with memory; a product takes what products of its shape were measured to take.
+// Model:  prices the kernels that a program becomes (graph/fusion), not over its ops. A fused kernel takes its arithmetic
+//         and its traffic with memory, which overlap little in practice; a product takes what products of its shape were measured to take.
+//         What was touched long before is read at the speed of as much memory as was used since.
 // Memory: the arena that a backend plans for such kernels. Kernels' own scratch memory is estimated.
 // Threads: pure functions.
 #pragma once

@@ -20,35 +20,72 @@ using graph::ValueId;
 
 namespace {
 
+// A product rarely finds its operands in the nearest caches: others ran since they were made. So several are measured in turn that
+// together move so much.
+constexpr double kWorkingSet = 3 << 20;
+
 // What each number may take, in seconds. Together they stay below the shares of the limit in MeasureDevice.
 constexpr double kPatience = 4e-3;
 
-Graph Product(int64_t m, int64_t n, int64_t k, DType dtype) {
+// So many products of matrices, each in memory of its own.
+Graph Products(const cluster::ProductPoint& size, DType dtype, int64_t count) {
   GraphBuilder b;
   graph::DotAttrs attrs;
   attrs.lhs_contracting = {1};
   attrs.rhs_contracting = {0};
-  const ValueId lhs = b.Parameter({dtype, {m, k}}), rhs = b.Parameter({dtype, {k, n}});
-  b.SetResults({b.Dot(lhs, rhs, attrs, dtype)});
+  std::vector<ValueId> results;
+  for (int64_t i = 0; i < count; ++i) {
+    const ValueId lhs = b.Parameter({dtype, {size.m, size.k}}), rhs = b.Parameter({dtype, {size.k, size.n}});
+    results.push_back(b.Dot(lhs, rhs, attrs, dtype));
+  }
+  b.SetResults(std::move(results));
   return b.Build();
 }
 
-// One fused kernel that reads two arrays and writes one: 12 bytes an element.
+// So many fused kernels that each read two arrays and write one, in memory of their own: 12 bytes an element.
 constexpr int64_t kBytesOfSum = 12;
-Graph Sum(int64_t elements) {
+Graph Sums(int64_t elements, int64_t count) {
   GraphBuilder b;
-  const ValueId x = b.Parameter({DType::kF32, {elements}}), y = b.Parameter({DType::kF32, {elements}});
-  b.SetResults({b.Binary(Opcode::kAdd, x, y)});
+  std::vector<ValueId> results;
+  for (int64_t i = 0; i < count; ++i) {
+    const ValueId x = b.Parameter({DType::kF32, {elements}}), y = b.Parameter({DType::kF32, {elements}});
+    results.push_back(b.Binary(Opcode::kAdd, x, y));
+  }
+  b.SetResults(std::move(results));
   return b.Build();
 }
 
-// One fused kernel of so many cheap ops an element.
-Graph Chain(int64_t elements, int ops) {
+// One fused kernel of so many ops an element, each of the kinds in turn. Each reads the last value and, in turn, a number of its
+// own or a value from some ops before: as many values and numbers are alive as in the update of an optimizer.
+Graph Chain(int64_t elements, const std::vector<Opcode>& kinds, int ops) {
+  constexpr int kAlive = 6;
   GraphBuilder b;
-  const ValueId x = b.Parameter({DType::kF32, {elements}}), y = b.Parameter({DType::kF32, {elements}});
-  ValueId value = x;
-  for (int i = 0; i < ops; ++i) value = b.Binary(i % 2 == 0 ? Opcode::kAdd : Opcode::kMultiply, value, y);
-  b.SetResults({value});
+  std::vector<ValueId> values;
+  for (int i = 0; i < kAlive; ++i) values.push_back(b.Parameter({DType::kF32, {elements}}));
+  for (int i = 0; i < ops; ++i) {
+    const Opcode kind = kinds[i % kinds.size()];
+    const ValueId last = values.back();
+    const ValueId before = i % 2 == 0 ? b.Full({DType::kF32, {elements}}, 1.5 + i) : values[values.size() - kAlive];
+    values.push_back(kind == Opcode::kSelect ? b.Select(b.Compare(graph::CompareDirection::kLt, last, before), last, before)
+                     : kind == Opcode::kSqrt ? b.Unary(kind, last)
+                                             : b.Binary(kind, last, before));
+  }
+  b.SetResults({values.back()});
+  return b.Build();
+}
+
+// One fused kernel that sums up rows, or columns.
+Graph Reduction(int64_t rows, int64_t columns, int64_t dim) {
+  GraphBuilder b;
+  b.SetResults({b.Reduce(b.Parameter({DType::kF32, {rows, columns}}), graph::ReduceKind::kSum, {dim})});
+  return b.Build();
+}
+
+// As Sums, with one of the two arrays a number for each `run` elements.
+Graph Broadcast(int64_t elements, int64_t run) {
+  GraphBuilder b;
+  const ValueId x = b.Parameter({DType::kF32, {elements / run, run}}), y = b.Parameter({DType::kF32, {elements / run}});
+  b.SetResults({b.Binary(Opcode::kAdd, x, b.Broadcast(y, {elements / run, run}, {0}))});
   return b.Build();
 }
 
@@ -63,15 +100,30 @@ Graph Functions(int64_t elements, int rounds) {
 }
 constexpr int kFunctions = 3;
 
-// So many kernels that have next to nothing to do, and cannot be made one.
-Graph Kernels(int count) {
+// So many times a kernel that moves much, and `small` kernels that have next to nothing to do, and cannot be made one. What the
+// large ones move drives the small ones' own descriptions out of the caches, as in real programs.
+Graph Kernels(int times, int small) {
+  constexpr int64_t kMuch = 192 << 10, kFew = 32;
   GraphBuilder b;
-  std::vector<ValueId> results;
-  for (int i = 0; i < count; ++i) {
-    const ValueId x = b.Parameter({DType::kF32, {i + 1}});
-    results.push_back(b.Binary(Opcode::kAdd, x, x));
+  std::vector<ValueId> results, much;
+  for (int i = 0; i <= times; ++i) much.push_back(b.Parameter({DType::kF32, {kMuch}}));
+  for (int i = 0; i < times; ++i) {
+    results.push_back(b.Binary(Opcode::kAdd, much[i], much[i + 1]));
+    for (int k = 0; k < small; ++k) {
+      const ValueId x = b.Parameter({DType::kF32, {kFew}});
+      const ValueId scaled = b.Binary(Opcode::kMultiply, x, b.Full({DType::kF32, {kFew}}, 1 + k));
+      results.push_back(k % 2 == 0 ? b.Binary(Opcode::kAdd, scaled, x) : b.Reduce(scaled, graph::ReduceKind::kSum, {0}));
+    }
   }
   b.SetResults(std::move(results));
+  return b.Build();
+}
+
+// A program of one small kernel.
+Graph Tiny() {
+  GraphBuilder b;
+  const ValueId x = b.Parameter({DType::kF32, {1}});
+  b.SetResults({b.Binary(Opcode::kAdd, x, x)});
   return b.Build();
 }
 
@@ -102,6 +154,11 @@ double Slope(double fewer_seconds, double more_seconds, double parts) {
   return std::max(more_seconds - fewer_seconds, 1e-12) / parts;
 }
 
+// In seconds, while everything is in the nearest caches: what a probe's programs and kernels take beside their work.
+struct Overhead {
+  double program = 0, kernel = 0;
+};
+
 // Every combination of these extents, by increasing work.
 std::vector<cluster::ProductPoint> ProductSizes(const std::vector<int64_t>& extents) {
   std::vector<cluster::ProductPoint> sizes;
@@ -115,32 +172,36 @@ std::vector<cluster::ProductPoint> ProductSizes(const std::vector<int64_t>& exte
 }
 
 absl::StatusOr<std::vector<cluster::ProductPoint>> MeasureProducts(kernels::Backend& backend, DType dtype,
-                                                                   const std::vector<int64_t>& extents, double overhead,
+                                                                   const std::vector<int64_t>& extents, const Overhead& overhead,
                                                                    const TimeLimit& limit) {
   std::vector<cluster::ProductPoint> measured;
   double per_operation = 0;
   for (cluster::ProductPoint point : ProductSizes(extents)) {
     const auto work = static_cast<double>(point.m * point.n * point.k);
-    if (!measured.empty() && !limit.Allows(2 * work * per_operation)) break;
-    auto seconds = SecondsOf(backend, Product(point.m, point.n, point.k, dtype));
+    const auto bytes = static_cast<double>((point.m * point.k + point.k * point.n + point.m * point.n) * graph::SizeOf(dtype));
+    const auto products = static_cast<int64_t>(std::clamp(kWorkingSet / bytes, 1.0, 16.0));
+    const auto count = static_cast<double>(products);
+    if (!measured.empty() && !limit.Allows(4 * count * work * per_operation)) break;
+    auto seconds = SecondsOf(backend, Products(point, dtype, products));
     if (absl::IsUnimplemented(seconds.status())) return measured;
     if (!seconds.ok()) return seconds.status();
-    point.seconds = std::max(*seconds - overhead, *seconds / 10);
-    per_operation = *seconds / work;
+    const double each = *seconds / count;
+    point.seconds = std::max(each - overhead.kernel - overhead.program / count, each / 4);
+    per_operation = each / work;
     measured.push_back(point);
   }
   return measured;
 }
 
-absl::StatusOr<cluster::Curve> MeasureMemory(kernels::Backend& backend, double overhead, const TimeLimit& limit) {
+absl::StatusOr<cluster::Curve> MeasureMemory(kernels::Backend& backend, const Overhead& overhead, const TimeLimit& limit) {
   cluster::Curve curve;
   double per_byte = 0;
   for (double bytes = 1 << 10; bytes <= 96 << 20; bytes *= 4) {
     // Twice for the runs, and again as much for memory that is touched the first time.
     if (!curve.points.empty() && !limit.Allows(8 * bytes * per_byte)) break;
     const int64_t elements = std::max<int64_t>(1, static_cast<int64_t>(bytes) / kBytesOfSum);
-    ALPA_ASSIGN_OR_RETURN(const double seconds, SecondsOf(backend, Sum(elements), 2 * kPatience));
-    double alone = std::max(seconds - overhead, seconds / 10);
+    ALPA_ASSIGN_OR_RETURN(const double seconds, SecondsOf(backend, Sums(elements, 1), 2 * kPatience));
+    double alone = std::max(seconds - overhead.kernel - overhead.program, seconds / 4);
     if (!curve.points.empty()) alone = std::max(alone, curve.points.back().seconds);  // more bytes are never faster
     curve.points.push_back({static_cast<double>(elements * kBytesOfSum), alone});
     per_byte = seconds / bytes;
@@ -152,18 +213,37 @@ absl::StatusOr<cluster::Curve> MeasureMemory(kernels::Backend& backend, double o
 
 absl::StatusOr<cluster::DeviceProfile> MeasureDevice(kernels::Backend& backend, const TimeLimit& limit) {
   cluster::DeviceProfile profile;
-  constexpr int kFew = 2, kMany = 34;
-  ALPA_ASSIGN_OR_RETURN(const double few, SecondsOf(backend, Kernels(kFew)));
-  ALPA_ASSIGN_OR_RETURN(const double many, SecondsOf(backend, Kernels(kMany)));
-  profile.kernel_seconds = Slope(few, many, kMany - kFew);
-  profile.program_seconds = std::max(few - kFew * profile.kernel_seconds, 1e-9);
-  const double overhead = profile.kernel_seconds + profile.program_seconds;  // of a program of one kernel
+  constexpr int kTimes = 12, kSmall = 16;
+  ALPA_ASSIGN_OR_RETURN(const double without, SecondsOf(backend, Kernels(kTimes, 0), 5 * kPatience));
+  ALPA_ASSIGN_OR_RETURN(const double with, SecondsOf(backend, Kernels(kTimes, kSmall), 5 * kPatience));
+  profile.kernel_seconds = Slope(without, with, kTimes * kSmall);
+  ALPA_ASSIGN_OR_RETURN(const double tiny, SecondsOf(backend, Tiny()));
+  ALPA_ASSIGN_OR_RETURN(const double tinies, SecondsOf(backend, Sums(1, 33)));
+  Overhead near;
+  near.kernel = Slope(tiny, tinies, 32);
+  near.program = std::max(tiny - near.kernel, 1e-9);
+  profile.program_seconds = near.program;
+  const double overhead = near.program + near.kernel;
 
   // Large enough to be shared among a device's threads, small enough for its caches.
   constexpr int64_t kElements = 32 << 10;
-  ALPA_ASSIGN_OR_RETURN(const double short_chain, SecondsOf(backend, Chain(kElements, 8)));
-  ALPA_ASSIGN_OR_RETURN(const double long_chain, SecondsOf(backend, Chain(kElements, 40)));
-  profile.element_seconds = Slope(short_chain, long_chain, 32.0 * kElements);
+  const std::vector<Opcode> cheap = {Opcode::kAdd, Opcode::kMultiply, Opcode::kMaximum, Opcode::kSubtract, Opcode::kSelect};
+  ALPA_ASSIGN_OR_RETURN(const double short_chain, SecondsOf(backend, Chain(kElements, cheap, 5)));
+  ALPA_ASSIGN_OR_RETURN(const double long_chain, SecondsOf(backend, Chain(kElements, cheap, 25)));
+  profile.element_seconds = Slope(short_chain, long_chain, 24.0 * kElements);  // a selection is two ops
+  const std::vector<Opcode> divisions = {Opcode::kDivide, Opcode::kSqrt};
+  ALPA_ASSIGN_OR_RETURN(const double few_divisions, SecondsOf(backend, Chain(kElements, divisions, 2)));
+  ALPA_ASSIGN_OR_RETURN(const double many_divisions, SecondsOf(backend, Chain(kElements, divisions, 10)));
+  profile.division_seconds = Slope(few_divisions, many_divisions, 8.0 * kElements);
+  constexpr int64_t kRun = 16;
+  ALPA_ASSIGN_OR_RETURN(const double linear, SecondsOf(backend, Sums(kElements, 1)));
+  ALPA_ASSIGN_OR_RETURN(const double in_runs, SecondsOf(backend, Broadcast(kElements, kRun)));
+  profile.run_seconds = Slope(linear + kElements * profile.element_seconds, in_runs, static_cast<double>(kElements / kRun));
+  constexpr int64_t kRow = 64;
+  constexpr int64_t kResults = kElements / kRow;
+  ALPA_ASSIGN_OR_RETURN(const double of_rows, SecondsOf(backend, Reduction(kResults, kRow, 1)));
+  ALPA_ASSIGN_OR_RETURN(const double of_columns, SecondsOf(backend, Reduction(kResults, kRow, 0)));
+  profile.reduced_seconds = std::max((of_rows + of_columns) / 2 - overhead, of_rows / 4) / kElements;
   ALPA_ASSIGN_OR_RETURN(const double one_round, SecondsOf(backend, Functions(kElements, 1)));
   ALPA_ASSIGN_OR_RETURN(const double three_rounds, SecondsOf(backend, Functions(kElements, 3)));
   profile.transcendental_seconds = Slope(one_round, three_rounds, 2.0 * kFunctions * kElements);
@@ -172,10 +252,10 @@ absl::StatusOr<cluster::DeviceProfile> MeasureDevice(kernels::Backend& backend, 
   profile.slow_element_seconds = std::max(scatter - overhead, scatter / 10) / (kRows * kTableWidth);
 
   const double left = std::max(0.0, limit.left());
-  ALPA_ASSIGN_OR_RETURN(profile.memory, MeasureMemory(backend, overhead, TimeLimit(0.25 * left)));
-  ALPA_ASSIGN_OR_RETURN(profile.products, MeasureProducts(backend, DType::kF32, {1, 8, 32, 128, 512}, overhead, TimeLimit(0.55 * left)));
+  ALPA_ASSIGN_OR_RETURN(profile.memory, MeasureMemory(backend, near, TimeLimit(0.25 * left)));
+  ALPA_ASSIGN_OR_RETURN(profile.products, MeasureProducts(backend, DType::kF32, {1, 8, 32, 128, 512}, near, TimeLimit(0.55 * left)));
   if (profile.products.empty()) return Unimplemented("the backend multiplies no matrices of 32-bit floats");
-  ALPA_ASSIGN_OR_RETURN(profile.half_products, MeasureProducts(backend, DType::kBF16, {8, 64, 512}, overhead, TimeLimit(0.2 * left)));
+  ALPA_ASSIGN_OR_RETURN(profile.half_products, MeasureProducts(backend, DType::kBF16, {8, 64, 512}, near, TimeLimit(0.2 * left)));
   return profile;
 }
 
@@ -185,7 +265,7 @@ absl::StatusOr<double> MeasureMemoryStreams(kernels::Backend& backend, const Tim
   constexpr int64_t kElements = (24 << 20) / kBytesOfSum;
   std::vector<std::unique_ptr<Probe>> probes;
   for (int device = 0; device < devices; ++device) {
-    ALPA_ASSIGN_OR_RETURN(auto probe, Probe::Make(backend, device, Sum(kElements)));
+    ALPA_ASSIGN_OR_RETURN(auto probe, Probe::Make(backend, device, Sums(kElements, 1)));
     probes.push_back(std::move(probe));
   }
   const double patience = std::clamp(limit.left() / 2, 0.0, 0.1);

@@ -75,7 +75,10 @@ cluster::NodeProfile AssumedProfile(const std::string& device_name, double threa
   }
   device.memory = cluster::Curve::Line(0, 8e9);
   device.element_seconds = 0.2e-9 / threads;
+  device.division_seconds = 0.5e-9 / threads;
   device.transcendental_seconds = 1.5e-9 / threads;
+  device.reduced_seconds = 0.5e-9 / threads;
+  device.run_seconds = 2e-9 / threads;
   device.slow_element_seconds = 2e-9;
   device.kernel_seconds = 0.3e-6;
   device.program_seconds = 2e-6;

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kMaxRuns = 2000;      // of a round: they are all enqueued at one time
 constexpr double kRound = 200e-6;   // aimed at: long against a reading of the clock, short against a time slice
-constexpr int kMaxRounds = 25;
+constexpr int kMinRounds = 3, kMaxRounds = 25;
 
 std::vector<std::byte> Half(graph::DType dtype) {
   const auto bytes = [](auto value) {
@@ -95,7 +95,7 @@ absl::StatusOr<double> Probe::Fastest(std::span<Probe* const> probes, double pat
   const TimeLimit limit(patience);
   ALPA_ASSIGN_OR_RETURN(double fastest, Round(probes, 1));
   double last = fastest;
-  for (int round = 1; round < kMaxRounds && limit.Allows(last); ++round) {
+  for (int round = 1; round < kMinRounds || (round < kMaxRounds && limit.Allows(last)); ++round) {
     const int runs = static_cast<int>(std::clamp(kRound / fastest, 1.0, double{kMaxRuns}));
     ALPA_ASSIGN_OR_RETURN(const double seconds, Round(probes, runs));
     last = seconds * runs;

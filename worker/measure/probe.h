@@ -21,8 +21,8 @@ class Probe {
   static absl::StatusOr<std::unique_ptr<Probe>> Make(kernels::Backend& backend, int device, const graph::Graph& graph,
                                                      int index_limit = 1);
 
-  // Seconds of one run, from rounds that together take about `patience` seconds; one round at least, after
-  // one for warming up.
+  // Seconds of one run, from rounds that together take about `patience` seconds; three rounds at least, after one
+  // for warming up.
   absl::StatusOr<double> Fastest(double patience);
 
   // The same for probes of different devices that run at the same time: of the slowest of them.
