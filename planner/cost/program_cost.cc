@@ -21,6 +21,9 @@ using graph::ValueId;
 
 namespace {
 
+// Memory that takes at least this part of the time that the largest measured amount takes lies in no cache.
+constexpr double kUncached = 0.7;
+
 bool IsTranscendental(Opcode opcode) {
   switch (opcode) {
     case Opcode::kExp: case Opcode::kExpm1: case Opcode::kLog: case Opcode::kLog1p: case Opcode::kLogistic: case Opcode::kTanh:
@@ -112,15 +115,19 @@ class Pricer {
       lasting[root] = true;
       if (r >= alias.size() || alias[r] < 0) whole += BytesOf(root);
     }
+    const cluster::Curve& curve = device_.memory;
+    const double slowest = curve.points.empty() ? 0 : curve.points.back().seconds / curve.points.back().amount;
     double moved = 0;
     for (const Work& work : work_) {
       double own = 0;
       for (const auto& [value, bytes] : work.reads) own += bytes;
       for (const auto& [value, bytes] : work.writes) own += bytes;
-      double memory = 0;
+      double memory = 0, uncached = 0;
       const auto add = [&](double bytes, double since) {
         const double amount = std::max({1.0, own, std::min(since, whole)});
-        memory += bytes * device_.memory.Seconds(amount) / amount;
+        const double each = device_.memory.Seconds(amount) / amount;
+        memory += bytes * each;
+        if (each >= kUncached * slowest) uncached += bytes * each;
       };
       for (const auto& [value, bytes] : work.reads) add(bytes, touched[value] < 0 ? whole : moved - touched[value]);
       // Temporary memory is used again soon.
@@ -128,6 +135,7 @@ class Pricer {
       moved += own;
       for (const auto& [value, bytes] : work.reads) touched[value] = moved;
       for (const auto& [value, bytes] : work.writes) touched[value] = moved;
+      if (!work.overlaps || memory > work.seconds) cost_.memory_seconds += uncached;
       cost_.compute_seconds += (work.overlaps ? std::max(work.seconds, memory) : work.seconds + memory) + device_.kernel_seconds;
     }
   }

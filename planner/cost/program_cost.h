@@ -21,6 +21,7 @@ using CollectivePrice = std::function<double(const graph::Graph&, const graph::O
 
 struct ProgramCost {
   double compute_seconds = 0;
+  double memory_seconds = 0;  // of these, for bytes that no cache holds: longer while other devices of the host take theirs
   double collective_seconds = 0;
   Bytes temporary_bytes = 0;
 };

@@ -47,6 +47,7 @@ struct Actor {
   std::vector<const Instruction*> list;
   size_t at = 0;
   double left = 0;             // of the program that it runs, in seconds with no neighbour
+  double memory_share = 0;     // of it, for memory that the host's devices share
   bool running = false;
   std::map<SlotId, std::vector<std::pair<int, int>>> filling, draining;  // slot -> (edge, round) under way
   std::map<int, int> sent, received;                                      // rounds by edge
@@ -63,6 +64,7 @@ class Simulator {
     out_.memory.resize(meshes);
     actors_.resize(meshes);
     cores_.resize(meshes);
+    devices_.resize(meshes);
     for (size_t m = 0; m < meshes; ++m) {
       for (DeviceId device : executable_.meshes[m].devices) {
         if (cluster_.Find(device) == nullptr) return InvalidArgument("the cluster has no device %d", device.value());
@@ -77,6 +79,7 @@ class Simulator {
       for (size_t d = 0; d < executable_.meshes[m].devices.size(); ++d) {
         const cluster::Device& device = DeviceOf(static_cast<int>(m), d);
         cores_[m][device.host] += device.cores;
+        devices_[m][device.host] += 1;
       }
       Flatten(executable_.mesh_programs[m].instructions, actors_[m].list);
     }
@@ -189,6 +192,7 @@ class Simulator {
         for (SlotId slot : run->outputs) actor.filling.erase(slot), actor.draining.erase(slot);
         const ProgramCost& cost = programs_[run->program];
         actor.left = cost.compute_seconds + cost.collective_seconds;
+        actor.memory_share = actor.left > 0 ? cost.memory_seconds / actor.left : 0;
         actor.running = true;
         out_.collective_seconds[m] += cost.collective_seconds;
       } else if (const auto* send = std::get_if<plan::SendInstruction>(&instruction.action)) {
@@ -206,18 +210,22 @@ class Simulator {
     return moved;
   }
 
-  // How fast each mesh computes now: its slowest device's share of its host's cores.
+  // How fast each mesh computes now: its slowest device's share of its host's cores, and of its memory.
   std::vector<double> Rates() const {
-    std::vector<double> wanted(cluster_.hosts.size(), 0);
+    std::vector<double> wanted(cluster_.hosts.size(), 0), busy(cluster_.hosts.size(), 0);
     for (size_t m = 0; m < actors_.size(); ++m) {
       if (!actors_[m].running) continue;
       for (const auto& [host, cores] : cores_[m]) wanted[host] += cores;
+      for (const auto& [host, devices] : devices_[m]) busy[host] += devices;
     }
     std::vector<double> rates(actors_.size(), 1);
     for (size_t m = 0; m < actors_.size(); ++m) {
-      for (const auto& [host, cores] : cores_[m]) {
-        const double there = cluster_.hosts[host].cores;
-        if (there > 0 && wanted[host] > there) rates[m] = std::min(rates[m], there / wanted[host]);
+      for (const auto& [host_index, cores] : cores_[m]) {
+        const cluster::Host& host = cluster_.hosts[host_index];
+        const double share = host.cores > 0 && wanted[host_index] > host.cores ? host.cores / wanted[host_index] : 1;
+        // Those that wait for a core take nothing from memory meanwhile.
+        const double crowd = host.memory_streams > 0 ? std::max(1.0, share * busy[host_index] / host.memory_streams) : 1;
+        rates[m] = std::min(rates[m], share / (1 + actors_[m].memory_share * (crowd - 1)));
       }
     }
     return rates;
@@ -258,6 +266,7 @@ class Simulator {
   std::map<std::pair<int, int>, double> channel_;  // (from, to) -> when it is free again
   std::vector<Actor> actors_;
   std::vector<std::map<int, double>> cores_;       // by mesh: host -> cores of it that the mesh wants
+  std::vector<std::map<int, double>> devices_;     // by mesh: host -> its devices there
   double clock_ = 0;
   Simulation out_;
 };

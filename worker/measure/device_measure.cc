@@ -261,8 +261,8 @@ absl::StatusOr<cluster::DeviceProfile> MeasureDevice(kernels::Backend& backend, 
 
 absl::StatusOr<double> MeasureMemoryStreams(kernels::Backend& backend, const TimeLimit& limit) {
   const int devices = backend.device_count();
-  if (devices < 2) return 0;
-  constexpr int64_t kElements = (24 << 20) / kBytesOfSum;
+  if (devices < 2 || limit.left() <= 0) return 0;
+  constexpr int64_t kElements = (48 << 20) / kBytesOfSum;
   std::vector<std::unique_ptr<Probe>> probes;
   for (int device = 0; device < devices; ++device) {
     ALPA_ASSIGN_OR_RETURN(auto probe, Probe::Make(backend, device, Sums(kElements, 1)));

@@ -18,7 +18,7 @@ namespace alpa::worker {
 absl::StatusOr<cluster::DeviceProfile> MeasureDevice(kernels::Backend& backend, const TimeLimit& limit);
 
 // As cluster::Host::memory_streams, from a large fused kernel on all of the backend's devices at one time. 0: they do not hinder
-// each other, or there is only one.
+// each other, there is only one, or there was no time.
 absl::StatusOr<double> MeasureMemoryStreams(kernels::Backend& backend, const TimeLimit& limit);
 
 }  // namespace alpa::worker

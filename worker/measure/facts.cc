@@ -12,7 +12,7 @@ namespace {
 
 // To be raised whenever other things are measured, or the same in another way.
 constexpr int kMeasuring = 1;
-constexpr int kMostDevices = 16;
+constexpr int kMostDevices = 8;
 
 }  // namespace
 

@@ -27,7 +27,7 @@ std::string DeviceName(const Machine& machine, const DeviceSettings& settings);
 // For ProfileCache: all that a measurement depends on. `version` is that of our programs.
 std::string CacheKey(const Machine& machine, const DeviceSettings& settings, absl::string_view version);
 
-// How many devices to make for measuring: as many as compute at one time without sharing cores, up to 16.
+// How many devices to make for measuring: as many as compute at one time without sharing cores, up to 8.
 int MeasuringDevices(const Machine& machine, const DeviceSettings& settings);
 
 }  // namespace alpa::worker

@@ -36,26 +36,27 @@ absl::StatusOr<Measured> MeasureNode(const MeasureOptions& options) {
   Measured out;
   cluster::NodeProfile& profile = out.profile;
   profile.measured = true;
-  const TimeLimit limit(options.seconds);
+  // Each part has a share of its own: a late one is not left without.
+  const double of_link = 0.4 * options.seconds / 3;
   {
     const std::unique_ptr<kernels::Backend> backend = options.backend(options.devices);
-    ALPA_ASSIGN_OR_RETURN(profile.device, MeasureDevice(*backend, TimeLimit(0.6 * options.seconds)));
-    ALPA_ASSIGN_OR_RETURN(profile.memory_streams, MeasureMemoryStreams(*backend, limit));
+    ALPA_ASSIGN_OR_RETURN(profile.device, MeasureDevice(*backend, TimeLimit(0.5 * options.seconds)));
+    ALPA_ASSIGN_OR_RETURN(profile.memory_streams, MeasureMemoryStreams(*backend, TimeLimit(0.1 * options.seconds)));
   }
   profile.device.name = options.device_name;
   {
     ALPA_ASSIGN_OR_RETURN(const auto transport, options.transport(false));
-    ALPA_ASSIGN_OR_RETURN(profile.inside, MeasureLinkOf(*transport, nullptr, TimeLimit(limit.left() / 3)));
+    ALPA_ASSIGN_OR_RETURN(profile.inside, MeasureLinkOf(*transport, nullptr, TimeLimit(of_link)));
     profile.inside.name = "in one process";
   }
-  if (auto between = MeasureBetween(options, false, TimeLimit(limit.left() / 2)); between.ok()) {
+  if (auto between = MeasureBetween(options, false, TimeLimit(of_link)); between.ok()) {
     profile.between = *std::move(between);
     profile.between.name = "between processes";
   } else {
     profile.between = AssumedBetween();
     out.remarks.push_back(absl::StrCat("messages to other workers of this machine are assumed: ", between.status().message()));
   }
-  if (auto outside = MeasureBetween(options, true, TimeLimit(limit.left())); outside.ok()) {
+  if (auto outside = MeasureBetween(options, true, TimeLimit(of_link)); outside.ok()) {
     profile.outside = *std::move(outside);
     profile.outside.name = "network, measured over loopback";
   } else {

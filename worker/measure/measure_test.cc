@@ -46,7 +46,7 @@ void ExpectRises(const cluster::Curve& curve) {
 }
 
 TEST(MeasureTest, TheNumbersOfThisMachineAreSoundAndOrdered) {
-  const auto measured = MeasureNode(OnCpu(2));
+  const auto measured = MeasureNode(OnCpu(4));
   ASSERT_TRUE(measured.ok()) << measured.status();
   EXPECT_TRUE(measured->remarks.empty()) << measured->remarks[0];
   const cluster::NodeProfile& profile = measured->profile;

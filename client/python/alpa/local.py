@@ -26,7 +26,8 @@ def local(workers=2, devices_per_worker=2, *, threads=None, data_dir=None, bin_d
 
     The daemons are taken from `bin_dir`, else $ALPA_BIN, else the checkout's build/release/bin, else PATH. They stop at
     close() or when this process exits. threads: of each device (default: an even share of the cores). data_dir: where
-    the daemons keep their files and logs (default: a temporary folder, removed at the end).
+    the daemons keep their files and logs (default: a temporary folder, removed at the end). The daemons see this process's
+    environment: ALPA_MEASURE=never, say, if the first start on a machine must not take the seconds of measuring it.
     """
     for name, count in (("workers", workers), ("devices_per_worker", devices_per_worker)):
         if not isinstance(count, int) or count < 1:
