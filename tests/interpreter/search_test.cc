@@ -64,15 +64,68 @@ TEST(ProgramCost, AProductTakesWhatProductsLikeItTook) {
 }
 
 TEST(ProgramCost, AFusedGroupReadsAndWritesMemoryOnce) {
-  // Two additions in one kernel: three arrays in, one out.
+  // Two additions in one kernel: three arrays in, one out, each touched once a run.
   graph::GraphBuilder b;
   const graph::Shape shape{graph::DType::kF32, {1 << 20}};
   const graph::ValueId x = b.Parameter(shape), y = b.Parameter(shape), z = b.Parameter(shape);
   b.SetResults({b.Binary(graph::Opcode::kAdd, b.Binary(graph::Opcode::kAdd, x, y), z)});
   Cluster cluster = Measured(1, 0);
   const planner::ProgramCost cost = planner::PriceProgram(b.Build(), {}, cluster.profiles[0], nullptr);
-  EXPECT_NEAR(cost.compute_seconds, 4.0 * (4 << 20) / kRate, 0.01 * 4.0 * (4 << 20) / kRate);
+  const double expected = (4.0 * 4 + 2) * (1 << 20) / kRate;
+  EXPECT_NEAR(cost.compute_seconds, expected, 0.01 * expected);
+  EXPECT_NEAR(cost.memory_seconds, 4.0 * (4 << 20) / kRate, 0.01 * expected);
   EXPECT_EQ(cost.temporary_bytes, 0);
+}
+
+// A sum of two arrays for each size, in memory of their own.
+graph::Graph Sums(const std::vector<int64_t>& sizes) {
+  graph::GraphBuilder b;
+  std::vector<graph::ValueId> sums;
+  for (int64_t size : sizes) {
+    const graph::Shape shape{graph::DType::kF32, {size}};
+    const graph::ValueId x = b.Parameter(shape);
+    sums.push_back(b.Binary(graph::Opcode::kAdd, x, b.Parameter(shape)));
+  }
+  b.SetResults(sums);
+  return b.Build();
+}
+
+TEST(ProgramCost, WhatWasTouchedLongBeforeComesFromSlowerMemory) {
+  cluster::DeviceProfile profile = Measured(1, 0).profiles[0];
+  profile.element_seconds = 0;
+  profile.memory = {{{1 << 10, 1e-9}, {1 << 20, 1e-6}, {1 << 30, 1}}};  // a thousand times as slow where caches end
+  const auto price = [&](const std::vector<int64_t>& sizes) { return planner::PriceProgram(Sums(sizes), {}, profile, nullptr); };
+  const planner::ProgramCost small = price({1 << 10}), large = price({1 << 26}), both = price({1 << 10, 1 << 26});
+  EXPECT_LT(small.compute_seconds, 1e-7);
+  EXPECT_EQ(small.memory_seconds, 0);  // it stays in a cache
+  EXPECT_GT(both.compute_seconds - large.compute_seconds, 10 * small.compute_seconds);  // the large one drives the small one out
+}
+
+TEST(ProgramCost, DivisionsSumsAndStridesHaveTheirPrices) {
+  cluster::DeviceProfile profile = Measured(1, 0).profiles[0];
+  profile.memory.points.clear();
+  profile.element_seconds = 1e-9;
+  profile.division_seconds = 1e-7;
+  profile.reduced_seconds = 1e-5;
+  profile.run_seconds = 1e-3;
+  const auto price = [&](const auto& make) {
+    graph::GraphBuilder b;
+    const graph::ValueId x = b.Parameter({graph::DType::kF32, {8, 4}});
+    b.SetResults({make(b, x)});
+    return planner::PriceProgram(b.Build(), {}, profile, nullptr).compute_seconds;
+  };
+  using graph::Opcode;
+  EXPECT_NEAR(price([](auto& b, auto x) { return b.Binary(Opcode::kAdd, x, x); }), 32e-9, 1e-12);
+  EXPECT_NEAR(price([](auto& b, auto x) { return b.Binary(Opcode::kDivide, x, x); }), 32e-7, 1e-12);
+  // Eight rows, and thirty-two numbers that are summed up.
+  EXPECT_NEAR(price([](auto& b, auto x) { return b.Reduce(x, graph::ReduceKind::kSum, {1}); }), 32e-5 + 8e-3, 1e-9);
+  EXPECT_NEAR(price([](auto& b, auto x) { return b.Reduce(x, graph::ReduceKind::kSum, {0}); }), 32e-5, 1e-9);
+  // Eight runs of four equal numbers, which are copied out.
+  EXPECT_NEAR(price([](auto& b, auto x) {
+                const auto y = b.Parameter({graph::DType::kF32, {8}});
+                return b.Binary(Opcode::kAdd, x, b.Broadcast(y, {8, 4}, {0}));
+              }),
+              2 * 32e-9 + 8e-3, 1e-9);
 }
 
 TEST(Simulate, DevicesThatShareACoreGainNothing) {
@@ -82,6 +135,19 @@ TEST(Simulate, DevicesThatShareACoreGainNothing) {
   const double shared = SimulationOf(step, {.devices = 4}, Measured(4, 1)).step_seconds;
   EXPECT_LT(apart, one);
   EXPECT_NEAR(shared, 4 * apart, 0.01 * shared);
+}
+
+TEST(Simulate, DevicesThatShareMemoryWaitForTheirBytes) {
+  const Step step = testing::MakeDeepStep(4, false);
+  const auto with = [&](double streams) {
+    Cluster cluster = Measured(4, 4);
+    cluster.hosts[0].memory_streams = streams;
+    return SimulationOf(step, {.devices = 4}, cluster).step_seconds;
+  };
+  EXPECT_EQ(with(4), with(0));
+  EXPECT_GT(with(2), 1.01 * with(4));
+  EXPECT_GT(with(1), 1.01 * with(2));
+  EXPECT_LT(with(1), 4 * with(4));
 }
 
 TEST(Simulate, APipelineFillsAndDrains) {

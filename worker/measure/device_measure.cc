@@ -201,11 +201,11 @@ absl::StatusOr<cluster::Curve> MeasureMemory(kernels::Backend& backend, const Ov
     if (!curve.points.empty() && !limit.Allows(8 * bytes * per_byte)) break;
     const int64_t elements = std::max<int64_t>(1, static_cast<int64_t>(bytes) / kBytesOfSum);
     ALPA_ASSIGN_OR_RETURN(const double seconds, SecondsOf(backend, Sums(elements, 1), 2 * kPatience));
-    double alone = std::max(seconds - overhead.kernel - overhead.program, seconds / 4);
-    if (!curve.points.empty()) alone = std::max(alone, curve.points.back().seconds);  // more bytes are never faster
+    const double alone = std::max(seconds - overhead.kernel - overhead.program, seconds / 4);
     curve.points.push_back({static_cast<double>(elements * kBytesOfSum), alone});
     per_byte = seconds / bytes;
   }
+  MakeMonotone(curve);
   return curve;
 }
 

@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "cluster/profile.h"
 #include "kernels/backend.h"
-#include "worker/measure/time_limit.h"
+#include "worker/measure/timing.h"
 
 namespace alpa::worker {
 

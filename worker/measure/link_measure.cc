@@ -12,19 +12,30 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "comm/collective.h"
+#include "worker/measure/pinned.h"
 
 namespace alpa::worker {
 namespace {
 
-constexpr double kPatience = 6e-3;  // of one number
-constexpr int kExchanges = 8;    // of a round: one end may be ahead by a message, not by a round
+constexpr double kPatience = 5e-3;  // of one number
+// Devices compute between two messages: who waits then has gone to sleep, and is woken.
+constexpr double kBusy = 100e-6;
+constexpr int kExchanges = 6;    // of a round: one end may be ahead by a message, not by a round
 constexpr int kMaxRounds = 25;
 constexpr uint64_t kEpoch = 1;
 constexpr double kStuck = 5;  // seconds beyond the limit, after which a link is taken to be broken
 constexpr size_t kSmallest = 64, kLargest = 16 << 20;
+// A curve that has begun goes so far, where bandwidth counts: beyond its last point time is taken to grow with the amount.
+constexpr size_t kAtLeast = 256 << 10;
 
 // One end's part of one exchange.
 using Part = std::function<absl::Status()>;
+
+void StayBusy(double seconds) {
+  const TimeLimit limit(seconds);
+  while (limit.left() > 0) {
+  }
+}
 
 struct End {
   comm::Endpoint& endpoint;
@@ -51,15 +62,14 @@ class Pair {
     watchdog_.join();
   }
 
-  // Of one run of both parts side by side, from several.
-  absl::StatusOr<double> LowerQuartile(const Part& first, const Part& second) {
+  // Of one run of both parts side by side, from the fastest of several rounds, beyond the time that one of them is busy.
+  absl::StatusOr<double> Fastest(const Part& first, const Part& second, double busy) {
     ALPA_ASSIGN_OR_RETURN(const std::vector<double> tried, Times(first, second, 1, 2));
     const double once = std::max(*std::min_element(tried.begin(), tried.end()), 1e-9);
     const int exchanges = static_cast<int>(std::clamp(kPatience / 3 / once, 1.0, double{kExchanges}));
     const int rounds = static_cast<int>(std::clamp(kPatience / once / exchanges, 3.0, double{kMaxRounds}));
-    ALPA_ASSIGN_OR_RETURN(std::vector<double> seconds, Times(first, second, exchanges, rounds));
-    std::sort(seconds.begin(), seconds.end());
-    return std::max(seconds[seconds.size() / 4], 1e-9);
+    ALPA_ASSIGN_OR_RETURN(const std::vector<double> seconds, Times(first, second, exchanges, rounds));
+    return std::max(*std::min_element(seconds.begin(), seconds.end()) - busy, 1e-7);
   }
 
  private:
@@ -67,9 +77,11 @@ class Pair {
   absl::StatusOr<std::vector<double>> Times(const Part& first, const Part& second, int exchanges, int rounds) {
     absl::Status other;
     std::thread thread([&] {
+      const Pinned there(/*last=*/true);
       for (int i = 0; i < exchanges * rounds && other.ok(); ++i) other = second();
       if (!other.ok()) Abort(other);
     });
+    const Pinned here(/*last=*/false);  // after the other thread began with a mask of its own
     std::vector<double> seconds;
     absl::Status status;
     for (int round = 0; round < rounds && status.ok(); ++round) {
@@ -120,16 +132,17 @@ absl::Status Collective(End& end, graph::Opcode opcode, size_t bytes) {
   }
 }
 
-// Seconds of one size against its bytes, larger ones until time is up.
+// Seconds of one size against its bytes, large ones until time is up.
 absl::StatusOr<cluster::Curve> MeasureCurve(const TimeLimit& limit, size_t factor,
                                             const std::function<absl::StatusOr<double>(size_t bytes)>& measure) {
   cluster::Curve curve;
   for (size_t bytes = kSmallest; bytes <= kLargest; bytes *= factor) {
-    if (!curve.points.empty() && !limit.Allows(2 * kPatience + 8 * static_cast<double>(factor) * curve.points.back().seconds)) break;
-    ALPA_ASSIGN_OR_RETURN(double seconds, measure(bytes));
-    if (!curve.points.empty()) seconds = std::max(seconds, curve.points.back().seconds);
+    const double last = curve.points.empty() ? 0 : curve.points.back().seconds;
+    if (bytes > kAtLeast && !limit.Allows(kPatience + 8 * static_cast<double>(factor) * last)) break;
+    ALPA_ASSIGN_OR_RETURN(const double seconds, measure(bytes));
     curve.points.push_back({static_cast<double>(bytes), seconds});
   }
+  MakeMonotone(curve);
   return curve;
 }
 
@@ -143,15 +156,18 @@ absl::StatusOr<cluster::LinkProfile> MeasureLink(comm::Endpoint& first, comm::En
   Pair pair(a, b, limit);
   cluster::LinkProfile link;
   ALPA_ASSIGN_OR_RETURN(link.message, MeasureCurve(TimeLimit(limit.left() / 3), 8, [&](size_t bytes) -> absl::StatusOr<double> {
-    ALPA_ASSIGN_OR_RETURN(const double there_and_back, pair.LowerQuartile(
+    ALPA_ASSIGN_OR_RETURN(const double there_and_back, pair.Fastest(
         [&, bytes] {
+          StayBusy(kBusy);
           const absl::Status sent = a.Send(bytes);
           return sent.ok() ? a.Recv(bytes) : sent;
         },
         [&, bytes] {
           const absl::Status received = b.Recv(bytes);
+          if (received.ok()) StayBusy(kBusy);
           return received.ok() ? b.Send(bytes) : received;
-        }));
+        },
+        2 * kBusy));
     return there_and_back / 2;
   }));
   // A further device of a ring adds two messages to an all-reduce, one to the others.
@@ -166,7 +182,19 @@ absl::StatusOr<cluster::LinkProfile> MeasureLink(comm::Endpoint& first, comm::En
     const TimeLimit share(limit.left() / shares--);
     if (!share.Allows(kPatience)) continue;
     ALPA_ASSIGN_OR_RETURN(*curve, MeasureCurve(share, 16, [&, code = opcode](size_t bytes) {
-      return pair.LowerQuartile([&, bytes] { return Collective(a, code, bytes); }, [&, bytes] { return Collective(b, code, bytes); });
+      // Now one comes first, now the other.
+      bool early = false;
+      return pair.Fastest(
+          [&, bytes] {
+            StayBusy(kBusy);
+            return Collective(a, code, bytes);
+          },
+          [&, bytes]() mutable {
+            early = !early;
+            StayBusy(early ? 0.8 * kBusy : kBusy);
+            return Collective(b, code, bytes);
+          },
+          kBusy);
     }));
   }
   return link;

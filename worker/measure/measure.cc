@@ -8,7 +8,7 @@
 #include "base/status.h"
 #include "worker/measure/device_measure.h"
 #include "worker/measure/link_measure.h"
-#include "worker/measure/time_limit.h"
+#include "worker/measure/timing.h"
 
 namespace alpa::worker {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
-#include "worker/measure/time_limit.h"
+#include "worker/measure/timing.h"
 
 namespace alpa::worker {
 namespace {

@@ -17,7 +17,7 @@
 #include "absl/strings/match.h"
 #include "base/status.h"
 #include "cluster/toml/inventory_toml.h"
-#include "worker/measure/time_limit.h"
+#include "worker/measure/timing.h"
 
 namespace alpa::worker {
 namespace {

@@ -1,10 +1,14 @@
-// Until when measuring may go on. Measurements that would be welcome but are not needed are skipped once time is up, so that a
-// slow machine gives fewer numbers, not a slow start.
+// Until when measuring may go on, and what is made of times that were measured.
 //
-// Threads: value type.
+// Model:   measurements that would be welcome but are not needed are left out once time is up, so that a slow machine gives fewer
+//          numbers, not a slow start.
+// Threads: value types and pure functions.
 #pragma once
 
+#include <algorithm>
+
 #include "base/clock.h"
+#include "cluster/curve.h"
 
 namespace alpa::worker {
 
@@ -19,6 +23,13 @@ class TimeLimit {
  private:
   MonotonicTime end_;
 };
+
+// More is never faster. What disturbs a measurement makes it longer, so of two that contradict each other the larger amount's counts.
+inline void MakeMonotone(cluster::Curve& curve) {
+  for (size_t i = curve.points.size(); i-- > 1;) {
+    curve.points[i - 1].seconds = std::min(curve.points[i - 1].seconds, curve.points[i].seconds);
+  }
+}
 
 inline double SecondsBetween(MonotonicTime begin, MonotonicTime end) { return std::chrono::duration<double>(end - begin).count(); }
 
