@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/status.h"
+#include "graph/fusion/packing.h"
 #include "kernels/cpu/ops.h"
 
 namespace alpa::kernels::cpu {
@@ -11,9 +12,6 @@ namespace {
 
 using graph::CollectiveAttrs;
 using graph::Opcode;
-
-// Results of at most this size are reduced together, packed in scratch memory; larger ones in place.
-constexpr Bytes kPackBelow = 1 * kMiB;
 
 Bytes Rounded(Bytes size) { return (size + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -34,10 +32,7 @@ absl::StatusOr<BuiltKernel> BuildAllReduce(const OpContext& context, CollectiveG
   std::vector<Bucket> buckets;               // small operands, by dtype
   std::vector<std::pair<graph::DType, Piece>> alone;
   std::map<graph::DType, size_t> bucket_of;
-  std::map<graph::DType, int> small;
-  for (size_t i = 0; i < context.in.size(); ++i) {
-    if (context.in_shape(i).bytes() <= kPackBelow) ++small[context.in_shape(i).dtype];
-  }
+  const fusion::Packing packing = fusion::PackingOf(*context.graph, *context.op);
   BuiltKernel kernel;
   kernel.kind = "all-reduce";
   kernel.shares.resize(context.in.size());
@@ -45,12 +40,12 @@ absl::StatusOr<BuiltKernel> BuildAllReduce(const OpContext& context, CollectiveG
     const graph::DType dtype = context.in_shape(i).dtype;
     const Bytes size = context.in_shape(i).bytes();
     if (size == 0) continue;
-    if (size > kPackBelow || small[dtype] < 2) {
+    // One operand may feed two results: only its first may replace it, and only if no other reads it later in this op.
+    if (std::count(context.in.begin(), context.in.end(), context.in[i]) == 1) {
+      kernel.shares[i].push_back({context.in[i], Sharing::kUpdate});
+    }
+    if (!packing.packed[i]) {
       alone.push_back({dtype, {context.in[i], context.out[i], size, 0}});
-      // One operand may feed two results: only its first may replace it, and only if no other reads it later in this op.
-      if (std::count(context.in.begin(), context.in.end(), context.in[i]) == 1) {
-        kernel.shares[i].push_back({context.in[i], Sharing::kUpdate});
-      }
       continue;
     }
     const auto [entry, is_new] = bucket_of.try_emplace(dtype, buckets.size());
@@ -59,9 +54,7 @@ absl::StatusOr<BuiltKernel> BuildAllReduce(const OpContext& context, CollectiveG
     bucket.pieces.push_back({context.in[i], context.out[i], size, bucket.size});
     bucket.size += size;
   }
-  Bytes largest = 0;
-  for (const Bucket& bucket : buckets) largest = std::max(largest, bucket.size);
-  kernel.scratch = largest;
+  kernel.scratch = packing.scratch;
   const graph::ReduceKind kind = context.op->as<CollectiveAttrs>().kind;
   kernel.run = [=, c = context](const Frame& frame) -> absl::Status {
     std::byte* const packed = frame.slots[c.scratch];

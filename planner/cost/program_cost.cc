@@ -8,6 +8,7 @@
 #include "graph/cost.h"
 #include "graph/fusion/exchange_dots.h"
 #include "graph/fusion/fusion.h"
+#include "graph/fusion/packing.h"
 #include "graph/fusion/storage.h"
 #include "graph/fusion/view.h"
 
@@ -214,6 +215,7 @@ class Pricer {
     for (ValueId id : op.results) storage.writes.push_back(id.value());
     storage.shares.resize(storage.writes.size());
     if (graph::IsCollective(op.opcode)) {
+      if (op.opcode == Opcode::kAllReduce) storage.scratch = fusion::PackingOf(graph_, op).scratch;
       for (size_t i = 0; i < storage.writes.size() && op.opcode == Opcode::kAllReduce; ++i) {
         storage.shares[i].push_back({storage.reads[i], fusion::Sharing::kUpdate});
       }
