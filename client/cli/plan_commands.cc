@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "client/cli/command.h"
 #include "client/cli/job_flags.h"
 #include "client/cli/output.h"
@@ -45,6 +46,13 @@ absl::StatusOr<cluster::Cluster> OpenCluster(const std::string& path) {
   auto cluster = cluster::ReadInventory({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (!cluster.ok()) return UsageError(absl::StrCat(path, ": ", cluster.status().message()));
   return cluster;
+}
+
+absl::Status WriteFile(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << text;
+  file.close();
+  return file.good() ? absl::OkStatus() : UsageError(absl::StrCat("cannot write ", path));
 }
 
 class PlanCommand : public Command {
@@ -161,11 +169,14 @@ class SimulateCommand : public PlanCommand {
   std::string name() const override { return "simulate"; }
   std::string summary() const override { return "Tells how long a step under a plan takes on a cluster, and what memory it needs."; }
   std::vector<Flags::Example> examples() const override {
-    return {{"alpa simulate plan.json --job job --cluster cluster.toml", "the whole step, then each mesh"}};
+    return {{"alpa simulate plan.json --job job --cluster cluster.toml", "the whole step, then each mesh"},
+            {"alpa simulate plan.json --job job --cluster cluster.toml --trace step.json",
+             "and what runs when, for chrome://tracing or ui.perfetto.dev"}};
   }
   void Declare(Flags& flags) override {
     PlanCommand::Declare(flags);
     flags.Add("cluster", &cluster_, "FILE", "the machines, as TOML (docs/clusters.md)");
+    flags.Add("trace", &trace_, "FILE", "where a trace of the step goes, in Chrome's format");
   }
   int Run() override {
     if (cluster_.empty()) return Report(UsageError("--cluster is missing: a TOML file of the machines"), session, name());
@@ -175,6 +186,10 @@ class SimulateCommand : public PlanCommand {
     if (!lowered.ok()) return Report(lowered.status(), session, name());
     const auto simulation = planner::Simulate(lowered->executable, *cluster);
     if (!simulation.ok()) return Report(UsageError(simulation.status().message()), session, name());
+    if (!trace_.empty()) {
+      const absl::Status written = WriteFile(trace_, TraceOf(*simulation, lowered->executable));
+      if (!written.ok()) return Report(written, session, name());
+    }
     Print(session.format == "table"
               ? planner::Print(*simulation)
               : absl::StrFormat("{\"step_seconds\":%.9g,\"peak_device_bytes\":%d}\n", simulation->step_seconds,
@@ -184,7 +199,18 @@ class SimulateCommand : public PlanCommand {
   }
 
  private:
-  std::string cluster_;
+  // Chrome's trace events: a row a mesh, times in microseconds.
+  static std::string TraceOf(const planner::Simulation& simulation, const plan::Executable& executable) {
+    std::vector<std::string> events;
+    for (const planner::Span& span : simulation.spans) {
+      events.push_back(absl::StrFormat("{\"name\":%s,\"ph\":\"X\",\"pid\":0,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f}",
+                                       JsonString(executable.programs[span.program].name), span.mesh, 1e6 * span.begin,
+                                       1e6 * (span.end - span.begin)));
+    }
+    return absl::StrCat("{\"traceEvents\":[\n", absl::StrJoin(events, ",\n"), "\n]}\n");
+  }
+
+  std::string cluster_, trace_;
 };
 
 class MakeCommand : public Command {
@@ -220,10 +246,7 @@ class MakeCommand : public Command {
       Print(text, session);
       return kExitDone;
     }
-    std::ofstream file(output_, std::ios::binary | std::ios::trunc);
-    file << text;
-    file.close();
-    if (!file.good()) return Report(UsageError(absl::StrCat("cannot write ", output_)), session, name());
+    if (absl::Status written = WriteFile(output_, text); !written.ok()) return Report(written, session, name());
     return kExitDone;
   }
 

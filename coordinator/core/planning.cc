@@ -20,6 +20,7 @@ namespace alpa::coordinator {
 namespace {
 
 constexpr size_t kComparedShown = 12;
+constexpr size_t kSpansShown = 4000;
 
 absl::Status Because(const absl::Status& status, absl::string_view word) {
   return status.ok() ? status : WithReason(status, word);
@@ -82,6 +83,10 @@ absl::StatusOr<Planned> Make(const PlanTask& task, absl::string_view serialized,
   if (task.cluster.IsMeasured()) {
     ALPA_ASSIGN_OR_RETURN(const planner::Simulation simulation, planner::Simulate(executable, task.cluster));
     plan.predicted = {simulation.step_seconds, simulation.peak_device_memory()};
+    for (const planner::Span& span : simulation.spans) {
+      if (planned.timeline.size() == kSpansShown) break;
+      planned.timeline.push_back({span.mesh, executable.programs[span.program].name, span.begin, span.end});
+    }
   }
   proto::Executable message;
   plan::ToProto(executable, &message);

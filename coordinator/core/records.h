@@ -49,10 +49,18 @@ struct PlanTask {
   double search_seconds = 0;      // then the best plan so far is taken
 };
 
+// A program under way on a mesh, in the step as it was predicted.
+struct PlannedSpan {
+  int mesh = 0;
+  std::string program;
+  double begin = 0, end = 0;  // seconds
+};
+
 // What comes back: all that the coordinator needs of a plan and its executable.
 struct Planned {
   proto::Plan plan;
   std::string plan_text;
+  std::vector<PlannedSpan> timeline;  // the first of them, where the step was predicted
   std::string serialized_executable;  // proto::Executable
   proto::Placement placement;         // meshes, inputs, input_is_state, outputs
   std::vector<DeviceId> devices;      // those used, in rank order
@@ -82,6 +90,7 @@ struct JobRecord {
   proto::SubmitRequest request;  // emptied in final states
   proto::Job job;                // without plan and what counts steps, see Core::JobOf
   std::shared_ptr<const proto::Plan> plan;
+  std::vector<PlannedSpan> timeline;  // not in the store: a restart loses it
   int64_t events = 0;    // in the store
   bool checked = false;  // whether the program can be accepted has been asked
 

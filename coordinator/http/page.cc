@@ -16,7 +16,7 @@ const char kPageHtml[] = R"html(<!doctype html>
 <main>
 <section><h2>Workers</h2><div class="scroll"><table id="workers"><thead><tr><th>Worker</th><th>State</th><th>Heartbeat</th><th>Devices</th><th>Memory</th><th>Tensors at</th></tr></thead><tbody></tbody></table></div></section>
 <section><h2>Jobs</h2><div class="scroll"><table id="jobs"><thead><tr><th>Job</th><th>State</th><th>Steps</th><th>Loss</th><th>Step time</th><th>Predicted</th><th>Memory</th><th>Predicted</th><th>Devices</th><th>Reason</th></tr></thead><tbody></tbody></table></div></section>
-<section id="detail" hidden><h2 id="title"></h2><p id="failure" hidden></p><div class="charts"><figure><figcaption>Loss</figcaption><svg id="loss" viewBox="0 0 600 200" role="img" aria-label="Loss by step"></svg></figure><figure><figcaption>Step time</figcaption><svg id="time" viewBox="0 0 600 200" role="img" aria-label="Step time by step"></svg></figure></div><h3>Plan</h3><pre id="plan"></pre></section>
+<section id="detail" hidden><h2 id="title"></h2><p id="failure" hidden></p><div class="charts"><figure><figcaption>Loss</figcaption><svg id="loss" viewBox="0 0 600 200" role="img" aria-label="Loss by step"></svg></figure><figure><figcaption>Step time</figcaption><svg id="time" viewBox="0 0 600 200" role="img" aria-label="Step time by step"></svg></figure></div><div id="schedule" hidden><h3>A step as predicted</h3><div class="scroll"><svg id="spans" role="img" aria-label="Programs by mesh over the predicted step"></svg></div><p class="legend"><span class="forward">forward</span><span class="backward">backward</span><span class="weights">weight gradients</span><span class="other">the rest</span></p></div><h3>Plan</h3><pre id="plan"></pre></section>
 </main>
 <script src="/app.js"></script>
 </body>
@@ -50,6 +50,8 @@ tbody tr.pick:hover td{color:var(--accent)}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:1rem}
 figure{margin:0}figcaption{color:var(--dim);font-size:.85rem}
 svg{width:100%;height:auto}svg path{fill:none;stroke:var(--accent);stroke-width:2}svg text{fill:var(--dim);font-size:12px}svg line{stroke:var(--line)}
+#spans{min-width:600px}#spans rect{stroke:var(--card);stroke-width:.5}#spans .forward{fill:#4c8dff}#spans .backward{fill:#35a273}#spans .weights{fill:#d9a13b}#spans .other{fill:#9a7bd0}
+.legend{margin:.2rem 0 0;font-size:.85rem;color:var(--dim)}.legend span{margin-right:1.2em;padding-left:.5em;border-left:.8em solid}.legend .forward{border-color:#4c8dff}.legend .backward{border-color:#35a273}.legend .weights{border-color:#d9a13b}.legend .other{border-color:#9a7bd0}
 pre{margin:0;overflow-x:auto;font-size:.85rem}
 #failure{color:var(--bad);white-space:pre-wrap}
 .empty{color:var(--dim)}
@@ -109,6 +111,21 @@ function chart(svg, points, label) {
   add("text", {x: 0, y: Y(y1) + 4}, label(y1)); if (y1 !== y0) add("text", {x: 0, y: Y(y0) + 4}, label(y0));
   add("text", {x: 50, y: 192}, "step " + x0); add("text", {x: 590, y: 192, "text-anchor": "end"}, String(x1));
 }
+const kindOf = name => (/, (forward|backward|weights) of stage/.exec(name) || [])[1] || "other";
+function timeline(svg, spans) {
+  const NS = "http://www.w3.org/2000/svg", row = 26, left = 62, width = 1000;
+  const make = (name, attributes, text) => { const e = document.createElementNS(NS, name); for (const k in attributes) e.setAttribute(k, attributes[k]); if (text) e.textContent = text; return e; };
+  const meshes = 1 + Math.max(...spans.map(s => s.mesh)), end = Math.max(...spans.map(s => s.end)) || 1, parts = [];
+  for (let m = 0; m < meshes; m++) parts.push(make("text", {x: 0, y: row * m + 17}, "mesh " + m));
+  for (const s of spans) {
+    const r = make("rect", {x: left + (width - left) * s.begin / end, y: row * s.mesh + 3, width: Math.max(0.5, (width - left) * (s.end - s.begin) / end), height: row - 6, "class": kindOf(s.program)});
+    r.append(make("title", {}, s.program + ": " + seconds(s.end - s.begin) + " from " + (seconds(s.begin) || "0")));
+    parts.push(r);
+  }
+  parts.push(make("text", {x: left, y: row * meshes + 14}, "0"), make("text", {x: width, y: row * meshes + 14, "text-anchor": "end"}, seconds(end)));
+  svg.setAttribute("viewBox", "0 0 " + width + " " + (row * meshes + 20));
+  svg.replaceChildren(...parts);
+}
 async function get(path) { const r = await fetch("/api/v1/" + path); if (!r.ok) throw new Error(r.status); return r.json(); }
 async function refresh() {
   try {
@@ -125,10 +142,13 @@ async function refresh() {
       $("title").textContent = "Job " + job.job_id;
       $("failure").hidden = job.state !== "FAILED";
       $("failure").textContent = [job.cause + ": " + job.reason, job.failed_worker && "worker " + job.failed_worker, job.failed_op].filter(Boolean).join("\n");
-      $("plan").textContent = (await get("jobs/" + encodeURIComponent(chosen) + "/plan")).text || "not planned yet";
-      const timeline = await get("jobs/" + encodeURIComponent(chosen) + "/timeline");
-      chart($("loss"), timeline.steps.map(s => [s.step, s.loss]), y => y.toPrecision(4));
-      chart($("time"), timeline.steps.map(s => [s.step, s.seconds]), seconds);
+      const plan = await get("jobs/" + encodeURIComponent(chosen) + "/plan");
+      $("plan").textContent = plan.text || "not planned yet";
+      $("schedule").hidden = !plan.timeline.length;
+      if (plan.timeline.length) timeline($("spans"), plan.timeline);
+      const history = await get("jobs/" + encodeURIComponent(chosen) + "/timeline");
+      chart($("loss"), history.steps.map(s => [s.step, s.loss]), y => y.toPrecision(4));
+      chart($("time"), history.steps.map(s => [s.step, s.seconds]), seconds);
     }
   } catch (e) { $("summary").textContent = "the coordinator does not answer (" + e.message + ")"; }
 }

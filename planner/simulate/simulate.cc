@@ -49,6 +49,7 @@ struct Actor {
   double left = 0;             // of the program that it runs, in seconds with no neighbour
   double memory_share = 0;     // of it, for memory that the host's devices share
   bool running = false;
+  Span span;                   // of that program
   std::map<SlotId, std::vector<std::pair<int, int>>> filling, draining;  // slot -> (edge, round) under way
   std::map<int, int> sent, received;                                      // rounds by edge
 };
@@ -194,6 +195,7 @@ class Simulator {
         actor.left = cost.compute_seconds + cost.collective_seconds;
         actor.memory_share = actor.left > 0 ? cost.memory_seconds / actor.left : 0;
         actor.running = true;
+        actor.span = {m, run->program, clock_, clock_};
         out_.collective_seconds[m] += cost.collective_seconds;
       } else if (const auto* send = std::get_if<plan::SendInstruction>(&instruction.action)) {
         const int round = actor.sent[send->edge]++;
@@ -253,6 +255,8 @@ class Simulator {
         actor.left -= passed * rates[m];
         if (actor.left > 1e-15 + 1e-12 * next) continue;
         actor.running = false;
+        actor.span.end = next;
+        out_.spans.push_back(actor.span);
       }
       clock_ = next;
     }

@@ -24,8 +24,16 @@ struct MeshMemory {
   Bytes total() const { return state + batch + aux + temporaries + programs; }
 };
 
+// A program under way on a mesh.
+struct Span {
+  int mesh = 0;
+  int program = 0;  // of the executable
+  double begin = 0, end = 0;
+};
+
 struct Simulation {
   double step_seconds = 0;
+  std::vector<Span> spans;                 // by their ends
   std::vector<double> busy_seconds;        // by mesh: in programs, collectives included
   std::vector<double> collective_seconds;  // by mesh, of these, with no neighbour busy
   std::vector<MeshMemory> memory;          // by mesh, of each of its devices
