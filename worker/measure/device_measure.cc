@@ -159,35 +159,49 @@ struct Overhead {
   double program = 0, kernel = 0;
 };
 
-// Every combination of these extents, by increasing work.
-std::vector<cluster::ProductPoint> ProductSizes(const std::vector<int64_t>& extents) {
-  std::vector<cluster::ProductPoint> sizes;
-  for (int64_t m : extents) {
-    for (int64_t n : extents) {
-      for (int64_t k : extents) sizes.push_back({m, n, k, 0});
+// Extents of products: every combination of the first, then every other one of both while there is time. The first span the whole
+// range, so that a machine or a moment that is slow gives a coarser picture of it, not a part.
+struct Extents {
+  std::vector<int64_t> first, more;
+};
+
+struct ProductSizes {
+  std::vector<cluster::ProductPoint> needed, welcome;  // each by increasing work
+};
+
+ProductSizes SizesOf(const Extents& extents) {
+  ProductSizes sizes;
+  std::vector<int64_t> all = extents.first;
+  all.insert(all.end(), extents.more.begin(), extents.more.end());
+  const auto is_first = [&](int64_t extent) { return std::find(extents.first.begin(), extents.first.end(), extent) != extents.first.end(); };
+  for (int64_t m : all) {
+    for (int64_t n : all) {
+      for (int64_t k : all) (is_first(m) && is_first(n) && is_first(k) ? sizes.needed : sizes.welcome).push_back({m, n, k, 0});
     }
   }
-  std::stable_sort(sizes.begin(), sizes.end(), [](const auto& a, const auto& b) { return a.m * a.n * a.k < b.m * b.n * b.k; });
+  for (auto* list : {&sizes.needed, &sizes.welcome}) {
+    std::stable_sort(list->begin(), list->end(), [](const auto& a, const auto& b) { return a.m * a.n * a.k < b.m * b.n * b.k; });
+  }
   return sizes;
 }
 
 absl::StatusOr<std::vector<cluster::ProductPoint>> MeasureProducts(kernels::Backend& backend, DType dtype,
-                                                                   const std::vector<int64_t>& extents, const Overhead& overhead,
+                                                                   const Extents& extents, const Overhead& overhead,
                                                                    const TimeLimit& limit) {
   std::vector<cluster::ProductPoint> measured;
-  double per_operation = 0;
-  for (cluster::ProductPoint point : ProductSizes(extents)) {
-    const auto work = static_cast<double>(point.m * point.n * point.k);
+  ProductSizes sizes = SizesOf(extents);
+  const size_t needed = sizes.needed.size();
+  sizes.needed.insert(sizes.needed.end(), sizes.welcome.begin(), sizes.welcome.end());
+  for (cluster::ProductPoint point : sizes.needed) {
     const auto bytes = static_cast<double>((point.m * point.k + point.k * point.n + point.m * point.n) * graph::SizeOf(dtype));
     const auto products = static_cast<int64_t>(std::clamp(kWorkingSet / bytes, 1.0, 16.0));
     const auto count = static_cast<double>(products);
-    if (!measured.empty() && !limit.Allows(4 * count * work * per_operation)) break;
-    auto seconds = SecondsOf(backend, Products(point, dtype, products));
+    if (measured.size() >= needed && !limit.Allows(kPatience)) break;
+    auto seconds = SecondsOf(backend, Products(point, dtype, products), kPatience / 2);
     if (absl::IsUnimplemented(seconds.status())) return measured;
     if (!seconds.ok()) return seconds.status();
     const double each = *seconds / count;
     point.seconds = std::max(each - overhead.kernel - overhead.program / count, each / 4);
-    per_operation = each / work;
     measured.push_back(point);
   }
   return measured;
@@ -253,9 +267,9 @@ absl::StatusOr<cluster::DeviceProfile> MeasureDevice(kernels::Backend& backend, 
 
   const double left = std::max(0.0, limit.left());
   ALPA_ASSIGN_OR_RETURN(profile.memory, MeasureMemory(backend, near, TimeLimit(0.25 * left)));
-  ALPA_ASSIGN_OR_RETURN(profile.products, MeasureProducts(backend, DType::kF32, {1, 8, 32, 128, 512}, near, TimeLimit(0.55 * left)));
+  ALPA_ASSIGN_OR_RETURN(profile.products, MeasureProducts(backend, DType::kF32, {{8, 64, 512}, {1, 24, 192}}, near, TimeLimit(0.55 * left)));
   if (profile.products.empty()) return Unimplemented("the backend multiplies no matrices of 32-bit floats");
-  ALPA_ASSIGN_OR_RETURN(profile.half_products, MeasureProducts(backend, DType::kBF16, {8, 64, 512}, near, TimeLimit(0.2 * left)));
+  ALPA_ASSIGN_OR_RETURN(profile.half_products, MeasureProducts(backend, DType::kBF16, {{8, 64, 512}, {}}, near, TimeLimit(0.2 * left)));
   return profile;
 }
 

@@ -1,8 +1,8 @@
 // What one device of a backend does: products, memory, arithmetic, overheads; and how many of them memory serves at full speed.
 //
 // Model:   small programs through the backend's own interface, each numbers' meaning as cluster/profile.h says it, so that the
-//          planner's prices are those of what really runs. Products and memory go from small to large; what would begin after
-//          the time limit is left out, the first of each kind excepted.
+//          planner's prices are those of what really runs. Memory goes from small to large, products from coarse to fine;
+//          what would begin after the time limit is left out, a coarse grid of products excepted.
 // Threads: block; nothing else should run on the backend.
 // Errors:  of the backend. A type that it does not multiply is left out.
 #pragma once
