@@ -1,4 +1,4 @@
-// What a kind of device and a kind of link were measured (or are said) to do. The planner's roofline and its simulator price with
+// What a kind of device and a kind of link were measured (or are said) to do. The planner's prices and its simulator use
 // nothing else.
 //
 // Threads: value types.
