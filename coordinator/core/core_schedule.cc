@@ -195,7 +195,7 @@ void Core::OnPlanned(const std::string& job_id, uint64_t epoch, absl::StatusOr<P
   record.loss_output = planned->loss_output;
   record.loss_shape = planned->loss_shape;
   record.plan = std::make_shared<const proto::Plan>(std::move(planned->plan));
-  record.timeline = std::move(planned->timeline);
+  record.spans = std::move(planned->spans);
   record.job.set_plan_text(CleanText(planned->plan_text, kMaxPlanTextBytes));
   record.job.clear_devices();
   for (DeviceId device : record.devices) record.job.add_devices(device.value());

@@ -84,8 +84,8 @@ absl::StatusOr<Planned> Make(const PlanTask& task, absl::string_view serialized,
     ALPA_ASSIGN_OR_RETURN(const planner::Simulation simulation, planner::Simulate(executable, task.cluster));
     plan.predicted = {simulation.step_seconds, simulation.peak_device_memory()};
     for (const planner::Span& span : simulation.spans) {
-      if (planned.timeline.size() == kSpansShown) break;
-      planned.timeline.push_back({span.mesh, executable.programs[span.program].name, span.begin, span.end});
+      if (planned.spans.size() == kSpansShown) break;
+      planned.spans.push_back({span.mesh, executable.programs[span.program].name, span.begin, span.end});
     }
   }
   proto::Executable message;

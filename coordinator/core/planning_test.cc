@@ -125,6 +125,8 @@ TEST_F(PlanningTest, WhatIsLeftOpenIsSearchedForOnAMeasuredCluster) {
   EXPECT_GT(planned->plan.predicted_step_seconds(), 0);
   EXPECT_GT(planned->plan.predicted_peak_device_bytes(), 0);
   EXPECT_THAT(planned->plan_text, HasSubstr("compared with"));
+  ASSERT_FALSE(planned->spans.empty());
+  EXPECT_NEAR(planned->spans.back().end, planned->plan.predicted_step_seconds(), 1e-9);
   ASSERT_GT(told.size(), 3u);
   EXPECT_THAT(told.back(), HasSubstr("plans priced, the best"));
   // A pin of the way in which it is parallel is no question to search.

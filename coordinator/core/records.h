@@ -60,7 +60,7 @@ struct PlannedSpan {
 struct Planned {
   proto::Plan plan;
   std::string plan_text;
-  std::vector<PlannedSpan> timeline;  // the first of them, where the step was predicted
+  std::vector<PlannedSpan> spans;  // the first of them, where the step was predicted
   std::string serialized_executable;  // proto::Executable
   proto::Placement placement;         // meshes, inputs, input_is_state, outputs
   std::vector<DeviceId> devices;      // those used, in rank order
@@ -90,7 +90,7 @@ struct JobRecord {
   proto::SubmitRequest request;  // emptied in final states
   proto::Job job;                // without plan and what counts steps, see Core::JobOf
   std::shared_ptr<const proto::Plan> plan;
-  std::vector<PlannedSpan> timeline;  // not in the store: a restart loses it
+  std::vector<PlannedSpan> spans;  // not in the store: a restart loses it
   int64_t events = 0;    // in the store
   bool checked = false;  // whether the program can be accepted has been asked
 

@@ -110,9 +110,9 @@ std::optional<std::string> PlanJson(const Core& core, const std::string& job_id)
   if (record->plan != nullptr && google::protobuf::util::MessageToJsonString(*record->plan, &plan, options).ok()) {
     out["plan"] = json::parse(plan, nullptr, /*allow_exceptions=*/false);
   }
-  out["timeline"] = json::array();
-  for (const PlannedSpan& span : record->timeline) {
-    out["timeline"].push_back({{"mesh", span.mesh}, {"program", span.program}, {"begin", Number(span.begin)}, {"end", Number(span.end)}});
+  out["spans"] = json::array();
+  for (const PlannedSpan& span : record->spans) {
+    out["spans"].push_back({{"mesh", span.mesh}, {"program", span.program}, {"begin", Number(span.begin)}, {"end", Number(span.end)}});
   }
   return Text(out);
 }

@@ -144,8 +144,8 @@ async function refresh() {
       $("failure").textContent = [job.cause + ": " + job.reason, job.failed_worker && "worker " + job.failed_worker, job.failed_op].filter(Boolean).join("\n");
       const plan = await get("jobs/" + encodeURIComponent(chosen) + "/plan");
       $("plan").textContent = plan.text || "not planned yet";
-      $("schedule").hidden = !plan.timeline.length;
-      if (plan.timeline.length) timeline($("spans"), plan.timeline);
+      $("schedule").hidden = !plan.spans.length;
+      if (plan.spans.length) timeline($("spans"), plan.spans);
       const history = await get("jobs/" + encodeURIComponent(chosen) + "/timeline");
       chart($("loss"), history.steps.map(s => [s.step, s.loss]), y => y.toPrecision(4));
       chart($("time"), history.steps.map(s => [s.step, s.seconds]), seconds);

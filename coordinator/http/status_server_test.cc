@@ -109,7 +109,9 @@ TEST_F(StatusServerTest, TheApiTellsWhatTheCoreKnows) {
   EXPECT_EQ(jobs[1]["state"], "RUNNING");
   EXPECT_EQ(jobs[1]["last_loss"], 3.0);
   EXPECT_EQ(json::parse(Get("/api/v1/jobs/ran").body)["steps_done"], 3);
-  EXPECT_EQ(json::parse(Get("/api/v1/jobs/ran/plan").body)["text"], "a plan");
+  const json plan = json::parse(Get("/api/v1/jobs/ran/plan").body);
+  EXPECT_EQ(plan["text"], "a plan");
+  EXPECT_EQ(plan["spans"], json::parse(R"([{"mesh":0,"program":"step","begin":0.0,"end":0.5}])"));
   const json steps = json::parse(Get("/api/v1/jobs/ran/timeline").body)["steps"];
   ASSERT_EQ(steps.size(), 3u);
   EXPECT_EQ(steps[2]["loss"], 3.0);

@@ -97,6 +97,7 @@ class CoreWorld {
   static Planned PlanOf(const PlanTask& task) {
     Planned planned;
     planned.plan_text = "a plan";
+    planned.spans = {{0, "step", 0, 0.5}};
     planned.serialized_executable = "executable";
     planned.devices = task.devices;
     planned.placement.add_outputs()->set_path("loss");

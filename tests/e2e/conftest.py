@@ -10,6 +10,7 @@ ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(ROOT / "examples"), str(ROOT / "client" / "python")]
 
 import pytest  # noqa: E402
+from daemons import start_cluster  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -56,20 +57,3 @@ def fresh_cluster():
     yield start
     for connected in started:
         connected.close()
-
-
-def start_cluster(workers, *coordinator_flags):
-    from alpa.cluster import Cluster
-    from alpa.local import Daemons
-
-    daemons = Daemons()
-    try:
-        daemons.start_coordinator(*coordinator_flags)
-        for name, devices in workers.items():
-            daemons.start_worker(name, devices, 1)
-        connected = Cluster(daemons.address, 30, daemons)
-        daemons.wait_for_workers(connected, len(workers))
-    except BaseException:
-        daemons.stop()
-        raise
-    return connected

@@ -7,7 +7,7 @@ import alpa
 import cases
 import pytest
 from alpa.local import find_binary
-from conftest import start_cluster
+from daemons import start_cluster
 
 
 @pytest.fixture

@@ -126,8 +126,11 @@ def test_a_model_too_large_for_this_machine(tmp_path):
                         "--output", plan)
     print(made.stderr)
     alpa_command("plan", "verify", plan, "--job", job)
-    simulated = json.loads(alpa_command("simulate", plan, "--job", job, "--cluster", machines, "-o", "json").stdout)
+    trace = tmp_path / "trace.json"
+    simulated = json.loads(alpa_command("simulate", plan, "--job", job, "--cluster", machines, "-o", "json", "--trace", trace).stdout)
     assert simulated["peak_device_bytes"] <= 80 << 30
+    ends = [event["ts"] + event["dur"] for event in json.loads(trace.read_text())["traceEvents"]]
+    assert abs(max(ends) / 1e6 / simulated["step_seconds"] - 1) < 1e-3
     bound = float(re.search(r"([0-9.e+-]+) s .*the roofline bound", made.stderr)[1])
     assert bound <= simulated["step_seconds"] <= 3 * bound
     # Every other plan of the table that fits is slower.
