@@ -12,3 +12,5 @@ if(ALPA_RPC)
   find_program(ALPA_GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 endif()
 pkg_check_modules(ucx REQUIRED IMPORTED_TARGET ucx)
+# The planner's integer programs (planner/solver).
+pkg_check_modules(cbc REQUIRED IMPORTED_TARGET cbc)

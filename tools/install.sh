@@ -9,7 +9,7 @@ packages=(
   ca-certificates git g++ cmake ninja-build ccache lld pkg-config
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev libre2-dev libssl-dev zlib1g-dev libc-ares-dev
   libspdlog-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libcpp-httplib-dev libsqlite3-dev libsystemd-dev
-  libucx-dev ucx-utils libopenblas-openmp-dev libxxhash-dev
+  libucx-dev ucx-utils libopenblas-openmp-dev libxxhash-dev coinor-libcbc-dev
   libgtest-dev libgmock-dev libbenchmark-dev python3 python3-venv iproute2
 )
 

@@ -1,0 +1,114 @@
+#include "planner/solver/cbc.h"
+
+#include <coin/Cbc_C_Interface.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <mutex>
+
+#include "absl/strings/str_cat.h"
+#include "base/clock.h"
+#include "base/status.h"
+
+namespace alpa::planner {
+
+namespace {
+
+// Of the largest cost as CBC sees it: its tolerances are absolute.
+constexpr double kLargestCost = 1e6;
+
+std::mutex& Only() {
+  static std::mutex mutex;  // CBC keeps settings in globals
+  return mutex;
+}
+
+struct Delete {
+  void operator()(void* model) const { Cbc_deleteModel(static_cast<Cbc_Model*>(model)); }
+};
+
+double Scale(const IntegerProgram& program) {
+  double largest = 0;
+  for (const IntegerProgram::Variable& variable : program.variables) largest = std::max(largest, std::abs(variable.cost));
+  return largest > 0 ? kLargestCost / largest : 1;
+}
+
+void Load(const IntegerProgram& program, double scale, Cbc_Model* model) {
+  // By columns, as CBC has it.
+  std::vector<std::vector<std::pair<int, double>>> columns(program.variables.size());
+  std::vector<double> row_lower, row_upper;
+  for (size_t r = 0; r < program.rows.size(); ++r) {
+    for (const auto& term : program.rows[r].terms) columns[term.variable].push_back({static_cast<int>(r), term.coefficient});
+    row_lower.push_back(std::max(program.rows[r].lower, -1e30));
+    row_upper.push_back(std::min(program.rows[r].upper, 1e30));
+  }
+  std::vector<int> starts = {0}, indices;
+  std::vector<double> values, lower, upper, cost;
+  for (size_t v = 0; v < columns.size(); ++v) {
+    for (const auto& [row, value] : columns[v]) indices.push_back(row), values.push_back(value);
+    starts.push_back(static_cast<int>(indices.size()));
+    lower.push_back(program.variables[v].lower);
+    upper.push_back(program.variables[v].upper);
+    cost.push_back(program.variables[v].cost * scale);
+  }
+  Cbc_loadProblem(model, static_cast<int>(columns.size()), static_cast<int>(program.rows.size()), starts.data(), indices.data(),
+                  values.data(), lower.data(), upper.data(), cost.data(), row_lower.data(), row_upper.data());
+  for (size_t v = 0; v < columns.size(); ++v) {
+    if (program.variables[v].integer) Cbc_setInteger(model, static_cast<int>(v));
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const SolveOptions& options) {
+  SolveOutcome outcome;
+  outcome.bound = -IntegerProgram::kInfinity;
+  if (program.variables.empty()) {
+    outcome.termination = Termination::kOptimal;
+    for (const auto& row : program.rows) {
+      if (row.lower > 0 || row.upper < 0) outcome.termination = Termination::kInfeasible;
+    }
+    outcome.bound = 0;
+    return outcome;
+  }
+  const std::lock_guard<std::mutex> lock(Only());
+  const MonotonicTime begin = Clock::Real().Now();
+  const std::unique_ptr<void, Delete> owner(Cbc_newModel());
+  auto* model = static_cast<Cbc_Model*>(owner.get());
+  if (model == nullptr) return Internal("CBC has no memory for a model");
+  const double scale = Scale(program);
+  Load(program, scale, model);
+  Cbc_setLogLevel(model, 0);
+  Cbc_setParameter(model, "log", "0");
+  Cbc_setParameter(model, "slog", "0");
+  Cbc_setParameter(model, "timeMode", "elapsed");
+  Cbc_setMaximumSeconds(model, options.seconds);
+  Cbc_setAllowableFractionGap(model, kOptimalGap / 10);
+  Cbc_setAllowableGap(model, 1e-9);
+  if (!options.start.empty()) {
+    const double known = ObjectiveOf(program, options.start) * scale;
+    Cbc_setCutoff(model, known - kOptimalGap / 2 * std::abs(known));
+  }
+  Cbc_solve(model);
+  outcome.seconds = std::chrono::duration<double>(Clock::Real().Now() - begin).count();
+
+  const double* best = Cbc_bestSolution(model);
+  if (best != nullptr) outcome.values.assign(best, best + program.variables.size());
+  const double bound = Cbc_getBestPossibleObjValue(model);
+  if (std::isfinite(bound) && std::abs(bound) < 1e40) outcome.bound = bound / scale;
+  if (Cbc_isProvenOptimal(model) && best != nullptr) {
+    outcome.termination = Termination::kOptimal;
+  } else if (best != nullptr) {
+    outcome.termination = Termination::kFeasible;
+  } else if (Cbc_isProvenInfeasible(model)) {
+    outcome.termination = Termination::kInfeasible;
+  } else if (Cbc_isAbandoned(model)) {
+    return Internal("CBC gave up on numerical grounds");
+  } else {
+    outcome.termination = Termination::kTimeOut;
+  }
+  return outcome;
+}
+
+}  // namespace alpa::planner
