@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cluster/cluster.h"
+#include "plan/axis_state.h"
 #include "plan/roles.h"
 #include "plan/sharding.h"
 
@@ -52,7 +53,18 @@ struct Cut {
   bool operator==(const Cut&) const = default;
 };
 
-// A mesh axis along which a stage is cut in space. All that is not a leaf follows from the rule table.
+// The op that makes value `value` of program `program` makes it in `state` along a mesh axis. Numbers are those of the executable
+// that the axis is added to: the lowering along time, data and the axes before, leaves that the axis does not divide padded.
+struct ValuePin {
+  int32_t program = -1;
+  int32_t value = -1;
+  AxisState state;
+  // In which states that op reads its operands; empty: of those with which it can make `state`, what changes least.
+  std::vector<AxisState> operands;
+  bool operator==(const ValuePin&) const = default;
+};
+
+// A mesh axis along which a stage is cut in space. What is neither a leaf nor pinned follows from the rule table.
 struct AxisCut {
   int64_t mesh_axis = -1;
   std::vector<Cut> cuts;
@@ -64,6 +76,8 @@ struct AxisCut {
   // True values of other partial sums are taken in parts along the dimension that would be cut if these leaves were: sequence
   // sharding between the products of tensor parallelism.
   std::vector<Cut> truths_along;
+  // Where the rule table alone would do otherwise. Only where the region is not taken apart: its programs are others then.
+  std::vector<ValuePin> pins;
   bool operator==(const AxisCut&) const = default;
 };
 

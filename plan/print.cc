@@ -8,6 +8,8 @@
 namespace alpa::plan {
 namespace {
 
+constexpr size_t kMostPins = 16;  // that are printed one by one
+
 std::string Slots(const std::vector<SlotId>& slots) {
   return absl::StrJoin(slots, " ", [](std::string* out, SlotId s) {
     absl::StrAppend(out, s.valid() ? absl::StrCat("s", s.value()) : "loop-index");
@@ -69,12 +71,19 @@ void PrintAxis(const AxisCut& axis, const cluster::Mesh& mesh, const graph::Grap
   }
   if (!axis.truths_along.empty()) absl::StrAppend(out, " sums are reduce-scattered along the sequence;");
   const int64_t pinned = std::count_if(axis.cuts.begin(), axis.cuts.end(), [](const Cut& cut) { return cut.dim >= 0; });
-  absl::StrAppendFormat(out, " %d leaves cut by name\n", pinned);
+  absl::StrAppendFormat(out, " %d leaves cut by name", pinned);
+  if (!axis.pins.empty()) absl::StrAppendFormat(out, ", %d values pinned", axis.pins.size());
+  absl::StrAppend(out, "\n");
   for (const Cut& cut : axis.cuts) {
     if (cut.dim < 0) continue;
     absl::StrAppendFormat(out, "      %s %s along dimension %d\n", roles.inputs[cut.leaf].path,
                           program.shape(program.parameters()[cut.leaf]).ToString(), cut.dim);
   }
+  for (size_t i = 0; i < axis.pins.size() && i < kMostPins; ++i) {
+    const ValuePin& pin = axis.pins[i];
+    absl::StrAppendFormat(out, "      program %d, value %d: %s\n", pin.program, pin.value, pin.state.ToString());
+  }
+  if (axis.pins.size() > kMostPins) absl::StrAppendFormat(out, "      and %d more\n", axis.pins.size() - kMostPins);
 }
 
 std::string FirstLine(const Plan& plan) {

@@ -237,6 +237,45 @@ absl::StatusOr<std::vector<Cut>> FromProto(const google::protobuf::RepeatedPtrFi
   return cuts;
 }
 
+void ToProto(const AxisState& state, proto::AxisState* out) {
+  out->set_kind(static_cast<proto::AxisState::Kind>(state.kind));
+  if (state.split()) {
+    out->set_dim(state.dim);
+    out->set_outer(state.outer == 1 ? 0 : state.outer);
+  }
+  if (state.partial()) out->set_reduce(static_cast<int32_t>(state.reduce));
+}
+
+absl::StatusOr<AxisState> FromProto(const proto::AxisState& in) {
+  if (!proto::AxisState::Kind_IsValid(in.kind())) return InvalidArgument("a value in state %d", static_cast<int>(in.kind()));
+  switch (in.kind()) {
+    case proto::AxisState::SPLIT: return AxisState::Split(in.dim(), in.outer() == 0 ? 1 : in.outer());
+    case proto::AxisState::PARTIAL:
+      if (in.reduce() < 0 || in.reduce() > static_cast<int32_t>(graph::ReduceKind::kProduct)) {
+        return InvalidArgument("reduction kind %d", in.reduce());
+      }
+      return AxisState::Partial(static_cast<graph::ReduceKind>(in.reduce()));
+    default: return AxisState::Replicated();
+  }
+}
+
+void ToProto(const ValuePin& pin, proto::ValuePin* out) {
+  out->set_program(pin.program);
+  out->set_value(pin.value);
+  ToProto(pin.state, out->mutable_state());
+  for (const AxisState& state : pin.operands) ToProto(state, out->add_operands());
+}
+
+absl::StatusOr<ValuePin> FromProto(const proto::ValuePin& in) {
+  ValuePin pin{in.program(), in.value(), {}, {}};
+  ALPA_ASSIGN_OR_RETURN(pin.state, FromProto(in.state()));
+  for (const proto::AxisState& operand : in.operands()) {
+    ALPA_ASSIGN_OR_RETURN(const AxisState state, FromProto(operand));
+    pin.operands.push_back(state);
+  }
+  return pin;
+}
+
 }  // namespace
 
 void ToProto(const Plan& plan, proto::Plan* out) {
@@ -265,6 +304,7 @@ void ToProto(const Plan& plan, proto::Plan* out) {
       for (const Cut& cut : axis.truths_along) ToProto(cut, cut_axis->add_truths_along());
       cut_axis->set_shard_truths_from(axis.shard_truths_from);
       cut_axis->set_shard_accumulators(axis.shard_accumulators);
+      for (const ValuePin& pin : axis.pins) ToProto(pin, cut_axis->add_pins());
     }
     for (const std::optional<Sharding>& sharding : stage.input_shardings) {
       auto* optional = to->add_input_shardings();
@@ -300,9 +340,13 @@ absl::StatusOr<Plan> FromProto(const proto::Plan& in) {
     stage.mesh = MeshId(from.mesh());
     stage.data_axis = from.data_axis();
     for (const proto::AxisCut& axis : from.axes()) {
-      AxisCut cut_axis{axis.mesh_axis(), {}, axis.shard_truths_from(), axis.shard_accumulators(), {}};
+      AxisCut cut_axis{axis.mesh_axis(), {}, axis.shard_truths_from(), axis.shard_accumulators(), {}, {}};
       ALPA_ASSIGN_OR_RETURN(cut_axis.cuts, FromProto(axis.cuts()));
       ALPA_ASSIGN_OR_RETURN(cut_axis.truths_along, FromProto(axis.truths_along()));
+      for (const proto::ValuePin& from : axis.pins()) {
+        ALPA_ASSIGN_OR_RETURN(ValuePin pin, FromProto(from));
+        cut_axis.pins.push_back(std::move(pin));
+      }
       stage.axes.push_back(std::move(cut_axis));
     }
     for (const auto& optional : from.input_shardings()) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/status.h"
 #include "graph/serialize.h"
@@ -25,7 +26,30 @@ absl::Status VerifyCuts(const std::vector<Cut>& cuts, const graph::Graph& progra
   return absl::OkStatus();
 }
 
-absl::Status VerifyAxes(const StagePlan& stage, const cluster::Mesh& mesh, const graph::Graph& program, const Roles& roles) {
+// What can be told without the lowered programs; whether they have such a value, and can make it so, lowering tells.
+absl::Status VerifyState(const AxisState& state) {
+  if (!state.split()) return absl::OkStatus();
+  if (state.dim < 0 || state.outer < 1) return InvalidArgument("a split along dimension %d of %d parts", state.dim, state.outer);
+  return absl::OkStatus();
+}
+
+absl::Status VerifyPins(const Plan& plan, const std::vector<ValuePin>& pins) {
+  if (!pins.empty() && TakesRegionApart(plan)) {
+    return InvalidArgument("%d values are pinned, but the region is taken apart into other programs", pins.size());
+  }
+  std::set<std::pair<int32_t, int32_t>> seen;
+  for (const ValuePin& pin : pins) {
+    if (pin.program < 0 || pin.value < 0) return InvalidArgument("a pin names value %d of program %d", pin.value, pin.program);
+    if (!seen.insert({pin.program, pin.value}).second) {
+      return InvalidArgument("two pins along one axis name value %d of program %d", pin.value, pin.program);
+    }
+    ALPA_RETURN_IF_ERROR(Annotate(VerifyState(pin.state), absl::StrCat("pin of value ", pin.value)));
+    for (const AxisState& state : pin.operands) ALPA_RETURN_IF_ERROR(VerifyState(state));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status VerifyAxes(const Plan& plan, const StagePlan& stage, const cluster::Mesh& mesh, const graph::Graph& program, const Roles& roles) {
   const size_t first = stage.data_axis < 0 ? 0 : 1;
   if (stage.data_axis > 0) return InvalidArgument("the data axis is axis %d of the mesh; it must be the first", stage.data_axis);
   if (mesh.shape.size() != first + stage.axes.size()) {
@@ -37,6 +61,7 @@ absl::Status VerifyAxes(const StagePlan& stage, const cluster::Mesh& mesh, const
     if (axis.shard_truths_from < 0) return InvalidArgument("shard_truths_from = %d", axis.shard_truths_from);
     ALPA_RETURN_IF_ERROR(VerifyCuts(axis.cuts, program, roles));
     ALPA_RETURN_IF_ERROR(Annotate(VerifyCuts(axis.truths_along, program, roles), "truths"));
+    ALPA_RETURN_IF_ERROR(VerifyPins(plan, axis.pins));
     for (const Cut& cut : axis.truths_along) {
       if (cut.dim < 0) return InvalidArgument("truths are taken along no dimension of %s", roles.inputs[cut.leaf].path);
     }
@@ -56,7 +81,7 @@ absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program
                            mesh.shape.size());
   }
   const int64_t data = stage.data_axis < 0 ? 1 : mesh.shape[stage.data_axis];
-  ALPA_RETURN_IF_ERROR(Annotate(VerifyAxes(stage, mesh, program, roles), absl::StrCat("stage ", s)));
+  ALPA_RETURN_IF_ERROR(Annotate(VerifyAxes(plan, stage, mesh, program, roles), absl::StrCat("stage ", s)));
   if (stage.input_shardings.size() != roles.inputs.size()) {
     return InvalidArgument("stage %d shards %d inputs, the program has %d", s, stage.input_shardings.size(),
                            roles.inputs.size());

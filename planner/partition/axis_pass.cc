@@ -253,7 +253,7 @@ class AxisPass {
 
 AxisRequest RequestFor(MeshId id, const cluster::Mesh& mesh, const plan::AxisCut& axis) {
   AxisRequest request{id, mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis], {}, axis.cuts, axis.shard_truths_from,
-                      axis.shard_accumulators, axis.truths_along, {}};
+                      axis.shard_accumulators, axis.truths_along, axis.pins, {}};
   int64_t devices = 1;
   for (int64_t a = 0; a <= axis.mesh_axis; ++a) devices *= mesh.shape[a];
   request.devices.assign(mesh.devices.begin(), mesh.devices.begin() + devices);

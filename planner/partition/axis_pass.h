@@ -27,6 +27,7 @@ struct AxisRequest {
   int64_t shard_truths_from = 0;    // as plan::AxisCut
   bool shard_accumulators = false;
   std::vector<plan::Cut> truths_along;
+  std::vector<plan::ValuePin> pins;
   // By slot, or empty: what also lies on other meshes, and so has to hold true values in contiguous tiles.
   std::vector<bool> exchanged;
 };

@@ -1,8 +1,8 @@
-#include "planner/strategy/axis_state.h"
+#include "plan/axis_state.h"
 
 #include "absl/strings/str_cat.h"
 
-namespace alpa::planner {
+namespace alpa::plan {
 
 std::string AxisState::ToString() const {
   switch (kind) {
@@ -24,4 +24,4 @@ bool CanSplit(const std::vector<int64_t>& dims, int64_t dim, int64_t outer, int6
          dims[dim] % (outer * chunks) == 0;
 }
 
-}  // namespace alpa::planner
+}  // namespace alpa::plan
