@@ -5,12 +5,14 @@
 #include <optional>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "graph/simplify.h"
 #include "planner/lower/local_op.h"
 #include "planner/partition/combine.h"
 #include "planner/partition/graph_partition.h"
 #include "planner/partition/pad_slot.h"
+#include "planner/strategy/rule_set.h"
 
 namespace alpa::planner {
 
@@ -27,47 +29,16 @@ constexpr int kMaxRounds = 16;
 
 class AxisPass {
  public:
-  AxisPass(const Executable& executable, const AxisRequest& request, std::vector<plan::Sharding>* tiles)
-      : padded_(Padded(executable, request)), in_(padded_ ? *padded_ : executable), request_(request), tiles_(tiles), mesh_(request.mesh.value()), list_(in_.mesh_programs[mesh_]),
+  // `like`: null, or the rules that are followed.
+  AxisPass(const Executable& executable, const AxisRequest& request, std::vector<plan::Sharding>* tiles,
+           const std::map<int32_t, std::vector<OpRule>>* like = nullptr)
+      : padded_(PadIfNeeded(executable, request)), in_(padded_ ? *padded_ : executable), request_(request), tiles_(tiles), like_(like), mesh_(request.mesh.value()), list_(in_.mesh_programs[mesh_]),
         axis_{static_cast<int64_t>(in_.meshes[mesh_].shape.size()), request.size},
         slots_(list_.slots.size()), pinned_(list_.slots.size(), false) {}
 
-  absl::StatusOr<Executable> Run() {
-    ALPA_RETURN_IF_ERROR(FindStates());
-    return Write();
-  }
-
- private:
-  // The states of all slots and values.
-  absl::Status FindStates() {
-    if (!request_.truths_along.empty()) {
-      AxisRequest along = request_;
-      along.cuts = std::move(along.truths_along);
-      along.truths_along.clear();
-      along.shard_truths_from = 0;
-      AxisPass pass(in_, along, nullptr);
-      ALPA_RETURN_IF_ERROR(pass.FindStates());
-      along_ = std::move(pass.found_);
-    }
-    ALPA_RETURN_IF_ERROR(SetCuts());
-    ALPA_RETURN_IF_ERROR(CheckInstructions(list_.instructions));
-    for (int round = 0; round < kMaxRounds; ++round) {
-      changed_ = false;
-      Walk(list_.instructions);
-      if (!changed_) return absl::OkStatus();
-      // What does not settle is kept whole.
-      if (round == kMaxRounds - 2) {
-        for (size_t s = 0; s < slots_.size(); ++s) {
-          if (!pinned_[s]) slots_[s] = {}, pinned_[s] = true;
-        }
-      }
-    }
-    return Internal("states of slots along axis \"%s\" do not settle", request_.name);
-  }
-
   // Leaves that are cut by name where the axis does not divide are stored in ceil tiles. Only one axis may cut such a dimension.
   // Nothing where there is none.
-  static std::optional<Executable> Padded(const Executable& executable, const AxisRequest& request) {
+  static std::optional<Executable> PadIfNeeded(const Executable& executable, const AxisRequest& request) {
     std::optional<Executable> padded;
     const int32_t mesh = request.mesh.value();
     const std::vector<Slot>& slots = executable.mesh_programs[mesh].slots;
@@ -86,6 +57,46 @@ class AxisPass {
       }
     }
     return padded;
+  }
+
+  absl::StatusOr<AxisStates> States() {
+    ALPA_RETURN_IF_ERROR(FindStates());
+    return AxisStates{std::move(slots_), std::move(found_)};
+  }
+
+  absl::StatusOr<Executable> Run() {
+    ALPA_RETURN_IF_ERROR(FindStates());
+    return Write();
+  }
+
+ private:
+  // The states of all slots and values.
+  absl::Status FindStates() {
+    if (!request_.truths_along.empty()) {
+      AxisRequest along = request_;
+      along.cuts = std::move(along.truths_along);
+      along.truths_along.clear();
+      along.pins.clear();
+      along.shard_truths_from = 0;
+      AxisPass pass(in_, along, nullptr);
+      ALPA_RETURN_IF_ERROR(pass.FindStates());
+      along_ = std::move(pass.found_);
+    }
+    ALPA_RETURN_IF_ERROR(SetCuts());
+    ALPA_RETURN_IF_ERROR(SetPins());
+    ALPA_RETURN_IF_ERROR(CheckInstructions(list_.instructions));
+    for (int round = 0; round < kMaxRounds; ++round) {
+      changed_ = false;
+      Walk(list_.instructions);
+      if (!changed_) return absl::OkStatus();
+      // What does not settle is kept whole.
+      if (round == kMaxRounds - 2) {
+        for (size_t s = 0; s < slots_.size(); ++s) {
+          if (!pinned_[s]) slots_[s] = {}, pinned_[s] = true;
+        }
+      }
+    }
+    return Internal("states of slots along axis \"%s\" do not settle", request_.name);
   }
 
   const plan::LeafPlacement& LeafOf(const Slot& slot) const {
@@ -107,6 +118,20 @@ class AxisPass {
         slots_[s] = {AxisState::Split(cut.dim), cut.rank, false};
       }
       if (!found) return InvalidArgument("axis \"%s\": leaf %d is not on mesh %d", request_.name, cut.leaf, mesh_);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status SetPins() {
+    for (const plan::ValuePin& pin : request_.pins) {
+      const bool here = pin.program >= 0 && pin.program < static_cast<int32_t>(in_.programs.size()) &&
+                        in_.programs[pin.program].mesh == request_.mesh;
+      if (!here) return InvalidArgument("axis \"%s\": a pin names program %d, which mesh %d has not", request_.name, pin.program, mesh_);
+      pins_[pin.program].push_back(pin);
+    }
+    for (const auto& [program, pins] : pins_) {
+      ALPA_RETURN_IF_ERROR(Annotate(CheckPins(in_.programs[program].graph, axis_, pins),
+                                    absl::StrCat("axis \"", request_.name, "\", program \"", in_.programs[program].name, "\"")));
     }
     return absl::OkStatus();
   }
@@ -162,9 +187,11 @@ class AxisPass {
       state.zero = state.state.replicated() && fill != fills_.end() && fill->second == 0;
       parameters.push_back(state);
     }
-    const auto along = along_.find(run.program);
-    return Propagate(in_.programs[run.program].graph, parameters,
-                     {axis_, request_.shard_truths_from, along == along_.end() ? nullptr : &along->second.values});
+    PropagateOptions options{axis_, request_.shard_truths_from, nullptr, {}, nullptr};
+    if (const auto along = along_.find(run.program); along != along_.end()) options.truths_like = &along->second.values;
+    if (const auto pins = pins_.find(run.program); pins != pins_.end()) options.pins = pins->second;
+    if (like_ != nullptr) options.like = &like_->at(run.program);
+    return Propagate(in_.programs[run.program].graph, parameters, options);
   }
 
   void Visit(const plan::RunInstruction& run) {
@@ -236,6 +263,7 @@ class AxisPass {
   const Executable& in_;
   const AxisRequest& request_;
   std::vector<plan::Sharding>* const tiles_;
+  const std::map<int32_t, std::vector<OpRule>>* const like_;
   const int32_t mesh_;
   const plan::MeshProgram& list_;
   const MeshAxis axis_;
@@ -244,10 +272,46 @@ class AxisPass {
   std::map<SlotId, double> fills_;
   std::map<int32_t, Propagation> found_;  // by program, of the last round: in that, nothing changed any more
   std::map<int32_t, Propagation> along_;  // by program, along request_.truths_along alone
+  std::map<int32_t, std::vector<plan::ValuePin>> pins_;  // by program
   std::set<int32_t> written_;
   bool changed_ = false;
   Executable out_;
 };
+
+absl::Status CheckRequest(const Executable& executable, const AxisRequest& request) {
+  if (!request.mesh.valid() || request.mesh.value() >= static_cast<int32_t>(executable.meshes.size())) {
+    return InvalidArgument("axis \"%s\" is for mesh %d of %d", request.name, request.mesh.value(), executable.meshes.size());
+  }
+  if (request.size < 1) return InvalidArgument("axis \"%s\" has size %d", request.name, request.size);
+  return absl::OkStatus();
+}
+
+bool SameRules(const AxisStates& states, const std::map<int32_t, std::vector<OpRule>>& rules, const Executable& executable) {
+  for (const auto& [program, found] : states.programs) {
+    const std::vector<graph::Op>& ops = executable.programs[program].graph.ops();
+    for (size_t i = 0; i < ops.size(); ++i) {
+      if (ops[i].opcode != graph::Opcode::kParameter && found.rules[i] != rules.at(program)[i]) return false;
+    }
+  }
+  return true;
+}
+
+// A pin for every op.
+std::vector<plan::ValuePin> AllPins(const Executable& executable, const std::map<int32_t, std::vector<OpRule>>& rules) {
+  std::vector<plan::ValuePin> pins;
+  for (const auto& [program, of_ops] : rules) {
+    const std::vector<graph::Op>& ops = executable.programs[program].graph.ops();
+    for (size_t i = 0; i < ops.size(); ++i) {
+      if (ops[i].opcode == graph::Opcode::kParameter) continue;
+      const bool in_parts = InParts(ops[i]);
+      for (size_t r = 0; r < (in_parts ? ops[i].results.size() : 1); ++r) {
+        const std::vector<AxisState> part = in_parts ? std::vector<AxisState>{of_ops[i].operands[r]} : of_ops[i].operands;
+        pins.push_back({program, ops[i].results[r].value(), of_ops[i].results[r], part});
+      }
+    }
+  }
+  return pins;
+}
 
 }  // namespace
 
@@ -262,11 +326,38 @@ AxisRequest RequestFor(MeshId id, const cluster::Mesh& mesh, const plan::AxisCut
 
 absl::StatusOr<Executable> CutAlongAxis(const Executable& executable, const AxisRequest& request,
                                         std::vector<plan::Sharding>* tiles) {
-  if (!request.mesh.valid() || request.mesh.value() >= static_cast<int32_t>(executable.meshes.size())) {
-    return InvalidArgument("axis \"%s\" is for mesh %d of %d", request.name, request.mesh.value(), executable.meshes.size());
-  }
-  if (request.size < 1) return InvalidArgument("axis \"%s\" has size %d", request.name, request.size);
+  ALPA_RETURN_IF_ERROR(CheckRequest(executable, request));
   return AxisPass(executable, request, tiles).Run();
+}
+
+Executable Padded(const Executable& executable, const AxisRequest& request) {
+  if (!CheckRequest(executable, request).ok()) return executable;
+  return AxisPass::PadIfNeeded(executable, request).value_or(executable);
+}
+
+absl::StatusOr<AxisStates> StatesAlongAxis(const Executable& executable, const AxisRequest& request) {
+  ALPA_RETURN_IF_ERROR(CheckRequest(executable, request));
+  return AxisPass(executable, request, nullptr).States();
+}
+
+absl::StatusOr<AxisRequest> WithPins(const Executable& executable, AxisRequest request,
+                                     const std::map<int32_t, std::vector<OpRule>>& rules) {
+  ALPA_RETURN_IF_ERROR(CheckRequest(executable, request));
+  request.pins.clear();
+  ALPA_ASSIGN_OR_RETURN(const AxisStates like, AxisPass(executable, request, nullptr, &rules).States());
+  for (const auto& [program, propagation] : like.programs) {
+    for (plan::ValuePin pin : propagation.pins) {
+      pin.program = program;
+      request.pins.push_back(std::move(pin));
+    }
+  }
+  ALPA_ASSIGN_OR_RETURN(const AxisStates states, StatesAlongAxis(executable, request));
+  if (SameRules(states, rules, executable)) return request;
+  // The states of slots settled elsewhere with some ops left alone; with all of them pinned there is only one way.
+  request.pins = AllPins(executable, rules);
+  ALPA_ASSIGN_OR_RETURN(const AxisStates all, StatesAlongAxis(executable, request));
+  if (!SameRules(all, rules, executable)) return Internal("axis \"%s\": ops do not follow their pins", request.name);
+  return request;
 }
 
 }  // namespace alpa::planner

@@ -8,6 +8,7 @@
 // Threads: a pure function.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -39,7 +40,24 @@ AxisRequest RequestFor(MeshId id, const cluster::Mesh& mesh, const plan::AxisCut
 // cut already and that this one does not divide; kUnimplemented: instructions other than RUN, ALLOC, FREE and LOOP on that mesh.
 // `tiles`: where not null, how each slot is cut already, to which the new axis is added; right for all but sums that are kept in
 // parts and for cuts that are not contiguous.
+// kInvalidArgument too: a pin of what is not there, or that an op cannot make.
 absl::StatusOr<plan::Executable> CutAlongAxis(const plan::Executable& executable, const AxisRequest& request,
                                               std::vector<plan::Sharding>* tiles = nullptr);
+
+// The executable that the axis is really added to: leaves that are cut by name where the axis does not divide are stored in ceil
+// tiles. Values that pins name are numbered as here.
+plan::Executable Padded(const plan::Executable& executable, const AxisRequest& request);
+
+// How everything lies along the axis. REQUIRES: an executable that Padded leaves as it is.
+struct AxisStates {
+  std::vector<ValueState> slots;
+  std::map<int32_t, Propagation> programs;  // by number: those that the mesh runs
+};
+absl::StatusOr<AxisStates> StatesAlongAxis(const plan::Executable& executable, const AxisRequest& request);
+
+// The request with the pins that it takes for every op to follow `rules` (by program, then by op); slots as its cuts say, temporary
+// ones as they are made. REQUIRES: as StatesAlongAxis; rules of the rule table. kInternal: no pins do so.
+absl::StatusOr<AxisRequest> WithPins(const plan::Executable& executable, AxisRequest request,
+                                     const std::map<int32_t, std::vector<OpRule>>& rules);
 
 }  // namespace alpa::planner

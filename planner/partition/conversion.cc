@@ -10,6 +10,24 @@ using graph::ReduceKind;
 using graph::Shape;
 using graph::ValueId;
 
+bool MadeWhole(const AxisState& made, const std::vector<AxisState>& wanted, int64_t n) {
+  if (made.replicated()) return false;
+  int64_t splits = 0;
+  bool whole = false, plain = !made.split() || made.outer == 1;  // plain: what an all-to-all moves
+  for (const AxisState& state : wanted) {
+    if (state == made) continue;
+    if (!state.split() || (made.split() && made.dim == state.dim)) {
+      whole = true;
+      continue;
+    }
+    plain = plain && state.outer == 1;
+    ++splits;
+  }
+  if (made.split()) return whole || (splits > 0 && (!plain || splits > n));
+  // A reduce-scatter and an all-gather cost what an all-reduce does; beyond that, the first part is what others are made from.
+  return splits > 1 && (whole || !plain || splits - 1 > n);
+}
+
 ValueId Converter::Convert(ValueId local, const Shape& whole, const AxisState& from, const AxisState& to) {
   if (from == to) return local;
   if (to.partial()) {

@@ -5,6 +5,8 @@
 // another dimension all-to-all, B (n-1)/n².
 #pragma once
 
+#include <vector>
+
 #include "graph/builder.h"
 #include "planner/strategy/axis_state.h"
 
@@ -14,6 +16,10 @@ struct MeshAxis {
   int64_t index = 0;  // in the mesh
   int64_t size = 1;
 };
+
+// Whether an array of which `wanted` is needed is made whole first, and the rest cut from that: where the whole is needed itself or
+// by a conversion, or where so many splits cost less that way. `made`: the state that it is in.
+bool MadeWhole(const AxisState& made, const std::vector<AxisState>& wanted, int64_t n);
 
 class Converter {
  public:

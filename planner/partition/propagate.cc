@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/status.h"
+#include "planner/strategy/rule_set.h"
+
 namespace alpa::planner {
 
 using graph::Graph;
@@ -22,28 +25,83 @@ bool KeepsZero(const Op& op) {
   }
 }
 
+// In which state a part of a barrier or collective reads its operand to make its result in `state`.
+std::optional<AxisState> PartMaking(const RuleContext& context, const Op& op, size_t part, const AxisState& state) {
+  std::vector<AxisState> possible = SplitsOf(context.graph->shape(op.operands[part]).dims, context.chunks);
+  possible.push_back(state);
+  for (const OpRule& rule : RulesOfPart(context, op, part, possible)) {
+    if (rule.results[0] == state) return rule.operands[0];
+  }
+  return std::nullopt;
+}
+
+absl::Status CheckPin(const RuleContext& context, const plan::ValuePin& pin) {
+  const Graph& program = *context.graph;
+  if (pin.value < 0 || pin.value >= static_cast<int32_t>(program.values().size())) {
+    return InvalidArgument("a pin names value %d of %d", pin.value, program.values().size());
+  }
+  const graph::Value& value = program.value(ValueId(pin.value));
+  const Op& op = program.op(value.op);
+  if (op.opcode == Opcode::kParameter) return InvalidArgument("a pin names value %d, a parameter; cuts of leaves say how these lie", pin.value);
+  bool possible = false;
+  if (InParts(op)) {
+    const auto part = static_cast<size_t>(value.result);
+    if (pin.operands.empty()) {
+      possible = PartMaking(context, op, part, pin.state).has_value();
+    } else if (pin.operands.size() == 1) {
+      for (const OpRule& rule : RulesOfPart(context, op, part, {pin.operands[0]})) {
+        possible = possible || (rule.operands[0] == pin.operands[0] && rule.results[0] == pin.state);
+      }
+    }
+  } else {
+    const auto result = static_cast<size_t>(value.result);
+    const std::vector<AxisState> whole(op.operands.size());
+    possible = (pin.operands.empty() ? RuleMaking(context, op, whole, result, pin.state)
+                                     : RuleReading(context, op, pin.operands, result, pin.state)).has_value();
+  }
+  if (possible) return absl::OkStatus();
+  std::string from;
+  for (const AxisState& state : pin.operands) absl::StrAppend(&from, from.empty() ? " from " : ", ", state.ToString());
+  return InvalidArgument("a pin wants value %d, a %s of %s, made %s%s, which that op cannot", pin.value, graph::NameOf(op.opcode),
+                         value.shape.ToString(), pin.state.ToString(), from);
+}
+
 class Propagator {
  public:
   Propagator(const Graph& program, const std::vector<ValueState>& parameters, const PropagateOptions& options)
       : program_(program), parameters_(parameters), options_(options) {
     out_.values.resize(program.values().size());
     context_ = ContextOf(program, options.axis, out_.values);
+    pins_.resize(program.values().size());
+    for (const plan::ValuePin& pin : options_.pins) pins_[pin.value] = pin;
   }
+
+  // Anew for each set of pins, so that nothing is left of what was thought before they were known.
+  Propagation Run() {
+    do {
+      more_pins_ = false;
+      RunPasses();
+    } while (more_pins_);
+    for (const std::optional<plan::ValuePin>& pin : pins_) {
+      if (pin) out_.pins.push_back(*pin);
+    }
+    return std::move(out_);
+  }
+
+ private:
 
   // Twice or thrice: what one op needs the truth of, all others take the truth of, rather than carry the partial on to a
   // reduction of their own.
-  Propagation Run() {
-    truths_.resize(program_.values().size());
+  void RunPasses() {
+    truths_.assign(program_.values().size(), std::nullopt);
     for (int pass = 0; pass < kMaxPasses; ++pass) {
       more_truths_ = false;
       out_.rules.clear();
       for (const Op& op : program_.ops()) out_.rules.push_back(Decide(op));
       if (!more_truths_) break;
     }
-    return std::move(out_);
   }
 
- private:
   ValueState& value(ValueId v) { return out_.values[v.value()]; }
 
   OpRule Decide(const Op& op) {
@@ -60,12 +118,65 @@ class Propagator {
     }
     if (op.opcode == Opcode::kConstant) zero = op.as<graph::ConstantAttrs>().literal.AllEqual(0);
     plan::CutRank rank = plan::CutRank::kStored;
-    OpRule rule = Choose(op, states, rank);
+    const bool in_parts = InParts(op);
+    const size_t pinned = in_parts ? op.results.size() : Pinned(op);
+    OpRule rule;
+    if (pinned < op.results.size()) {
+      rule = RuleOf(op, states, *pins_[op.results[pinned].value()], pinned);
+      rank = plan::CutRank::kPinned;
+    } else {
+      rule = Choose(op, states, rank);
+      if (!in_parts && options_.like != nullptr && rule != Like(op)) {
+        rule = Like(op);
+        rank = plan::CutRank::kPinned;
+        Pin(op, rule, 0);
+      }
+    }
     for (size_t r = 0; r < op.results.size(); ++r) value(op.results[r]) = {rule.results[r], rank, zero};
     if (op.opcode == Opcode::kOptimizationBarrier) {
       for (size_t r = 0; r < op.results.size(); ++r) value(op.results[r]) = value(op.operands[r]);
     }
+    if (in_parts) PinParts(op, rule);
     return rule;
+  }
+
+  // ---- Pins ----
+
+  // Which result is pinned, or as many as there are.
+  size_t Pinned(const Op& op) const {
+    size_t r = 0;
+    while (r < op.results.size() && !pins_[op.results[r].value()]) ++r;
+    return r;
+  }
+
+  const OpRule& Like(const Op& op) const { return (*options_.like)[program_.value(op.results[0]).op.value()]; }
+
+  void Pin(const Op& op, const OpRule& rule, size_t r) {
+    const bool in_parts = InParts(op);
+    const std::vector<AxisState> operands = in_parts ? std::vector<AxisState>{rule.operands[r]} : rule.operands;
+    pins_[op.results[r].value()] = plan::ValuePin{-1, op.results[r].value(), rule.results[r], operands};
+    more_pins_ = true;
+  }
+
+  OpRule RuleOf(const Op& op, const std::vector<AxisState>& states, const plan::ValuePin& pin, size_t r) {
+    std::optional<OpRule> rule = pin.operands.empty() ? RuleMaking(context_, op, states, r, pin.state)
+                                                      : RuleReading(context_, op, pin.operands, r, pin.state);
+    ALPA_CHECK(rule.has_value());  // CheckPins
+    return *std::move(rule);
+  }
+
+  void PinParts(const Op& op, OpRule& rule) {
+    for (size_t r = 0; r < op.results.size(); ++r) {
+      const std::optional<plan::ValuePin>& pin = pins_[op.results[r].value()];
+      if (!pin && options_.like != nullptr && (rule.operands[r] != Like(op).operands[r] || rule.results[r] != Like(op).results[r])) {
+        Pin(op, Like(op), r);
+      }
+      if (!pin) continue;
+      rule.operands[r] = pin->operands.empty() ? *PartMaking(context_, op, r, pin->state) : pin->operands[0];
+      rule.results[r] = pin->state;
+      value(op.results[r]).state = pin->state;
+      value(op.results[r]).rank = plan::CutRank::kPinned;
+    }
   }
 
   // Operands of less than the highest rank present do not lead; they are converted to what the others want.
@@ -120,6 +231,8 @@ class Propagator {
   RuleContext context_;
   std::vector<std::optional<AxisState>> truths_;  // by value: the state in which the truth of a partial is taken
   bool more_truths_ = false;
+  std::vector<std::optional<plan::ValuePin>> pins_;  // by value
+  bool more_pins_ = false;
   Propagation out_;
 };
 
@@ -134,6 +247,20 @@ std::optional<int64_t> StoredDim(const std::vector<int64_t>& dims, int64_t n) {
     if (CanSplit(dims, static_cast<int64_t>(d), 1, n)) return static_cast<int64_t>(d);
   }
   return std::nullopt;
+}
+
+absl::Status CheckPins(const Graph& program, const MeshAxis& axis, const std::vector<plan::ValuePin>& pins) {
+  const RuleContext context{&program, axis.size, [](ValueId) { return false; }, true};
+  std::vector<bool> pinned(program.size(), false);
+  for (const plan::ValuePin& pin : pins) {
+    ALPA_RETURN_IF_ERROR(CheckPin(context, pin));
+    const graph::Value& value = program.value(ValueId(pin.value));
+    const Op& op = program.op(value.op);
+    if (InParts(op)) continue;
+    if (pinned[value.op.value()]) return InvalidArgument("two pins name results of one %s", graph::NameOf(op.opcode));
+    pinned[value.op.value()] = true;
+  }
+  return absl::OkStatus();
 }
 
 Propagation Propagate(const Graph& program, const std::vector<ValueState>& parameters, const PropagateOptions& options) {

@@ -18,6 +18,7 @@ namespace alpa::planner {
 struct OpRule {
   std::vector<AxisState> operands;  // wanted
   std::vector<AxisState> results;
+  bool operator==(const OpRule&) const = default;
 };
 
 // What the rules ask about operands besides their states.
