@@ -93,10 +93,13 @@ absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const S
   Cbc_solve(model);
   outcome.seconds = std::chrono::duration<double>(Clock::Real().Now() - begin).count();
 
+  // Without integers nothing is searched, and the solution is the relaxation's.
+  const bool linear = std::none_of(program.variables.begin(), program.variables.end(), [](const auto& v) { return v.integer; });
   const double* best = Cbc_bestSolution(model);
+  if (linear && Cbc_isProvenOptimal(model)) best = Cbc_getColSolution(model);
   if (best != nullptr) outcome.values.assign(best, best + program.variables.size());
   const double bound = Cbc_getBestPossibleObjValue(model);
-  if (std::isfinite(bound) && std::abs(bound) < 1e40) outcome.bound = bound / scale;
+  if (!linear && std::isfinite(bound) && std::abs(bound) < 1e40) outcome.bound = bound / scale;
   if (Cbc_isProvenOptimal(model) && best != nullptr) {
     outcome.termination = Termination::kOptimal;
   } else if (best != nullptr) {

@@ -18,7 +18,7 @@ bool Sound(double number) { return std::isfinite(number) && std::abs(number) <= 
 }  // namespace
 
 double SolveOutcome::gap() const {
-  if (values.empty()) return IntegerProgram::kInfinity;
+  if (!has_solution()) return IntegerProgram::kInfinity;
   return std::max(0.0, objective - bound) / std::max(std::abs(objective), 1e-30);
 }
 
@@ -89,7 +89,7 @@ absl::StatusOr<SolveOutcome> Solve(const IntegerProgram& program, const SolveOpt
   for (size_t v = 0; v < outcome.values.size(); ++v) {
     if (program.variables[v].integer) outcome.values[v] = std::round(outcome.values[v]);
   }
-  if (!outcome.values.empty()) {
+  if (outcome.has_solution()) {
     if (const absl::Status sound = CheckSolution(program, outcome.values); !sound.ok()) {
       return Internal("the solver's answer does not hold: %s", sound.message());
     }
@@ -98,7 +98,7 @@ absl::StatusOr<SolveOutcome> Solve(const IntegerProgram& program, const SolveOpt
   // The known solution, where the solver found none that is better.
   if (!options.start.empty()) {
     const double known = ObjectiveOf(program, options.start);
-    if (outcome.values.empty() || known < outcome.objective) {
+    if (!outcome.has_solution() || known < outcome.objective) {
       const bool searched_all = outcome.termination == Termination::kInfeasible || outcome.termination == Termination::kOptimal;
       outcome.values = options.start;
       outcome.objective = known;
@@ -107,7 +107,7 @@ absl::StatusOr<SolveOutcome> Solve(const IntegerProgram& program, const SolveOpt
     }
   }
   if (outcome.termination == Termination::kOptimal) outcome.bound = std::min(outcome.objective, std::max(outcome.bound, outcome.objective * (1 - kOptimalGap)));
-  if (!outcome.values.empty()) outcome.bound = std::min(outcome.bound, outcome.objective);
+  if (outcome.has_solution()) outcome.bound = std::min(outcome.bound, outcome.objective);
   return outcome;
 }
 

@@ -50,10 +50,11 @@ inline constexpr double kOptimalGap = 1e-6;
 
 struct SolveOutcome {
   Termination termination = Termination::kTimeOut;
-  std::vector<double> values;     // by variable, integers exact; empty where there is no solution
+  std::vector<double> values;     // by variable, integers exact; empty where there is no solution (or no variable)
   double objective = 0;           // of `values`
   double bound = 0;               // no solution is cheaper; -infinity where nothing is known
   double seconds = 0;
+  bool has_solution() const { return termination == Termination::kOptimal || termination == Termination::kFeasible; }
   // How much cheaper the best solution might be, of `objective`.
   double gap() const;
 };

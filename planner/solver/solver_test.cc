@@ -75,6 +75,23 @@ TEST(SolverTest, EqualsEnumerationOnRandomPrograms) {
   }
 }
 
+TEST(SolverTest, NothingToDecideIsNoSpecialCase) {
+  const auto empty = Solve(Program{}, {});
+  ASSERT_TRUE(empty.ok()) << empty.status();
+  EXPECT_EQ(empty->termination, Termination::kOptimal);
+  for (bool rows : {false, true}) {
+    Program program;
+    program.variables = {{2, 0, 1, false}, {-1, 0, 3, false}};
+    if (rows) program.rows = {{{{0, -1}, {1, 1}}, -Program::kInfinity, 0.5}};
+    const auto outcome = Solve(program, {});
+    ASSERT_TRUE(outcome.ok()) << outcome.status();
+    EXPECT_EQ(outcome->termination, Termination::kOptimal);
+    EXPECT_NEAR(outcome->objective, rows ? -0.5 : -3, 1e-6);
+    program.rows = {{{{0, 1}, {1, 1}}, 5, 6}};
+    EXPECT_EQ(Solve(program, {})->termination, Termination::kInfeasible);
+  }
+}
+
 TEST(SolverTest, AKnownSolutionIsNeverMadeWorse) {
   const Program program = Knapsack({5, 4, 6}, {3, 2, 4}, 5);
   for (const std::vector<double>& start : {std::vector<double>{0, 0, 0}, {0, 0, 1}, {1, 1, 0}}) {

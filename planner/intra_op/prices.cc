@@ -1,0 +1,160 @@
+#include "planner/intra_op/prices.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+
+#include "graph/builder.h"
+#include "graph/cost.h"
+#include "planner/cost/collective_cost.h"
+#include "planner/cost/program_cost.h"
+#include "planner/lower/local_op.h"
+
+namespace alpa::planner::intra_op {
+
+using graph::Graph;
+using graph::Op;
+using graph::Opcode;
+
+namespace {
+
+// Prices of FLOPs and bytes, in bytes sent.
+constexpr double kProductFlop = 100;
+constexpr double kWrittenByte = 0.02;
+constexpr double kStateByte = 0.01;
+constexpr double kCollective = 32768;    // of starting one
+// Of the time that state takes to be read once.
+constexpr double kStateShare = 0.01;
+
+bool IsProduct(Opcode opcode) { return opcode == Opcode::kDot || opcode == Opcode::kConvolution; }
+
+// Ops that become part of what reads them, or nothing at all.
+bool IsFree(Opcode opcode) {
+  switch (opcode) {
+    case Opcode::kParameter: case Opcode::kConstant: case Opcode::kIota: case Opcode::kBroadcast: case Opcode::kReshape:
+    case Opcode::kOptimizationBarrier: case Opcode::kAxisIndex:
+      return true;
+    default: return false;
+  }
+}
+
+double BytesIn(const Graph& graph, graph::ValueId v, const AxisState& state, int64_t n) {
+  const double bytes = static_cast<double>(graph.shape(v).bytes());
+  return state.split() ? bytes / static_cast<double>(n) : bytes;
+}
+
+// Results, and what is read by ops that no fused kernel takes.
+double BytesMoved(const Graph& graph, const Op& op, const OpRule& rule, int64_t n) {
+  double bytes = 0;
+  for (size_t r = 0; r < op.results.size(); ++r) bytes += BytesIn(graph, op.results[r], rule.results[r], n);
+  if (graph::IsElementwise(op.opcode)) return bytes;
+  for (size_t i = 0; i < op.operands.size(); ++i) bytes += BytesIn(graph, op.operands[i], rule.operands[i], n);
+  return bytes;
+}
+
+bool Divided(const OpRule& rule) {
+  const auto split = [](const AxisState& state) { return state.split(); };
+  return std::any_of(rule.operands.begin(), rule.operands.end(), split) || std::any_of(rule.results.begin(), rule.results.end(), split);
+}
+
+// The part of a collective over other axes, as an op of its own.
+Graph PartOf(const Graph& graph, const Op& op, int part, const OpRule& rule, int64_t n) {
+  graph::GraphBuilder builder;
+  graph::Shape from = graph.shape(op.operands[part]), to = graph.shape(op.results[part]);
+  from.dims = ChunkDims(from.dims, rule.operands[0], n);
+  to.dims = ChunkDims(to.dims, rule.results[0], n);
+  builder.SetResults(builder.AddOp(op.opcode, {builder.Parameter(from)}, {to}, op.attrs));
+  return builder.Build();
+}
+
+int64_t GroupSize(const Op& op, const cluster::Mesh& mesh) {
+  int64_t size = 1;
+  for (int64_t axis : op.as<graph::CollectiveAttrs>().mesh_axes) size *= mesh.shape[axis];
+  return size;
+}
+
+// The op on one device's tiles.
+Graph LocalGraph(const Graph& graph, const Op& op, const OpRule& rule, int64_t n) {
+  graph::GraphBuilder builder;
+  std::vector<graph::ValueId> operands;
+  for (size_t i = 0; i < op.operands.size(); ++i) {
+    graph::Shape shape = graph.shape(op.operands[i]);
+    shape.dims = ChunkDims(shape.dims, rule.operands[i], n);
+    operands.push_back(builder.Parameter(shape));
+  }
+  const graph::ValueId chunk = builder.Parameter({graph::DType::kS32, {}});
+  builder.SetResults(EmitLocalOp(builder, graph, op, operands, rule.operands, rule.results, n, [&] { return chunk; }));
+  return builder.Build();
+}
+
+}  // namespace
+
+MovePrices SentBytes(double bytes, double partial_bytes, int64_t n) {
+  const double share = static_cast<double>(n - 1) / static_cast<double>(n);
+  return {bytes * share, 2 * partial_bytes * share, partial_bytes * share, bytes * share / static_cast<double>(n)};
+}
+
+Prices FixedPrices(const cluster::Mesh& mesh, int64_t n) {
+  Prices prices;
+  prices.state_byte = kStateByte;
+  prices.move = [n](double bytes, double partial_bytes) {
+    MovePrices move = SentBytes(bytes, partial_bytes, n);
+    for (double* price : {&move.gather, &move.reduce, &move.scatter, &move.exchange}) *price += kCollective;
+    return move;
+  };
+  prices.op = [mesh, n](const Graph& graph, const Op& op, int part, const OpRule& rule) -> double {
+    if (IsFree(op.opcode)) return 0;
+    if (part >= 0) {
+      const Graph local = PartOf(graph, op, part, rule, n);
+      return CollectiveBytes(local, local.ops().back(), GroupSize(op, mesh));
+    }
+    if (IsProduct(op.opcode)) {
+      const double flops = static_cast<double>(graph::CostOf(graph, op).flops);
+      return kProductFlop * (Divided(rule) ? flops / static_cast<double>(n) : flops);
+    }
+    return kWrittenByte * BytesMoved(graph, op, rule, n);
+  };
+  return prices;
+}
+
+Prices MeasuredPrices(const cluster::Mesh& mesh, const cluster::Cluster& cluster) {
+  const int64_t n = mesh.shape.back();
+  const auto axis = static_cast<int64_t>(mesh.shape.size()) - 1;
+  const cluster::DeviceProfile& device = cluster.profiles[cluster.Find(mesh.devices[0])->profile];
+  Prices prices;
+  prices.state_byte = kStateShare * device.memory.Seconds(1 << 20) / (1 << 20);
+  auto known = std::make_shared<std::map<std::pair<double, double>, MovePrices>>();
+  prices.move = [n, axis, mesh, &cluster, known](double bytes, double partial_bytes) {
+    const auto [found, added] = known->try_emplace({bytes, partial_bytes});
+    if (!added) return found->second;
+    const auto seconds = [&](Opcode opcode, double larger) {
+      graph::GraphBuilder builder;
+      const auto elements = std::max<int64_t>(1, static_cast<int64_t>(larger));
+      graph::CollectiveAttrs attrs;
+      attrs.mesh_axes = {axis};
+      const graph::ValueId array = builder.Parameter({graph::DType::kS8, {elements}});
+      builder.SetResults(builder.AddOp(opcode, {array}, {{graph::DType::kS8, {elements}}}, attrs));
+      const Graph graph = builder.Build();
+      return CollectiveSeconds(graph, graph.ops().back(), mesh, cluster);
+    };
+    return found->second = {seconds(Opcode::kAllGather, bytes), seconds(Opcode::kAllReduce, partial_bytes),
+                            seconds(Opcode::kReduceScatter, partial_bytes),
+                            seconds(Opcode::kAllToAll, bytes / static_cast<double>(n))};
+  };
+  prices.op = [n, mesh, &cluster, &device](const Graph& graph, const Op& op, int part, const OpRule& rule) -> double {
+    if (IsFree(op.opcode)) return 0;
+    if (part >= 0) {
+      const Graph local = PartOf(graph, op, part, rule, n);
+      return CollectiveSeconds(local, local.ops().back(), mesh, cluster);
+    }
+    if (graph::IsElementwise(op.opcode) || op.opcode == Opcode::kTranspose || op.opcode == Opcode::kSlice) {
+      const double bytes = BytesMoved(graph, op, rule, n);
+      const double elements = bytes / static_cast<double>(graph::SizeOf(graph.shape(op.results[0]).dtype));
+      return std::max(elements * device.element_seconds, bytes > 0 ? device.memory.Seconds(bytes) : 0);
+    }
+    return PriceProgram(LocalGraph(graph, op, rule, n), {}, device, nullptr).compute_seconds;
+  };
+  return prices;
+}
+
+}  // namespace alpa::planner::intra_op

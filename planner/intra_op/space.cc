@@ -1,0 +1,622 @@
+#include "planner/intra_op/space.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "base/status.h"
+#include "planner/lower/local_op.h"
+#include "planner/strategy/rule_set.h"
+
+namespace alpa::planner::intra_op {
+
+using graph::Graph;
+using graph::Op;
+using graph::Opcode;
+using graph::ValueId;
+using plan::Instruction;
+using plan::Slot;
+using plan::SlotId;
+
+namespace {
+
+// Splits inside a dimension that a value may be in: each comes from another way through reshapes.
+constexpr int kMostInner = 4;
+// Places where memory is limited.
+constexpr size_t kMemoryRows = 3;
+
+bool IsProduct(Opcode opcode) { return opcode == Opcode::kDot || opcode == Opcode::kConvolution; }
+
+// Ops that only move what they read, or name it.
+bool Rearranges(Opcode opcode) {
+  switch (opcode) {
+    case Opcode::kReshape: case Opcode::kTranspose: case Opcode::kConvert: case Opcode::kCopy: case Opcode::kBroadcast:
+    case Opcode::kSlice: case Opcode::kDynamicSlice:
+      return true;
+    default: return false;
+  }
+}
+
+bool Fused(Opcode opcode) {
+  return graph::IsElementwise(opcode) || opcode == Opcode::kBroadcast || opcode == Opcode::kReshape || opcode == Opcode::kIota ||
+         opcode == Opcode::kConstant || opcode == Opcode::kOptimizationBarrier;
+}
+
+struct Run {
+  int32_t program = -1;
+  double times = 1;
+  const plan::RunInstruction* instruction = nullptr;
+};
+
+struct Made {
+  int node = -1, result = -1;
+};
+
+class Builder {
+ public:
+  Builder(const AxisRequest& request, const Prices& prices, const SpaceOptions& options, Space& space)
+      : prices_(prices), options_(options), space_(space), problem_(space.problem), executable_(space.executable),
+        list_(space.executable.mesh_programs[request.mesh.value()]), request_(request), n_(request.size) {}
+
+  absl::Status Build() {
+    problem_.n = n_;
+    ALPA_RETURN_IF_ERROR(FindRuns(list_.instructions, 1));
+    writer_.resize(list_.slots.size());
+    for (size_t r = 0; r < runs_.size(); ++r) {
+      if (!run_of_.try_emplace(runs_[r].program, r).second) return Unimplemented("a program that is run from two places");
+      const Graph& graph = GraphOf(runs_[r]);
+      for (size_t o = 0; o < runs_[r].instruction->outputs.size(); ++o) {
+        const size_t s = runs_[r].instruction->outputs[o].value();
+        if (writer_[s]) return Unimplemented("slot %d is written by two programs", s);
+        writer_[s] = {r, graph.results()[o]};
+      }
+    }
+    FindStates();
+    AddSlots();
+    for (size_t r = 0; r < runs_.size(); ++r) AddOps(r);
+    for (size_t r = 0; r < runs_.size(); ++r) AddSites(r);
+    if (options_.rigid_weights) MakeWeightsRigid();
+    if (options_.memory_limit < kForbidden) AddMemory();
+    return absl::OkStatus();
+  }
+
+ private:
+  const Graph& GraphOf(const Run& run) const { return executable_.programs[run.program].graph; }
+
+  absl::Status FindRuns(const std::vector<Instruction>& instructions, double times) {
+    for (const Instruction& instruction : instructions) {
+      if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
+        ALPA_RETURN_IF_ERROR(FindRuns(loop->body, times * static_cast<double>(loop->count)));
+      } else if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
+        runs_.push_back({run->program, times, run});
+      } else if (!std::holds_alternative<plan::AllocInstruction>(instruction.action) &&
+                 !std::holds_alternative<plan::FreeInstruction>(instruction.action)) {
+        return Unimplemented("a mesh that exchanges messages cannot be cut along axis \"%s\" yet", request_.name);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // ---- States that may arise ----
+
+  RuleContext ContextFor(const Graph& graph) const { return {&graph, n_, [](ValueId) { return false; }, true}; }
+
+  void Possible(size_t run, ValueId v, const AxisState& state) {
+    std::vector<AxisState>& states = possible_[run][v.value()];
+    if (state.replicated() || std::find(states.begin(), states.end(), state) != states.end()) return;
+    if (state.split() && state.outer != 1 &&
+        std::count_if(states.begin(), states.end(), [](const AxisState& s) { return s.outer != 1; }) >= kMostInner) {
+      return;
+    }
+    states.push_back(state);
+  }
+
+  std::vector<std::vector<AxisState>> Arriving(size_t run, const Op& op) const {
+    std::vector<std::vector<AxisState>> states;
+    for (ValueId v : op.operands) states.push_back(possible_[run][v.value()]);
+    return states;
+  }
+
+  void Extend(size_t run, const Op& op) {
+    const Graph& graph = GraphOf(runs_[run]);
+    const RuleContext context = ContextFor(graph);
+    if (op.opcode == Opcode::kParameter) return;
+    const auto take = [&](const std::vector<ValueId>& operands, const std::vector<ValueId>& results, const OpRule& rule) {
+      for (size_t i = 0; i < operands.size(); ++i) {
+        if (rule.operands[i].split()) Possible(run, operands[i], rule.operands[i]);
+      }
+      for (size_t r = 0; r < results.size(); ++r) Possible(run, results[r], rule.results[r]);
+    };
+    if (InParts(op)) {
+      for (size_t p = 0; p < op.operands.size(); ++p) {
+        for (const OpRule& rule : RulesOfPart(context, op, p, PartStates(run, op, p))) take({op.operands[p]}, {op.results[p]}, rule);
+      }
+      return;
+    }
+    const std::vector<AxisState> slices = op.results.size() == 1 ? possible_[run][op.results[0].value()] : std::vector<AxisState>();
+    for (const OpRule& rule : RulesOf(context, op, Arriving(run, op), slices)) take(op.operands, op.results, rule);
+  }
+
+  std::vector<AxisState> PartStates(size_t run, const Op& op, size_t part) const {
+    std::vector<AxisState> states = possible_[run][op.operands[part].value()];
+    if (op.opcode != Opcode::kOptimizationBarrier) return states;
+    for (const AxisState& state : possible_[run][op.results[part].value()]) states.push_back(state);
+    return states;
+  }
+
+  // What is written to a temporary slot may arrive where it is read, and the other way round.
+  void ShareThroughSlots() {
+    for (size_t r = 0; r < runs_.size(); ++r) {
+      const Graph& graph = GraphOf(runs_[r]);
+      const std::vector<SlotId>& inputs = runs_[r].instruction->inputs;
+      for (size_t p = 0; p < inputs.size(); ++p) {
+        if (!inputs[p].valid() || !writer_[inputs[p].value()] || list_.slots[inputs[p].value()].kind == Slot::Kind::kState) continue;
+        const auto& [run, value] = *writer_[inputs[p].value()];
+        const std::vector<AxisState> there = possible_[run][value.value()], here = possible_[r][graph.parameters()[p].value()];
+        for (const AxisState& state : there) Possible(r, graph.parameters()[p], state);
+        for (const AxisState& state : here) {
+          if (state.split()) Possible(run, value, state);
+        }
+      }
+    }
+  }
+
+  void FindStates() {
+    for (const Run& run : runs_) {
+      const Graph& graph = GraphOf(run);
+      auto& states = possible_.emplace_back();
+      for (const graph::Value& value : graph.values()) states.push_back(SplitsOf(value.shape.dims, n_));
+    }
+    for (bool forward : {true, false, true}) {
+      for (size_t r = 0; r < runs_.size(); ++r) {
+        const std::vector<Op>& ops = GraphOf(runs_[r]).ops();
+        for (size_t i = 0; i < ops.size(); ++i) Extend(r, ops[forward ? i : ops.size() - 1 - i]);
+        ShareThroughSlots();
+      }
+    }
+  }
+
+  // ---- Nodes ----
+
+  int AddNode(NodeOrigin origin, std::vector<Choice> choices, std::vector<OpRule> rules) {
+    problem_.nodes.push_back({std::move(choices)});
+    space_.origins.push_back(origin);
+    space_.rules.push_back(std::move(rules));
+    return static_cast<int>(problem_.nodes.size()) - 1;
+  }
+
+  double BytesIn(const graph::Shape& shape, const AxisState& state) const {
+    if (state.partial()) return static_cast<double>(graph::Shape{Widened(shape.dtype), shape.dims}.bytes());
+    return state.split() ? static_cast<double>(shape.bytes()) / static_cast<double>(n_) : static_cast<double>(shape.bytes());
+  }
+
+  void AddSlots() {
+    slot_node_.assign(list_.slots.size(), -1);
+    for (size_t s = 0; s < list_.slots.size(); ++s) {
+      const Slot& slot = list_.slots[s];
+      if (slot.kind != Slot::Kind::kState && slot.kind != Slot::Kind::kInput) continue;
+      const auto cut = std::find_if(request_.cuts.begin(), request_.cuts.end(), [&](const plan::Cut& c) { return c.leaf == slot.leaf; });
+      std::vector<AxisState> states;
+      if (cut != request_.cuts.end()) {
+        states.push_back(cut->dim < 0 ? AxisState::Replicated() : AxisState::Split(cut->dim));
+      } else {
+        states.push_back(AxisState::Replicated());
+        if (slot.kind == Slot::Kind::kState) {
+          for (const AxisState& split : SplitsOf(slot.shape.dims, n_)) states.push_back(split);
+        }
+      }
+      std::vector<Choice> choices;
+      for (const AxisState& state : states) {
+        const int number = problem_.StateNumber(state);
+        choices.push_back({prices_.state_byte * BytesIn(slot.shape, state), {number}, {number}, {}, {}});
+      }
+      NodeOrigin origin;
+      origin.slot = static_cast<int32_t>(s);
+      slot_node_[s] = AddNode(origin, std::move(choices), {});
+    }
+    whole_node_ = AddNode({}, {{0, {}, {0}, {}, {}}}, {});
+  }
+
+  Choice ChoiceFor(const Op& op, int part, const OpRule& rule, const Run& run) {
+    Choice choice;
+    choice.cost = run.times * prices_.op(GraphOf(run), op, part, rule);
+    for (const AxisState& state : rule.operands) choice.wants.push_back(problem_.StateNumber(state));
+    for (const AxisState& state : rule.results) choice.makes.push_back(problem_.StateNumber(state));
+    return choice;
+  }
+
+  void AddOps(size_t r) {
+    const Run& run = runs_[r];
+    const Graph& graph = GraphOf(run);
+    const RuleContext context = ContextFor(graph);
+    std::vector<std::vector<int>>& nodes = nodes_.emplace_back(graph.size());
+    for (int i = 0; i < graph.size(); ++i) {
+      const Op& op = graph.ops()[i];
+      if (op.opcode == Opcode::kParameter) continue;
+      const bool parts = InParts(op);
+      for (size_t p = 0; p < (parts ? op.operands.size() : 1); ++p) {
+        const int part = parts ? static_cast<int>(p) : -1;
+        const std::vector<AxisState> slices = op.results.size() == 1 ? possible_[r][op.results[0].value()] : std::vector<AxisState>();
+        std::vector<OpRule> rules = parts ? RulesOfPart(context, op, p, PartStates(r, op, p)) : RulesOf(context, op, Arriving(r, op), slices);
+        std::vector<Choice> choices;
+        for (const OpRule& rule : rules) choices.push_back(ChoiceFor(op, part, rule, run));
+        nodes[i].push_back(AddNode({run.program, i, part, -1}, std::move(choices), std::move(rules)));
+      }
+    }
+  }
+
+  int NodeOf(size_t r, int op, size_t operand_or_result) const {
+    const std::vector<int>& nodes = nodes_[r][op];
+    return nodes.size() == 1 && !InParts(GraphOf(runs_[r]).ops()[op]) ? nodes[0] : nodes[operand_or_result];
+  }
+
+  // What makes a value, and as which of its results.
+  Made MakerOf(size_t r, ValueId v, int depth = 0) {
+    const Graph& graph = GraphOf(runs_[r]);
+    const graph::Value& value = graph.value(v);
+    const Op& op = graph.op(value.op);
+    if (op.opcode != Opcode::kParameter) return {NodeOf(r, value.op.value(), value.result), InParts(op) ? 0 : value.result};
+    const SlotId slot = runs_[r].instruction->inputs[op.as<graph::ParameterAttrs>().index];
+    // An accumulator that is only handed on stays as it was filled.
+    if (!slot.valid() || depth > static_cast<int>(runs_.size())) return {whole_node_, 0};
+    if (slot_node_[slot.value()] >= 0) return {slot_node_[slot.value()], 0};
+    if (!writer_[slot.value()]) return {whole_node_, 0};
+    const auto& [writer, written] = *writer_[slot.value()];
+    const Made made = MakerOf(writer, written, depth + 1);
+    return list_.slots[slot.value()].kind == Slot::Kind::kAux ? AsReturned(made) : made;
+  }
+
+  // The same value as an aux slot keeps it: one more result of the node.
+  Made AsReturned(const Made& made) {
+    const auto [found, added] = returned_.try_emplace({made.node, made.result}, static_cast<int>(problem_.nodes[made.node].choices[0].makes.size()));
+    if (added) {
+      for (Choice& choice : problem_.nodes[made.node].choices) choice.makes.push_back(Returned(choice.makes[made.result]));
+    }
+    return {made.node, found->second};
+  }
+
+  int Returned(int state) const {
+    const AxisState& made = problem_.states[state];
+    return made.split() && made.outer == 1 ? state : 0;
+  }
+
+  // ---- Sites ----
+
+  void AddSites(size_t r) {
+    const Run& run = runs_[r];
+    const Graph& graph = GraphOf(run);
+    std::vector<Site> sites(graph.values().size());
+    for (int i = 0; i < graph.size(); ++i) {
+      const Op& op = graph.ops()[i];
+      for (size_t k = 0; k < op.operands.size(); ++k) {
+        const bool parts = InParts(op);
+        sites[op.operands[k].value()].readers.push_back({NodeOf(r, i, k), parts ? 0 : static_cast<int>(k)});
+      }
+    }
+    for (size_t o = 0; o < run.instruction->outputs.size(); ++o) {
+      const size_t s = run.instruction->outputs[o].value();
+      Site& site = sites[graph.results()[o].value()];
+      if (list_.slots[s].kind == Slot::Kind::kState) site.readers.push_back({slot_node_[s], 0});
+      if (list_.slots[s].kind == Slot::Kind::kAux) site.returned = true;
+    }
+    for (size_t v = 0; v < sites.size(); ++v) {
+      Site& site = sites[v];
+      if (site.readers.empty() && !site.returned) continue;
+      const Made made = MakerOf(r, ValueId(static_cast<int32_t>(v)));
+      site.node = made.node;
+      site.result = made.result;
+      site.times = run.times;
+      const graph::Shape& shape = graph.values()[v].shape;
+      const double bytes = static_cast<double>(shape.bytes()), partial = BytesIn(shape, AxisState::Partial(graph::ReduceKind::kSum));
+      site.prices = prices_.move(bytes, partial);
+      site.sent = SentBytes(bytes, partial, n_);
+      site_of_[{r, static_cast<int32_t>(v)}] = static_cast<int>(problem_.sites.size());
+      problem_.sites.push_back(std::move(site));
+    }
+  }
+
+  // ---- Weights ----
+
+  // By value of run `r`: the state slot that it is a rearrangement of, or -1.
+  std::vector<int> Chains(size_t r) const {
+    const Graph& graph = GraphOf(runs_[r]);
+    std::vector<int> slot_of(graph.values().size(), -1);
+    for (size_t p = 0; p < runs_[r].instruction->inputs.size(); ++p) {
+      const SlotId slot = runs_[r].instruction->inputs[p];
+      if (slot.valid() && list_.slots[slot.value()].kind == Slot::Kind::kState) slot_of[graph.parameters()[p].value()] = slot.value();
+    }
+    for (const Op& op : graph.ops()) {
+      if (Rearranges(op.opcode)) slot_of[op.results[0].value()] = slot_of[op.operands[0].value()];
+    }
+    return slot_of;
+  }
+
+  // States of each value of a chain in which everything that reads it can go on without moving it, back to front.
+  std::vector<std::set<int>> Workable(size_t r, const std::vector<int>& chain) {
+    const Graph& graph = GraphOf(runs_[r]);
+    std::vector<std::set<int>> workable(graph.values().size());
+    for (size_t v = 0; v < chain.size(); ++v) {
+      if (chain[v] < 0) continue;
+      for (const AxisState& state : possible_[r][v]) {
+        if (state.split()) workable[v].insert(problem_.StateNumber(state));
+      }
+    }
+    for (int i = graph.size(); i-- > 0;) {
+      const Op& op = graph.ops()[i];
+      for (size_t k = 0; k < op.operands.size(); ++k) {
+        const int32_t v = op.operands[k].value();
+        if (chain[v] < 0) continue;
+        const Node& node = problem_.nodes[NodeOf(r, i, k)];
+        const size_t operand = InParts(op) ? 0 : k;
+        std::set<int> wanted;
+        for (const Choice& choice : node.choices) {
+          const int32_t result = op.results[0].value();
+          const bool goes_on = k == 0 && Rearranges(op.opcode) && chain[result] >= 0;
+          if (!goes_on || workable[result].contains(choice.makes[0])) wanted.insert(choice.wants[operand]);
+        }
+        std::erase_if(workable[v], [&](int state) { return !wanted.contains(state); });
+      }
+    }
+    return workable;
+  }
+
+  void MakeWeightsRigid() {
+    std::set<int> weights;
+    std::vector<std::vector<int>> chains;
+    for (size_t r = 0; r < runs_.size(); ++r) {
+      chains.push_back(Chains(r));
+      for (const Op& op : GraphOf(runs_[r]).ops()) {
+        if (!IsProduct(op.opcode)) continue;
+        for (ValueId v : op.operands) {
+          if (chains[r][v.value()] >= 0) weights.insert(chains[r][v.value()]);
+        }
+      }
+    }
+    for (const plan::Cut& cut : request_.cuts) {
+      std::erase_if(weights, [&](int s) { return list_.slots[s].leaf == cut.leaf; });
+    }
+    std::map<int, std::set<int>> states;  // by slot: in which it can stay
+    for (int s : weights) {
+      for (const Choice& choice : problem_.nodes[slot_node_[s]].choices) {
+        if (choice.makes[0] != 0) states[s].insert(choice.makes[0]);
+      }
+    }
+    for (size_t r = 0; r < runs_.size(); ++r) {
+      const std::vector<std::set<int>> workable = Workable(r, chains[r]);
+      for (size_t p = 0; p < runs_[r].instruction->inputs.size(); ++p) {
+        const SlotId slot = runs_[r].instruction->inputs[p];
+        if (!slot.valid() || !weights.contains(slot.value())) continue;
+        const std::set<int>& here = workable[GraphOf(runs_[r]).parameters()[p].value()];
+        std::erase_if(states[slot.value()], [&](int state) { return !here.contains(state); });
+      }
+    }
+    for (int s : weights) {
+      if (states[s].empty()) continue;  // no dimension allows it
+      std::erase_if(problem_.nodes[slot_node_[s]].choices, [&](const Choice& choice) { return !states[s].contains(choice.makes[0]); });
+      for (size_t r = 0; r < runs_.size(); ++r) {
+        for (size_t v = 0; v < chains[r].size(); ++v) {
+          const auto site = site_of_.find({r, static_cast<int32_t>(v)});
+          if (chains[r][v] == s && site != site_of_.end()) problem_.sites[site->second].rigid = true;
+        }
+      }
+    }
+  }
+
+  // ---- Memory ----
+
+  struct Place {
+    double bytes = 0;                // alive, whole
+    size_t run = 0;
+    std::vector<ValueId> values;
+  };
+
+  // Values that are written to memory between kernels: those that no fused kernel makes, or that something else than one reads.
+  // What lies in slots is counted there.
+  std::vector<bool> Written(size_t r) const {
+    const Graph& graph = GraphOf(runs_[r]);
+    std::vector<bool> written(graph.values().size(), false);
+    for (const Op& op : graph.ops()) {
+      if (op.opcode == Opcode::kParameter) continue;
+      if (!Fused(op.opcode)) {
+        for (ValueId v : op.operands) written[v.value()] = true;
+        for (ValueId v : op.results) written[v.value()] = true;
+      }
+    }
+    for (ValueId v : graph.results()) written[v.value()] = false;
+    for (ValueId v : graph.parameters()) written[v.value()] = false;
+    return written;
+  }
+
+  Place Fullest(size_t r) const {
+    const Graph& graph = GraphOf(runs_[r]);
+    const std::vector<bool> written = Written(r);
+    std::vector<int> last(graph.values().size(), -1);
+    for (int i = 0; i < graph.size(); ++i) {
+      for (ValueId v : graph.ops()[i].operands) last[v.value()] = i;
+    }
+    const auto bytes = [&](ValueId v) { return static_cast<double>(graph.shape(v).bytes()); };
+    double alive = 0, most = -1;
+    int where = 0;
+    for (int i = 0; i < graph.size(); ++i) {
+      const Op& op = graph.ops()[i];
+      for (ValueId v : op.results) alive += written[v.value()] ? bytes(v) : 0;
+      if (alive > most) most = alive, where = i;
+      std::set<ValueId> gone(op.operands.begin(), op.operands.end());
+      for (ValueId v : gone) alive -= written[v.value()] && last[v.value()] == i ? bytes(v) : 0;
+    }
+    Place place{most, r, {}};
+    for (size_t v = 0; v < graph.values().size(); ++v) {
+      const int made = graph.values()[v].op.value();
+      if (written[v] && made <= where && last[v] >= where) place.values.push_back(ValueId(static_cast<int32_t>(v)));
+    }
+    return place;
+  }
+
+  void AddBytes(const Made& made, const graph::Shape& shape, int row) {
+    for (Choice& choice : problem_.nodes[made.node].choices) choice.memory[row] += BytesIn(shape, problem_.states[choice.makes[made.result]]);
+  }
+
+  void AddMemory() {
+    std::vector<Place> places;
+    for (size_t r = 0; r < runs_.size(); ++r) places.push_back(Fullest(r));
+    std::stable_sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.bytes > b.bytes; });
+    places.resize(std::min(places.size(), kMemoryRows));
+    // Results of aux slots come into being first, so that choices have them.
+    std::vector<Made> kept(list_.slots.size());
+    for (size_t s = 0; s < list_.slots.size(); ++s) {
+      if (slot_node_[s] >= 0) kept[s] = {slot_node_[s], 0};
+      else if (!writer_[s]) kept[s] = {whole_node_, 0};
+      else kept[s] = MakerOf(writer_[s]->first, writer_[s]->second);
+      if (list_.slots[s].kind == Slot::Kind::kAux && writer_[s]) kept[s] = AsReturned(kept[s]);
+    }
+    problem_.memory_rows = static_cast<int>(places.size());
+    problem_.memory_limit = options_.memory_limit;
+    for (Node& node : problem_.nodes) {
+      for (Choice& choice : node.choices) choice.memory.assign(places.size(), 0);
+    }
+    for (size_t row = 0; row < places.size(); ++row) {
+      for (size_t s = 0; s < list_.slots.size(); ++s) AddBytes(kept[s], list_.slots[s].shape, static_cast<int>(row));
+      for (ValueId v : places[row].values) {
+        AddBytes(MakerOf(places[row].run, v), GraphOf(runs_[places[row].run]).shape(v), static_cast<int>(row));
+      }
+    }
+  }
+
+  const Prices& prices_;
+  const SpaceOptions& options_;
+  Space& space_;
+  Problem& problem_;
+  const plan::Executable& executable_;
+  const plan::MeshProgram& list_;
+  const AxisRequest& request_;
+  const int64_t n_;
+  std::vector<Run> runs_;
+  std::map<int32_t, size_t> run_of_;                                     // by program
+  std::vector<std::optional<std::pair<size_t, ValueId>>> writer_;        // by slot: run, value
+  std::vector<std::vector<std::vector<AxisState>>> possible_;            // by run, by value; all but replicated
+  std::vector<int> slot_node_;                                           // by slot, of leaves
+  int whole_node_ = -1;                                                  // makes what always lies whole
+  std::vector<std::vector<std::vector<int>>> nodes_;                     // by run, by op, by part
+  std::map<std::pair<int, int>, int> returned_;
+  std::map<std::pair<size_t, int32_t>, int> site_of_;                    // by run and value
+};
+
+// The rules of all ops, as a request would have them.
+std::map<int32_t, std::vector<OpRule>> RulesChosen(const Space& space, const std::vector<int>& chosen) {
+  std::map<int32_t, std::vector<OpRule>> rules;
+  for (size_t i = 0; i < space.origins.size(); ++i) {
+    const NodeOrigin& origin = space.origins[i];
+    if (origin.op < 0) continue;
+    const Graph& graph = space.executable.programs[origin.program].graph;
+    const auto [found, added] = rules.try_emplace(origin.program);
+    if (added) found->second.resize(graph.size());
+    OpRule& rule = found->second[origin.op];
+    const OpRule& mine = space.rules[i][chosen[i]];
+    if (origin.part < 0) {
+      rule = mine;
+      continue;
+    }
+    rule.operands.resize(graph.ops()[origin.op].operands.size());
+    rule.results.resize(graph.ops()[origin.op].results.size());
+    rule.operands[origin.part] = mine.operands[0];
+    rule.results[origin.part] = mine.results[0];
+  }
+  return rules;
+}
+
+AxisState SlotState(const Space& space, size_t node, int choice) {
+  return space.problem.states[space.problem.nodes[node].choices[choice].makes[0]];
+}
+
+}  // namespace
+
+absl::StatusOr<Space> MakeSpace(const plan::Executable& executable, const AxisRequest& request, const Prices& prices,
+                                const SpaceOptions& options) {
+  if (request.shard_truths_from > 0 || !request.truths_along.empty() || !request.pins.empty()) {
+    return Unimplemented("axis \"%s\" chooses or pins some states itself", request.name);
+  }
+  Space space;
+  space.executable = Padded(executable, request);
+  space.request = request;
+  ALPA_RETURN_IF_ERROR(StatesAlongAxis(space.executable, request).status());
+  ALPA_RETURN_IF_ERROR(Builder(request, prices, options, space).Build());
+  return space;
+}
+
+absl::StatusOr<AxisRequest> RequestOf(const Space& space, const std::vector<int>& chosen) {
+  const std::vector<Slot>& slots = space.executable.mesh_programs[space.request.mesh.value()].slots;
+  const std::map<int32_t, std::vector<OpRule>> rules = RulesChosen(space, chosen);
+  std::map<int32_t, AxisState> leaves;  // by slot: that the request leaves open
+  for (size_t i = 0; i < space.origins.size(); ++i) {
+    const int32_t s = space.origins[i].slot;
+    if (s < 0 || slots[s].kind != Slot::Kind::kState) continue;
+    const bool given = std::any_of(space.request.cuts.begin(), space.request.cuts.end(),
+                                   [&](const plan::Cut& cut) { return cut.leaf == slots[s].leaf; });
+    if (!given) leaves[s] = SlotState(space, i, chosen[i]);
+  }
+  // Which leaves go by themselves where they should is found by leaving all out that the choice leaves where they follow to.
+  const auto with_cuts = [&](const std::set<int32_t>& named) -> absl::StatusOr<AxisRequest> {
+    AxisRequest request = space.request;
+    for (const auto& [s, state] : leaves) {
+      if (named.contains(s)) request.cuts.push_back({slots[s].leaf, state.split() ? state.dim : -1, plan::CutRank::kPinned});
+    }
+    return WithPins(space.executable, request, rules);
+  };
+  const auto astray = [&](const AxisRequest& request) -> absl::StatusOr<std::set<int32_t>> {
+    ALPA_ASSIGN_OR_RETURN(const AxisStates states, StatesAlongAxis(space.executable, request));
+    std::set<int32_t> found;
+    for (const auto& [s, state] : leaves) {
+      if (states.slots[s].state != state) found.insert(s);
+    }
+    return found;
+  };
+  std::set<int32_t> named;
+  for (const auto& [s, state] : leaves) {
+    // A weight is named; what only its update reads follows it.
+    bool product = false;
+    for (const Site& site : space.problem.sites) {
+      product = product || (site.rigid && space.origins[site.node].slot == s);
+    }
+    if (product) named.insert(s);
+  }
+  constexpr int kTries = 3;
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    absl::StatusOr<AxisRequest> request = with_cuts(named);
+    if (!request.ok()) break;
+    ALPA_ASSIGN_OR_RETURN(const std::set<int32_t> wrong, astray(*request));
+    if (wrong.empty()) return request;
+    named.insert(wrong.begin(), wrong.end());
+  }
+  for (const auto& [s, state] : leaves) named.insert(s);
+  ALPA_ASSIGN_OR_RETURN(AxisRequest request, with_cuts(named));
+  ALPA_ASSIGN_OR_RETURN(const std::set<int32_t> wrong, astray(request));
+  if (!wrong.empty()) return Internal("axis \"%s\": %d leaves do not lie as they were cut", request.name, wrong.size());
+  return request;
+}
+
+absl::StatusOr<std::vector<int>> ChoicesOf(const Space& space, const AxisRequest& request) {
+  ALPA_ASSIGN_OR_RETURN(const AxisStates states, StatesAlongAxis(space.executable, request));
+  std::vector<int> chosen;
+  for (size_t i = 0; i < space.origins.size(); ++i) {
+    const NodeOrigin& origin = space.origins[i];
+    int found = -1;
+    if (origin.slot >= 0) {
+      for (size_t c = 0; c < space.problem.nodes[i].choices.size(); ++c) {
+        if (SlotState(space, i, static_cast<int>(c)) == states.slots[origin.slot].state) found = static_cast<int>(c);
+      }
+    } else if (origin.op < 0) {
+      found = 0;
+    } else {
+      OpRule rule = states.programs.at(origin.program).rules[origin.op];
+      if (origin.part >= 0) rule = {{rule.operands[origin.part]}, {rule.results[origin.part]}};
+      const auto at = std::find(space.rules[i].begin(), space.rules[i].end(), rule);
+      if (at != space.rules[i].end()) found = static_cast<int>(at - space.rules[i].begin());
+    }
+    if (found < 0) return std::vector<int>();
+    chosen.push_back(found);
+  }
+  return chosen;
+}
+
+}  // namespace alpa::planner::intra_op

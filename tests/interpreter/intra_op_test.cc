@@ -1,0 +1,223 @@
+// The exact choice along one axis: its optimum is brute force's, its costs are those of what is lowered, and whatever it chooses, and
+// whatever anybody pins, computes what the program computes.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "graph/evaluator.h"
+#include "planner/intra_op/presolve.h"
+#include "planner/intra_op/solve.h"
+#include "planner/intra_op/space.h"
+#include "planner/intra_op/ties.h"
+#include "planner/partition/choose_cuts.h"
+#include "tests/interpreter/interpreter.h"
+#include "tests/interpreter/random_program.h"
+#include "tests/interpreter/steps.h"
+
+namespace alpa {
+namespace {
+
+using planner::AxisRequest;
+using planner::Termination;
+using planner::intra_op::Evaluation;
+using planner::intra_op::kForbidden;
+using planner::intra_op::Problem;
+using planner::intra_op::Site;
+using planner::intra_op::Space;
+using testing::Step;
+
+AxisRequest Axis(const plan::Executable& executable, int64_t n) {
+  AxisRequest request;
+  request.mesh = MeshId(0);
+  request.name = "tensor";
+  request.size = n;
+  request.devices = testing::Devices(static_cast<int>(executable.meshes[0].size() * n));
+  return request;
+}
+
+// Prices at which every kind of choice is sometimes the best.
+planner::intra_op::Prices RandomPrices(std::mt19937& random, const plan::Executable& executable, int64_t n) {
+  planner::intra_op::Prices prices = planner::intra_op::FixedPrices(executable.meshes[0], n);
+  const double work = std::ldexp(1.0, -static_cast<int>(random() % 12)), start = static_cast<double>(random() % 3) * 64;
+  prices.op = [fixed = prices.op, work](const graph::Graph& graph, const graph::Op& op, int part, const planner::OpRule& rule) {
+    return work * fixed(graph, op, part, rule);
+  };
+  prices.move = [n, start](double bytes, double partial) {
+    planner::intra_op::MovePrices move = planner::intra_op::SentBytes(bytes, partial, n);
+    for (double* price : {&move.gather, &move.reduce, &move.scatter, &move.exchange}) *price += start;
+    return move;
+  };
+  return prices;
+}
+
+// The cheapest of all choices that fit, by depth-first search: costs only add up, so that what is dearer than the best so far
+// already is left out. Infinite where none fits.
+class BruteForce {
+ public:
+  explicit BruteForce(const Problem& problem) : problem_(problem), chosen_(problem.nodes.size(), 0), due_(problem.nodes.size()) {
+    for (const Site& site : problem.sites) {
+      int last = site.node;
+      for (const auto& reader : site.readers) last = std::max(last, reader.node);
+      due_[last].push_back(&site);
+    }
+  }
+  double Run() {
+    Go(0, 0, std::vector<double>(problem_.memory_rows, 0));
+    return best_;
+  }
+  int64_t visited() const { return visited_; }
+
+ private:
+  void Go(size_t node, double cost, const std::vector<double>& memory) {
+    ++visited_;
+    if (cost >= best_) return;
+    for (double bytes : memory) {
+      if (bytes > problem_.memory_limit * (1 + 1e-9)) return;
+    }
+    if (node == problem_.nodes.size()) {
+      best_ = cost;
+      return;
+    }
+    for (size_t c = 0; c < problem_.nodes[node].choices.size(); ++c) {
+      chosen_[node] = static_cast<int>(c);
+      double more = problem_.nodes[node].choices[c].cost;
+      for (const Site* site : due_[node]) more += CostAt(*site);
+      std::vector<double> used = memory;
+      for (size_t r = 0; r < used.size(); ++r) used[r] += problem_.nodes[node].choices[c].memory[r];
+      Go(node + 1, cost + more, used);
+    }
+  }
+
+  double CostAt(const Site& site) const {
+    std::vector<int> wanted;
+    for (const auto& reader : site.readers) {
+      const int want = problem_.nodes[reader.node].choices[chosen_[reader.node]].wants[reader.operand];
+      if (std::find(wanted.begin(), wanted.end(), want) == wanted.end()) wanted.push_back(want);
+    }
+    const int made = problem_.nodes[site.node].choices[chosen_[site.node]].makes[site.result];
+    return site.times * planner::intra_op::ConversionCost(problem_, site, made, wanted, site.prices);
+  }
+
+  const Problem& problem_;
+  std::vector<int> chosen_;
+  std::vector<std::vector<const Site*>> due_;  // by node: whose last part it is
+  double best_ = kForbidden;
+  int64_t visited_ = 0;
+};
+
+absl::Status ComputesTheSame(const Step& step, const plan::Executable& executable) {
+  if (absl::Status status = plan::Verify(executable); !status.ok()) return status;
+  const std::vector<graph::Literal> inputs = testing::RandomInputs(step, 3);
+  const auto expected = graph::Evaluate(step.graph, inputs);
+  if (!expected.ok()) return expected.status();
+  const auto actual = testing::Interpret(executable, inputs, testing::StateInputs(step));
+  if (!actual.ok()) return actual.status();
+  return testing::CheckClose(*actual, *expected, 1e-4);
+}
+
+constexpr int kPrograms = 200;
+
+class RandomProgramsTest : public ::testing::TestWithParam<int> {
+ protected:
+  void SetUp() override {
+    random_.seed(GetParam());
+    n_ = random_() % 4 == 0 ? 3 : 2;
+    step_ = testing::RandomProgram(random_, 4 + static_cast<int>(random_() % 5));
+    auto executable = testing::PlanAndLower(step_, 1, 1, plan::Statistics::kExact);
+    ASSERT_TRUE(executable.ok()) << executable.status();
+    executable_ = *std::move(executable);
+    options_.rigid_weights = random_() % 4 == 0;
+    prices_ = RandomPrices(random_, executable_, n_);
+  }
+  Space MakeSpace(double limit) {
+    options_.memory_limit = limit;
+    auto space = planner::intra_op::MakeSpace(executable_, Axis(executable_, n_), prices_, options_);
+    if (!space.ok()) ADD_FAILURE() << space.status();
+    return *std::move(space);
+  }
+
+  std::mt19937 random_;
+  int64_t n_ = 2;
+  Step step_;
+  plan::Executable executable_;
+  planner::intra_op::SpaceOptions options_;
+  planner::intra_op::Prices prices_;
+};
+
+TEST_P(RandomProgramsTest, OptimumIsThatOfBruteForce) {
+  double limit = kForbidden, last = 0;
+  // Without a limit, then with ever less memory, until nothing fits.
+  for (int tightness = 0; tightness < 4; ++tightness) {
+    const Space space = MakeSpace(limit);
+    BruteForce brute(space.problem);
+    const double best = brute.Run();
+    const auto solved = planner::intra_op::SolveProblem(space.problem, {});
+    ASSERT_TRUE(solved.ok()) << solved.status();
+    if (std::isinf(best)) {
+      EXPECT_EQ(solved->termination, Termination::kInfeasible) << "limit " << limit;
+      return;
+    }
+    ASSERT_EQ(solved->termination, Termination::kOptimal) << "limit " << limit;
+    EXPECT_NEAR(solved->evaluation.cost(), best, 1e-5 * best + 1e-6) << "limit " << limit;
+    EXPECT_NEAR(solved->bound, best, 1e-5 * best + 1e-6);
+    EXPECT_TRUE(solved->evaluation.fits);
+    EXPECT_GE(best, last * (1 - 1e-9));
+    last = best;
+    // What a limit of no consequence says it uses.
+    limit = std::isinf(limit) ? planner::intra_op::Evaluate(MakeSpace(1e15).problem, solved->chosen).memory * 0.95
+                              : solved->evaluation.memory * 0.9;
+  }
+}
+
+TEST_P(RandomProgramsTest, WhatIsSaidToBeSentIsSent) {
+  const Space space = MakeSpace(kForbidden);
+  const auto solved = planner::intra_op::SolveProblem(space.problem, {});
+  ASSERT_TRUE(solved.ok()) << solved.status();
+  if (solved->termination != Termination::kOptimal) return;
+  const auto request = planner::intra_op::RequestOf(space, solved->chosen);
+  ASSERT_TRUE(request.ok()) << request.status();
+  const auto cut = planner::CutAlongAxis(space.executable, *request);
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  const double sent = planner::PriceOf(*cut, MeshId(0)).sent_bytes;
+  EXPECT_LE(sent, solved->evaluation.sent_bytes * (1 + 1e-9));
+  EXPECT_GE(sent, solved->evaluation.sent_bytes * (1 - 1e-9));
+  EXPECT_TRUE(ComputesTheSame(step_, *cut).ok()) << ComputesTheSame(step_, *cut);
+}
+
+// Any rules at all, whatever they cost.
+TEST_P(RandomProgramsTest, AnyChoicesComputeTheSame) {
+  options_.rigid_weights = false;
+  const Space space = MakeSpace(kForbidden);
+  for (int draw = 0; draw < 3; ++draw) {
+    std::vector<int> chosen;
+    for (const auto& node : space.problem.nodes) chosen.push_back(static_cast<int>(random_() % node.choices.size()));
+    const auto request = planner::intra_op::RequestOf(space, chosen);
+    ASSERT_TRUE(request.ok()) << request.status();
+    const auto back = planner::intra_op::ChoicesOf(space, *request);
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(*back, chosen);
+    const auto cut = planner::CutAlongAxis(space.executable, *request);
+    ASSERT_TRUE(cut.ok()) << cut.status();
+    EXPECT_TRUE(ComputesTheSame(step_, *cut).ok()) << ComputesTheSame(step_, *cut) << "\n" << plan::Print(*cut);
+    // Slices that sink may save what the choices pay.
+    EXPECT_LE(planner::PriceOf(*cut, MeshId(0)).sent_bytes, planner::intra_op::Evaluate(space.problem, chosen).sent_bytes * (1 + 1e-9));
+  }
+}
+
+// Ties leave something out, but what they say is true; presolve leaves nothing out.
+TEST_P(RandomProgramsTest, TiesOnlyRestrict) {
+  const Space space = MakeSpace(kForbidden);
+  const auto free = planner::intra_op::SolveProblem(space.problem, {});
+  const auto tied = planner::intra_op::SolveProblem(space.problem, {.tie_from = 0, .tie_radius = 1});
+  ASSERT_TRUE(free.ok() && tied.ok());
+  if (tied->termination != Termination::kOptimal) return;
+  ASSERT_EQ(free->termination, Termination::kOptimal);
+  EXPECT_LE(free->evaluation.cost(), tied->evaluation.cost() * (1 + 1e-5));
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RandomProgramsTest, ::testing::Range(0, kPrograms));
+
+}  // namespace
+}  // namespace alpa
