@@ -7,6 +7,7 @@
 #include <random>
 
 #include "graph/evaluator.h"
+#include "planner/intra_op/linear.h"
 #include "planner/intra_op/presolve.h"
 #include "planner/intra_op/solve.h"
 #include "planner/intra_op/space.h"
@@ -40,7 +41,7 @@ AxisRequest Axis(const plan::Executable& executable, int64_t n) {
 // Prices at which every kind of choice is sometimes the best.
 planner::intra_op::Prices RandomPrices(std::mt19937& random, const plan::Executable& executable, int64_t n) {
   planner::intra_op::Prices prices = planner::intra_op::FixedPrices(executable.meshes[0], n);
-  const double work = std::ldexp(1.0, -static_cast<int>(random() % 12)), start = static_cast<double>(random() % 3) * 64;
+  const double work = std::ldexp(1.0, -3 - static_cast<int>(random() % 12)), start = static_cast<double>(random() % 3) * 64;
   prices.op = [fixed = prices.op, work](const graph::Graph& graph, const graph::Op& op, int part, const planner::OpRule& rule) {
     return work * fixed(graph, op, part, rule);
   };
@@ -124,7 +125,7 @@ class RandomProgramsTest : public ::testing::TestWithParam<int> {
   void SetUp() override {
     random_.seed(GetParam());
     n_ = random_() % 4 == 0 ? 3 : 2;
-    step_ = testing::RandomProgram(random_, 4 + static_cast<int>(random_() % 5));
+    step_ = testing::RandomProgram(random_, 6 + static_cast<int>(random_() % 9));
     auto executable = testing::PlanAndLower(step_, 1, 1, plan::Statistics::kExact);
     ASSERT_TRUE(executable.ok()) << executable.status();
     executable_ = *std::move(executable);
@@ -161,6 +162,16 @@ TEST_P(RandomProgramsTest, OptimumIsThatOfBruteForce) {
     }
     ASSERT_EQ(solved->termination, Termination::kOptimal) << "limit " << limit;
     EXPECT_NEAR(solved->evaluation.cost(), best, 1e-5 * best + 1e-6) << "limit " << limit;
+    // What the solver sees is the problem, presolved or not; and known choices are a solution there, of the same cost.
+    const planner::intra_op::LinearForm linear(space.problem);
+    const auto plain = planner::Solve(linear.program(), {});
+    ASSERT_TRUE(plain.ok()) << plain.status();
+    ASSERT_TRUE(plain->has_solution());
+    EXPECT_NEAR(linear.CostOf(plain->objective), best, 1e-5 * best + 1e-6) << "limit " << limit;
+    const std::vector<double> values = linear.ValuesOf(solved->chosen);
+    EXPECT_TRUE(planner::CheckSolution(linear.program(), values).ok()) << planner::CheckSolution(linear.program(), values);
+    EXPECT_NEAR(linear.CostOf(planner::ObjectiveOf(linear.program(), values)), solved->evaluation.cost(), 1e-6 * best + 1e-9);
+    EXPECT_EQ(linear.ChosenBy(values), solved->chosen);
     EXPECT_NEAR(solved->bound, best, 1e-5 * best + 1e-6);
     EXPECT_TRUE(solved->evaluation.fits);
     EXPECT_GE(best, last * (1 - 1e-9));

@@ -45,7 +45,7 @@ class Drawing {
       results.push_back(next);
       step.roles.outputs.push_back({plan::OutputRole::Kind::kState, step.roles.inputs[leaf].path, leaf});
     }
-    for (int i = 1; i <= 1 + Below(2); ++i) {
+    for (int i = 1, last = 1 + Below(3); i <= last; ++i) {
       results.push_back(pool_[pool_.size() - i]);
       step.roles.outputs.push_back({plan::OutputRole::Kind::kAux, "aux" + std::to_string(i), -1});
     }
