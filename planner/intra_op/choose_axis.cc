@@ -1,0 +1,75 @@
+#include "planner/intra_op/choose_axis.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "planner/intra_op/space.h"
+#include "planner/partition/choose_cuts.h"
+
+namespace alpa::planner {
+
+using intra_op::Evaluate;
+using intra_op::kForbidden;
+using intra_op::ProblemOutcome;
+using intra_op::Space;
+
+namespace {
+
+// The smallest memory of the mesh's devices; no limit where none is known.
+double MemoryOf(const cluster::Mesh& mesh, const cluster::Cluster& cluster) {
+  double least = kForbidden;
+  for (DeviceId id : mesh.devices) {
+    const Bytes memory = cluster.Find(id)->memory;
+    if (memory > 0) least = std::min(least, static_cast<double>(memory));
+  }
+  return least;
+}
+
+}  // namespace
+
+absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const AxisRequest& request, const cluster::Mesh& mesh,
+                                      const ChooseAxisOptions& options) {
+  const MonotonicTime begin = Clock::Real().Now();
+  const auto left = [&] {
+    const double spent = std::chrono::duration<double>(Clock::Real().Now() - begin).count();
+    return std::max(0.5, options.seconds - spent);
+  };
+  const bool measured = options.cluster != nullptr && options.cluster->IsMeasured();
+  const intra_op::Prices prices = measured ? intra_op::MeasuredPrices(mesh, *options.cluster)
+                                           : intra_op::FixedPrices(executable.meshes[request.mesh.value()], request.size);
+  intra_op::SpaceOptions space_options;
+  if (measured) space_options.memory_limit = MemoryOf(mesh, *options.cluster);
+  ALPA_ASSIGN_OR_RETURN(const AxisRequest greedy, ChooseTensorCuts(executable, request));
+
+  std::optional<Space> space;
+  ChosenAxis chosen;
+  for (bool rigid : {true, false}) {
+    for (bool limited : {true, false}) {
+      if (limited && space_options.memory_limit == kForbidden) continue;
+      intra_op::SpaceOptions mine = space_options;
+      mine.rigid_weights = rigid;
+      if (!limited) mine.memory_limit = kForbidden;
+      ALPA_ASSIGN_OR_RETURN(space, intra_op::MakeSpace(executable, request, prices, mine));
+      intra_op::ProblemOptions problem;
+      problem.seconds = left();
+      problem.tie_from = options.tie_from;
+      ALPA_ASSIGN_OR_RETURN(problem.start, intra_op::ChoicesOf(*space, greedy));
+      chosen.greedy_cost = problem.start.empty() ? kForbidden : Evaluate(space->problem, problem.start).cost();
+      ALPA_ASSIGN_OR_RETURN(chosen.outcome, intra_op::SolveProblem(space->problem, problem));
+      chosen.rigid = rigid;
+      chosen.fits = limited || space_options.memory_limit == kForbidden;
+      if (chosen.outcome.chosen.empty()) continue;
+      ALPA_ASSIGN_OR_RETURN(chosen.request, intra_op::RequestOf(*space, chosen.outcome.chosen));
+      return chosen;
+    }
+  }
+  // Not even the greedy choice is in the space, and time is up.
+  chosen.request = greedy;
+  chosen.rigid = false;
+  return chosen;
+}
+
+}  // namespace alpa::planner
