@@ -30,64 +30,128 @@ class Presolve {
   }
 
   Problem Run() {
-    bool changed = true;
-    while (changed) {
-      changed = false;
-      for (size_t i = 0; i < out_.nodes.size(); ++i) changed = (alive_[i] && DropChoices(static_cast<int>(i))) || changed;
-      for (size_t s = 0; s < out_.sites.size(); ++s) changed = Join(static_cast<int>(s)) || changed;
+    for (size_t i = 0; i < out_.nodes.size(); ++i) Touch(static_cast<int>(i));
+    while (!due_.empty()) {
+      while (!due_.empty()) {
+        const int node = *due_.begin();
+        due_.erase(due_.begin());
+        if (alive_[node] && DropChoices(node)) TouchNeighbours(node);
+      }
+      for (size_t s = 0; s < out_.sites.size(); ++s) Join(static_cast<int>(s));
     }
     return Compacted();
   }
 
  private:
+  // ConversionCost at a site by what is made (`made`'s order) and the set of what is wanted (bits in `wanted`'s order).
+  struct Table {
+    std::vector<int> made, wanted;
+    std::vector<double> cost;  // empty: too many states
+    double at(size_t made_at, uint64_t mask) const { return cost[(made_at << wanted.size()) + mask]; }
+  };
+
+  static size_t Position(const std::vector<int>& set, int state) { return std::find(set.begin(), set.end(), state) - set.begin(); }
   static void Insert(std::vector<int>& set, int state) {
-    if (std::find(set.begin(), set.end(), state) == set.end()) set.push_back(state);
+    if (Position(set, state) == set.size()) set.push_back(state);
   }
 
-  // What readers other than `node` may want of the site's value.
-  std::vector<int> WantedByOthers(const Site& site, int node) const {
-    std::vector<int> wanted;
+  void Touch(int node) {
+    if (out_.nodes[node].choices.size() > 1) due_.insert(node);
+  }
+
+  void TouchNeighbours(int node) {
+    for (const std::set<int>* sites : {&made_[node], &read_[node]}) {
+      for (int s : *sites) {
+        if (out_.sites[s].node != node) Touch(out_.sites[s].node);
+        for (const Reader& reader : out_.sites[s].readers) {
+          if (reader.node != node) Touch(reader.node);
+        }
+      }
+    }
+  }
+
+  // States only become fewer, so a table stays right.
+  const Table& TableOf(int s) {
+    const auto [found, added] = tables_.try_emplace(s);
+    Table& table = found->second;
+    if (!added) return table;
+    const Site& site = out_.sites[s];
+    for (const Choice& choice : out_.nodes[site.node].choices) Insert(table.made, choice.makes[site.result]);
+    for (const Reader& reader : site.readers) {
+      for (const Choice& choice : out_.nodes[reader.node].choices) Insert(table.wanted, choice.wants[reader.operand]);
+    }
+    if (table.wanted.size() > kMostStates) return table;
+    for (int made : table.made) {
+      for (uint64_t mask = 0; mask < uint64_t{1} << table.wanted.size(); ++mask) {
+        std::vector<int> wanted;
+        for (size_t w = 0; w < table.wanted.size(); ++w) {
+          if (mask >> w & 1) wanted.push_back(table.wanted[w]);
+        }
+        table.cost.push_back(ConversionCost(out_, site, made, wanted, site.prices));
+      }
+    }
+    return table;
+  }
+
+  // What the choices of one node do at one site, and by how much one of these may cost more there than another, at most.
+  struct View {
+    std::vector<size_t> sort;                // by choice: what it does, numbered
+    std::vector<std::vector<double>> more;   // by what one choice does and what another one does instead
+  };
+
+  View ViewOf(int s, int node) {
+    const Site& site = out_.sites[s];
+    const Table& table = TableOf(s);
+    View view;
+    struct Doing {
+      uint64_t wants = 0;
+      size_t makes = 0;
+      bool operator==(const Doing&) const = default;
+    };
+    std::vector<Doing> doings;
+    const bool maker = site.node == node;
+    for (const Choice& choice : out_.nodes[node].choices) {
+      Doing doing;
+      if (maker) doing.makes = Position(table.made, choice.makes[site.result]);
+      for (const Reader& reader : site.readers) {
+        if (reader.node == node) doing.wants |= uint64_t{1} << Position(table.wanted, choice.wants[reader.operand]);
+      }
+      const auto known = std::find(doings.begin(), doings.end(), doing);
+      view.sort.push_back(known - doings.begin());
+      if (known == doings.end()) doings.push_back(doing);
+    }
+    // What others may do.
+    uint64_t others = 0;
     for (const Reader& reader : site.readers) {
       if (reader.node == node) continue;
-      for (const Choice& choice : out_.nodes[reader.node].choices) Insert(wanted, choice.wants[reader.operand]);
+      for (const Choice& choice : out_.nodes[reader.node].choices) others |= uint64_t{1} << Position(table.wanted, choice.wants[reader.operand]);
     }
-    return wanted;
-  }
-
-  // The most by which conversions at site `s` cost more with choice `b` of `node` than with choice `a`, whatever others choose.
-  double MostMore(int s, int node, const Choice& a, const Choice& b, const std::vector<int>& others) const {
-    const Site& site = out_.sites[s];
-    std::vector<int> wants_a, wants_b;
-    for (const Reader& reader : site.readers) {
-      if (reader.node != node) continue;
-      Insert(wants_a, a.wants[reader.operand]);
-      Insert(wants_b, b.wants[reader.operand]);
-    }
-    std::vector<std::pair<int, int>> made;  // with a, with b
-    if (site.node == node) {
-      made.push_back({a.makes[site.result], b.makes[site.result]});
-    } else {
+    std::vector<size_t> made;
+    if (!maker) {
       for (const Choice& choice : out_.nodes[site.node].choices) {
-        const std::pair<int, int> both(choice.makes[site.result], choice.makes[site.result]);
-        if (std::find(made.begin(), made.end(), both) == made.end()) made.push_back(both);
+        const size_t at = Position(table.made, choice.makes[site.result]);
+        if (std::find(made.begin(), made.end(), at) == made.end()) made.push_back(at);
       }
     }
-    if (wants_a == wants_b && made.size() == 1 && made[0].first == made[0].second) return 0;
-    double most = -kForbidden;
-    for (uint64_t mask = 0; mask < uint64_t{1} << others.size(); ++mask) {
-      std::vector<int> with_a = wants_a, with_b = wants_b;
-      for (size_t o = 0; o < others.size(); ++o) {
-        if (mask >> o & 1) Insert(with_a, others[o]), Insert(with_b, others[o]);
-      }
-      for (const auto& [made_a, made_b] : made) {
-        const double cost_a = ConversionCost(out_, site, made_a, with_a, site.prices);
-        const double cost_b = ConversionCost(out_, site, made_b, with_b, site.prices);
-        if (cost_a == kForbidden) continue;  // never chosen
-        if (cost_b == kForbidden) return kForbidden;
-        most = std::max(most, cost_b - cost_a);
+    view.more.assign(doings.size(), std::vector<double>(doings.size(), 0));
+    for (size_t a = 0; a < doings.size(); ++a) {
+      for (size_t b = 0; b < doings.size(); ++b) {
+        if (a == b) continue;
+        double most = -kForbidden;
+        const auto compare = [&](size_t made_a, size_t made_b, uint64_t mask) {
+          const double cost_a = table.at(made_a, mask | doings[a].wants), cost_b = table.at(made_b, mask | doings[b].wants);
+          if (cost_a == kForbidden) return;  // never chosen
+          most = std::max(most, cost_b == kForbidden ? kForbidden : cost_b - cost_a);
+        };
+        for (uint64_t mask = others;; mask = (mask - 1) & others) {
+          if (maker) compare(doings[a].makes, doings[b].makes, mask);
+          for (size_t m : made) compare(m, m, mask);
+          if (mask == 0) break;
+        }
+        view.more[a][b] = most == -kForbidden ? 0 : site.times * most;
       }
     }
-    return most == -kForbidden ? 0 : site.times * most;
+    return view;
   }
 
   bool DropChoices(int node) {
@@ -95,10 +159,10 @@ class Presolve {
     if (choices.size() == 1) return false;
     std::set<int> sites = made_[node];
     sites.insert(read_[node].begin(), read_[node].end());
-    std::vector<std::pair<int, std::vector<int>>> compared;
+    std::vector<View> views;
     for (int s : sites) {
-      compared.push_back({s, WantedByOthers(out_.sites[s], node)});
-      if (compared.back().second.size() > kMostStates) return false;
+      if (TableOf(s).cost.empty()) return false;
+      views.push_back(ViewOf(s, node));
     }
     std::vector<bool> dropped(choices.size(), false);
     for (size_t a = choices.size(); a-- > 0;) {
@@ -108,12 +172,11 @@ class Presolve {
         for (int r = 0; r < out_.memory_rows; ++r) lighter = lighter && choices[b].memory[r] <= choices[a].memory[r];
         if (!lighter) continue;
         double more = choices[b].cost - choices[a].cost;
-        const double slack = kSlack * std::max(choices[b].cost, choices[a].cost);
-        for (const auto& [s, others] : compared) {
+        for (const View& view : views) {
           if (more == kForbidden) break;
-          more += MostMore(s, node, choices[a], choices[b], others);
+          more += view.more[view.sort[a]][view.sort[b]];
         }
-        dropped[a] = more <= slack;
+        dropped[a] = more <= kSlack * std::max(choices[b].cost, choices[a].cost);
       }
     }
     size_t kept = 0;
@@ -176,7 +239,8 @@ class Presolve {
     }
     read_[maker].clear();
     made_[maker].clear();
-    DropChoices(reader);
+    Touch(reader);
+    TouchNeighbours(reader);
     return true;
   }
 
@@ -204,6 +268,8 @@ class Presolve {
   Problem out_;
   std::vector<bool> alive_;
   std::vector<std::set<int>> made_, read_;  // by node: sites
+  std::map<int, Table> tables_;             // by site
+  std::set<int> due_;                       // nodes whose choices may have become comparable
 };
 
 }  // namespace

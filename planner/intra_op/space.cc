@@ -318,28 +318,48 @@ class Builder {
 
   // ---- Weights ----
 
-  // By value of run `r`: the state slot that it is a rearrangement of, or -1.
-  std::vector<int> Chains(size_t r) const {
-    const Graph& graph = GraphOf(runs_[r]);
-    std::vector<int> slot_of(graph.values().size(), -1);
-    for (size_t p = 0; p < runs_[r].instruction->inputs.size(); ++p) {
-      const SlotId slot = runs_[r].instruction->inputs[p];
-      if (slot.valid() && list_.slots[slot.value()].kind == Slot::Kind::kState) slot_of[graph.parameters()[p].value()] = slot.value();
+  // By run and value: the state slot that it is a rearrangement of, or -1. Also through temporary slots: weights are converted once
+  // before a loop.
+  std::vector<std::vector<int>> Chains() const {
+    std::vector<std::vector<int>> chains;
+    for (size_t r = 0; r < runs_.size(); ++r) {
+      const Graph& graph = GraphOf(runs_[r]);
+      std::vector<int>& slot_of = chains.emplace_back(graph.values().size(), -1);
+      for (size_t p = 0; p < runs_[r].instruction->inputs.size(); ++p) {
+        const SlotId slot = runs_[r].instruction->inputs[p];
+        if (!slot.valid()) continue;
+        const Slot::Kind kind = list_.slots[slot.value()].kind;
+        int& mine = slot_of[graph.parameters()[p].value()];
+        if (kind == Slot::Kind::kState) mine = slot.value();
+        const auto& writer = writer_[slot.value()];
+        if (kind == Slot::Kind::kTemporary && writer && writer->first < r) mine = chains[writer->first][writer->second.value()];
+      }
+      for (const Op& op : graph.ops()) {
+        if (Rearranges(op.opcode)) slot_of[op.results[0].value()] = slot_of[op.operands[0].value()];
+      }
     }
-    for (const Op& op : graph.ops()) {
-      if (Rearranges(op.opcode)) slot_of[op.results[0].value()] = slot_of[op.operands[0].value()];
-    }
-    return slot_of;
+    return chains;
   }
 
   // States of each value of a chain in which everything that reads it can go on without moving it, back to front.
-  std::vector<std::set<int>> Workable(size_t r, const std::vector<int>& chain) {
+  // `later`: the same of the runs behind.
+  std::vector<std::set<int>> Workable(size_t r, const std::vector<int>& chain, const std::map<size_t, std::vector<std::set<int>>>& later) {
     const Graph& graph = GraphOf(runs_[r]);
     std::vector<std::set<int>> workable(graph.values().size());
     for (size_t v = 0; v < chain.size(); ++v) {
       if (chain[v] < 0) continue;
       for (const AxisState& state : possible_[r][v]) {
         if (state.split()) workable[v].insert(problem_.StateNumber(state));
+      }
+    }
+    for (const auto& [run, there] : later) {
+      for (size_t p = 0; p < runs_[run].instruction->inputs.size(); ++p) {
+        const SlotId slot = runs_[run].instruction->inputs[p];
+        if (!slot.valid() || list_.slots[slot.value()].kind != Slot::Kind::kTemporary) continue;
+        const auto& writer = writer_[slot.value()];
+        if (!writer || writer->first != r || chain[writer->second.value()] < 0) continue;
+        const std::set<int>& read = there[GraphOf(runs_[run]).parameters()[p].value()];
+        std::erase_if(workable[writer->second.value()], [&](int state) { return !read.contains(state); });
       }
     }
     for (int i = graph.size(); i-- > 0;) {
@@ -363,9 +383,8 @@ class Builder {
 
   void MakeWeightsRigid() {
     std::set<int> weights;
-    std::vector<std::vector<int>> chains;
+    const std::vector<std::vector<int>> chains = Chains();
     for (size_t r = 0; r < runs_.size(); ++r) {
-      chains.push_back(Chains(r));
       for (const Op& op : GraphOf(runs_[r]).ops()) {
         if (!IsProduct(op.opcode)) continue;
         for (ValueId v : op.operands) {
@@ -382,8 +401,10 @@ class Builder {
         if (choice.makes[0] != 0) states[s].insert(choice.makes[0]);
       }
     }
-    for (size_t r = 0; r < runs_.size(); ++r) {
-      const std::vector<std::set<int>> workable = Workable(r, chains[r]);
+    std::map<size_t, std::vector<std::set<int>>> workable_of;
+    for (size_t r = runs_.size(); r-- > 0;) {
+      workable_of[r] = Workable(r, chains[r], workable_of);
+      const std::vector<std::set<int>>& workable = workable_of[r];
       for (size_t p = 0; p < runs_[r].instruction->inputs.size(); ++p) {
         const SlotId slot = runs_[r].instruction->inputs[p];
         if (!slot.valid() || !weights.contains(slot.value())) continue;
