@@ -10,7 +10,6 @@
 #include "graph/serialize.h"
 #include "planner/lower/lower.h"
 #include "planner/microbatch/seeds.h"
-#include "planner/partition/choose_cuts.h"
 #include "planner/schedule/schedule.h"
 
 namespace alpa::planner {
@@ -236,9 +235,9 @@ std::vector<plan::Cut> SequenceCuts(const Plan& plan, int64_t tensor, const Grap
   return cuts;
 }
 
-// Tensor cuts of the whole program on the first stage's data axis.
-absl::StatusOr<std::vector<plan::Cut>> TensorCuts(const Plan& plan, const PlanOptions& options, const Graph& program,
-                                                  const plan::Roles& roles) {
+// The tensor axis, chosen on the whole program and the first stage's data axis. Where the region is taken apart its programs are others
+// than here, and where the sequence is cut truths are taken as that says: then only cuts of leaves are chosen.
+absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const PlanOptions& options, const Graph& program, const plan::Roles& roles) {
   Plan one = plan;
   one.stages.resize(1);
   one.stage_cuts.clear();
@@ -256,8 +255,11 @@ absl::StatusOr<std::vector<plan::Cut>> TensorCuts(const Plan& plan, const PlanOp
   base.meshes[0].axis_names.pop_back();
   base.meshes[0].devices.resize(mesh.devices.size() / options.tensor_parallel);
   ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, Lower(base, program, roles));
-  ALPA_ASSIGN_OR_RETURN(const AxisRequest request, ChooseTensorCuts(executable, RequestFor(MeshId(0), mesh, axis)));
-  return request.cuts;
+  ChooseAxisOptions choose;
+  choose.cluster = options.cluster;
+  choose.seconds = options.tensor_seconds;
+  choose.leaves_only = plan::TakesRegionApart(plan) || options.sequence;
+  return ChooseAxis(executable, RequestFor(MeshId(0), mesh, axis), mesh, choose);
 }
 
 // As Complete, with the executable that it is found from.
@@ -346,9 +348,12 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
   }
   if (options.remat == "layer") plan.remat = plan::Remat::kLayer;
   if (stages > 1) plan.schedule = options.pipeline.schedule;
+  std::optional<ChosenAxis> chosen;
   if (tensor > 1) {
     plan::AxisCut axis;
-    ALPA_ASSIGN_OR_RETURN(axis.cuts, TensorCuts(plan, options, program, roles));
+    ALPA_ASSIGN_OR_RETURN(chosen, TensorAxis(plan, options, program, roles));
+    axis.cuts = chosen->request.cuts;
+    axis.pins = chosen->request.pins;
     if (options.sequence) axis.truths_along = SequenceCuts(plan, tensor, program);
     for (plan::StagePlan& stage : plan.stages) {
       axis.mesh_axis = static_cast<int64_t>(plan.meshes[stage.mesh.value()].shape.size()) - 1;
@@ -356,7 +361,7 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
     }
   }
   ALPA_ASSIGN_OR_RETURN(plan::Executable executable, CompleteAndLower(plan, program, roles, options.pipeline.shares));
-  return PlanAndExecutable{std::move(plan), std::move(executable)};
+  return PlanAndExecutable{std::move(plan), std::move(executable), std::move(chosen)};
 }
 
 }  // namespace alpa::planner

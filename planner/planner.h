@@ -2,9 +2,10 @@
 //
 // Today it gives the plans that a user can pin: data parallelism (plain, or ZeRO's) times tensor parallelism over any devices, times
 // pipeline stages, with k micro-batches. What is left open is chosen as: all devices, one stage, k = 1, seeds by search,
-// tensor cuts by price, stage cuts by balance and bytes.
+// the tensor axis exactly, by price (planner/intra_op), stage cuts by balance and bytes.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "graph/graph.h"
 #include "plan/executable.h"
 #include "plan/plan.h"
+#include "planner/intra_op/choose_axis.h"
 
 namespace alpa::planner {
 
@@ -38,6 +40,9 @@ struct PlanOptions {
   bool sequence = false;                // between its products, tensor parallelism cuts what it computes along the batch's next dimension
   std::vector<plan::Cut> tensor_cuts;   // leaves whose cut along the tensor axis is given (dim -1: whole); the rest is chosen
   std::string remat = "none";           // "layer": the backward recomputes each layer from where it begins
+  // What prices tensor parallelism's choice, where it is measured; null: fixed prices. Must outlive the call.
+  const cluster::Cluster* cluster = nullptr;
+  double tensor_seconds = 10;           // that the choice may take; then the best that was found
   int64_t shard_from = 1024;            // ZeRO leaves smaller arrays whole: they are not worth a reduce-scatter and a gather
 };
 
@@ -51,6 +56,8 @@ absl::StatusOr<plan::Plan> MakePlan(const graph::Graph& program, const plan::Rol
 struct PlanAndExecutable {
   plan::Plan plan;
   plan::Executable executable;
+  // How the tensor axis was chosen, where there is one: what is proven, and what it costs (planner/intra_op).
+  std::optional<ChosenAxis> tensor;
 };
 absl::StatusOr<PlanAndExecutable> MakeAndLower(const graph::Graph& program, const plan::Roles& roles,
                                                const std::vector<DeviceId>& devices, const PlanOptions& options);

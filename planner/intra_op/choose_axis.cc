@@ -52,7 +52,10 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
       intra_op::SpaceOptions mine = space_options;
       mine.rigid_weights = rigid;
       if (!limited) mine.memory_limit = kForbidden;
-      ALPA_ASSIGN_OR_RETURN(space, intra_op::MakeSpace(executable, request, prices, mine));
+      absl::StatusOr<Space> made = intra_op::MakeSpace(executable, request, prices, mine);
+      if (absl::IsUnimplemented(made.status())) break;
+      ALPA_RETURN_IF_ERROR(made.status());
+      space = *std::move(made);
       intra_op::ProblemOptions problem;
       problem.seconds = left();
       problem.tie_from = options.tie_from;
@@ -62,11 +65,23 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
       chosen.rigid = rigid;
       chosen.fits = limited || space_options.memory_limit == kForbidden;
       if (chosen.outcome.chosen.empty()) continue;
+      chosen.cost = chosen.outcome.evaluation.cost();
+      if (options.leaves_only) {
+        ALPA_ASSIGN_OR_RETURN(chosen.request, intra_op::CutsOf(*space, chosen.outcome.chosen));
+        ALPA_ASSIGN_OR_RETURN(const std::vector<int> followed, intra_op::ChoicesOf(*space, chosen.request));
+        chosen.cost = followed.empty() ? kForbidden : Evaluate(space->problem, followed).cost();
+        if (chosen.greedy_cost <= chosen.cost) {
+          chosen.request = greedy;
+          chosen.cost = chosen.greedy_cost;
+        }
+        return chosen;
+      }
       ALPA_ASSIGN_OR_RETURN(chosen.request, intra_op::RequestOf(*space, chosen.outcome.chosen));
       return chosen;
     }
   }
   // Not even the greedy choice is in the space, and time is up.
+  chosen.cost = kForbidden;
   chosen.request = greedy;
   chosen.rigid = false;
   return chosen;

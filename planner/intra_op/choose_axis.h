@@ -17,6 +17,8 @@ namespace alpa::planner {
 struct ChooseAxisOptions {
   const cluster::Cluster* cluster = nullptr;   // null, or not measured: fixed prices, and memory without limit
   double seconds = 10;
+  // No values are pinned: cuts of leaves alone, the exact choice's or ChooseTensorCuts', whichever costs less when all else follows.
+  bool leaves_only = false;
   size_t tie_from = intra_op::ProblemOptions().tie_from;
 };
 
@@ -25,7 +27,8 @@ struct ChosenAxis {
   intra_op::ProblemOutcome outcome;   // what is proven
   bool fits = true;                   // into memory, by the problem's measure
   bool rigid = true;                  // weights stay in parts
-  double greedy_cost = 0;             // of what ChooseTensorCuts finds, by the same price; infinite where that is not in the space
+  double cost = 0;                    // of the request, by the problem's price
+  double greedy_cost = 0;             // of what ChooseTensorCuts finds, by the same price; infinite where that is not in the space (it may leave a weight whole)
 };
 
 // `request`: its cuts stay, all else is chosen. `mesh` has the axis, as its last. Errors: as CutAlongAxis; kUnimplemented where

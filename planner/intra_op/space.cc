@@ -1,6 +1,7 @@
 #include "planner/intra_op/space.h"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <set>
 #include <utility>
@@ -550,6 +551,47 @@ AxisState SlotState(const Space& space, size_t node, int choice) {
   return space.problem.states[space.problem.nodes[node].choices[choice].makes[0]];
 }
 
+// The request with as few cuts as it takes for every leaf to lie as chosen: those of rigid weights, and of leaves that do not follow.
+// `completed` adds the rest to it.
+absl::StatusOr<AxisRequest> WithLeaves(const Space& space, const std::vector<int>& chosen,
+                                       const std::function<absl::StatusOr<AxisRequest>(AxisRequest)>& completed) {
+  const std::vector<Slot>& slots = space.executable.mesh_programs[space.request.mesh.value()].slots;
+  std::set<int32_t> named;              // slots
+  std::map<int32_t, AxisState> leaves;  // by slot: those that the request leaves open
+  for (const Site& site : space.problem.sites) {
+    if (site.rigid && space.origins[site.node].slot >= 0) named.insert(space.origins[site.node].slot);
+  }
+  for (size_t i = 0; i < space.origins.size(); ++i) {
+    const int32_t s = space.origins[i].slot;
+    if (s < 0 || slots[s].kind != Slot::Kind::kState) continue;
+    const bool given = std::any_of(space.request.cuts.begin(), space.request.cuts.end(),
+                                   [&](const plan::Cut& cut) { return cut.leaf == slots[s].leaf; });
+    if (!given) leaves[s] = SlotState(space, i, chosen[i]);
+  }
+  constexpr int kTries = 3;
+  for (int attempt = 0;; ++attempt) {
+    AxisRequest request = space.request;
+    for (const auto& [s, state] : leaves) {
+      if (named.contains(s)) request.cuts.push_back({slots[s].leaf, state.split() ? state.dim : -1, plan::CutRank::kPinned});
+    }
+    absl::StatusOr<AxisRequest> complete = completed(request);
+    std::set<int32_t> astray;
+    if (complete.ok()) {
+      ALPA_ASSIGN_OR_RETURN(const AxisStates states, StatesAlongAxis(space.executable, *complete));
+      for (const auto& [s, state] : leaves) {
+        if (states.slots[s].state != state) astray.insert(s);
+      }
+      if (astray.empty()) return complete;
+    }
+    if (named.size() == leaves.size()) {
+      ALPA_RETURN_IF_ERROR(complete.status());
+      return Internal("axis \"%s\": %d leaves do not lie as they were cut", space.request.name, astray.size());
+    }
+    if (complete.ok() && attempt < kTries) named.insert(astray.begin(), astray.end());
+    else for (const auto& [s, state] : leaves) named.insert(s);
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<Space> MakeSpace(const plan::Executable& executable, const AxisRequest& request, const Prices& prices,
@@ -566,54 +608,12 @@ absl::StatusOr<Space> MakeSpace(const plan::Executable& executable, const AxisRe
 }
 
 absl::StatusOr<AxisRequest> RequestOf(const Space& space, const std::vector<int>& chosen) {
-  const std::vector<Slot>& slots = space.executable.mesh_programs[space.request.mesh.value()].slots;
   const std::map<int32_t, std::vector<OpRule>> rules = RulesChosen(space, chosen);
-  std::map<int32_t, AxisState> leaves;  // by slot: that the request leaves open
-  for (size_t i = 0; i < space.origins.size(); ++i) {
-    const int32_t s = space.origins[i].slot;
-    if (s < 0 || slots[s].kind != Slot::Kind::kState) continue;
-    const bool given = std::any_of(space.request.cuts.begin(), space.request.cuts.end(),
-                                   [&](const plan::Cut& cut) { return cut.leaf == slots[s].leaf; });
-    if (!given) leaves[s] = SlotState(space, i, chosen[i]);
-  }
-  // Which leaves go by themselves where they should is found by leaving all out that the choice leaves where they follow to.
-  const auto with_cuts = [&](const std::set<int32_t>& named) -> absl::StatusOr<AxisRequest> {
-    AxisRequest request = space.request;
-    for (const auto& [s, state] : leaves) {
-      if (named.contains(s)) request.cuts.push_back({slots[s].leaf, state.split() ? state.dim : -1, plan::CutRank::kPinned});
-    }
-    return WithPins(space.executable, request, rules);
-  };
-  const auto astray = [&](const AxisRequest& request) -> absl::StatusOr<std::set<int32_t>> {
-    ALPA_ASSIGN_OR_RETURN(const AxisStates states, StatesAlongAxis(space.executable, request));
-    std::set<int32_t> found;
-    for (const auto& [s, state] : leaves) {
-      if (states.slots[s].state != state) found.insert(s);
-    }
-    return found;
-  };
-  std::set<int32_t> named;
-  for (const auto& [s, state] : leaves) {
-    // A weight is named; what only its update reads follows it.
-    bool product = false;
-    for (const Site& site : space.problem.sites) {
-      product = product || (site.rigid && space.origins[site.node].slot == s);
-    }
-    if (product) named.insert(s);
-  }
-  constexpr int kTries = 3;
-  for (int attempt = 0; attempt < kTries; ++attempt) {
-    absl::StatusOr<AxisRequest> request = with_cuts(named);
-    if (!request.ok()) break;
-    ALPA_ASSIGN_OR_RETURN(const std::set<int32_t> wrong, astray(*request));
-    if (wrong.empty()) return request;
-    named.insert(wrong.begin(), wrong.end());
-  }
-  for (const auto& [s, state] : leaves) named.insert(s);
-  ALPA_ASSIGN_OR_RETURN(AxisRequest request, with_cuts(named));
-  ALPA_ASSIGN_OR_RETURN(const std::set<int32_t> wrong, astray(request));
-  if (!wrong.empty()) return Internal("axis \"%s\": %d leaves do not lie as they were cut", request.name, wrong.size());
-  return request;
+  return WithLeaves(space, chosen, [&](AxisRequest request) { return WithPins(space.executable, std::move(request), rules); });
+}
+
+absl::StatusOr<AxisRequest> CutsOf(const Space& space, const std::vector<int>& chosen) {
+  return WithLeaves(space, chosen, [&](AxisRequest request) -> absl::StatusOr<AxisRequest> { return request; });
 }
 
 absl::StatusOr<std::vector<int>> ChoicesOf(const Space& space, const AxisRequest& request) {

@@ -53,6 +53,9 @@ absl::StatusOr<Space> MakeSpace(const plan::Executable& executable, const AxisRe
 // The request that makes it so: a cut for each leaf that would not lie so by itself, pins where propagation would do otherwise.
 absl::StatusOr<AxisRequest> RequestOf(const Space& space, const std::vector<int>& chosen);
 
+// The request without pins that has the same leaves where rigid weights and all leaves that are split are named; what follows may differ.
+absl::StatusOr<AxisRequest> CutsOf(const Space& space, const std::vector<int>& chosen);
+
 // The choices that a request makes; empty where it does something that the space has not. Pins and cuts are followed.
 absl::StatusOr<std::vector<int>> ChoicesOf(const Space& space, const AxisRequest& request);
 

@@ -18,6 +18,7 @@ namespace {
 
 constexpr size_t kRefined = 3;            // candidates of the first round that are varied
 constexpr size_t kRefinedInNeed = 6;      // where nothing fits yet
+constexpr double kTensorSeconds = 5;      // of choosing one candidate's tensor axis
 constexpr int64_t kMaxMicrobatches = 1024;  // that are tried
 constexpr double kWorthwhile = 0.98;         // of the memory: what saves less is no remedy
 
@@ -60,6 +61,8 @@ class Searcher {
            const SearchLimits& limits)
       : program_(program), roles_(roles), cluster_(cluster), base_(options), pinned_(options), limits_(limits),
         end_(Clock::Real().Now() + std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::duration<double>(limits.seconds))) {
+    base_.cluster = &cluster_;
+    base_.tensor_seconds = std::min(base_.tensor_seconds, kTensorSeconds);
     for (const cluster::Device& device : cluster.devices) devices_.push_back(device.id);
   }
 
@@ -314,7 +317,7 @@ class Searcher {
   const graph::Graph& program_;
   const plan::Roles& roles_;
   const cluster::Cluster& cluster_;
-  const PlanOptions base_;
+  PlanOptions base_;
   const Pinned pinned_;
   const SearchLimits& limits_;
   const MonotonicTime end_;
