@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "planner/intra_op/descent.h"
 #include "planner/intra_op/linear.h"
 #include "planner/intra_op/presolve.h"
 #include "planner/intra_op/ties.h"
@@ -40,6 +41,12 @@ absl::StatusOr<ProblemOutcome> SolveProblem(const Problem& problem, const Proble
   outcome.rows = static_cast<int>(linear.program().rows.size());
   SolveOptions solve;
   solve.seconds = std::max(0.1, options.seconds - SecondsSince(begin));
+  // Where the known choices lead to in the smaller problem, if they can be made there.
+  std::vector<int> known(small.nodes.size(), 0);
+  if (!options.start.empty()) known = NearestTo(small, NearestTo(tied, options.start));
+  known = Descend(small, std::move(known));
+  const Evaluation evaluated = Evaluate(small, known);
+  if (evaluated.fits && evaluated.cost() < kForbidden) solve.start = linear.ValuesOf(known);
   ALPA_ASSIGN_OR_RETURN(const SolveOutcome solved, Solve(linear.program(), solve));
   outcome.termination = solved.termination;
   outcome.bound = linear.CostOf(solved.bound);

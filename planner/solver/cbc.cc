@@ -88,6 +88,7 @@ absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const S
   Cbc_setAllowableGap(model, 1e-9);
   if (!options.start.empty()) {
     const double known = ObjectiveOf(program, options.start) * scale;
+    Cbc_setParameter(model, "feasibilityPump", "off");  // slow, and for those that have no solution
     Cbc_setCutoff(model, known - kOptimalGap / 2 * std::abs(known));
   }
   Cbc_solve(model);
