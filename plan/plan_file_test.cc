@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "plan/serialize.h"
 #include "proto/plan.pb.h"
 
@@ -24,6 +26,8 @@ Plan SomePlan() {
     stage.input_shardings = {std::nullopt, Sharding{{{0}, {}}}};
   }
   plan.stages[0].axes = {{0, {{1, -1, CutRank::kStored}}, 8, true}};
+  plan.stages[0].axes[0].pins = {{1, 7, AxisState::Split(1, 4), {AxisState::Split(2), AxisState::Replicated()}},
+                                 {0, 9, AxisState::Partial(graph::ReduceKind::kMax), {}}};
   return plan;
 }
 
@@ -37,6 +41,37 @@ TEST(PlanFileTest, WhatIsWrittenIsRead) {
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->SerializeAsString(), message.SerializeAsString());
   EXPECT_EQ(DeviceCount(*read), 3);
+}
+
+TEST(PlanFileTest, PinsOfValuesComeBack) {
+  proto::Plan message;
+  ToProto(SomePlan(), &message);
+  const auto read = ParsePlanFile(PlanFileText(message));
+  ASSERT_TRUE(read.ok()) << read.status();
+  const auto plan = FromProto(*read);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->stages[0].axes, SomePlan().stages[0].axes);
+  Plan other = SomePlan();
+  other.stages[0].axes[0].pins[0].operands[0].dim = 3;
+  EXPECT_NE(Fingerprint(other), Fingerprint(SomePlan()));
+  for (const auto& damage : std::vector<std::function<void(proto::ValuePin&)>>{
+           [](proto::ValuePin& pin) { pin.mutable_state()->set_kind(static_cast<proto::AxisState::Kind>(9)); },
+           [](proto::ValuePin& pin) { *pin.mutable_state() = {}, pin.mutable_state()->set_kind(proto::AxisState::PARTIAL), pin.mutable_state()->set_reduce(77); },
+           [](proto::ValuePin& pin) { pin.mutable_operands(0)->set_kind(static_cast<proto::AxisState::Kind>(-1)); }}) {
+    proto::Plan broken = message;
+    damage(*broken.mutable_stages(0)->mutable_axes(0)->mutable_pins(0));
+    EXPECT_EQ(FromProto(broken).status().code(), absl::StatusCode::kInvalidArgument);
+  }
+}
+
+// A plan without pins, as written before there were any.
+TEST(PlanFileTest, OldFilesAreRead) {
+  const auto read = ParsePlanFile(R"({"version": 1, "meshes": [{"shape": [2], "axis_names": ["tensor"], "devices": [0, 1]}],
+      "stages": [{"mesh": 0, "data_axis": -1, "axes": [{"mesh_axis": 0, "cuts": [{"leaf": 1, "dim": 1, "rank": "PINNED"}]}]}]})");
+  ASSERT_TRUE(read.ok()) << read.status();
+  const auto plan = FromProto(*read);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->stages[0].axes[0], (AxisCut{0, {{1, 1, CutRank::kPinned}}, 0, false, {}, {}}));
 }
 
 TEST(PlanFileTest, DevicesAreNumberedWithinTheJob) {

@@ -11,8 +11,8 @@ namespace alpa::planner::intra_op {
 
 struct ProblemOptions {
   double seconds = 10;
-  // Like nodes are tied where more than so many nodes are left open by presolve alone: a restriction (ties.h).
-  size_t tie_from = 300;
+  // Like nodes are tied where there are more than so many: a restriction (ties.h).
+  size_t tie_from = 1000;
   int tie_radius = 6;
   std::vector<int> start;       // choices that are known, or empty: the answer is no worse where these are possible
 };

@@ -252,6 +252,7 @@ class AxisPass {
         if (!written_.insert(run->program).second) return Unimplemented("a program that is run from two places");
         std::vector<AxisState> results;
         for (SlotId slot : run->outputs) results.push_back(slots_[slot.value()].state);
+        ForgetZeroParameters(in_.programs[run->program].graph, found_.at(run->program).values);
         const graph::Graph cut = PartitionGraph(in_.programs[run->program].graph, found_.at(run->program), results, axis_);
         out_.programs[run->program].graph = graph::Simplify(CombineAllReduces(cut));
       }

@@ -242,6 +242,15 @@ RuleContext ContextOf(const Graph& program, const MeshAxis& axis, const std::vec
   return {&program, axis.size, [&values](ValueId v) { return values[v.value()].zero; }, true};
 }
 
+void ForgetZeroParameters(const Graph& program, std::vector<ValueState>& values) {
+  for (const Op& op : program.ops()) {
+    if (op.opcode == Opcode::kConstant) continue;
+    const bool zero = !op.operands.empty() &&
+                      std::all_of(op.operands.begin(), op.operands.end(), [&](ValueId v) { return values[v.value()].zero; });
+    for (ValueId v : op.results) values[v.value()].zero = values[v.value()].zero && zero;
+  }
+}
+
 std::optional<int64_t> StoredDim(const std::vector<int64_t>& dims, int64_t n) {
   for (size_t d = 0; d < dims.size(); ++d) {
     if (CanSplit(dims, static_cast<int64_t>(d), 1, n)) return static_cast<int64_t>(d);

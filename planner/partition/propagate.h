@@ -53,6 +53,9 @@ absl::Status CheckPins(const graph::Graph& program, const MeshAxis& axis, const 
 // The rule table's context for `program`; `values` must outlive it.
 RuleContext ContextOf(const graph::Graph& program, const MeshAxis& axis, const std::vector<ValueState>& values);
 
+// Takes back which values are zero because a parameter is: an accumulator is, but only before it is first added to.
+void ForgetZeroParameters(const graph::Graph& program, std::vector<ValueState>& values);
+
 // The dimension over which a stored array of `dims` is cut: the first that `n` divides; nothing where none does.
 std::optional<int64_t> StoredDim(const std::vector<int64_t>& dims, int64_t n);
 

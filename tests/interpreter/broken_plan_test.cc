@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <limits>
 
 #include "base/reason.h"
 #include "plan/plan_file.h"
 #include "plan/serialize.h"
 #include "planner/job_plan.h"
+#include "planner/lower/lower.h"
 #include "planner/planner.h"
 #include "proto/plan.pb.h"
 #include "tests/interpreter/steps.h"
@@ -109,6 +111,7 @@ TEST(BrokenPlanTest, EachIsRefusedForItsOwnReason) {
       {"a cut names input -1 of 14", [](Plan& p) { p.stages[0].axes[1].cuts[0].leaf = -1; }},
       {"two cuts along one axis name",
        [](Plan& p) { p.stages[0].axes[1].cuts.push_back(p.stages[0].axes[1].cuts[0]); }},
+      {"1 values are pinned, but the region is taken apart", [](Plan& p) { p.stages[0].axes[1].pins = {{0, 1, {}, {}}}; }},
       {"axis 0 is out of order", [](Plan& p) { p.stages[0].axes[1].mesh_axis = 0; }},
       {"the mesh has 2 axes; 1 carry something", [](Plan& p) { p.stages[0].axes.pop_back(); }},
       {"shard_truths_from = -1", [](Plan& p) { p.stages[1].axes[0].shard_truths_from = -1; }},
@@ -153,6 +156,70 @@ TEST(BrokenPlanTest, PlansThatAskForTheImpossible) {
     const absl::Status status = planner::LowerJob(*read, TheGood().program(), /*given=*/true).status();
     EXPECT_EQ(ReasonOf(status), reason::kBadPlan) << row.says << ": " << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(row.says));
+  }
+}
+
+// Pins of values: what can be told from the plan alone, and what only the lowered programs tell.
+TEST(BrokenPlanTest, PinsOfWhatIsNotThere) {
+  using plan::AxisState;
+  const testing::Step step = testing::MakeDeepStep(2, false);
+  const planner::JobProgram program{step.graph, step.roles};
+  planner::PlanOptions options;
+  options.data_parallel = options.tensor_parallel = 2;
+  const auto made = planner::MakePlan(step.graph, step.roles, testing::Devices(4), options);
+  ASSERT_TRUE(made.ok()) << made.status();
+  plan::AxisCut bare = made->stages[0].axes[0];
+  bare.pins.clear();
+  // The first product, by which the values' numbers are known.
+  planner::PlanOptions data;
+  data.data_parallel = 2;
+  const auto lowered = planner::MakeAndLower(step.graph, step.roles, testing::Devices(2), data);
+  ASSERT_TRUE(lowered.ok()) << lowered.status();
+  int32_t product = -1;
+  const graph::Graph& graph = lowered->executable.programs[0].graph;
+  for (const graph::Op& op : graph.ops()) {
+    if (op.opcode == graph::Opcode::kDot && product < 0) product = op.results[0].value();
+  }
+  ASSERT_GE(product, 0);
+  const int32_t huge = std::numeric_limits<int32_t>::max();
+  const AxisState whole = AxisState::Replicated(), sum = AxisState::Partial(graph::ReduceKind::kSum);
+  const struct {
+    const char* says;
+    std::vector<plan::ValuePin> pins;
+  } rows[] = {
+      {"a pin names value -1 of program 0", {{0, -1, whole, {}}}},
+      {"two pins along one axis name value 3", {{0, 3, whole, {}}, {0, 3, whole, {}}}},
+      {"a split along dimension -1", {{0, product, AxisState::Split(-1), {}}}},
+      {"a split along dimension 0 of -1 parts", {{0, product, AxisState::Split(0, -1), {}}}},
+      {"a pin names program 7", {{7, 1, whole, {}}}},
+      {"a pin names value 2147483647", {{0, huge, whole, {}}}},
+      {"a parameter", {{0, graph.parameters()[0].value(), whole, {}}}},
+      {"which that op cannot", {{0, product, AxisState::Split(5), {}}}},
+      {"which that op cannot", {{0, product, AxisState::Split(0, int64_t{1} << 62), {}}}},
+      {"which that op cannot", {{0, product, AxisState::Partial(graph::ReduceKind::kMax), {}}}},
+      {"which that op cannot", {{0, product, sum, {sum, whole}}}},
+      {"which that op cannot", {{0, product, sum, {whole}}}},
+      {"which that op cannot", {{0, product, AxisState::Split(0), {AxisState::Split(99), whole}}}},
+  };
+  for (const auto& row : rows) {
+    Plan plan = plan::Numbered(*made);
+    plan.stages[0].axes[0] = bare;
+    plan.stages[0].axes[0].pins = row.pins;
+    proto::Plan message;
+    plan::ToProto(plan, &message);
+    const auto read = planner::ReadGivenPlan(message, program);
+    const absl::Status status = read.ok() ? planner::LowerJob(*read, program, /*given=*/true).status() : read.status();
+    EXPECT_EQ(ReasonOf(status), reason::kBadPlan) << row.says << ": " << status;
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << row.says << ": " << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(row.says));
+  }
+  // One that an op can follow, with and without its operands.
+  for (const std::vector<AxisState>& operands : {std::vector<AxisState>{}, {AxisState::Split(1), AxisState::Split(0)}}) {
+    Plan plan = plan::Numbered(*made);
+    plan.stages[0].axes[0] = bare;
+    plan.stages[0].axes[0].pins = {{0, product, sum, operands}};
+    EXPECT_TRUE(planner::Lower(plan, step.graph, step.roles).ok()) << planner::Lower(plan, step.graph, step.roles).status();
+    EXPECT_NE(plan::Fingerprint(plan), plan::Fingerprint(plan::Numbered(*made)));
   }
 }
 

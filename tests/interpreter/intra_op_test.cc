@@ -4,14 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <random>
 
 #include "graph/evaluator.h"
+#include "planner/intra_op/choose_axis.h"
 #include "planner/intra_op/linear.h"
-#include "planner/intra_op/presolve.h"
 #include "planner/intra_op/solve.h"
 #include "planner/intra_op/space.h"
-#include "planner/intra_op/ties.h"
 #include "planner/partition/choose_cuts.h"
 #include "tests/interpreter/interpreter.h"
 #include "tests/interpreter/random_program.h"
@@ -226,6 +226,69 @@ TEST_P(RandomProgramsTest, TiesOnlyRestrict) {
   if (tied->termination != Termination::kOptimal) return;
   ASSERT_EQ(free->termination, Termination::kOptimal);
   EXPECT_LE(free->evaluation.cost(), tied->evaluation.cost() * (1 + 1e-5));
+}
+
+// Steps with loops, accumulators and data parallelism in front: whatever is pinned, they compute the same.
+class PinnedStepsTest : public ::testing::TestWithParam<int> {};
+
+TEST_P(PinnedStepsTest, EqualTheWholeProgram) {
+  std::mt19937 random(GetParam());
+  const Step step = random() % 2 == 0
+                        ? testing::MakeStep({.masked = random() % 3 == 0, .noise = random() % 2 == 0, .time_major = random() % 3 == 0})
+                        : testing::MakeDeepStep(2, random() % 2 == 0);
+  const auto executable =
+      testing::PlanAndLower(step, random() % 2 == 0 ? 1 : 2, random() % 2 == 0 ? 1 : 4, plan::Statistics::kExact);
+  ASSERT_TRUE(executable.ok()) << executable.status();
+  const int64_t n = random() % 3 == 0 ? 3 : 2;
+  const auto prices = planner::intra_op::FixedPrices(executable->meshes[0], n);
+  const auto space = planner::intra_op::MakeSpace(*executable, Axis(*executable, n), prices, {.rigid_weights = false});
+  ASSERT_TRUE(space.ok()) << space.status();
+  std::vector<int> chosen;
+  for (const auto& node : space->problem.nodes) chosen.push_back(static_cast<int>(random() % node.choices.size()));
+  const auto request = planner::intra_op::RequestOf(*space, chosen);
+  ASSERT_TRUE(request.ok()) << request.status();
+  const auto cut = planner::CutAlongAxis(space->executable, *request);
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_TRUE(ComputesTheSame(step, *cut).ok()) << ComputesTheSame(step, *cut) << "\n" << plan::Print(*cut);
+  // A few pins alone, of states without operands, among what propagation does by itself.
+  AxisRequest few = Axis(*executable, n);
+  for (const plan::ValuePin& pin : request->pins) {
+    if (random() % 8 == 0) few.pins.push_back({pin.program, pin.value, pin.state, {}});
+  }
+  const auto sparse = planner::CutAlongAxis(*executable, few);
+  ASSERT_TRUE(sparse.ok()) << sparse.status();
+  EXPECT_TRUE(ComputesTheSame(step, *sparse).ok()) << ComputesTheSame(step, *sparse) << "\n" << plan::Print(*sparse);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, PinnedStepsTest, ::testing::Range(0, 150));
+
+// By the fixed prices a pair of products is cut by columns, then rows, as Megatron does, with one sum each way.
+TEST(ChooseAxisTest, APairOfProductsIsCutByColumnsThenRows) {
+  const Step step = testing::MakeStep({});
+  const auto executable = testing::PlanAndLower(step, 1, 2, plan::Statistics::kExact);
+  ASSERT_TRUE(executable.ok());
+  cluster::Mesh mesh = executable->meshes[0];
+  mesh.shape.push_back(2);
+  mesh.axis_names.push_back("tensor");
+  mesh.devices = testing::Devices(2);
+  const auto chosen = planner::ChooseAxis(*executable, Axis(*executable, 2), mesh, {});
+  ASSERT_TRUE(chosen.ok()) << chosen.status();
+  EXPECT_EQ(chosen->outcome.termination, Termination::kOptimal);
+  EXPECT_TRUE(chosen->rigid);
+  EXPECT_LE(chosen->cost, chosen->greedy_cost);
+  std::map<int32_t, int64_t> dims;
+  for (const plan::Cut& cut : chosen->request.cuts) dims[cut.leaf] = cut.dim;
+  EXPECT_EQ(dims.at(0), 1);
+  EXPECT_EQ(dims.at(1), 0);
+  // The user's word goes first.
+  AxisRequest given = Axis(*executable, 2);
+  given.cuts = {{0, -1, plan::CutRank::kPinned}};
+  const auto kept = planner::ChooseAxis(*executable, given, mesh, {});
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  EXPECT_EQ(kept->request.cuts.front(), given.cuts.front());
+  const auto cut = planner::CutAlongAxis(*executable, kept->request);
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_TRUE(ComputesTheSame(step, *cut).ok());
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomProgramsTest, ::testing::Range(0, kPrograms));
