@@ -46,6 +46,14 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
 
   std::optional<Space> space;
   ChosenAxis chosen;
+  chosen.greedy_cost = kForbidden;
+  // Group by group.
+  const auto fallen_back = [&] {
+    chosen.request = greedy;
+    chosen.cost = chosen.greedy_cost;
+    chosen.rigid = false;
+    return chosen;
+  };
   for (bool rigid : {true, false}) {
     for (bool limited : {true, false}) {
       if (limited && space_options.memory_limit == kForbidden) continue;
@@ -57,14 +65,19 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
       ALPA_RETURN_IF_ERROR(made.status());
       space = *std::move(made);
       intra_op::ProblemOptions problem;
-      problem.seconds = left();
+      // Half of the time is kept for the case that memory is too small; what is left then is never too little to try.
+      problem.seconds = limited ? left() / 2 : std::max(left(), options.seconds / 2);
       problem.tie_from = options.tie_from;
       ALPA_ASSIGN_OR_RETURN(problem.start, intra_op::ChoicesOf(*space, greedy));
       chosen.greedy_cost = problem.start.empty() ? kForbidden : Evaluate(space->problem, problem.start).cost();
       ALPA_ASSIGN_OR_RETURN(chosen.outcome, intra_op::SolveProblem(space->problem, problem));
       chosen.rigid = rigid;
       chosen.fits = limited || space_options.memory_limit == kForbidden;
-      if (chosen.outcome.chosen.empty()) continue;
+      if (chosen.outcome.chosen.empty()) {
+        // Weights are let go only where they cannot all stay in parts, not where time was too short to see how.
+        if (rigid && !limited && chosen.outcome.termination == Termination::kTimeOut) return fallen_back();
+        continue;
+      }
       chosen.cost = chosen.outcome.evaluation.cost();
       if (options.leaves_only) {
         ALPA_ASSIGN_OR_RETURN(chosen.request, intra_op::CutsOf(*space, chosen.outcome.chosen));
@@ -80,11 +93,7 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
       return chosen;
     }
   }
-  // Not even the greedy choice is in the space, and time is up.
-  chosen.cost = kForbidden;
-  chosen.request = greedy;
-  chosen.rigid = false;
-  return chosen;
+  return fallen_back();
 }
 
 }  // namespace alpa::planner
