@@ -137,10 +137,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="steps a plan, after two that warm up")
     parser.add_argument("--plans", type=int, default=50, help="random plans on 4 and on 8 devices; 0: none")
-    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS), metavar="MODEL", help="for the first part; none: no first part")
     args = parser.parse_args()
     print(common.machine())
-    two_devices(args.rounds, args.models)
+    if args.models:
+        two_devices(args.rounds, args.models)
     for devices in (4, 8) if args.plans else ():
         random_plans(devices, args.plans, args.rounds, "gpt")
 
