@@ -10,6 +10,7 @@
 #include "graph/serialize.h"
 #include "planner/lower/lower.h"
 #include "planner/microbatch/seeds.h"
+#include "planner/partition/choose_cuts.h"
 #include "planner/schedule/schedule.h"
 
 namespace alpa::planner {
@@ -255,6 +256,11 @@ absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const PlanOptions& optio
   base.meshes[0].axis_names.pop_back();
   base.meshes[0].devices.resize(mesh.devices.size() / options.tensor_parallel);
   ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, Lower(base, program, roles));
+  if (!options.exact_tensor) {
+    ChosenAxis chosen;
+    ALPA_ASSIGN_OR_RETURN(chosen.request, ChooseTensorCuts(executable, RequestFor(MeshId(0), mesh, axis)));
+    return chosen;
+  }
   ChooseAxisOptions choose;
   choose.cluster = options.cluster;
   choose.seconds = options.tensor_seconds;

@@ -40,9 +40,11 @@ struct PlanOptions {
   bool sequence = false;                // between its products, tensor parallelism cuts what it computes along the batch's next dimension
   std::vector<plan::Cut> tensor_cuts;   // leaves whose cut along the tensor axis is given (dim -1: whole); the rest is chosen
   std::string remat = "none";           // "layer": the backward recomputes each layer from where it begins
-  // What prices tensor parallelism's choice, where it is measured; null: fixed prices. Must outlive the call.
+  // How the tensor axis is chosen: exactly (planner/intra_op), or as partition/choose_cuts.h does, at once.
+  bool exact_tensor = true;
+  // What prices the exact choice, where it is measured; null: fixed prices. Must outlive the call.
   const cluster::Cluster* cluster = nullptr;
-  double tensor_seconds = 10;           // that the choice may take; then the best that was found
+  double tensor_seconds = 10;           // that the exact choice may take; then the best that was found
   int64_t shard_from = 1024;            // ZeRO leaves smaller arrays whole: they are not worth a reduce-scatter and a gather
 };
 

@@ -192,8 +192,9 @@ class SimulateCommand : public PlanCommand {
     }
     Print(session.format == "table"
               ? planner::Print(*simulation)
-              : absl::StrFormat("{\"step_seconds\":%.9g,\"peak_device_bytes\":%d}\n", simulation->step_seconds,
-                                simulation->peak_device_memory()),
+              : absl::StrFormat("{\"step_seconds\":%.9g,\"peak_device_bytes\":%d,\"collectives\":%d,\"messages\":%d}\n",
+                                simulation->step_seconds, simulation->peak_device_memory(), simulation->collectives,
+                                simulation->messages),
           session);
     return kExitDone;
   }

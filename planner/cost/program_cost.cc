@@ -220,6 +220,7 @@ class Pricer {
         storage.shares[i].push_back({storage.reads[i], fusion::Sharing::kUpdate});
       }
       if (collective_) cost_.collective_seconds += collective_(graph_, op);
+      ++cost_.collectives;
       return storage;
     }
     if (op.opcode == Opcode::kDynamicUpdateSlice || op.opcode == Opcode::kScatter) {

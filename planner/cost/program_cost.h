@@ -23,6 +23,7 @@ struct ProgramCost {
   double compute_seconds = 0;
   double memory_seconds = 0;  // of these, for bytes that no cache holds: longer while other devices of the host take theirs
   double collective_seconds = 0;
+  int64_t collectives = 0;
   Bytes temporary_bytes = 0;
 };
 

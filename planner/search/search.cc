@@ -18,6 +18,8 @@ namespace {
 
 constexpr size_t kRefined = 3;            // candidates of the first round that are varied
 constexpr size_t kRefinedInNeed = 6;      // where nothing fits yet
+constexpr int kExact = 2;                 // candidates whose tensor axis is chosen exactly
+constexpr double kNearly = 1.3;           // times the best one's step
 constexpr double kTensorSeconds = 5;      // of choosing one candidate's tensor axis
 constexpr int64_t kMaxMicrobatches = 1024;  // that are tried
 constexpr double kWorthwhile = 0.98;         // of the memory: what saves less is no remedy
@@ -38,6 +40,7 @@ std::string Name(const PlanOptions& options) {
   if (options.zero > 0) absl::StrAppend(&name, ", ZeRO-", options.zero);
   if (options.sequence) absl::StrAppend(&name, ", sequence");
   if (options.remat != "none") absl::StrAppend(&name, ", remat ", options.remat);
+  if (options.tensor_parallel > 1 && options.exact_tensor) absl::StrAppend(&name, ", exact");
   if (!pipeline.shares.empty()) {
     absl::StrAppend(&name, ", work ", absl::StrJoin(pipeline.shares, ":", [](std::string* out, double share) {
       absl::StrAppendFormat(out, "%.2f", share);
@@ -62,6 +65,7 @@ class Searcher {
       : program_(program), roles_(roles), cluster_(cluster), base_(options), pinned_(options), limits_(limits),
         end_(Clock::Real().Now() + std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::duration<double>(limits.seconds))) {
     base_.cluster = &cluster_;
+    base_.exact_tensor = false;
     base_.tensor_seconds = std::min(base_.tensor_seconds, kTensorSeconds);
     for (const cluster::Device& device : cluster.devices) devices_.push_back(device.id);
   }
@@ -80,6 +84,7 @@ class Searcher {
     for (size_t i = 0; i < std::min(first.size(), AnyFits() ? kRefined : kRefinedInNeed); ++i) {
       if (found_[first[i]].status.ok()) Refine(first[i]);
     }
+    TryExact();
     if (stopped_) return absl::CancelledError("the search was called off");
     const std::vector<size_t> ranked = Ranked();
     if (!found_[ranked.front()].status.ok()) return found_.front().status;
@@ -222,6 +227,24 @@ class Searcher {
     std::iota(ranked.begin(), ranked.end(), size_t{0});
     std::stable_sort(ranked.begin(), ranked.end(), [&](size_t a, size_t b) { return Better(a, b); });
     return ranked;
+  }
+
+  // The exact choice of the tensor axis takes seconds for large programs: it is for the best candidates with one, where they are
+  // nearly the best of all.
+  void TryExact() {
+    const std::vector<size_t> ranked = Ranked();
+    const Candidate best = found_[ranked.front()];
+    int tried = 0;
+    for (size_t i : ranked) {
+      const Candidate& candidate = found_[i];
+      if (!candidate.status.ok() || candidate.fits != best.fits || tried == kExact) return;
+      if (candidate.simulation.step_seconds > kNearly * best.simulation.step_seconds) return;
+      if (candidate.options.tensor_parallel < 2) continue;
+      PlanOptions options = candidate.options;
+      options.exact_tensor = true;
+      Try(options);
+      ++tried;
+    }
   }
 
   // One change to what is open.

@@ -48,6 +48,8 @@ struct Actor {
   size_t at = 0;
   double left = 0;             // of the program that it runs, in seconds with no neighbour
   double memory_share = 0;     // of it, for memory that the host's devices share
+  double waiting_share = 0;    // of its time, in which it waits for other devices of the mesh
+  double overhead = 0;         // of messages since the last program, in seconds
   bool running = false;
   Span span;                   // of that program
   std::map<SlotId, std::vector<std::pair<int, int>>> filling, draining;  // slot -> (edge, round) under way
@@ -73,7 +75,10 @@ class Simulator {
     }
     if (!cluster_.IsMeasured()) return InvalidArgument("nothing is known about what the cluster's devices and links do");
     for (const plan::StageProgram& program : executable_.programs) programs_.push_back(Price(program));
-    for (const plan::Edge& edge : executable_.edges) edge_seconds_.push_back(SecondsOf(edge));
+    for (const plan::Edge& edge : executable_.edges) {
+      edge_seconds_.push_back(SecondsOf(edge));
+      edge_overhead_.push_back(OverheadOf(edge));
+    }
     rounds_.resize(executable_.edges.size());
     for (size_t m = 0; m < meshes; ++m) {
       AddMemory(static_cast<int>(m));
@@ -130,6 +135,16 @@ class Simulator {
     return longest;
   }
 
+  // What a message takes of each end's own time, besides being under way: the o of LogP (Culler et al., 1993). Who posts one, sleeps
+  // and is woken is engaged for about as long as an empty message and its answer take.
+  double OverheadOf(const plan::Edge& edge) const {
+    double longest = 0;
+    for (const plan::Transfer& transfer : plan::Transfers(edge, executable_.meshes)) {
+      longest = std::max(longest, 2 * cluster_.LinkOf(transfer.source, transfer.destination).message.Seconds(1));
+    }
+    return longest;
+  }
+
   void AddMemory(int m) {
     const plan::MeshProgram& list = executable_.mesh_programs[m];
     MeshMemory& memory = out_.memory[m];
@@ -177,8 +192,9 @@ class Simulator {
     if (transfer.from_ready == kNever || transfer.to_ready == kNever) return;
     const plan::Edge& of = executable_.edges[edge];
     double& free = channel_[{of.from_mesh.value(), of.to_mesh.value()}];
-    transfer.done = std::max({free, transfer.from_ready, transfer.to_ready}) + edge_seconds_[edge];
-    free = transfer.done;
+    ++out_.messages;
+    free = std::max({free, transfer.from_ready, transfer.to_ready}) + edge_seconds_[edge];
+    transfer.done = free;
   }
 
   // Takes instructions that need no time of the mesh until it runs a program, waits or is done. True: something was taken.
@@ -192,18 +208,23 @@ class Simulator {
         for (SlotId slot : run->inputs) actor.filling.erase(slot);
         for (SlotId slot : run->outputs) actor.filling.erase(slot), actor.draining.erase(slot);
         const ProgramCost& cost = programs_[run->program];
-        actor.left = cost.compute_seconds + cost.collective_seconds;
+        actor.left = cost.compute_seconds + cost.collective_seconds + actor.overhead;
+        actor.overhead = 0;
+        actor.waiting_share = actor.left > 0 ? cost.collective_seconds / actor.left : 0;
         actor.memory_share = actor.left > 0 ? cost.memory_seconds / actor.left : 0;
         actor.running = true;
         actor.span = {m, run->program, clock_, clock_};
         out_.collective_seconds[m] += cost.collective_seconds;
+        out_.collectives += cost.collectives;
       } else if (const auto* send = std::get_if<plan::SendInstruction>(&instruction.action)) {
         const int round = actor.sent[send->edge]++;
+        actor.overhead += edge_overhead_[send->edge];
         Round(send->edge, round).from_ready = clock_;
         actor.draining[send->slot].push_back({send->edge, round});
         Arrived(send->edge, round);
       } else if (const auto* recv = std::get_if<plan::RecvInstruction>(&instruction.action)) {
         const int round = actor.received[recv->edge]++;
+        actor.overhead += edge_overhead_[recv->edge];
         Round(recv->edge, round).to_ready = clock_;
         actor.filling[recv->slot].push_back({recv->edge, round});
         Arrived(recv->edge, round);
@@ -227,7 +248,10 @@ class Simulator {
         const double share = host.cores > 0 && wanted[host_index] > host.cores ? host.cores / wanted[host_index] : 1;
         // Those that wait for a core take nothing from memory meanwhile.
         const double crowd = host.memory_streams > 0 ? std::max(1.0, share * busy[host_index] / host.memory_streams) : 1;
-        rates[m] = std::min(rates[m], share / (1 + actors_[m].memory_share * (crowd - 1)));
+        // Devices that wait for each other leave their cores to those that they wait for, but another mesh may take them first.
+        const bool alone = wanted[host_index] <= cores;
+        const double waiting = alone ? actors_[m].waiting_share : 0;
+        rates[m] = std::min(rates[m], 1 / ((1 - waiting) / share + waiting + actors_[m].memory_share * (crowd - 1) / share));
       }
     }
     return rates;
@@ -265,7 +289,7 @@ class Simulator {
   const Executable& executable_;
   const Cluster& cluster_;
   std::vector<ProgramCost> programs_;
-  std::vector<double> edge_seconds_;
+  std::vector<double> edge_seconds_, edge_overhead_;
   std::vector<std::vector<Transfer>> rounds_;      // by edge
   std::map<std::pair<int, int>, double> channel_;  // (from, to) -> when it is free again
   std::vector<Actor> actors_;

@@ -36,6 +36,7 @@ struct Simulation {
   std::vector<Span> spans;                 // by their ends
   std::vector<double> busy_seconds;        // by mesh: in programs, collectives included
   std::vector<double> collective_seconds;  // by mesh, of these, with no neighbour busy
+  int64_t collectives = 0, messages = 0;   // of all meshes together; rounds of edges between them
   std::vector<MeshMemory> memory;          // by mesh, of each of its devices
   Bytes peak_device_memory() const;
 };
