@@ -28,6 +28,7 @@ absl::StatusOr<Opcode> ParseOpcode(absl::string_view name) {
 }
 
 bool IsElementwise(Opcode opcode) { return opcode >= Opcode::kAbs && opcode <= Opcode::kSelect; }
+bool IsProduct(Opcode opcode) { return opcode == Opcode::kDot || opcode == Opcode::kConvolution; }
 bool IsCollective(Opcode opcode) { return opcode >= Opcode::kAllGather && opcode <= Opcode::kReduceScatter; }
 
 absl::string_view NameOf(ReduceKind kind) {

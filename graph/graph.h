@@ -67,6 +67,7 @@ enum class Opcode : uint8_t {
 absl::string_view NameOf(Opcode opcode);
 absl::StatusOr<Opcode> ParseOpcode(absl::string_view name);
 bool IsElementwise(Opcode opcode);  // same-shape map of its operands (Clamp, Select, Convert, Copy among them)
+bool IsProduct(Opcode opcode);      // of matrices: Dot and Convolution
 bool IsCollective(Opcode opcode);   // the last group, kAxisIndex excepted
 
 // ---- Attributes: one struct for each op family that has any ----

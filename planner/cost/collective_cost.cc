@@ -31,6 +31,12 @@ const cluster::Curve& CurveOf(const cluster::LinkProfile& link, Opcode opcode) {
 
 }  // namespace
 
+int64_t GroupSize(const Op& op, const cluster::Mesh& mesh) {
+  int64_t size = 1;
+  for (int64_t axis : op.as<graph::CollectiveAttrs>().mesh_axes) size *= mesh.shape[axis];
+  return size;
+}
+
 double CollectiveBytes(const Graph& graph, const Op& op, int64_t n) {
   if (n < 2) return 0;
   const double share = static_cast<double>(n - 1) / static_cast<double>(n);

@@ -10,6 +10,9 @@
 
 namespace alpa::planner {
 
+// How many devices exchange with each other in it.
+int64_t GroupSize(const graph::Op& op, const cluster::Mesh& mesh);
+
 // Bytes that each device sends. `n`: devices of the group.
 double CollectiveBytes(const graph::Graph& graph, const graph::Op& op, int64_t n);
 

@@ -81,12 +81,7 @@ ProductShape ShapeOfConvolution(const Graph& graph, const Op& op) {
 class Pricer {
  public:
   Pricer(const Graph& graph, const DeviceProfile& device, const CollectivePrice& collective)
-      : graph_(graph), device_(device), collective_(collective), plan_(fusion::PlanFusion(graph)) {
-    definer_.resize(graph.values().size());
-    for (size_t o = 0; o < graph.ops().size(); ++o) {
-      for (ValueId id : graph.ops()[o].results) definer_[id.value()] = static_cast<int>(o);
-    }
-  }
+      : graph_(graph), device_(device), collective_(collective), plan_(fusion::PlanFusion(graph)) {}
 
   ProgramCost Run(const std::vector<int32_t>& alias) {
     fusion::StorageProblem problem = fusion::StorageOf(graph_, plan_, alias);
@@ -206,7 +201,7 @@ class Pricer {
     return rows + (layout->order ? RunsOf(*layout->order, n) : 0);
   }
 
-  fusion::Role RoleOf(int value) const { return plan_.roles[definer_[value]]; }
+  fusion::Role RoleOf(int value) const { return plan_.roles[graph_.value(ValueId(value)).op.value()]; }
   bool IsConstant(int value) const { return graph_.def(ValueId(value)).opcode == Opcode::kConstant; }
 
   fusion::StorageUnit Single(const Op& op) {
@@ -283,7 +278,6 @@ class Pricer {
   const DeviceProfile& device_;
   const CollectivePrice& collective_;
   const fusion::FusionPlan plan_;
-  std::vector<int> definer_;  // by value: the op that gives it
   std::vector<Work> work_;    // of the units but collectives, in order
   ProgramCost cost_;
 };

@@ -26,8 +26,6 @@ constexpr double kCollective = 32768;    // of starting one
 // Of the time that state takes to be read once.
 constexpr double kStateShare = 0.01;
 
-bool IsProduct(Opcode opcode) { return opcode == Opcode::kDot || opcode == Opcode::kConvolution; }
-
 // Ops that become part of what reads them, or nothing at all.
 bool IsFree(Opcode opcode) {
   switch (opcode) {
@@ -67,12 +65,6 @@ Graph PartOf(const Graph& graph, const Op& op, int part, const OpRule& rule, int
   return builder.Build();
 }
 
-int64_t GroupSize(const Op& op, const cluster::Mesh& mesh) {
-  int64_t size = 1;
-  for (int64_t axis : op.as<graph::CollectiveAttrs>().mesh_axes) size *= mesh.shape[axis];
-  return size;
-}
-
 // The op on one device's tiles.
 Graph LocalGraph(const Graph& graph, const Op& op, const OpRule& rule, int64_t n) {
   graph::GraphBuilder builder;
@@ -108,7 +100,7 @@ Prices FixedPrices(const cluster::Mesh& mesh, int64_t n) {
       const Graph local = PartOf(graph, op, part, rule, n);
       return CollectiveBytes(local, local.ops().back(), GroupSize(op, mesh));
     }
-    if (IsProduct(op.opcode)) {
+    if (graph::IsProduct(op.opcode)) {
       const double flops = static_cast<double>(graph::CostOf(graph, op).flops);
       return kProductFlop * (Divided(rule) ? flops / static_cast<double>(n) : flops);
     }

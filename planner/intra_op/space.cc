@@ -27,8 +27,6 @@ constexpr int kMostInner = 4;
 // Places where memory is limited.
 constexpr size_t kMemoryRows = 3;
 
-bool IsProduct(Opcode opcode) { return opcode == Opcode::kDot || opcode == Opcode::kConvolution; }
-
 // Ops that only move what they read, or name it.
 bool Rearranges(Opcode opcode) {
   switch (opcode) {
@@ -387,7 +385,7 @@ class Builder {
     const std::vector<std::vector<int>> chains = Chains();
     for (size_t r = 0; r < runs_.size(); ++r) {
       for (const Op& op : GraphOf(runs_[r]).ops()) {
-        if (!IsProduct(op.opcode)) continue;
+        if (!graph::IsProduct(op.opcode)) continue;
         for (ValueId v : op.operands) {
           if (chains[r][v.value()] >= 0) weights.insert(chains[r][v.value()]);
         }

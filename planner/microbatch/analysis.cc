@@ -18,8 +18,6 @@ namespace {
 
 constexpr int kNever = std::numeric_limits<int>::max();
 
-bool IsMatrixProduct(const Op& op) { return op.opcode == Opcode::kDot || op.opcode == Opcode::kConvolution; }
-
 // Values that are zero everywhere, as far as movement of a zero constant shows.
 std::vector<bool> FindZeros(const Graph& program) {
   std::vector<bool> zero(program.values().size(), false);
@@ -334,7 +332,7 @@ class Analyser {
           if (out_.states[o].replicated() || rule(i).operands[k] != out_.states[o]) continue;
           if (last[o] > last[v]) last[v] = last[o], product[v] = product[o];
         }
-        if (IsMatrixProduct(op) && depends_on_state_[v] && span_[v].needed() && span_[v].first != span_[v].last &&
+        if (graph::IsProduct(op.opcode) && depends_on_state_[v] && span_[v].needed() && span_[v].first != span_[v].last &&
             span_[v].last > last[v]) {
           last[v] = span_[v].last;
           product[v] = OpId(static_cast<int32_t>(i));
@@ -349,7 +347,7 @@ class Analyser {
   void CountFlops() {
     out_.split_flops = out_.total_flops = 0;
     for (const Op& op : program_.ops()) {
-      if (!IsMatrixProduct(op)) continue;
+      if (!graph::IsProduct(op.opcode)) continue;
       const Flops flops = graph::CostOf(program_, op).flops;
       out_.total_flops += flops;
       if (!state(op.results[0]).replicated()) out_.split_flops += flops;

@@ -31,14 +31,6 @@ double Value(const StepPrice& price) {
   return kProductWeight * price.product_flops + kFlopsPerSentByte * price.sent_bytes + kFlopsPerStateByte * price.state_bytes;
 }
 
-bool IsProduct(Opcode opcode) { return opcode == Opcode::kDot || opcode == Opcode::kConvolution; }
-
-double SentBytes(const Graph& graph, const Op& op, const cluster::Mesh& mesh) {
-  int64_t n = 1;
-  for (int64_t axis : op.as<graph::CollectiveAttrs>().mesh_axes) n *= mesh.shape[axis];
-  return CollectiveBytes(graph, op, n);
-}
-
 void AddPrice(const Executable& executable, const cluster::Mesh& mesh, const std::vector<Instruction>& instructions,
               double times, StepPrice& price) {
   for (const Instruction& instruction : instructions) {
@@ -47,8 +39,8 @@ void AddPrice(const Executable& executable, const cluster::Mesh& mesh, const std
     } else if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
       const Graph& graph = executable.programs[run->program].graph;
       for (const Op& op : graph.ops()) {
-        if (IsProduct(op.opcode)) price.product_flops += times * static_cast<double>(graph::CostOf(graph, op).flops);
-        if (graph::IsCollective(op.opcode)) price.sent_bytes += times * SentBytes(graph, op, mesh);
+        if (graph::IsProduct(op.opcode)) price.product_flops += times * static_cast<double>(graph::CostOf(graph, op).flops);
+        if (graph::IsCollective(op.opcode)) price.sent_bytes += times * CollectiveBytes(graph, op, GroupSize(op, mesh));
       }
     }
   }

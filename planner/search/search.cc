@@ -189,7 +189,7 @@ class Searcher {
     Candidate candidate;
     candidate.options = options;
     candidate.name = name;
-    const Candidate* best = found_.empty() ? nullptr : &found_[Ranked().front()];
+    const Candidate* best = found_.empty() ? nullptr : &found_[Best()];
     if (limits_.progress && !limits_.progress({candidate, static_cast<int>(found_.size()), best})) {
       stopped_ = true;
       return std::nullopt;
@@ -221,6 +221,15 @@ class Searcher {
     return one.simulation.step_seconds < other.simulation.step_seconds;
   }
 
+  // REQUIRES: there is a candidate.
+  size_t Best() const {
+    size_t best = 0;
+    for (size_t i = 1; i < found_.size(); ++i) {
+      if (Better(i, best)) best = i;
+    }
+    return best;
+  }
+
   // All candidates, best first; those that are no plans last, in the order in which they were tried.
   std::vector<size_t> Ranked() const {
     std::vector<size_t> ranked(found_.size());
@@ -233,12 +242,13 @@ class Searcher {
   // nearly the best of all.
   void TryExact() {
     const std::vector<size_t> ranked = Ranked();
-    const Candidate best = found_[ranked.front()];
+    const bool fits = found_[ranked.front()].fits;
+    const double nearly = kNearly * found_[ranked.front()].simulation.step_seconds;
     int tried = 0;
     for (size_t i : ranked) {
       const Candidate& candidate = found_[i];
-      if (!candidate.status.ok() || candidate.fits != best.fits || tried == kExact) return;
-      if (candidate.simulation.step_seconds > kNearly * best.simulation.step_seconds) return;
+      if (!candidate.status.ok() || candidate.fits != fits || tried == kExact) return;
+      if (candidate.simulation.step_seconds > nearly) return;
       if (candidate.options.tensor_parallel < 2) continue;
       PlanOptions options = candidate.options;
       options.exact_tensor = true;

@@ -36,11 +36,9 @@ int HighestUpTo(Stages stages, int limit) {
   return stages == 0 ? -1 : 63 - std::countl_zero(stages);
 }
 
-bool IsProduct(const Op& op) { return op.opcode == Opcode::kDot || op.opcode == Opcode::kConvolution; }
-
 double ProductWork(const Graph& graph) {
   double work = 0;
-  for (const Op& op : graph.ops()) work += IsProduct(op) ? static_cast<double>(graph::CostOf(graph, op).flops) : 0;
+  for (const Op& op : graph.ops()) work += graph::IsProduct(op.opcode) ? static_cast<double>(graph::CostOf(graph, op).flops) : 0;
   return work;
 }
 
@@ -159,7 +157,7 @@ class RegionLabels {
       const bool stage_begins = i > 0 && stage_[index] != stage_[forward[i - 1].index];
       if (i > 0 && (stage_begins || (worked && forward[i].bytes_before <= kThin * thinnest))) ++layer, worked = false;
       layers[index] = layer;
-      worked = worked || IsProduct(program_.ops()[index]);
+      worked = worked || graph::IsProduct(program_.ops()[index].opcode);
     }
   }
 

@@ -1,7 +1,9 @@
-"""Real daemons for tests."""
+"""Real daemons for tests, and the `alpa` command."""
+
+import subprocess
 
 from alpa.cluster import Cluster
-from alpa.local import Daemons
+from alpa.local import Daemons, find_binary
 
 
 def start_cluster(workers, *coordinator_flags):
@@ -16,3 +18,8 @@ def start_cluster(workers, *coordinator_flags):
         daemons.stop()
         raise
     return connected
+
+
+def run_alpa(*arguments, timeout=120):
+    """The finished process of `alpa` with these arguments, whatever it ended with."""
+    return subprocess.run([find_binary("alpa"), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False)

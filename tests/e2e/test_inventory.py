@@ -1,13 +1,11 @@
 """What workers tell of their machine: measured once, kept, shown, and good for planning without the machine."""
 
 import re
-import subprocess
 
 import alpa
 import cases
 import pytest
-from alpa.local import find_binary
-from daemons import start_cluster
+from daemons import run_alpa, start_cluster
 
 
 @pytest.fixture
@@ -28,8 +26,7 @@ def start(tmp_path, monkeypatch):
 
 
 def cli(cluster, *arguments):
-    done = subprocess.run([find_binary("alpa"), *map(str, arguments), "--address", cluster.address], capture_output=True, text=True,
-                          timeout=120, check=False)
+    done = run_alpa(*arguments, "--address", cluster.address)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,13 +1,12 @@
 """Plans as files: what one run was given, another gets again, bit for bit; what does not fit is refused, and nothing runs."""
 
 import json
-import subprocess
 
 import alpa
 import pytest
-from alpa.local import find_binary
 from cases import case
 from compare import run_ours, same_bits
+from daemons import run_alpa
 from test_submit import DONE, NO_PLAN, REFUSED, USAGE, check_outputs, cli
 
 BATCH, STEPS = 24, 4
@@ -33,8 +32,7 @@ def job(tmp_path):
 
 def local(*arguments):
     """`alpa` where no coordinator is."""
-    return subprocess.run([find_binary("alpa"), "--address", "127.0.0.1:9", *map(str, arguments)], capture_output=True,
-                          text=True, timeout=60, check=False)
+    return run_alpa("--address", "127.0.0.1:9", *arguments, timeout=60)
 
 
 def change(path, out, edit):

@@ -9,9 +9,9 @@ import sys
 
 import alpa
 import pytest
-from alpa.local import find_binary
 from cases import DEEP_NAMES, NAMES, OPTIMIZERS, case
 from compare import run_ours
+from daemons import run_alpa
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CLUSTERS = ROOT / "examples" / "clusters"
@@ -50,9 +50,9 @@ inside = "fast"
 """
 
 
-def alpa_command(*arguments, ok=True):
-    done = subprocess.run([find_binary("alpa"), *map(str, arguments)], capture_output=True, text=True, timeout=590, check=False)
-    assert (done.returncode == 0) == ok, done.stdout + done.stderr
+def alpa_command(*arguments):
+    done = run_alpa(*arguments, timeout=590)
+    assert done.returncode == 0, done.stdout + done.stderr
     return done
 
 
@@ -92,8 +92,7 @@ def test_less_memory_gives_other_plans_until_none(wide, tmp_path):
         machines = tmp_path / "machines.toml"
         machines.write_text(SLOW.format(memory=f"{memory} B", devices=8))
         file = tmp_path / f"{memory}.json"
-        done = subprocess.run([find_binary("alpa"), "plan", "make", "--job", job, "--cluster", machines, "--output", file],
-                              capture_output=True, text=True, timeout=300, check=False)
+        done = run_alpa("plan", "make", "--job", job, "--cluster", machines, "--output", file, timeout=300)
         if done.returncode:
             break
         simulated = json.loads(alpa_command("simulate", file, "--job", job, "--cluster", machines, "-o", "json").stdout)

@@ -21,6 +21,7 @@ import pytest
 from alpa._proto import job_service_pb2 as pb
 from alpa.local import find_binary
 from compare import Trajectory, named_leaves
+from daemons import run_alpa
 from safetensors.numpy import load_file
 
 DONE, FAILED, USAGE, UNREACHABLE, REFUSED, NOT_FOUND, TIMED_OUT, NO_PLAN, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
@@ -32,7 +33,7 @@ def command(cluster, *arguments):
 
 
 def cli(cluster, *arguments, timeout=120):
-    return subprocess.run(command(cluster, *arguments), capture_output=True, text=True, timeout=timeout, check=False)
+    return run_alpa("--address", cluster.address, *arguments, timeout=timeout)
 
 
 @contextlib.contextmanager

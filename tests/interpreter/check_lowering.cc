@@ -15,17 +15,13 @@
 #include <fstream>
 #include <iostream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
-#include <sstream>
 
 #include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "graph/evaluator.h"
-#include "graph/import.h"
 #include "graph/print.h"
-#include "graph/simplify.h"
 #include "plan/plan.h"
 #include "plan/plan_file.h"
 #include "plan/serialize.h"
@@ -33,6 +29,7 @@
 #include "planner/planner.h"
 #include "proto/plan.pb.h"
 #include "tests/interpreter/interpreter.h"
+#include "tests/interpreter/job_directory.h"
 #include "tests/interpreter/random_axis.h"
 #include "tests/interpreter/random_plan.h"
 
@@ -42,27 +39,6 @@ namespace {
 using graph::DType;
 using graph::Literal;
 using graph::Shape;
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream bytes;
-  bytes << in.rdbuf();
-  return bytes.str();
-}
-
-plan::Roles ReadRoles(const nlohmann::json& job) {
-  plan::Roles roles;
-  for (const auto& input : job.at("inputs")) {
-    const bool state = input.at("kind") == "state";
-    roles.inputs.push_back({state ? plan::InputRole::Kind::kState : plan::InputRole::Kind::kBatch, input.at("path")});
-  }
-  for (const auto& output : job.at("outputs")) {
-    const bool state = output.at("kind") == "state";
-    roles.outputs.push_back({state ? plan::OutputRole::Kind::kState : plan::OutputRole::Kind::kAux, output.at("path"),
-                             state ? output.at("state_input").get<int32_t>() : -1});
-  }
-  return roles;
-}
 
 // Inputs that any model survives: small floats, small non-negative integers.
 std::vector<Literal> Inputs(const graph::Graph& program) {
@@ -292,14 +268,13 @@ absl::Status CheckRandom(const Job& job, const std::string& text) {
 }
 
 int Main(int argc, char** argv) {
-  const std::string directory = argv[1];
-  auto imported = graph::ImportHlo(ReadFile(directory + "/program.hlo.pb"));
-  if (!imported.ok()) {
-    std::cerr << imported.status() << "\n";
+  auto saved = testing::ReadJobDirectory(argv[1]);
+  if (!saved.ok()) {
+    std::cerr << saved.status() << "\n";
     return 1;
   }
-  Job job{graph::Simplify(*imported), ReadRoles(nlohmann::json::parse(ReadFile(directory + "/job.json"))), {}, {}, {}};
-  std::printf("%d ops imported, %d after simplification\n", imported->size(), job.program.size());
+  Job job{std::move(saved->step.graph), std::move(saved->step.roles), {}, {}, {}};
+  std::printf("%d ops imported, %d after simplification\n", saved->imported_ops, job.program.size());
   const bool interpret = std::any_of(argv + 2, argv + argc, [](const char* text) { return !ParsePins(text).contains("write"); });
   if (interpret) {
     if (const absl::Status status = Expect(job); !status.ok()) {

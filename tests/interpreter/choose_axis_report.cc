@@ -4,50 +4,24 @@
 
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <iostream>
-#include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "base/status.h"
-#include "graph/import.h"
-#include "graph/simplify.h"
 #include "planner/intra_op/choose_axis.h"
 #include "planner/lower/lower.h"
 #include "planner/partition/choose_cuts.h"
 #include "planner/planner.h"
+#include "tests/interpreter/job_directory.h"
 #include "tests/interpreter/steps.h"
 
 namespace alpa {
 namespace {
 
-std::string ReadFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream bytes;
-  bytes << in.rdbuf();
-  return bytes.str();
-}
-
-plan::Roles ReadRoles(const nlohmann::json& job) {
-  plan::Roles roles;
-  for (const auto& input : job.at("inputs")) {
-    const bool state = input.at("kind") == "state";
-    roles.inputs.push_back({state ? plan::InputRole::Kind::kState : plan::InputRole::Kind::kBatch, input.at("path")});
-  }
-  for (const auto& output : job.at("outputs")) {
-    const bool state = output.at("kind") == "state";
-    roles.outputs.push_back({state ? plan::OutputRole::Kind::kState : plan::OutputRole::Kind::kAux, output.at("path"),
-                             state ? output.at("state_input").get<int32_t>() : -1});
-  }
-  return roles;
-}
-
 absl::Status Main(int argc, char** argv) {
-  const std::string directory = argv[1];
   const int ways = std::atoi(argv[2]);
-  ALPA_ASSIGN_OR_RETURN(const graph::Graph imported, graph::ImportHlo(ReadFile(directory + "/program.hlo.pb")));
-  const graph::Graph program = graph::Simplify(imported);
-  const plan::Roles roles = ReadRoles(nlohmann::json::parse(ReadFile(directory + "/job.json")));
+  ALPA_ASSIGN_OR_RETURN(const testing::SavedStep saved, testing::ReadJobDirectory(argv[1]));
+  const graph::Graph& program = saved.step.graph;
+  const plan::Roles& roles = saved.step.roles;
   planner::PlanOptions options;
   options.data_parallel = 1;
   options.microbatches = argc > 4 ? std::atoi(argv[4]) : 1;

@@ -49,20 +49,17 @@ absl::StatusOr<Measured> MeasureNode(const MeasureOptions& options) {
     ALPA_ASSIGN_OR_RETURN(profile.inside, MeasureLinkOf(*transport, nullptr, TimeLimit(of_link)));
     profile.inside.name = "in one process";
   }
-  if (auto between = MeasureBetween(options, false, TimeLimit(of_link)); between.ok()) {
-    profile.between = *std::move(between);
-    profile.between.name = "between processes";
-  } else {
-    profile.between = AssumedBetween();
-    out.remarks.push_back(absl::StrCat("messages to other workers of this machine are assumed: ", between.status().message()));
-  }
-  if (auto outside = MeasureBetween(options, true, TimeLimit(of_link)); outside.ok()) {
-    profile.outside = *std::move(outside);
-    profile.outside.name = "network, measured over loopback";
-  } else {
-    profile.outside = AssumedOutside();
-    out.remarks.push_back(absl::StrCat("messages to other machines are assumed: ", outside.status().message()));
-  }
+  const auto to_others = [&](bool far, const char* name, const cluster::LinkProfile& assumed, absl::string_view others) {
+    auto link = MeasureBetween(options, far, TimeLimit(of_link));
+    if (!link.ok()) {
+      out.remarks.push_back(absl::StrCat("messages to other ", others, " are assumed: ", link.status().message()));
+      return assumed;
+    }
+    link->name = name;
+    return *std::move(link);
+  };
+  profile.between = to_others(false, "between processes", AssumedBetween(), "workers of this machine");
+  profile.outside = to_others(true, "network, measured over loopback", AssumedOutside(), "machines");
   return out;
 }
 
