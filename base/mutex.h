@@ -43,7 +43,18 @@ class ALPA_SCOPED_CAPABILITY MutexLock {
 
  private:
   friend class CondVar;
+  friend class MutexUnlock;
   std::unique_lock<std::mutex> lock_;
+};
+
+// Lets go of a lock for a while.
+class MutexUnlock {
+ public:
+  explicit MutexUnlock(MutexLock& lock) : lock_(lock.lock_) { lock_.unlock(); }
+  ~MutexUnlock() { lock_.lock(); }
+
+ private:
+  std::unique_lock<std::mutex>& lock_;
 };
 
 class CondVar {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "graph/serialize.h"
+#include "plan/serialize.h"
 #include "planner/lower/lower.h"
 #include "planner/microbatch/seeds.h"
 #include "planner/partition/choose_cuts.h"
@@ -255,12 +256,22 @@ absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const PlanOptions& optio
   base.meshes[0].shape.pop_back();
   base.meshes[0].axis_names.pop_back();
   base.meshes[0].devices.resize(mesh.devices.size() / options.tensor_parallel);
-  ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, Lower(base, program, roles));
   if (!options.exact_tensor) {
+    const auto choose = [&]() -> absl::StatusOr<AxisRequest> {
+      ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, Lower(base, program, roles));
+      return ChooseTensorCuts(executable, RequestFor(MeshId(0), mesh, axis));
+    };
     ChosenAxis chosen;
-    ALPA_ASSIGN_OR_RETURN(chosen.request, ChooseTensorCuts(executable, RequestFor(MeshId(0), mesh, axis)));
+    if (options.tensor_memo == nullptr) {
+      ALPA_ASSIGN_OR_RETURN(chosen.request, choose());
+    } else {
+      one.stages[0].axes.push_back(axis);
+      one.origin.clear();
+      ALPA_ASSIGN_OR_RETURN(chosen.request, options.tensor_memo->Get(plan::Fingerprint(one), choose));
+    }
     return chosen;
   }
+  ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, Lower(base, program, roles));
   ChooseAxisOptions choose;
   choose.cluster = options.cluster;
   choose.seconds = options.tensor_seconds;

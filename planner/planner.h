@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/ids.h"
+#include "base/once_map.h"
 #include "graph/graph.h"
 #include "plan/executable.h"
 #include "plan/plan.h"
@@ -28,6 +29,9 @@ struct PipelineOptions {
   std::vector<double> shares;
 };
 
+// What choose_cuts.h finds, by the fingerprint of the plan that it is found for.
+using TensorCutsMemo = OnceMap<uint64_t, absl::StatusOr<AxisRequest>>;
+
 struct PlanOptions {
   int devices = 0;                      // how many of the given devices to use; 0: all
   int data_parallel = 0;                // of each mesh; 0: not pinned
@@ -44,6 +48,9 @@ struct PlanOptions {
   bool exact_tensor = true;
   // What prices the exact choice, where it is measured; null: fixed prices. Must outlive the call.
   const cluster::Cluster* cluster = nullptr;
+  // Kept between calls for one program, its roles and devices, where not null: plans that differ in their schedule or remat alone have
+  // the same tensor axis. Must outlive the calls.
+  TensorCutsMemo* tensor_memo = nullptr;
   double tensor_seconds = 10;           // that the exact choice may take; then the best that was found
   int64_t shard_from = 1024;            // ZeRO leaves smaller arrays whole: they are not worth a reduce-scatter and a gather
 };

@@ -64,6 +64,14 @@ class AxisPass {
     return AxisStates{std::move(slots_), std::move(found_)};
   }
 
+  absl::StatusOr<AxisDraft> Draft() {
+    ALPA_RETURN_IF_ERROR(FindStates());
+    AxisDraft draft;
+    ALPA_RETURN_IF_ERROR(DraftRuns(list_.instructions, draft));
+    for (size_t s = 0; s < slots_.size(); ++s) draft.slots.push_back(TileOf(s));
+    return draft;
+  }
+
   absl::StatusOr<Executable> Run() {
     ALPA_RETURN_IF_ERROR(FindStates());
     return Write();
@@ -228,8 +236,7 @@ class AxisPass {
     for (size_t s = 0; s < list_.slots.size(); ++s) {
       Slot& slot = out_.mesh_programs[mesh_].slots[s];
       const AxisState& state = slots_[s].state;
-      slot.shape.dims = ChunkDims(slot.shape.dims, state, axis_.size);
-      if (state.partial()) slot.shape.dtype = Widened(slot.shape.dtype);
+      slot.shape = TileOf(s);
       if (tiles_ != nullptr && state.split() && state.outer == 1) AddAxis((*tiles_)[s], state.dim);
       if (slot.kind == Slot::Kind::kTemporary || !state.split()) continue;
       auto& leaf = (slot.kind == Slot::Kind::kAux ? out_.outputs : out_.inputs)[slot.leaf];
@@ -244,17 +251,34 @@ class AxisPass {
     sharding.dim_axes[dim].push_back(axis_.index);
   }
 
+  // What each device has of a slot.
+  graph::Shape TileOf(size_t s) const {
+    graph::Shape tile = list_.slots[s].shape;
+    tile.dims = ChunkDims(tile.dims, slots_[s].state, axis_.size);
+    if (slots_[s].state.partial()) tile.dtype = Widened(tile.dtype);
+    return tile;
+  }
+
   absl::Status WriteRuns(const std::vector<Instruction>& instructions) {
+    AxisDraft draft;
+    ALPA_RETURN_IF_ERROR(DraftRuns(instructions, draft));
+    for (const auto& [program, graph] : draft.programs) {
+      out_.programs[program].graph = graph::Simplify(CombineAllReduces(graph));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status DraftRuns(const std::vector<Instruction>& instructions, AxisDraft& draft) {
     for (const Instruction& instruction : instructions) {
       if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
-        ALPA_RETURN_IF_ERROR(WriteRuns(loop->body));
+        ALPA_RETURN_IF_ERROR(DraftRuns(loop->body, draft));
       } else if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
-        if (!written_.insert(run->program).second) return Unimplemented("a program that is run from two places");
+        if (draft.programs.contains(run->program)) return Unimplemented("a program that is run from two places");
         std::vector<AxisState> results;
         for (SlotId slot : run->outputs) results.push_back(slots_[slot.value()].state);
-        ForgetZeroParameters(in_.programs[run->program].graph, found_.at(run->program).values);
-        const graph::Graph cut = PartitionGraph(in_.programs[run->program].graph, found_.at(run->program), results, axis_);
-        out_.programs[run->program].graph = graph::Simplify(CombineAllReduces(cut));
+        const graph::Graph& graph = in_.programs[run->program].graph;
+        ForgetZeroParameters(graph, found_.at(run->program).values);
+        draft.programs.emplace(run->program, PartitionGraph(graph, found_.at(run->program), results, axis_));
       }
     }
     return absl::OkStatus();
@@ -274,7 +298,6 @@ class AxisPass {
   std::map<int32_t, Propagation> found_;  // by program, of the last round: in that, nothing changed any more
   std::map<int32_t, Propagation> along_;  // by program, along request_.truths_along alone
   std::map<int32_t, std::vector<plan::ValuePin>> pins_;  // by program
-  std::set<int32_t> written_;
   bool changed_ = false;
   Executable out_;
 };
@@ -339,6 +362,11 @@ Executable Padded(const Executable& executable, const AxisRequest& request) {
 absl::StatusOr<AxisStates> StatesAlongAxis(const Executable& executable, const AxisRequest& request) {
   ALPA_RETURN_IF_ERROR(CheckRequest(executable, request));
   return AxisPass(executable, request, nullptr).States();
+}
+
+absl::StatusOr<AxisDraft> DraftAlongAxis(const Executable& executable, const AxisRequest& request) {
+  ALPA_RETURN_IF_ERROR(CheckRequest(executable, request));
+  return AxisPass(executable, request, nullptr).Draft();
 }
 
 absl::StatusOr<AxisRequest> WithPins(const Executable& executable, AxisRequest request,

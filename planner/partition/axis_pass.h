@@ -44,6 +44,14 @@ AxisRequest RequestFor(MeshId id, const cluster::Mesh& mesh, const plan::AxisCut
 absl::StatusOr<plan::Executable> CutAlongAxis(const plan::Executable& executable, const AxisRequest& request,
                                               std::vector<plan::Sharding>* tiles = nullptr);
 
+// What CutAlongAxis makes of the mesh's programs and slots, not yet simplified: enough to price it, in a fraction of the time.
+// Errors: as CutAlongAxis.
+struct AxisDraft {
+  std::map<int32_t, graph::Graph> programs;  // by number: those that the mesh runs
+  std::vector<graph::Shape> slots;           // what a device has of each
+};
+absl::StatusOr<AxisDraft> DraftAlongAxis(const plan::Executable& executable, const AxisRequest& request);
+
 // The executable that the axis is really added to: leaves that are cut by name where the axis does not divide are stored in ceil
 // tiles. Values that pins name are numbered as here.
 plan::Executable Padded(const plan::Executable& executable, const AxisRequest& request);

@@ -31,13 +31,15 @@ double Value(const StepPrice& price) {
   return kProductWeight * price.product_flops + kFlopsPerSentByte * price.sent_bytes + kFlopsPerStateByte * price.state_bytes;
 }
 
-void AddPrice(const Executable& executable, const cluster::Mesh& mesh, const std::vector<Instruction>& instructions,
-              double times, StepPrice& price) {
+// `program`: the graph of a program's number.
+template <typename ProgramFn>
+void AddPrice(const std::vector<Instruction>& instructions, double times, const ProgramFn& program, const cluster::Mesh& mesh,
+              StepPrice& price) {
   for (const Instruction& instruction : instructions) {
     if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
-      AddPrice(executable, mesh, loop->body, times * static_cast<double>(loop->count), price);
+      AddPrice(loop->body, times * static_cast<double>(loop->count), program, mesh, price);
     } else if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
-      const Graph& graph = executable.programs[run->program].graph;
+      const Graph& graph = program(run->program);
       for (const Op& op : graph.ops()) {
         if (graph::IsProduct(op.opcode)) price.product_flops += times * static_cast<double>(graph::CostOf(graph, op).flops);
         if (graph::IsCollective(op.opcode)) price.sent_bytes += times * CollectiveBytes(graph, op, GroupSize(op, mesh));
@@ -125,7 +127,8 @@ class Weights {
 StepPrice PriceOf(const Executable& executable, MeshId mesh) {
   StepPrice price;
   const plan::MeshProgram& list = executable.mesh_programs[mesh.value()];
-  AddPrice(executable, executable.meshes[mesh.value()], list.instructions, 1, price);
+  const auto program = [&](int32_t p) -> const Graph& { return executable.programs[p].graph; };
+  AddPrice(list.instructions, 1, program, executable.meshes[mesh.value()], price);
   for (const plan::Slot& slot : list.slots) {
     if (slot.kind == plan::Slot::Kind::kState) price.state_bytes += static_cast<double>(slot.shape.bytes());
   }
@@ -133,11 +136,6 @@ StepPrice PriceOf(const Executable& executable, MeshId mesh) {
 }
 
 namespace {
-
-struct Choice {
-  AxisRequest request;
-  StepPrice price;
-};
 
 // How a group's best dimension is found, of those that lower the price.
 enum class Taste {
@@ -149,39 +147,83 @@ double Thrift(const StepPrice& before, const StepPrice& after) {
   return (before.product_flops - after.product_flops) / std::max(1.0, after.sent_bytes - before.sent_bytes);
 }
 
-absl::StatusOr<Choice> ChooseOneByOne(const Executable& executable, const std::vector<Group>& groups, Choice best, Taste taste) {
-  for (const Group& group : groups) {
-    std::optional<Choice> chosen;
-    for (int64_t dim = 0; dim < group.shape.rank(); ++dim) {
-      if (!CanSplit(group.shape.dims, dim, 1, best.request.size)) continue;
-      Choice candidate{best.request, {}};
-      for (int32_t leaf : group.leaves) candidate.request.cuts.push_back({leaf, dim, plan::CutRank::kPinned});
-      ALPA_ASSIGN_OR_RETURN(const Executable cut, CutAlongAxis(executable, candidate.request));
-      candidate.price = PriceOf(cut, best.request.mesh);
-      if (Value(candidate.price) >= Value(best.price)) continue;
-      const bool better = !chosen || (taste == Taste::kThrifty && Thrift(best.price, candidate.price) != Thrift(best.price, chosen->price)
-                                          ? Thrift(best.price, candidate.price) > Thrift(best.price, chosen->price)
-                                          : Value(candidate.price) < Value(chosen->price));
-      if (better) chosen = std::move(candidate);
-    }
-    if (chosen) best = *std::move(chosen);
-  }
-  return best;
+bool IsBetter(const StepPrice& one, const StepPrice& other, const StepPrice& before, Taste taste) {
+  if (taste == Taste::kThrifty && Thrift(before, one) != Thrift(before, other)) return Thrift(before, one) > Thrift(before, other);
+  return Value(one) < Value(other);
 }
+
+class Chooser {
+ public:
+  Chooser(const Executable& executable, const AxisRequest& request)
+      : executable_(executable), request_(request), groups_(Weights(executable, request.mesh.value()).Find()) {
+    std::set<int32_t> given;
+    for (const plan::Cut& cut : request.cuts) given.insert(cut.leaf);
+    for (Group& group : groups_) std::erase_if(group.leaves, [&](int32_t leaf) { return given.contains(leaf); });
+    std::erase_if(groups_, [](const Group& group) { return group.leaves.empty(); });
+  }
+
+  absl::StatusOr<AxisRequest> Choose() {
+    ALPA_ASSIGN_OR_RETURN(Dims lowest, ChooseOneByOne(Taste::kLowest));
+    ALPA_ASSIGN_OR_RETURN(Dims thrifty, ChooseOneByOne(Taste::kThrifty));
+    return RequestWith(Value(priced_.at(thrifty)) < Value(priced_.at(lowest)) ? thrifty : lowest);
+  }
+
+ private:
+  using Dims = std::vector<int64_t>;  // of each group; -1: not cut by name
+
+  absl::StatusOr<Dims> ChooseOneByOne(Taste taste) {
+    Dims best(groups_.size(), -1);
+    ALPA_ASSIGN_OR_RETURN(StepPrice price, PriceOf(best));
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      const Dims before = best;
+      const StepPrice price_before = price;
+      for (int64_t dim = 0; dim < groups_[g].shape.rank(); ++dim) {
+        if (!CanSplit(groups_[g].shape.dims, dim, 1, request_.size)) continue;
+        Dims dims = before;
+        dims[g] = dim;
+        ALPA_ASSIGN_OR_RETURN(const StepPrice candidate, PriceOf(dims));
+        if (Value(candidate) >= Value(price_before)) continue;
+        if (best != before && !IsBetter(candidate, price, price_before, taste)) continue;
+        best = std::move(dims);
+        price = candidate;
+      }
+    }
+    return best;
+  }
+
+  AxisRequest RequestWith(const Dims& dims) const {
+    AxisRequest request = request_;
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      if (dims[g] < 0) continue;
+      for (int32_t leaf : groups_[g].leaves) request.cuts.push_back({leaf, dims[g], plan::CutRank::kPinned});
+    }
+    return request;
+  }
+
+  absl::StatusOr<StepPrice> PriceOf(const Dims& dims) {
+    if (const auto known = priced_.find(dims); known != priced_.end()) return known->second;
+    ALPA_ASSIGN_OR_RETURN(const AxisDraft draft, DraftAlongAxis(executable_, RequestWith(dims)));
+    StepPrice price;
+    const plan::MeshProgram& list = executable_.mesh_programs[request_.mesh.value()];
+    cluster::Mesh mesh = executable_.meshes[request_.mesh.value()];
+    mesh.shape.push_back(request_.size);
+    AddPrice(list.instructions, 1, [&](int32_t p) -> const Graph& { return draft.programs.at(p); }, mesh, price);
+    for (size_t s = 0; s < list.slots.size(); ++s) {
+      if (list.slots[s].kind == plan::Slot::Kind::kState) price.state_bytes += static_cast<double>(draft.slots[s].bytes());
+    }
+    return priced_[dims] = price;
+  }
+
+  const Executable& executable_;
+  const AxisRequest& request_;
+  std::vector<Group> groups_;
+  std::map<Dims, StepPrice> priced_;
+};
 
 }  // namespace
 
-absl::StatusOr<AxisRequest> ChooseTensorCuts(const Executable& executable, AxisRequest request) {
-  std::set<int32_t> given;
-  for (const plan::Cut& cut : request.cuts) given.insert(cut.leaf);
-  std::vector<Group> groups = Weights(executable, request.mesh.value()).Find();
-  for (Group& group : groups) std::erase_if(group.leaves, [&](int32_t leaf) { return given.contains(leaf); });
-  std::erase_if(groups, [](const Group& group) { return group.leaves.empty(); });
-  ALPA_ASSIGN_OR_RETURN(const Executable plain, CutAlongAxis(executable, request));
-  const Choice start{request, PriceOf(plain, request.mesh)};
-  ALPA_ASSIGN_OR_RETURN(Choice lowest, ChooseOneByOne(executable, groups, start, Taste::kLowest));
-  ALPA_ASSIGN_OR_RETURN(Choice thrifty, ChooseOneByOne(executable, groups, start, Taste::kThrifty));
-  return Value(thrifty.price) < Value(lowest.price) ? std::move(thrifty.request) : std::move(lowest.request);
+absl::StatusOr<AxisRequest> ChooseTensorCuts(const Executable& executable, const AxisRequest& request) {
+  return Chooser(executable, request).Choose();
 }
 
 }  // namespace alpa::planner

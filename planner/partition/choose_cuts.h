@@ -4,7 +4,7 @@
 //         of their first use, each is given the dimension that makes the whole step cheapest, all else as it stands, by a
 //         price in which arithmetic that every device repeats weighs most, then bytes on the wire, then state. For a
 //         transformer that is Megatron's layout: columns, then rows, heads whole, one all-reduce a block each way.
-// Cost:   groups x dimensions passes over the step.
+// Cost:   groups x dimensions drafts of the step, twice at most.
 #pragma once
 
 #include <string>
@@ -24,6 +24,6 @@ struct StepPrice {
 StepPrice PriceOf(const plan::Executable& executable, MeshId mesh);
 
 // `request` without cuts of state leaves; returns it with them. Errors: as CutAlongAxis.
-absl::StatusOr<AxisRequest> ChooseTensorCuts(const plan::Executable& executable, AxisRequest request);
+absl::StatusOr<AxisRequest> ChooseTensorCuts(const plan::Executable& executable, const AxisRequest& request);
 
 }  // namespace alpa::planner

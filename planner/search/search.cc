@@ -1,16 +1,15 @@
 #include "planner/search/search.h"
 
 #include <algorithm>
-#include <map>
 #include <numeric>
 #include <optional>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "planner/cost/program_cost.h"
+#include "planner/search/pricer.h"
 
 namespace alpa::planner {
 
@@ -22,32 +21,8 @@ constexpr int kExact = 2;                 // candidates whose tensor axis is cho
 constexpr double kNearly = 1.3;           // times the best one's step
 constexpr double kTensorSeconds = 5;      // of choosing one candidate's tensor axis
 constexpr int64_t kMaxMicrobatches = 1024;  // that are tried
+constexpr int64_t kRung = 4;                 // times as many micro-batches, where a split does not fit
 constexpr double kWorthwhile = 0.98;         // of the memory: what saves less is no remedy
-
-std::string Name(const PlanOptions& options) {
-  const PipelineOptions& pipeline = options.pipeline;
-  std::string name;
-  if (pipeline.devices.empty()) {
-    name = absl::StrFormat("data %d x tensor %d x pipeline %d", std::max(1, options.data_parallel),
-                           std::max(1, options.tensor_parallel), pipeline.meshes);
-  } else {
-    name = absl::StrFormat("pipeline of %s devices, tensor %d", absl::StrJoin(pipeline.devices, " + "),
-                           std::max(1, options.tensor_parallel));
-  }
-  if (pipeline.stages_per_mesh > 1) absl::StrAppend(&name, " x ", pipeline.stages_per_mesh, " stages each");
-  if (options.microbatches > 1) absl::StrAppend(&name, ", ", options.microbatches, " micro-batches");
-  if (pipeline.meshes > 1) absl::StrAppend(&name, ", ", pipeline.schedule);
-  if (options.zero > 0) absl::StrAppend(&name, ", ZeRO-", options.zero);
-  if (options.sequence) absl::StrAppend(&name, ", sequence");
-  if (options.remat != "none") absl::StrAppend(&name, ", remat ", options.remat);
-  if (options.tensor_parallel > 1 && options.exact_tensor) absl::StrAppend(&name, ", exact");
-  if (!pipeline.shares.empty()) {
-    absl::StrAppend(&name, ", work ", absl::StrJoin(pipeline.shares, ":", [](std::string* out, double share) {
-      absl::StrAppendFormat(out, "%.2f", share);
-    }));
-  }
-  return name;
-}
 
 // What the user said, against what is open.
 struct Pinned {
@@ -62,24 +37,29 @@ class Searcher {
  public:
   Searcher(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster, const PlanOptions& options,
            const SearchLimits& limits)
-      : program_(program), roles_(roles), cluster_(cluster), base_(options), pinned_(options), limits_(limits),
-        end_(Clock::Real().Now() + std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::duration<double>(limits.seconds))) {
-    base_.cluster = &cluster_;
+      : program_(program), cluster_(cluster), base_(options), pinned_(options), limits_(limits),
+        end_(Clock::Real().Now() + std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::duration<double>(limits.seconds))),
+        pricer_(program, roles, cluster) {
     base_.exact_tensor = false;
     base_.tensor_seconds = std::min(base_.tensor_seconds, kTensorSeconds);
-    for (const cluster::Device& device : cluster.devices) devices_.push_back(device.id);
   }
 
   absl::StatusOr<Searched> Run() {
-    const int most = base_.devices > 0 ? base_.devices : static_cast<int>(devices_.size());
+    const int all = static_cast<int>(cluster_.devices.size());
+    const int most = base_.devices > 0 ? base_.devices : all;
     for (int n = most; n >= 1 && !stopped_; --n) {
       // As many devices as are asked for, and fewer only where so many are of no use. Where the number is open fewer may be
       // faster: they share cores or a slow link.
-      if (base_.devices > 0 ? AnyPlan() : most % n != 0) continue;
-      for (const PlanOptions& options : Splits(n)) TrySplit(options);
+      if (base_.devices > 0 ? AnyPlan() : most % n != 0 || TooFew(n)) continue;
+      const std::vector<PlanOptions> splits = Splits(n);
+      for (size_t i = 0; i < splits.size(); ++i) {
+        next_splits_.assign(splits.begin() + static_cast<int64_t>(i) + 1, splits.end());
+        ExpectRung(splits[i], !found_.empty() && !AnyFits());
+        TrySplit(splits[i]);
+      }
     }
     if (stopped_) return absl::CancelledError("the search was called off");
-    if (found_.empty()) return InvalidArgument("no split of %d devices keeps to the pins", devices_.size());
+    if (found_.empty()) return InvalidArgument("no split of %d devices keeps to the pins", all);
     const std::vector<size_t> first = Ranked();
     for (size_t i = 0; i < std::min(first.size(), AnyFits() ? kRefined : kRefinedInNeed); ++i) {
       if (found_[first[i]].status.ok()) Refine(first[i]);
@@ -97,16 +77,17 @@ class Searcher {
     Searched searched;
     searched.complete = complete_;
     searched.roofline_seconds = RooflineSeconds(program_, cluster_);
-    searched.plan = plans_.at(ranked.front());
+    searched.plan = pricer_.Price(best.options).plan;
     searched.plan.predicted = {best.simulation.step_seconds, best.simulation.peak_device_memory()};
-    searched.plan.origin = absl::StrFormat("%s; the best of %d that were priced", best.name, plans_.size());
+    searched.plan.origin = absl::StrFormat("%s; the best of %d that were priced", best.name,
+                                           std::count_if(found_.begin(), found_.end(), [](const Candidate& c) { return c.status.ok(); }));
     for (size_t i : ranked) searched.candidates.push_back(found_[i]);
     return searched;
   }
 
  private:
   // The split as it stands and, where it does not fit, what needs less: more micro-batches, then remat, then ZeRO.
-  void TrySplit(PlanOptions options) {
+  void TrySplit(const PlanOptions& options) {
     std::optional<size_t> best = TryWithFewerMicrobatches(options);
     if (!best || !found_[*best].status.ok()) return;
     const auto fits = [&] { return found_[*best].fits; };
@@ -117,6 +98,7 @@ class Searcher {
     const auto step = [&](auto&& change) {
       PlanOptions changed = found_[*best].options;
       change(changed);
+      ExpectRung(changed, true);
       const std::optional<size_t> tried = Try(changed);
       if (!tried || !smaller(*tried)) return false;
       best = tried;
@@ -126,7 +108,7 @@ class Searcher {
       const auto times = [&](int64_t factor) {
         return step([&](PlanOptions& o) { o.microbatches = factor * std::max<int64_t>(1, o.microbatches); });
       };
-      while (!pinned_.microbatches && !fits() && found_[*best].options.microbatches < kMaxMicrobatches && (times(4) || times(2))) {}
+      while (!pinned_.microbatches && !fits() && found_[*best].options.microbatches < kMaxMicrobatches && (times(kRung) || times(2))) {}
     };
     more_microbatches();
     if (!fits() && !pinned_.remat) step([](PlanOptions& o) { o.remat = "layer"; });
@@ -150,6 +132,14 @@ class Searcher {
 
   bool AnyPlan() const {
     return std::any_of(found_.begin(), found_.end(), [](const Candidate& candidate) { return candidate.status.ok(); });
+  }
+
+  // Even at their best, n devices are no faster than what was found.
+  bool TooFew(int n) const {
+    if (!AnyFits()) return false;
+    cluster::Cluster some = cluster_;
+    some.devices.resize(n);
+    return RooflineSeconds(program_, some) >= found_[Best()].simulation.step_seconds;
   }
 
   // Data x tensor x pipeline on n devices, in all ways that keep to the pins.
@@ -184,7 +174,7 @@ class Searcher {
 
   // The candidate's number; nothing where time is up or it was tried before.
   std::optional<size_t> Try(const PlanOptions& options) {
-    const std::string name = Name(options);
+    const std::string name = NameOf(options);
     if (TimeIsUp() || !names_.insert(name).second) return std::nullopt;
     Candidate candidate;
     candidate.options = options;
@@ -194,23 +184,29 @@ class Searcher {
       stopped_ = true;
       return std::nullopt;
     }
-    candidate.status = Price(candidate);
+    const Priced& priced = pricer_.Price(options);
+    candidate.status = priced.status;
+    candidate.simulation = priced.simulation;
+    candidate.fits = priced.fits;
     found_.push_back(std::move(candidate));
     return found_.size() - 1;
   }
 
-  absl::Status Price(Candidate& candidate) {
-    ALPA_ASSIGN_OR_RETURN(PlanAndExecutable made, MakeAndLower(program_, roles_, devices_, candidate.options));
-    ALPA_ASSIGN_OR_RETURN(candidate.simulation, Simulate(made.executable, cluster_));
-    candidate.fits = true;
-    for (size_t m = 0; m < made.plan.meshes.size(); ++m) {
-      for (DeviceId id : made.plan.meshes[m].devices) {
-        const Bytes memory = cluster_.Find(id)->memory;
-        if (memory > 0 && candidate.simulation.memory[m].total() > memory) candidate.fits = false;
-      }
+  // Of these, what is not tried yet will be.
+  void Expect(std::vector<PlanOptions> options) {
+    std::erase_if(options, [&](const PlanOptions& one) { return names_.contains(NameOf(one)); });
+    pricer_.Expect(options);
+  }
+
+  // This one is next, then perhaps what comes where it does not fit either, then the other splits.
+  void ExpectRung(const PlanOptions& options, bool and_next) {
+    std::vector<PlanOptions> next = {options};
+    if (and_next && !pinned_.microbatches) {
+      next.push_back(options);
+      next.back().microbatches = kRung * std::max<int64_t>(1, options.microbatches);
     }
-    plans_.emplace(found_.size(), std::move(made.plan));
-    return absl::OkStatus();
+    next.insert(next.end(), next_splits_.begin(), next_splits_.end());
+    Expect(std::move(next));
   }
 
   bool Better(size_t a, size_t b) const {
@@ -339,7 +335,9 @@ class Searcher {
   void Refine(size_t best) {
     while (true) {
       const size_t before = best;
-      for (const PlanOptions& options : Neighbours(found_[before])) {
+      const std::vector<PlanOptions> neighbours = Neighbours(found_[before]);
+      Expect(neighbours);
+      for (const PlanOptions& options : neighbours) {
         const std::optional<size_t> tried = Try(options);
         if (tried && Better(*tried, best)) best = *tried;
       }
@@ -348,15 +346,14 @@ class Searcher {
   }
 
   const graph::Graph& program_;
-  const plan::Roles& roles_;
   const cluster::Cluster& cluster_;
   PlanOptions base_;
   const Pinned pinned_;
   const SearchLimits& limits_;
   const MonotonicTime end_;
-  std::vector<DeviceId> devices_;
+  Pricer pricer_;
+  std::vector<PlanOptions> next_splits_;  // behind the one that is tried
   std::vector<Candidate> found_;
-  std::map<size_t, plan::Plan> plans_;  // by candidate
   std::set<std::string> names_;
   bool complete_ = true;
   bool stopped_ = false;

@@ -5,7 +5,8 @@
 //         data x tensor x pipeline, then the best few of them with other numbers of micro-batches, remat, ZeRO and schedules, one
 //         change at a time until none helps.
 // Order:  a plan that fits in memory comes before one that does not; of two that fit, the faster; of two that do not, the smaller.
-// Threads: pure functions, but for the clock that ends the search.
+// Threads: pure functions, but for the clock that ends the search. Candidates are priced on all cores (pricer.h); what is found does
+//         not depend on how many.
 #pragma once
 
 #include <functional>
@@ -24,7 +25,7 @@ struct Candidate {
   PlanOptions options;
   std::string name;          // "data 2 x tensor 1 x pipeline 2, 8 micro-batches, 1f1b"
   absl::Status status;       // why it is no plan
-  Simulation simulation;     // where it is one
+  Simulation simulation;     // where it is one; without spans
   bool fits = false;         // into the devices' memory
 };
 

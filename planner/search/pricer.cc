@@ -1,0 +1,135 @@
+#include "planner/search/pricer.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+
+namespace alpa::planner {
+namespace {
+
+// Lowered programs of many candidates at once take memory.
+constexpr int kMostThreads = 16;
+
+int ThreadCount(int asked) {
+  if (asked > 0) return asked;
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostThreads);
+}
+
+}  // namespace
+
+std::string NameOf(const PlanOptions& options) {
+  const PipelineOptions& pipeline = options.pipeline;
+  std::string name;
+  if (pipeline.devices.empty()) {
+    name = absl::StrFormat("data %d x tensor %d x pipeline %d", std::max(1, options.data_parallel),
+                           std::max(1, options.tensor_parallel), pipeline.meshes);
+  } else {
+    name = absl::StrFormat("pipeline of %s devices, tensor %d", absl::StrJoin(pipeline.devices, " + "),
+                           std::max(1, options.tensor_parallel));
+  }
+  if (pipeline.stages_per_mesh > 1) absl::StrAppend(&name, " x ", pipeline.stages_per_mesh, " stages each");
+  if (options.microbatches > 1) absl::StrAppend(&name, ", ", options.microbatches, " micro-batches");
+  if (pipeline.meshes > 1) absl::StrAppend(&name, ", ", pipeline.schedule);
+  if (options.zero > 0) absl::StrAppend(&name, ", ZeRO-", options.zero);
+  if (options.sequence) absl::StrAppend(&name, ", sequence");
+  if (options.remat != "none") absl::StrAppend(&name, ", remat ", options.remat);
+  if (options.tensor_parallel > 1 && options.exact_tensor) absl::StrAppend(&name, ", exact");
+  if (!pipeline.shares.empty()) {
+    absl::StrAppend(&name, ", work ", absl::StrJoin(pipeline.shares, ":", [](std::string* out, double share) {
+      absl::StrAppendFormat(out, "%.2f", share);
+    }));
+  }
+  return name;
+}
+
+Pricer::Pricer(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster, int threads)
+    : program_(program), roles_(roles), cluster_(cluster) {
+  for (const cluster::Device& device : cluster.devices) devices_.push_back(device.id);
+  for (int i = ThreadCount(threads); i > 0; --i) threads_.emplace_back([this] { Work(); });
+}
+
+Pricer::~Pricer() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    changed_.NotifyAll();
+  }
+  for (std::thread& thread : threads_) thread.join();
+}
+
+const Priced& Pricer::Price(const PlanOptions& options) {
+  MutexLock lock(mutex_);
+  Entry& entry = EntryOf(options);
+  asked_ = &entry;
+  changed_.NotifyAll();
+  while (!entry.done) changed_.Wait(lock);
+  return entry.priced;
+}
+
+void Pricer::Expect(const std::vector<PlanOptions>& options) {
+  MutexLock lock(mutex_);
+  expected_.clear();
+  for (const PlanOptions& one : options) expected_.push_back(&EntryOf(one));
+  changed_.NotifyAll();
+}
+
+Pricer::Entry& Pricer::EntryOf(const PlanOptions& options) {
+  std::unique_ptr<Entry>& entry = entries_[NameOf(options)];
+  if (entry == nullptr) {
+    entry = std::make_unique<Entry>();
+    entry->options = options;
+  }
+  return *entry;
+}
+
+void Pricer::Work() {
+  MutexLock lock(mutex_);
+  while (!stopping_) {
+    Entry* next = asked_ != nullptr && !asked_->begun ? asked_ : nullptr;
+    while (next == nullptr && !expected_.empty()) {
+      if (!expected_.front()->begun) next = expected_.front();
+      expected_.pop_front();
+    }
+    if (next == nullptr) {
+      changed_.Wait(lock);
+      continue;
+    }
+    next->begun = true;
+    const PlanOptions options = next->options;
+    Priced priced;
+    {
+      MutexUnlock unlock(lock);
+      priced = Make(options);
+    }
+    next->priced = std::move(priced);
+    next->done = true;
+    changed_.NotifyAll();
+  }
+}
+
+Priced Pricer::Make(PlanOptions options) {
+  options.cluster = &cluster_;
+  options.tensor_memo = &tensor_memo_;
+  Priced priced;
+  const auto make = [&]() -> absl::Status {
+    ALPA_ASSIGN_OR_RETURN(PlanAndExecutable made, MakeAndLower(program_, roles_, devices_, options));
+    ALPA_ASSIGN_OR_RETURN(priced.simulation, Simulate(made.executable, cluster_));
+    priced.simulation.spans = {};
+    priced.fits = true;
+    for (size_t m = 0; m < made.plan.meshes.size(); ++m) {
+      for (DeviceId id : made.plan.meshes[m].devices) {
+        const Bytes memory = cluster_.Find(id)->memory;
+        if (memory > 0 && priced.simulation.memory[m].total() > memory) priced.fits = false;
+      }
+    }
+    priced.plan = std::move(made.plan);
+    return absl::OkStatus();
+  };
+  priced.status = make();
+  return priced;
+}
+
+}  // namespace alpa::planner
