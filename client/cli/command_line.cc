@@ -36,6 +36,8 @@ absl::StatusOr<std::string> TakeCommand(const std::vector<std::string>& words, c
   if (group.empty()) return UnknownCommand(command, commands);
   if (at == words.size()) return InvalidArgument("alpa %s: say what: %s", command, absl::StrJoin(group, ", "));
   if (words[at] == "--help" || words[at] == "-h") return std::string();
+  // What a group is mostly for: "alpa plan --job job" makes a plan.
+  if (absl::StartsWith(words[at], "-") && Contains(commands, command + " make")) return command + " make";
   command += " " + words[at++];
   if (!Contains(commands, command)) return UnknownCommand(command, commands);
   return command;

@@ -43,6 +43,8 @@ TEST(CommandLineTest, CommandsOfTwoWords) {
   EXPECT_EQ(Split({"plan", "show", "f", "--job", "d"}).command, "plan show");
   EXPECT_THAT(Split({"-o", "json", "plan", "show", "f"}).arguments, ElementsAre("-o", "json", "f"));
   EXPECT_EQ(Split({"help", "plan", "make"}).command, "plan make");
+  EXPECT_EQ(Split({"plan", "--graph", "d", "--cluster", "c"}).command, "plan make");
+  EXPECT_THAT(Split({"plan", "--graph", "d", "--cluster", "c"}).arguments, ElementsAre("--graph", "d", "--cluster", "c"));
   EXPECT_THAT(Split({"help", "plan", "make"}).arguments, ElementsAre("--help"));
   EXPECT_THAT(Split({"plan", "--help"}).command, IsEmpty());
   EXPECT_THAT(Error({"plan"}), HasSubstr("say what: alpa plan show, alpa plan make"));

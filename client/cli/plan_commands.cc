@@ -1,6 +1,7 @@
 // alpa plan show, verify, lower, make, and alpa simulate: plans as files, looked at, made and priced on this machine, without a
 // cluster.
 
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <utility>
@@ -27,8 +28,12 @@ struct Job {
   planner::JobProgram program;
 };
 
-absl::StatusOr<Job> OpenJob(const std::string& directory) {
-  if (directory.empty()) return UsageError("--job is missing: the job directory of the program that the plan is for");
+// `path`: a job directory, or its program's file.
+absl::StatusOr<Job> OpenJob(const std::string& path) {
+  if (path.empty()) return UsageError("--job is missing: the job directory of the program that the plan is for");
+  std::error_code none;
+  const bool is_file = std::filesystem::is_regular_file(path, none);
+  const std::string directory = is_file ? std::filesystem::absolute(path).parent_path().string() : path;
   const auto opened = JobDirectory::OpenProgram(directory);
   if (!opened.ok()) return UsageError(opened.status().message());
   proto::Roles roles;
@@ -222,10 +227,12 @@ class MakeCommand : public Command {
     return {{"alpa plan make --job job --pipeline 2 --microbatches 8 --output plan.json",
              "then alpa submit job --plan plan.json"},
             {"alpa plan make --job job --devices 4", "data parallel on four devices; the file goes to stdout"},
-            {"alpa plan make --job job --cluster cluster.toml --explain", "the fastest that fits there, and what it was compared with"}};
+            {"alpa plan --job job --cluster cluster.toml --explain", "the fastest that fits there, and what it was compared with"}};
   }
   void Declare(Flags& flags) override {
+    flags.AddPositional("JOB", &named_, "as --job", /*required=*/false);
     flags.Add("job", &job_, "DIR", "the job directory whose program is planned");
+    flags.Add("graph", &graph_, "DIR", "the same");
     flags.Add("output", &output_, "FILE", "where the plan goes (default: stdout)");
     flags.Add("cluster", &cluster_, "FILE", "the machines, as TOML (docs/clusters.md): what is not pinned is searched for them");
     flags.Add("explain", &explain_, "with --cluster: every candidate, what it would take, and why some are none");
@@ -233,7 +240,10 @@ class MakeCommand : public Command {
     pins_.Declare(flags);
   }
   int Run() override {
-    const auto job = OpenJob(job_);
+    std::vector<std::string> paths = {named_, job_, graph_};
+    std::erase(paths, "");
+    if (paths.size() > 1) return Report(UsageError("JOB, --job and --graph are the same: give one"), session, name());
+    const auto job = OpenJob(paths.empty() ? "" : paths[0]);
     if (!job.ok()) return Report(job.status(), session, name());
     const proto::PlanRequest request = pins_.Over(job->pins);
     if (absl::Status sane = plan::Check(request); !sane.ok()) return Report(sane, session, name());
@@ -274,7 +284,7 @@ class MakeCommand : public Command {
     return std::move(searched->plan);
   }
 
-  std::string job_, output_, cluster_;
+  std::string named_, job_, graph_, output_, cluster_;
   bool explain_ = false;
   double seconds_ = 600;
   PlanFlags pins_;

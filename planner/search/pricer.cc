@@ -18,6 +18,16 @@ int ThreadCount(int asked) {
   return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostThreads);
 }
 
+// What is known of an axis that was chosen exactly.
+std::string NoteOn(const ChosenAxis& chosen) {
+  const intra_op::ProblemOutcome& outcome = chosen.outcome;
+  const char* const among = outcome.tied ? ", of those that cut like layers alike" : "";
+  if (outcome.termination == Termination::kOptimal) return absl::StrCat("tensor axis proven the cheapest", among);
+  const double cost = outcome.evaluation.cost();
+  if (outcome.chosen.empty() || !(cost > 0) || !(outcome.bound > 0)) return "time was too short to choose the tensor axis";
+  return absl::StrFormat("tensor axis within %.1f %% of the cheapest%s", 100 * std::max(0.0, 1 - outcome.bound / cost), among);
+}
+
 }  // namespace
 
 std::string NameOf(const PlanOptions& options) {
@@ -125,6 +135,7 @@ Priced Pricer::Make(PlanOptions options) {
         if (memory > 0 && priced.simulation.memory[m].total() > memory) priced.fits = false;
       }
     }
+    if (made.tensor && options.exact_tensor) priced.note = NoteOn(*made.tensor);
     priced.plan = std::move(made.plan);
     return absl::OkStatus();
   };

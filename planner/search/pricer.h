@@ -30,6 +30,7 @@ struct Priced {
   plan::Plan plan;           // where it is one
   Simulation simulation;     // without spans: there are many candidates
   bool fits = false;         // into the devices' memory
+  std::string note;          // of how the tensor axis was chosen, where that was exactly
 };
 
 class Pricer {

@@ -27,6 +27,7 @@ struct Candidate {
   absl::Status status;       // why it is no plan
   Simulation simulation;     // where it is one; without spans
   bool fits = false;         // into the devices' memory
+  std::string note;          // more about it, or empty
 };
 
 struct SearchProgress {
@@ -53,7 +54,7 @@ struct Searched {
 absl::StatusOr<Searched> Search(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster,
                                 const PlanOptions& options, const SearchLimits& limits);
 
-// A table of the first `most` candidates, for people.
+// A table of the first `most` candidates, for people: the step, and what its busiest mesh does in it. Then why the runner-up is none.
 std::string PrintCandidates(const Searched& searched, size_t most);
 
 }  // namespace alpa::planner
