@@ -92,7 +92,7 @@ class Backend {
   // Enqueued copies between host and device. The host memory must stay until the stream has passed.
   virtual void CopyToDevice(int device, std::span<const std::byte> source, Buffer& destination, Bytes offset) = 0;
   virtual void CopyToHost(int device, Buffer& source, Bytes offset, std::span<std::byte> destination) = 0;
-  // Every element of `buffer` set to `pattern` (1, 2, 4 or 8 bytes, repeated).
+  // Enqueued: every element of `buffer` set to `pattern` (1, 2, 4 or 8 bytes, repeated), which need not stay.
   virtual void Fill(int device, Buffer& buffer, std::span<const std::byte> pattern) = 0;
 };
 

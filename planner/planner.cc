@@ -1,6 +1,7 @@
 #include "planner/planner.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <optional>
 #include <set>
@@ -19,6 +20,14 @@ namespace alpa::planner {
 using graph::Graph;
 using plan::kMaxStages;
 using plan::Plan;
+
+int PlanOptions::tensor_of(size_t mesh) const {
+  return pipeline.tensor.empty() ? std::max(1, tensor_parallel) : pipeline.tensor[mesh];
+}
+
+int PlanOptions::most_tensor() const {
+  return pipeline.tensor.empty() ? tensor_of(0) : *std::max_element(pipeline.tensor.begin(), pipeline.tensor.end());
+}
 
 namespace {
 
@@ -45,8 +54,8 @@ absl::Status CheckTensorCuts(const PlanOptions& options, const Graph& program, c
     }
     if (!seen.insert(cut.leaf).second) return InvalidArgument("two tensor cuts name %s", role.path);
   }
-  if (!options.tensor_cuts.empty() && options.tensor_parallel < 2) {
-    return InvalidArgument("%d tensor cuts, but tensor_parallel=%d", options.tensor_cuts.size(), options.tensor_parallel);
+  if (!options.tensor_cuts.empty() && options.most_tensor() < 2) {
+    return InvalidArgument("%d tensor cuts, but tensor_parallel=%d", options.tensor_cuts.size(), options.most_tensor());
   }
   return absl::OkStatus();
 }
@@ -69,6 +78,11 @@ absl::Status CheckOptions(const PlanOptions& options, const Graph& program, cons
   if (!pipeline.devices.empty() && static_cast<int>(pipeline.devices.size()) != pipeline.meshes) {
     return InvalidArgument("%d numbers of devices for %d stages' meshes", pipeline.devices.size(), pipeline.meshes);
   }
+  if (!pipeline.tensor.empty() && (pipeline.tensor.size() != pipeline.devices.size() ||
+                                   std::any_of(pipeline.tensor.begin(), pipeline.tensor.end(), [](int t) { return t < 1; }))) {
+    return InvalidArgument("%d tensor degrees for the devices of %d stages' meshes; each must be at least 1", pipeline.tensor.size(),
+                           pipeline.devices.size());
+  }
   if (!pipeline.shares.empty() && (static_cast<int>(pipeline.shares.size()) != pipeline.meshes ||
                                    std::any_of(pipeline.shares.begin(), pipeline.shares.end(), [](double s) { return !(s > 0); }))) {
     return InvalidArgument("%d shares of the work for %d meshes; each must be positive", pipeline.shares.size(), pipeline.meshes);
@@ -76,8 +90,8 @@ absl::Status CheckOptions(const PlanOptions& options, const Graph& program, cons
   if (options.remat != "none" && options.remat != "layer") {
     return InvalidArgument("remat=\"%s\"; there are \"none\" and \"layer\"", options.remat);
   }
-  if (options.sequence && options.tensor_parallel < 2) {
-    return InvalidArgument("sequence sharding, but tensor_parallel=%d", options.tensor_parallel);
+  if (options.sequence && options.most_tensor() < 2) {
+    return InvalidArgument("sequence sharding, but tensor_parallel=%d", options.most_tensor());
   }
   ALPA_RETURN_IF_ERROR(CheckTensorCuts(options, program, roles));
   return ParseSchedule(pipeline.schedule).status();
@@ -102,9 +116,9 @@ absl::StatusOr<std::optional<int64_t>> PinnedData(const PlanOptions& options) {
 
 // The number of data-parallel devices on each mesh of a pipeline whose meshes are given their devices one by one.
 absl::StatusOr<std::vector<int64_t>> DataOfMeshes(const PlanOptions& options) {
-  const int64_t tensor = std::max(1, options.tensor_parallel);
   std::vector<int64_t> data;
-  for (int devices : options.pipeline.devices) {
+  for (size_t m = 0; m < options.pipeline.devices.size(); ++m) {
+    const int devices = options.pipeline.devices[m], tensor = options.tensor_of(m);
     if (devices < 1 || devices % tensor != 0) {
       return InvalidArgument("a stage on %d devices with tensor_parallel=%d", devices, tensor);
     }
@@ -208,10 +222,10 @@ plan::AxisCut DataAxis(const Graph& program, const plan::Roles& roles, const Bat
 std::string Origin(const PlanOptions& options, bool data_pinned) {
   const bool pipeline = options.pipeline.meshes > 1;
   if (options.zero > 0) {
-    return absl::StrCat("ZeRO-", options.zero, options.tensor_parallel > 1 ? " and tensor parallel" : "",
+    return absl::StrCat("ZeRO-", options.zero, options.most_tensor() > 1 ? " and tensor parallel" : "",
                         pipeline ? " in a pipeline" : "", ", pinned by the user");
   }
-  const bool pinned = data_pinned || options.microbatches > 0 || options.tensor_parallel > 1 || TakesApart(options);
+  const bool pinned = data_pinned || options.microbatches > 0 || options.most_tensor() > 1 || TakesApart(options);
   return pinned ? "pinned by the user" : "all devices, data parallel";
 }
 
@@ -237,15 +251,16 @@ std::vector<plan::Cut> SequenceCuts(const Plan& plan, int64_t tensor, const Grap
   return cuts;
 }
 
-// The tensor axis, chosen on the whole program and the first stage's data axis. Where the region is taken apart its programs are others
-// than here, and where the sequence is cut truths are taken as that says: then only cuts of leaves are chosen.
-absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const PlanOptions& options, const Graph& program, const plan::Roles& roles) {
+// The tensor axis of a mesh, chosen on the whole program and the data axis of `stage`, which is there. Where the region is taken apart
+// its programs are others than here, and where the sequence is cut truths are taken as that says: then only cuts of leaves are chosen.
+absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const plan::StagePlan& stage, const PlanOptions& options,
+                                      const Graph& program, const plan::Roles& roles) {
   Plan one = plan;
-  one.stages.resize(1);
+  one.stages = {stage};
   one.stage_cuts.clear();
   one.schedule = "none";
   one.remat = plan::Remat::kNone;
-  cluster::Mesh mesh = plan.meshes[plan.stages[0].mesh.value()];
+  const cluster::Mesh& mesh = plan.meshes[stage.mesh.value()];
   one.stages[0].mesh = MeshId(0);
   plan::AxisCut axis;
   axis.mesh_axis = static_cast<int64_t>(mesh.shape.size()) - 1;
@@ -255,7 +270,7 @@ absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const PlanOptions& optio
   Plan base = one;
   base.meshes[0].shape.pop_back();
   base.meshes[0].axis_names.pop_back();
-  base.meshes[0].devices.resize(mesh.devices.size() / options.tensor_parallel);
+  base.meshes[0].devices.resize(mesh.devices.size() / mesh.shape.back());
   if (!options.exact_tensor) {
     const auto choose = [&]() -> absl::StatusOr<AxisRequest> {
       ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, Lower(base, program, roles));
@@ -317,8 +332,8 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
                                                const std::vector<DeviceId>& devices, const PlanOptions& options) {
   ALPA_RETURN_IF_ERROR(CheckOptions(options, program, roles));
   const int64_t available = static_cast<int64_t>(devices.size());
-  const int64_t tensor = std::max(1, options.tensor_parallel);
   const int meshes = options.pipeline.meshes;
+  const int64_t tensor = options.tensor_of(0);  // of all meshes, where these are alike
   ALPA_ASSIGN_OR_RETURN(std::vector<int64_t> data, DataOfMeshes(options));
   std::optional<int64_t> pinned;
   if (data.empty()) {
@@ -327,7 +342,8 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
   } else {
     pinned = std::accumulate(data.begin(), data.end(), int64_t{1}, [](int64_t a, int64_t b) { return std::lcm(a, b); });
   }
-  const int64_t wanted = std::accumulate(data.begin(), data.end(), int64_t{0}) * tensor;
+  int64_t wanted = 0;
+  for (int m = 0; m < meshes; ++m) wanted += data[m] * options.tensor_of(m);
   if (wanted > available) return InvalidArgument("the plan needs %d devices, %d are given", wanted, available);
   ALPA_ASSIGN_OR_RETURN(const BatchSplit split,
                         SplitBatch(program, roles, options, pinned, std::max<int64_t>(1, available / (tensor * meshes))));
@@ -351,8 +367,8 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
   }
   auto next = devices.begin();
   for (int m = 0; m < meshes; ++m) {
-    plan.meshes.push_back(MakeMesh(data[m], tensor, !data_as_axis, next));
-    next += data[m] * tensor;
+    plan.meshes.push_back(MakeMesh(data[m], options.tensor_of(m), !data_as_axis, next));
+    next += data[m] * options.tensor_of(m);
   }
   const int stages = meshes * options.pipeline.stages_per_mesh;
   plan::AxisCut data_axis;
@@ -365,20 +381,25 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
   }
   if (options.remat == "layer") plan.remat = plan::Remat::kLayer;
   if (stages > 1) plan.schedule = options.pipeline.schedule;
-  std::optional<ChosenAxis> chosen;
-  if (tensor > 1) {
-    plan::AxisCut axis;
-    ALPA_ASSIGN_OR_RETURN(chosen, TensorAxis(plan, options, program, roles));
-    axis.cuts = chosen->request.cuts;
-    axis.pins = chosen->request.pins;
-    if (options.sequence) axis.truths_along = SequenceCuts(plan, tensor, program);
-    for (plan::StagePlan& stage : plan.stages) {
-      axis.mesh_axis = static_cast<int64_t>(plan.meshes[stage.mesh.value()].shape.size()) - 1;
-      stage.axes.push_back(axis);
+  std::optional<ChosenAxis> first;
+  std::map<std::pair<int64_t, int>, plan::AxisCut> axes;  // meshes alike in both degrees are cut alike
+  for (plan::StagePlan& stage : plan.stages) {
+    const int m = stage.mesh.value(), ways = options.tensor_of(m);
+    if (ways == 1) continue;
+    const auto [at, is_new] = axes.try_emplace({data[m], ways});
+    plan::AxisCut& axis = at->second;
+    if (is_new) {
+      ALPA_ASSIGN_OR_RETURN(ChosenAxis chosen, TensorAxis(plan, stage, options, program, roles));
+      axis.cuts = chosen.request.cuts;
+      axis.pins = chosen.request.pins;
+      if (options.sequence) axis.truths_along = SequenceCuts(plan, ways, program);
+      if (!first) first = std::move(chosen);
     }
+    axis.mesh_axis = static_cast<int64_t>(plan.meshes[m].shape.size()) - 1;
+    stage.axes.push_back(axis);
   }
   ALPA_ASSIGN_OR_RETURN(plan::Executable executable, CompleteAndLower(plan, program, roles, options.pipeline.shares));
-  return PlanAndExecutable{std::move(plan), std::move(executable), std::move(chosen)};
+  return PlanAndExecutable{std::move(plan), std::move(executable), std::move(first)};
 }
 
 }  // namespace alpa::planner

@@ -24,6 +24,7 @@ struct PipelineOptions {
   int stages_per_mesh = 1;              // more: interleaved
   std::string schedule = "1f1b";        // or "gpipe", "zero-bubble"
   std::vector<int> devices;             // of each mesh; empty: all alike
+  std::vector<int> tensor;              // by mesh, where `devices` is given: in place of tensor_parallel; empty: all alike
   // By mesh: how much of the work its stages take, relative to others on as many devices; empty: as much. Balances what FLOPs do not
   // tell: a vocabulary's softmax, a slower kind of device.
   std::vector<double> shares;
@@ -33,6 +34,9 @@ struct PipelineOptions {
 using TensorCutsMemo = OnceMap<uint64_t, absl::StatusOr<AxisRequest>>;
 
 struct PlanOptions {
+  // Ways in which weights are cut on a mesh.
+  int tensor_of(size_t mesh) const;
+  int most_tensor() const;              // of all meshes
   int devices = 0;                      // how many of the given devices to use; 0: all
   int data_parallel = 0;                // of each mesh; 0: not pinned
   int64_t microbatches = 0;             // 0: not pinned
@@ -65,7 +69,7 @@ absl::StatusOr<plan::Plan> MakePlan(const graph::Graph& program, const plan::Rol
 struct PlanAndExecutable {
   plan::Plan plan;
   plan::Executable executable;
-  // How the tensor axis was chosen, where there is one: what is proven, and what it costs (planner/intra_op).
+  // How the (first) tensor axis was chosen, where there is one: what is proven, and what it costs (planner/intra_op).
   std::optional<ChosenAxis> tensor;
 };
 absl::StatusOr<PlanAndExecutable> MakeAndLower(const graph::Graph& program, const plan::Roles& roles,

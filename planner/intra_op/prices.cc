@@ -7,6 +7,7 @@
 #include "graph/builder.h"
 #include "graph/cost.h"
 #include "planner/cost/collective_cost.h"
+#include "planner/cost/fixed_prices.h"
 #include "planner/cost/program_cost.h"
 #include "planner/lower/local_op.h"
 
@@ -18,11 +19,6 @@ using graph::Opcode;
 
 namespace {
 
-// Prices of FLOPs and bytes, in bytes sent.
-constexpr double kProductFlop = 100;
-constexpr double kWrittenByte = 0.02;
-constexpr double kStateByte = 0.01;
-constexpr double kCollective = 32768;    // of starting one
 // Of the time that state takes to be read once.
 constexpr double kStateShare = 0.01;
 
@@ -88,10 +84,10 @@ MovePrices SentBytes(double bytes, double partial_bytes, int64_t n) {
 
 Prices FixedPrices(const cluster::Mesh& mesh, int64_t n) {
   Prices prices;
-  prices.state_byte = kStateByte;
+  prices.state_byte = kStateBytePrice;
   prices.move = [n](double bytes, double partial_bytes) {
     MovePrices move = SentBytes(bytes, partial_bytes, n);
-    for (double* price : {&move.gather, &move.reduce, &move.scatter, &move.exchange}) *price += kCollective;
+    for (double* price : {&move.gather, &move.reduce, &move.scatter, &move.exchange}) *price += kCollectivePrice;
     return move;
   };
   prices.op = [mesh, n](const Graph& graph, const Op& op, int part, const OpRule& rule) -> double {
@@ -102,9 +98,9 @@ Prices FixedPrices(const cluster::Mesh& mesh, int64_t n) {
     }
     if (graph::IsProduct(op.opcode)) {
       const double flops = static_cast<double>(graph::CostOf(graph, op).flops);
-      return kProductFlop * (Divided(rule) ? flops / static_cast<double>(n) : flops);
+      return kProductFlopPrice * (Divided(rule) ? flops / static_cast<double>(n) : flops);
     }
-    return kWrittenByte * BytesMoved(graph, op, rule, n);
+    return kWrittenBytePrice * BytesMoved(graph, op, rule, n);
   };
   return prices;
 }

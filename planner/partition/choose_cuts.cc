@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "graph/cost.h"
 #include "planner/cost/collective_cost.h"
+#include "planner/cost/fixed_prices.h"
 
 namespace alpa::planner {
 
@@ -21,14 +21,8 @@ using plan::SlotId;
 
 namespace {
 
-// FLOPs that a byte on the wire, and a byte of state, are worth.
-constexpr double kFlopsPerSentByte = 1.0;
-constexpr double kFlopsPerStateByte = 0.01;
-// Arithmetic is what tensor parallelism is asked for.
-constexpr double kProductWeight = 100.0;
-
 double Value(const StepPrice& price) {
-  return kProductWeight * price.product_flops + kFlopsPerSentByte * price.sent_bytes + kFlopsPerStateByte * price.state_bytes;
+  return kProductFlopPrice * price.product_flops + price.sent_bytes + kStateBytePrice * price.state_bytes;
 }
 
 // `program`: the graph of a program's number.

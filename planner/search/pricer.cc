@@ -35,10 +35,10 @@ std::string NameOf(const PlanOptions& options) {
   std::string name;
   if (pipeline.devices.empty()) {
     name = absl::StrFormat("data %d x tensor %d x pipeline %d", std::max(1, options.data_parallel),
-                           std::max(1, options.tensor_parallel), pipeline.meshes);
+                           options.tensor_of(0), pipeline.meshes);
   } else {
-    name = absl::StrFormat("pipeline of %s devices, tensor %d", absl::StrJoin(pipeline.devices, " + "),
-                           std::max(1, options.tensor_parallel));
+    name = absl::StrFormat("pipeline of %s devices, tensor %s", absl::StrJoin(pipeline.devices, " + "),
+                           pipeline.tensor.empty() ? absl::StrCat(options.tensor_of(0)) : absl::StrJoin(pipeline.tensor, " + "));
   }
   if (pipeline.stages_per_mesh > 1) absl::StrAppend(&name, " x ", pipeline.stages_per_mesh, " stages each");
   if (options.microbatches > 1) absl::StrAppend(&name, ", ", options.microbatches, " micro-batches");
@@ -46,7 +46,7 @@ std::string NameOf(const PlanOptions& options) {
   if (options.zero > 0) absl::StrAppend(&name, ", ZeRO-", options.zero);
   if (options.sequence) absl::StrAppend(&name, ", sequence");
   if (options.remat != "none") absl::StrAppend(&name, ", remat ", options.remat);
-  if (options.tensor_parallel > 1 && options.exact_tensor) absl::StrAppend(&name, ", exact");
+  if (options.most_tensor() > 1 && options.exact_tensor) absl::StrAppend(&name, ", exact");
   if (!pipeline.shares.empty()) {
     absl::StrAppend(&name, ", work ", absl::StrJoin(pipeline.shares, ":", [](std::string* out, double share) {
       absl::StrAppendFormat(out, "%.2f", share);

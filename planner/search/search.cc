@@ -248,7 +248,7 @@ class Searcher {
       const Candidate& candidate = found_[i];
       if (!candidate.status.ok() || candidate.fits != fits || tried == kExact) return;
       if (candidate.simulation.step_seconds > nearly) return;
-      if (candidate.options.tensor_parallel < 2) continue;
+      if (candidate.options.most_tensor() < 2) continue;
       PlanOptions options = candidate.options;
       options.exact_tensor = true;
       Try(options);
@@ -277,7 +277,7 @@ class Searcher {
         if (zero != options.zero) with([&](PlanOptions& o) { o.zero = zero; });
       }
     }
-    if (!pinned_.sequence && options.tensor_parallel > 1) with([&](PlanOptions& o) { o.sequence = !o.sequence; });
+    if (!pinned_.sequence && options.most_tensor() > 1) with([&](PlanOptions& o) { o.sequence = !o.sequence; });
     if (pipeline.meshes == 1) return neighbours;
     for (const char* schedule : {"1f1b", "zero-bubble"}) {
       if (schedule != pipeline.schedule) with([&](PlanOptions& o) { o.pipeline.schedule = schedule; });
@@ -288,7 +288,8 @@ class Searcher {
       if (each > 1) with([&](PlanOptions& o) { o.pipeline.stages_per_mesh = each / 2; });
     }
     with([&](PlanOptions& o) { o.pipeline.shares = Balanced(candidate); });
-    if (!pinned_.devices && !pinned_.data) {
+    if (pinned_.data) return neighbours;
+    if (!pinned_.devices) {
       if (std::vector<int> devices = Shifted(candidate); !devices.empty()) {
         with([&](PlanOptions& o) {
           o.pipeline.devices = std::move(devices);
@@ -297,41 +298,67 @@ class Searcher {
         });
       }
     }
+    if (pinned_.tensor) return neighbours;
+    // The mesh that is busiest, or holds most where that is too much, with fewer or more ways of cutting weights on its devices.
+    const size_t m = Most(Load(candidate));
+    const int devices = DevicesOf(options)[m], ways = options.tensor_of(m);
+    for (int other : {2 * ways, ways / 2}) {
+      if (other < 1 || devices % other != 0) continue;
+      with([&](PlanOptions& o) {
+        o.pipeline.devices = DevicesOf(options);
+        o.pipeline.tensor.clear();
+        for (int i = 0; i < pipeline.meshes; ++i) o.pipeline.tensor.push_back(options.tensor_of(i));
+        o.pipeline.tensor[m] = other;
+        o.data_parallel = 0;
+        if (o.most_tensor() == 1) o.sequence = false;
+      });
+    }
     return neighbours;
   }
 
-  // Less work for the meshes that are busier than others or, where memory is what is short, hold more.
+  // By mesh: how busy it is or, where memory is what is short, how much it holds.
+  static std::vector<double> Load(const Candidate& candidate) {
+    if (candidate.fits) return candidate.simulation.busy_seconds;
+    std::vector<double> load;
+    for (const MeshMemory& memory : candidate.simulation.memory) load.push_back(static_cast<double>(memory.total()));
+    return load;
+  }
+
+  static size_t Most(const std::vector<double>& load) { return std::max_element(load.begin(), load.end()) - load.begin(); }
+
+  static std::vector<int> DevicesOf(const PlanOptions& options) {
+    if (!options.pipeline.devices.empty()) return options.pipeline.devices;
+    return std::vector<int>(options.pipeline.meshes, options.tensor_of(0) * std::max(1, options.data_parallel));
+  }
+
+  // Less work for the meshes whose load is above the mean.
   static std::vector<double> Balanced(const Candidate& candidate) {
-    std::vector<double> busy = candidate.simulation.busy_seconds;
-    if (!candidate.fits) {
-      for (size_t m = 0; m < busy.size(); ++m) busy[m] = static_cast<double>(candidate.simulation.memory[m].total());
-    }
-    const double mean = std::accumulate(busy.begin(), busy.end(), 0.0) / static_cast<double>(busy.size());
+    const std::vector<double> load = Load(candidate);
+    const double mean = std::accumulate(load.begin(), load.end(), 0.0) / static_cast<double>(load.size());
     std::vector<double> shares = candidate.options.pipeline.shares;
-    shares.resize(busy.size(), 1);
-    for (size_t m = 0; m < busy.size(); ++m) {
-      if (busy[m] > 0) shares[m] = std::clamp(shares[m] * mean / busy[m], 0.01, 100.0);
+    shares.resize(load.size(), 1);
+    for (size_t m = 0; m < load.size(); ++m) {
+      if (load[m] > 0) shares[m] = std::clamp(shares[m] * mean / load[m], 0.01, 100.0);
     }
     return shares;
   }
 
-  // The devices of each mesh with one more (or, under tensor parallelism, one more group) on the busiest, taken from the idlest;
-  // empty where that has only one.
+  // The devices of each mesh with one more (or as many more as the two meshes' tensor parallelism divides) on the busiest, taken from
+  // the idlest; empty where that has no more than these.
   static std::vector<int> Shifted(const Candidate& candidate) {
     const PlanOptions& options = candidate.options;
     const std::vector<double>& busy = candidate.simulation.busy_seconds;
-    const int tensor = std::max(1, options.tensor_parallel);
-    std::vector<int> devices = options.pipeline.devices;
-    if (devices.empty()) devices.assign(options.pipeline.meshes, tensor * std::max(1, options.data_parallel));
-    const auto most = std::max_element(busy.begin(), busy.end()) - busy.begin();
-    int least = -1;
+    std::vector<int> devices = DevicesOf(options);
+    const size_t most = Most(busy);
+    std::optional<size_t> least;
+    const auto moved = [&](size_t m) { return std::lcm(options.tensor_of(most), options.tensor_of(m)); };
     for (size_t m = 0; m < busy.size(); ++m) {
-      if (static_cast<int>(m) == most || devices[m] <= tensor) continue;
-      if (least < 0 || busy[m] < busy[least]) least = static_cast<int>(m);
+      if (m == most || devices[m] <= moved(m)) continue;
+      if (!least || busy[m] < busy[*least]) least = m;
     }
-    if (least < 0) return {};
-    devices[most] += tensor;
-    devices[least] -= tensor;
+    if (!least) return {};
+    devices[most] += moved(*least);
+    devices[*least] -= moved(*least);
     return devices;
   }
 

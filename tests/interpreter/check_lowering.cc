@@ -3,7 +3,7 @@
 //
 //   check_lowering JOB_DIRECTORY [PLAN ...]
 //
-// A PLAN is a list of pins: "data=2,tensor=2,zero=3,pipeline=2,interleave=2,schedule=gpipe,k=4,remat=layer". "stages=1:3" gives each mesh of a
+// A PLAN is a list of pins: "data=2,tensor=2,zero=3,pipeline=2,interleave=2,schedule=gpipe,k=4,remat=layer". "stages=1:3,ways=1:1" gives each mesh of a
 // pipeline its devices. With "axes=2,seed=7" the executable of one stage is then cut along random axes; "print=1" prints plan
 // and lists, "print=2" programs too. "random=300,seed=1,devices=8" draws so many plans instead; with "write=DIRECTORY" as well,
 // nothing is interpreted, and they become plan files there. For small models: the evaluator is slow.
@@ -141,6 +141,11 @@ planner::PlanOptions OptionsOf(const Pins& pins) {
       options.pipeline.devices.push_back(std::atoi(std::string(devices).c_str()));
     }
     options.pipeline.meshes = static_cast<int>(options.pipeline.devices.size());
+  }
+  if (pins.contains("ways")) {
+    for (absl::string_view ways : absl::StrSplit(pins.at("ways"), ':')) {
+      options.pipeline.tensor.push_back(std::atoi(std::string(ways).c_str()));
+    }
   }
   return options;
 }

@@ -167,7 +167,7 @@ void FakeBackend::CopyToHost(int device, kernels::Buffer& source, Bytes offset, 
 }
 
 void FakeBackend::Fill(int device, kernels::Buffer& buffer, std::span<const std::byte> pattern) {
-  stream(device).Enqueue([&buffer, pattern] {
+  stream(device).Enqueue([&buffer, pattern = std::vector<std::byte>(pattern.begin(), pattern.end())] {
     for (Bytes at = 0; at + static_cast<Bytes>(pattern.size()) <= buffer.size(); at += static_cast<Bytes>(pattern.size())) {
       std::memcpy(buffer.data() + at, pattern.data(), pattern.size());
     }
