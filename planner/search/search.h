@@ -2,9 +2,8 @@
 //
 // Model:  a candidate is a set of pins. Its price is what the simulator says of the executable that it is lowered to, so nothing
 //         is promised that is not run. First every split of the devices (of fewer too, where their number is left open) into
-//         data x tensor x pipeline, then the best few of them with other numbers of micro-batches, remat, ZeRO, schedules, stages, and
-//         devices and tensor degrees of single meshes, one
-//         change at a time until none helps.
+//         data x tensor x pipeline, then the best few of them with other numbers of micro-batches, remat, ZeRO, schedules, stages,
+//         and devices and tensor degrees of single meshes, one change at a time until none helps.
 // Order:  a plan that fits in memory comes before one that does not; of two that fit, the faster; of two that do not, the smaller.
 // Threads: pure functions, but for the clock that ends the search. Candidates are priced on all cores (pricer.h); what is found does
 //         not depend on how many.
