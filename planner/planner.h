@@ -56,6 +56,10 @@ struct PlanOptions {
   // the same tensor axis. Must outlive the calls.
   TensorCutsMemo* tensor_memo = nullptr;
   double tensor_seconds = 10;           // that the exact choice may take; then the best that was found
+  // A search keeps to whatever differs from these defaults, and to the default where the user named it.
+  struct Named {
+    bool schedule = false, remat = false, meshes = false, stages_per_mesh = false;
+  } named;
   int64_t shard_from = 1024;            // ZeRO leaves smaller arrays whole: they are not worth a reduce-scatter and a gather
 };
 

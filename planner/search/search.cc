@@ -1,16 +1,14 @@
 #include "planner/search/search.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <optional>
 #include <set>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "planner/cost/program_cost.h"
+#include "planner/search/neighbours.h"
 #include "planner/search/pricer.h"
 
 namespace alpa::planner {
@@ -22,18 +20,8 @@ constexpr size_t kRefinedInNeed = 6;      // where nothing fits yet
 constexpr int kExact = 2;                 // candidates whose tensor axis is chosen exactly
 constexpr double kNearly = 1.3;           // times the best one's step
 constexpr double kTensorSeconds = 5;      // of choosing one candidate's tensor axis
-constexpr int64_t kMaxMicrobatches = 1024;  // that are tried
 constexpr int64_t kRung = 4;                 // times as many micro-batches, where a split does not fit
 constexpr double kWorthwhile = 0.98;         // of the memory: what saves less is no remedy
-
-// What the user said, against what is open.
-struct Pinned {
-  explicit Pinned(const PlanOptions& options)
-      : data(options.data_parallel > 0), tensor(options.tensor_parallel > 0), microbatches(options.microbatches > 0),
-        zero(options.zero > 0), remat(options.remat != "none"), meshes(options.pipeline.meshes > 1 || !options.pipeline.devices.empty()),
-        devices(!options.pipeline.devices.empty()), sequence(options.sequence), stages(options.pipeline.stages_per_mesh > 1) {}
-  bool data, tensor, microbatches, zero, remat, meshes, devices, sequence, stages;
-};
 
 class Searcher {
  public:
@@ -256,116 +244,10 @@ class Searcher {
     }
   }
 
-  // One change to what is open.
-  std::vector<PlanOptions> Neighbours(const Candidate& candidate) const {
-    const PlanOptions& options = candidate.options;
-    const PipelineOptions& pipeline = options.pipeline;
-    std::vector<PlanOptions> neighbours;
-    const auto with = [&](auto&& change) {
-      PlanOptions changed = options;
-      change(changed);
-      neighbours.push_back(std::move(changed));
-    };
-    const int64_t k = std::max<int64_t>(1, options.microbatches);
-    if (!pinned_.microbatches) {
-      if (2 * k <= kMaxMicrobatches) with([&](PlanOptions& o) { o.microbatches = 2 * k; });
-      if (k > 1) with([&](PlanOptions& o) { o.microbatches = k / 2; });
-    }
-    if (!pinned_.remat) with([&](PlanOptions& o) { o.remat = o.remat == "none" ? "layer" : "none"; });
-    if (!pinned_.zero && (options.data_parallel > 1 || !pipeline.devices.empty())) {
-      for (int zero : {0, 1, 2, 3}) {
-        if (zero != options.zero) with([&](PlanOptions& o) { o.zero = zero; });
-      }
-    }
-    if (!pinned_.sequence && options.most_tensor() > 1) with([&](PlanOptions& o) { o.sequence = !o.sequence; });
-    if (pipeline.meshes == 1) return neighbours;
-    for (const char* schedule : {"1f1b", "zero-bubble"}) {
-      if (schedule != pipeline.schedule) with([&](PlanOptions& o) { o.pipeline.schedule = schedule; });
-    }
-    if (!pinned_.stages) {
-      const int each = pipeline.stages_per_mesh;
-      if (2 * each * pipeline.meshes <= plan::kMaxStages) with([&](PlanOptions& o) { o.pipeline.stages_per_mesh = 2 * each; });
-      if (each > 1) with([&](PlanOptions& o) { o.pipeline.stages_per_mesh = each / 2; });
-    }
-    with([&](PlanOptions& o) { o.pipeline.shares = Balanced(candidate); });
-    if (pinned_.data) return neighbours;
-    if (!pinned_.devices) {
-      if (std::vector<int> devices = Shifted(candidate); !devices.empty()) {
-        with([&](PlanOptions& o) {
-          o.pipeline.devices = std::move(devices);
-          o.pipeline.shares.clear();
-          o.data_parallel = 0;
-        });
-      }
-    }
-    if (pinned_.tensor) return neighbours;
-    // The mesh that is busiest, or holds most where that is too much, with fewer or more ways of cutting weights on its devices.
-    const size_t m = Most(Load(candidate));
-    const int devices = DevicesOf(options)[m], ways = options.tensor_of(m);
-    for (int other : {2 * ways, ways / 2}) {
-      if (other < 1 || devices % other != 0) continue;
-      with([&](PlanOptions& o) {
-        o.pipeline.devices = DevicesOf(options);
-        o.pipeline.tensor.clear();
-        for (int i = 0; i < pipeline.meshes; ++i) o.pipeline.tensor.push_back(options.tensor_of(i));
-        o.pipeline.tensor[m] = other;
-        o.data_parallel = 0;
-        if (o.most_tensor() == 1) o.sequence = false;
-      });
-    }
-    return neighbours;
-  }
-
-  // By mesh: how busy it is or, where memory is what is short, how much it holds.
-  static std::vector<double> Load(const Candidate& candidate) {
-    if (candidate.fits) return candidate.simulation.busy_seconds;
-    std::vector<double> load;
-    for (const MeshMemory& memory : candidate.simulation.memory) load.push_back(static_cast<double>(memory.total()));
-    return load;
-  }
-
-  static size_t Most(const std::vector<double>& load) { return std::max_element(load.begin(), load.end()) - load.begin(); }
-
-  static std::vector<int> DevicesOf(const PlanOptions& options) {
-    if (!options.pipeline.devices.empty()) return options.pipeline.devices;
-    return std::vector<int>(options.pipeline.meshes, options.tensor_of(0) * std::max(1, options.data_parallel));
-  }
-
-  // Less work for the meshes whose load is above the mean.
-  static std::vector<double> Balanced(const Candidate& candidate) {
-    const std::vector<double> load = Load(candidate);
-    const double mean = std::accumulate(load.begin(), load.end(), 0.0) / static_cast<double>(load.size());
-    std::vector<double> shares = candidate.options.pipeline.shares;
-    shares.resize(load.size(), 1);
-    for (size_t m = 0; m < load.size(); ++m) {
-      if (load[m] > 0) shares[m] = std::clamp(shares[m] * mean / load[m], 0.01, 100.0);
-    }
-    return shares;
-  }
-
-  // The devices of each mesh with one more (or as many more as the two meshes' tensor parallelism divides) on the busiest, taken from
-  // the idlest; empty where that has no more than these.
-  static std::vector<int> Shifted(const Candidate& candidate) {
-    const PlanOptions& options = candidate.options;
-    const std::vector<double>& busy = candidate.simulation.busy_seconds;
-    std::vector<int> devices = DevicesOf(options);
-    const size_t most = Most(busy);
-    std::optional<size_t> least;
-    const auto moved = [&](size_t m) { return std::lcm(options.tensor_of(most), options.tensor_of(m)); };
-    for (size_t m = 0; m < busy.size(); ++m) {
-      if (m == most || devices[m] <= moved(m)) continue;
-      if (!least || busy[m] < busy[*least]) least = m;
-    }
-    if (!least) return {};
-    devices[most] += moved(*least);
-    devices[*least] -= moved(*least);
-    return devices;
-  }
-
   void Refine(size_t best) {
     while (true) {
       const size_t before = best;
-      const std::vector<PlanOptions> neighbours = Neighbours(found_[before]);
+      const std::vector<PlanOptions> neighbours = Neighbours(found_[before], pinned_);
       Expect(neighbours);
       for (const PlanOptions& options : neighbours) {
         const std::optional<size_t> tried = Try(options);
@@ -390,63 +272,6 @@ class Searcher {
 };
 
 }  // namespace
-
-namespace {
-
-// Where the step of the busiest mesh goes.
-struct Shares {
-  double compute = 0, collectives = 0, idle = 0;
-};
-Shares SharesOf(const Simulation& simulation) {
-  const std::vector<double>& busy = simulation.busy_seconds;
-  if (busy.empty()) return {};
-  const auto most = std::max_element(busy.begin(), busy.end()) - busy.begin();
-  const double collectives = std::min(simulation.collective_seconds[most], busy[most]);
-  return {busy[most] - collectives, collectives, std::max(0.0, simulation.step_seconds - busy[most])};
-}
-
-std::string WhyNot(const Candidate& best, const Candidate& other) {
-  const Shares a = SharesOf(best.simulation), b = SharesOf(other.simulation);
-  std::vector<std::string> why;
-  const auto add = [&](absl::string_view does, double seconds) {
-    if (std::abs(seconds) < 0.005 * best.simulation.step_seconds) return;
-    why.push_back(absl::StrFormat("%s %.3g s %s", does, std::abs(seconds), seconds > 0 ? "longer" : "less"));
-  };
-  add("computes", b.compute - a.compute);
-  add("is in collectives", b.collectives - a.collectives);
-  add("waits", b.idle - a.idle);
-  const double longer = 100 * (other.simulation.step_seconds / best.simulation.step_seconds - 1);
-  return absl::StrFormat("Why not %s: its step takes %.1f %% longer%s%s.\n", other.name, longer,
-                         why.empty() ? "" : "; its busiest mesh ", absl::StrJoin(why, ", "));
-}
-
-}  // namespace
-
-std::string PrintCandidates(const Searched& searched, size_t most) {
-  std::string text = absl::StrFormat("%12s  %12s  %12s  %12s  %12s  %s\n", "step", "compute", "collectives", "idle", "MiB a device", "plan");
-  const std::vector<Candidate>& candidates = searched.candidates;
-  for (size_t i = 0; i < std::min(most, candidates.size()); ++i) {
-    const Candidate& candidate = candidates[i];
-    if (!candidate.status.ok()) {
-      absl::StrAppendFormat(&text, "%12s  %12s  %12s  %12s  %12s  %s: %s\n", "-", "-", "-", "-", "-", candidate.name, candidate.status.message());
-      continue;
-    }
-    const Shares shares = SharesOf(candidate.simulation);
-    absl::StrAppendFormat(&text, "%10.4g s  %10.3g s  %10.3g s  %10.3g s  %12.1f  %s%s%s\n", candidate.simulation.step_seconds,
-                          shares.compute, shares.collectives, shares.idle,
-                          static_cast<double>(candidate.simulation.peak_device_memory()) / kMiB, candidate.name,
-                          candidate.note.empty() ? "" : absl::StrCat(" (", candidate.note, ")"),
-                          candidate.fits ? "" : " (does not fit)");
-  }
-  if (searched.roofline_seconds > 0) {
-    absl::StrAppendFormat(&text, "%10.4g s  %12s  %12s  %12s  %12s  the roofline bound of these devices; the plan takes %.1f times as long\n",
-                          searched.roofline_seconds, "-", "-", "-", "-",
-                          searched.plan.predicted.step_seconds / searched.roofline_seconds);
-  }
-  const bool another = candidates.size() > 1 && candidates[1].status.ok() && candidates[1].fits;
-  if (another) absl::StrAppend(&text, WhyNot(candidates[0], candidates[1]));
-  return text;
-}
 
 absl::StatusOr<Searched> Search(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster,
                                 const PlanOptions& options, const SearchLimits& limits) {

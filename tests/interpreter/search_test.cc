@@ -288,6 +288,30 @@ TEST(Search, KeepsToPins) {
   EXPECT_EQ(searched->plan.microbatches, 4);
 }
 
+TEST(Search, KeepsToDefaultsThatAreNamed) {
+  const Step step = testing::MakeDeepStep(8, false);
+  const auto all = [&](const planner::PlanOptions& options, auto&& holds) {
+    const auto searched = planner::Search(step.graph, step.roles, Measured(4, 4, 1 << 14), options, {});
+    std::vector<planner::Candidate> candidates;
+    if (searched.ok()) candidates = searched->candidates;
+    EXPECT_TRUE(searched.ok()) << searched.status();
+    EXPECT_FALSE(candidates.empty());
+    for (const planner::Candidate& candidate : candidates) EXPECT_TRUE(holds(candidate.options)) << candidate.name;
+  };
+  planner::PlanOptions options;
+  options.pipeline.meshes = 2;
+  options.pipeline.schedule = "gpipe";
+  all(options, [](const planner::PlanOptions& o) { return o.pipeline.schedule == "gpipe"; });
+  options.pipeline.schedule = "1f1b";
+  options.named.schedule = options.named.stages_per_mesh = options.named.remat = true;
+  all(options, [](const planner::PlanOptions& o) {
+    return o.pipeline.schedule == "1f1b" && o.pipeline.stages_per_mesh == 1 && o.remat == "none";
+  });
+  options = {};
+  options.named.meshes = true;
+  all(options, [](const planner::PlanOptions& o) { return o.pipeline.meshes == 1; });
+}
+
 // Less and less memory: other plans, then none, and the answer names what would do.
 TEST(Search, PlansChangeWithMemoryUntilThereIsNone) {
   const Step step = testing::MakeDeepStep(8, false);
