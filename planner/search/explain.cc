@@ -33,6 +33,7 @@ std::string WhyNot(const Candidate& best, const Candidate& other) {
   add("is in collectives", b.collectives - a.collectives);
   add("waits", b.idle - a.idle);
   const double longer = 100 * (other.simulation.step_seconds / best.simulation.step_seconds - 1);
+  if (longer < 0.05) return absl::StrFormat("%s would take as long.\n", other.name);
   return absl::StrFormat("Why not %s: its step takes %.1f %% longer%s%s.\n", other.name, longer,
                          why.empty() ? "" : "; its busiest mesh ", absl::StrJoin(why, ", "));
 }
