@@ -177,7 +177,8 @@ TEST_F(JobFlagsTest, PipelineFlags) {
   ASSERT_TRUE(Parse({"--pipeline", "4"}).ok());
   EXPECT_TRUE(flags.PlanOver(unequal)->pipeline().devices().empty());
   ASSERT_TRUE(Parse({"--pipeline", "1"}).ok());
-  EXPECT_FALSE(flags.PlanOver(unequal)->has_pipeline());
+  EXPECT_EQ(flags.PlanOver(unequal)->pipeline().meshes(), 1);  // named: a search keeps to it
+  EXPECT_TRUE(flags.PlanOver(unequal)->pipeline().devices().empty());
   ASSERT_TRUE(Parse({"--microbatches", "2"}).ok());
   EXPECT_EQ(flags.PlanOver(unequal)->pipeline().devices_size(), 2);
 }
