@@ -80,8 +80,8 @@ ProductShape ShapeOfConvolution(const Graph& graph, const Op& op) {
 
 class Pricer {
  public:
-  Pricer(const Graph& graph, const DeviceProfile& device, const CollectivePrice& collective)
-      : graph_(graph), device_(device), collective_(collective), plan_(fusion::PlanFusion(graph)) {}
+  Pricer(const Graph& graph, const DeviceProfile& device, const CollectivePrice& collective, double sharers)
+      : graph_(graph), device_(device), collective_(collective), sharers_(sharers), plan_(fusion::PlanFusion(graph)) {}
 
   ProgramCost Run(const std::vector<int32_t>& alias) {
     fusion::StorageProblem problem = fusion::StorageOf(graph_, plan_, alias);
@@ -111,6 +111,7 @@ class Pricer {
       lasting[root] = true;
       if (r >= alias.size() || alias[r] < 0) whole += BytesOf(root);
     }
+    whole *= sharers_;  // theirs passes through the same cache
     const cluster::Curve& curve = device_.memory;
     const double slowest = curve.points.empty() ? 0 : curve.points.back().seconds / curve.points.back().amount;
     double moved = 0;
@@ -277,6 +278,7 @@ class Pricer {
   const Graph& graph_;
   const DeviceProfile& device_;
   const CollectivePrice& collective_;
+  const double sharers_;
   const fusion::FusionPlan plan_;
   std::vector<Work> work_;    // of the units but collectives, in order
   ProgramCost cost_;
@@ -309,11 +311,11 @@ double ProductSeconds(const std::vector<cluster::ProductPoint>& measured, int64_
 }
 
 ProgramCost PriceProgram(const Graph& program, const std::vector<int32_t>& alias, const DeviceProfile& device,
-                         const CollectivePrice& collective) {
+                         const CollectivePrice& collective, double sharers) {
   // A graph of the caller's, not owned.
   const std::shared_ptr<const Graph> graph =
       fusion::ExchangeDots(std::shared_ptr<const Graph>(std::shared_ptr<void>(), &program));
-  return Pricer(*graph, device, collective).Run(alias);
+  return Pricer(*graph, device, collective, sharers).Run(alias);
 }
 
 namespace {

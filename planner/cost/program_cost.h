@@ -27,9 +27,10 @@ struct ProgramCost {
   Bytes temporary_bytes = 0;
 };
 
-// `alias` as plan::StageProgram::alias.
+// `alias` as plan::StageProgram::alias. `sharers`: devices that run such a program at a time and use the same memory and outermost
+// cache, this one included.
 ProgramCost PriceProgram(const graph::Graph& program, const std::vector<int32_t>& alias, const cluster::DeviceProfile& device,
-                         const CollectivePrice& collective);
+                         const CollectivePrice& collective, double sharers = 1);
 
 // Seconds of [m, k] x [k, n] from measured products: the rates of those whose shapes are nearest, in logarithms, weigh most.
 // Larger ones than any are as fast as the largest.

@@ -4,7 +4,6 @@
 #include <limits>
 #include <map>
 #include <optional>
-#include <set>
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
@@ -74,6 +73,9 @@ class Simulator {
       }
     }
     if (!cluster_.IsMeasured()) return InvalidArgument("nothing is known about what the cluster's devices and links do");
+    for (const cluster::Mesh& mesh : executable_.meshes) {
+      for (DeviceId device : mesh.devices) ++sharers_[cluster_.Find(device)->host];
+    }
     for (const plan::StageProgram& program : executable_.programs) programs_.push_back(Price(program));
     for (const plan::Edge& edge : executable_.edges) {
       edge_seconds_.push_back(SecondsOf(edge));
@@ -109,12 +111,17 @@ class Simulator {
     const CollectivePrice collective = [&](const graph::Graph& graph, const graph::Op& op) {
       return CollectiveSeconds(graph, op, mesh, cluster_);
     };
-    std::set<int> kinds;
-    for (size_t d = 0; d < mesh.devices.size(); ++d) kinds.insert(DeviceOf(m, d).profile);
+    // Devices that hinder each other in memory share its cache, too.
+    std::map<int, double> kinds;  // profile -> devices that share with one of it, at most
+    for (size_t d = 0; d < mesh.devices.size(); ++d) {
+      const cluster::Device& device = DeviceOf(m, d);
+      double& sharers = kinds[device.profile];
+      sharers = std::max(sharers, cluster_.hosts[device.host].memory_streams > 0 ? sharers_.at(device.host) : 1.0);
+    }
     ProgramCost worst;
-    for (int kind : kinds) {
+    for (const auto& [kind, sharers] : kinds) {
       const cluster::DeviceProfile& profile = cluster_.profiles[kind];
-      ProgramCost cost = PriceProgram(program.graph, program.alias, profile, collective);
+      ProgramCost cost = PriceProgram(program.graph, program.alias, profile, collective, sharers);
       cost.compute_seconds += profile.program_seconds;
       if (cost.compute_seconds >= worst.compute_seconds) worst = cost;
     }
@@ -289,6 +296,7 @@ class Simulator {
   const Executable& executable_;
   const Cluster& cluster_;
   std::vector<ProgramCost> programs_;
+  std::map<int, double> sharers_;  // by host: devices of the executable
   std::vector<double> edge_seconds_, edge_overhead_;
   std::vector<std::vector<Transfer>> rounds_;      // by edge
   std::map<std::pair<int, int>, double> channel_;  // (from, to) -> when it is free again
