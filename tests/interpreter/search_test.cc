@@ -145,7 +145,7 @@ TEST(Simulate, DevicesThatShareMemoryWaitForTheirBytes) {
     cluster.hosts[0].memory_streams = streams;
     return SimulationOf(step, {.devices = 4}, cluster).step_seconds;
   };
-  EXPECT_EQ(with(4), with(0));
+  EXPECT_NEAR(with(4), with(0), 1e-3 * with(0)) << "as many streams as devices: only the cache is shared";
   EXPECT_GT(with(2), 1.01 * with(4));
   EXPECT_GT(with(1), 1.01 * with(2));
   EXPECT_LT(with(1), 4 * with(4));
