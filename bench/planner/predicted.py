@@ -1,6 +1,6 @@
 """Question: how close are the planner's predictions to what steps really take, and does it choose well by them?
 
-    .venv/bin/python bench/planner/predicted.py [--rounds 7] [--plans 50]
+    .venv/bin/python bench/planner/predicted.py [--rounds 7] [--plans 50] [--seed 1000]
 
 First each model under several plans on at most 2 devices: predicted against measured step time and memory. Then many random plans
 of one model on 4 and on 8 devices that share this machine's cores: rank correlation (Spearman), and how far the planner's own
@@ -111,14 +111,14 @@ def ranks(values):
     return out
 
 
-def random_plans(devices, count, rounds, name):
+def random_plans(devices, count, rounds, name, seed):
     step, state, batch = job = job_of(name)
     predicted, measured = [], []
     with tempfile.TemporaryDirectory() as folder, alpa.local(workers=2, devices_per_worker=devices // 2, threads=1) as cluster:
         alpa.save_job(f"{folder}/job", step, state, [batch])
         plans = pathlib.Path(folder, "plans")
         plans.mkdir()
-        draw = f"random={count},seed={1000 * devices},devices={devices},write={plans}"
+        draw = f"random={count},seed={seed * devices},devices={devices},write={plans}"
         subprocess.run([find_binary("check_lowering"), f"{folder}/job", draw], check=True, stdout=subprocess.DEVNULL)
         _, chosen, plan = measure(cluster, job, alpa.Auto(), rounds)
         for file in sorted(plans.iterdir()):
@@ -137,13 +137,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="steps a plan, after two that warm up")
     parser.add_argument("--plans", type=int, default=50, help="random plans on 4 and on 8 devices; 0: none")
+    parser.add_argument("--seed", type=int, default=1000, help="of these, times the number of devices")
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS), metavar="MODEL", help="for the first part; none: no first part")
     args = parser.parse_args()
     print(common.machine())
     if args.models:
         two_devices(args.rounds, args.models)
     for devices in (4, 8) if args.plans else ():
-        random_plans(devices, args.plans, args.rounds, "gpt")
+        random_plans(devices, args.plans, args.rounds, "gpt", args.seed)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ using plan::SlotId;
 namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
+// Where devices want more cores than there are, one that others wait for in a collective may itself wait for a core: that much, when
+// cores are very short. Of the order of a scheduler's slice; chosen by measurements (bench/planner/predicted.py on 8 devices).
+constexpr double kSchedulingDelay = 2e-4;
 
 // Loops unrolled.
 void Flatten(const std::vector<Instruction>& instructions, std::vector<const Instruction*>& flat) {
@@ -48,6 +51,7 @@ struct Actor {
   double left = 0;             // of the program that it runs, in seconds with no neighbour
   double memory_share = 0;     // of it, for memory that the host's devices share
   double waiting_share = 0;    // of its time, in which it waits for other devices of the mesh
+  double delay_share = 0;      // what it would wait besides, part of its time, were there no cores at all to be had
   double overhead = 0;         // of messages since the last program, in seconds
   bool running = false;
   Span span;                   // of that program
@@ -219,6 +223,7 @@ class Simulator {
         actor.overhead = 0;
         actor.waiting_share = actor.left > 0 ? cost.collective_seconds / actor.left : 0;
         actor.memory_share = actor.left > 0 ? cost.memory_seconds / actor.left : 0;
+        actor.delay_share = actor.left > 0 ? static_cast<double>(cost.collectives) * kSchedulingDelay / actor.left : 0;
         actor.running = true;
         actor.span = {m, run->program, clock_, clock_};
         out_.collective_seconds[m] += cost.collective_seconds;
@@ -258,7 +263,8 @@ class Simulator {
         // Devices that wait for each other leave their cores to those that they wait for, but another mesh may take them first.
         const bool alone = wanted[host_index] <= cores;
         const double waiting = alone ? actors_[m].waiting_share : 0;
-        rates[m] = std::min(rates[m], 1 / ((1 - waiting) / share + waiting + actors_[m].memory_share * (crowd - 1) / share));
+        rates[m] = std::min(rates[m], 1 / ((1 - waiting) / share + waiting + actors_[m].memory_share * (crowd - 1) / share +
+                                            actors_[m].delay_share * (1 - share)));
       }
     }
     return rates;

@@ -3,8 +3,9 @@
 // Model:  a discrete-event simulation. The devices of a mesh work in step, so a mesh is one actor; it goes through its list as the
 //         worker does: a RUN takes its program's price (cost/program_cost.h), SEND and RECV start a transfer when both ends have
 //         got there, and go on; who touches a buffer waits for its transfers. Transfers from one mesh to another follow one
-//         another. Where the devices that compute at a time want more cores than their host has, all of them slow down alike; where
-//         more of them take bytes from memory than it serves at full speed, so do their bytes.
+//         another. Where the devices that compute at a time want more cores than their host has, all of them slow down alike, and their
+//         collectives wait for those that have no core; where more of them take bytes from memory than it serves at full speed, so
+//         do their bytes.
 // Memory: of each device of the mesh that needs most: state, one batch, aux values, shared temporaries, programs' arenas.
 // Threads: pure functions.
 #pragma once
