@@ -22,9 +22,6 @@ using plan::SlotId;
 namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
-// Where devices want more cores than there are, one that others wait for in a collective may itself wait for a core: that much, when
-// cores are very short. Of the order of a scheduler's slice; chosen by measurements (bench/planner/predicted.py on 8 devices).
-constexpr double kSchedulingDelay = 2e-4;
 
 // Loops unrolled.
 void Flatten(const std::vector<Instruction>& instructions, std::vector<const Instruction*>& flat) {

@@ -20,6 +20,11 @@
 
 namespace alpa::planner {
 
+// Where devices want more cores than there are, one that others wait for in a collective may itself wait for a core: so many seconds,
+// times the part of their cores that they do not get. Of the order of a scheduler's slice; chosen by measurements
+// (bench/planner/predicted.py on 8 devices).
+inline constexpr double kSchedulingDelay = 2e-4;
+
 struct MeshMemory {
   Bytes state = 0, batch = 0, aux = 0, temporaries = 0, programs = 0;
   Bytes total() const { return state + batch + aux + temporaries + programs; }
