@@ -138,7 +138,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=7, help="steps a plan, after two that warm up")
     parser.add_argument("--plans", type=int, default=50, help="random plans on 4 and on 8 devices; 0: none")
     parser.add_argument("--seed", type=int, default=1000, help="of these, times the number of devices")
-    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS), metavar="MODEL", help="for the first part; none: no first part")
+    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS), metavar="MODEL",
+                        help="for the first part; none: no first part")
     args = parser.parse_args()
     print(common.machine())
     if args.models:

@@ -41,12 +41,13 @@ std::string WhyNot(const Candidate& best, const Candidate& other) {
 }  // namespace
 
 std::string PrintCandidates(const Searched& searched, size_t most) {
-  std::string text = absl::StrFormat("%12s  %12s  %12s  %12s  %12s  %s\n", "step", "compute", "collectives", "idle", "MiB a device", "plan");
+  std::string text = absl::StrFormat("%12s  %12s  %12s  %12s  %12s  plan\n", "step", "compute", "collectives", "idle", "MiB a device");
   const std::vector<Candidate>& candidates = searched.candidates;
   for (size_t i = 0; i < std::min(most, candidates.size()); ++i) {
     const Candidate& candidate = candidates[i];
     if (!candidate.status.ok()) {
-      absl::StrAppendFormat(&text, "%12s  %12s  %12s  %12s  %12s  %s: %s\n", "-", "-", "-", "-", "-", candidate.name, candidate.status.message());
+      absl::StrAppendFormat(&text, "%12s  %12s  %12s  %12s  %12s  %s: %s\n", "-", "-", "-", "-", "-", candidate.name,
+                            candidate.status.message());
       continue;
     }
     const Shares shares = SharesOf(candidate.simulation);
@@ -57,7 +58,9 @@ std::string PrintCandidates(const Searched& searched, size_t most) {
                           candidate.fits ? "" : " (does not fit)");
   }
   if (searched.roofline_seconds > 0) {
-    absl::StrAppendFormat(&text, "%10.4g s  %12s  %12s  %12s  %12s  the roofline bound of these devices; the plan takes %.1f times as long\n",
+    absl::StrAppendFormat(&text,
+                          "%10.4g s  %12s  %12s  %12s  %12s  the roofline bound of these devices; the plan takes %.1f times as "
+                          "long\n",
                           searched.roofline_seconds, "-", "-", "-", "-",
                           searched.plan.predicted.step_seconds / searched.roofline_seconds);
   }
