@@ -81,12 +81,9 @@ absl::StatusOr<std::unique_ptr<JobDirectory>> JobFlags::Open() const {
 
 void PlanFlags::PipelineOver(proto::PlanRequest& out) const {
   if (pipeline > 0) {
+    if (pipeline == 1) out.clear_pipeline();
     if (pipeline != plan::MeshesOf(out)) out.mutable_pipeline()->clear_devices();
     out.mutable_pipeline()->set_meshes(static_cast<int32_t>(pipeline));
-    if (pipeline == 1) {
-      out.clear_pipeline();
-      out.mutable_pipeline()->set_meshes(1);
-    }
   }
   if (interleave > 0) out.mutable_pipeline()->set_stages_per_mesh(static_cast<int32_t>(interleave));
   if (!schedule.empty()) out.mutable_pipeline()->set_schedule(schedule);

@@ -68,13 +68,17 @@ class AxisPass {
     ALPA_RETURN_IF_ERROR(FindStates());
     AxisDraft draft;
     ALPA_RETURN_IF_ERROR(DraftRuns(list_.instructions, draft));
-    for (size_t s = 0; s < slots_.size(); ++s) draft.slots.push_back(TileOf(s));
+    for (size_t s = 0; s < slots_.size(); ++s) {
+      graph::Shape& tile = draft.slots.emplace_back(list_.slots[s].shape);
+      tile.dims = ChunkDims(tile.dims, slots_[s].state, axis_.size);
+      if (slots_[s].state.partial()) tile.dtype = Widened(tile.dtype);
+    }
     return draft;
   }
 
   absl::StatusOr<Executable> Run() {
-    ALPA_RETURN_IF_ERROR(FindStates());
-    return Write();
+    ALPA_ASSIGN_OR_RETURN(const AxisDraft draft, Draft());
+    return Write(draft);
   }
 
  private:
@@ -226,7 +230,7 @@ class AxisPass {
 
   // ---- The new executable ----
 
-  absl::StatusOr<Executable> Write() {
+  absl::StatusOr<Executable> Write(const AxisDraft& draft) {
     out_ = in_;
     cluster::Mesh& mesh = out_.meshes[mesh_];
     mesh.shape.push_back(request_.size);
@@ -236,36 +240,21 @@ class AxisPass {
     for (size_t s = 0; s < list_.slots.size(); ++s) {
       Slot& slot = out_.mesh_programs[mesh_].slots[s];
       const AxisState& state = slots_[s].state;
-      slot.shape = TileOf(s);
+      slot.shape = draft.slots[s];
       if (tiles_ != nullptr && state.split() && state.outer == 1) AddAxis((*tiles_)[s], state.dim);
       if (slot.kind == Slot::Kind::kTemporary || !state.split()) continue;
       auto& leaf = (slot.kind == Slot::Kind::kAux ? out_.outputs : out_.inputs)[slot.leaf];
       AddAxis(leaf.regions[slot.region].sharding, state.dim);
     }
-    ALPA_RETURN_IF_ERROR(WriteRuns(list_.instructions));
+    for (const auto& [program, graph] : draft.programs) {
+      out_.programs[program].graph = graph::Simplify(CombineAllReduces(graph));
+    }
     return std::move(out_);
   }
 
   void AddAxis(plan::Sharding& sharding, int64_t dim) const {
     if (static_cast<int64_t>(sharding.dim_axes.size()) <= dim) sharding.dim_axes.resize(dim + 1);
     sharding.dim_axes[dim].push_back(axis_.index);
-  }
-
-  // What each device has of a slot.
-  graph::Shape TileOf(size_t s) const {
-    graph::Shape tile = list_.slots[s].shape;
-    tile.dims = ChunkDims(tile.dims, slots_[s].state, axis_.size);
-    if (slots_[s].state.partial()) tile.dtype = Widened(tile.dtype);
-    return tile;
-  }
-
-  absl::Status WriteRuns(const std::vector<Instruction>& instructions) {
-    AxisDraft draft;
-    ALPA_RETURN_IF_ERROR(DraftRuns(instructions, draft));
-    for (const auto& [program, graph] : draft.programs) {
-      out_.programs[program].graph = graph::Simplify(CombineAllReduces(graph));
-    }
-    return absl::OkStatus();
   }
 
   absl::Status DraftRuns(const std::vector<Instruction>& instructions, AxisDraft& draft) {

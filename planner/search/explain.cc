@@ -41,28 +41,31 @@ std::string WhyNot(const Candidate& best, const Candidate& other) {
 }  // namespace
 
 std::string PrintCandidates(const Searched& searched, size_t most) {
-  std::string text = absl::StrFormat("%12s  %12s  %12s  %12s  %12s  plan\n", "step", "compute", "collectives", "idle", "MiB a device");
+  std::string text;
+  const auto add = [&](const std::string& step, const std::string& compute, const std::string& collectives, const std::string& idle,
+                       const std::string& memory, const std::string& plan) {
+    absl::StrAppendFormat(&text, "%12s  %12s  %12s  %12s  %12s  %s\n", step, compute, collectives, idle, memory, plan);
+  };
+  const auto step = [](double seconds) { return absl::StrFormat("%.4g s", seconds); };
+  const auto part = [](double seconds) { return absl::StrFormat("%.3g s", seconds); };
+  add("step", "compute", "collectives", "idle", "MiB a device", "plan");
   const std::vector<Candidate>& candidates = searched.candidates;
   for (size_t i = 0; i < std::min(most, candidates.size()); ++i) {
     const Candidate& candidate = candidates[i];
     if (!candidate.status.ok()) {
-      absl::StrAppendFormat(&text, "%12s  %12s  %12s  %12s  %12s  %s: %s\n", "-", "-", "-", "-", "-", candidate.name,
-                            candidate.status.message());
+      add("-", "-", "-", "-", "-", absl::StrCat(candidate.name, ": ", candidate.status.message()));
       continue;
     }
     const Shares shares = SharesOf(candidate.simulation);
-    absl::StrAppendFormat(&text, "%10.4g s  %10.3g s  %10.3g s  %10.3g s  %12.1f  %s%s%s\n", candidate.simulation.step_seconds,
-                          shares.compute, shares.collectives, shares.idle,
-                          static_cast<double>(candidate.simulation.peak_device_memory()) / kMiB, candidate.name,
-                          candidate.note.empty() ? "" : absl::StrCat(" (", candidate.note, ")"),
-                          candidate.fits ? "" : " (does not fit)");
+    add(step(candidate.simulation.step_seconds), part(shares.compute), part(shares.collectives), part(shares.idle),
+        absl::StrFormat("%.1f", static_cast<double>(candidate.simulation.peak_device_memory()) / kMiB),
+        absl::StrCat(candidate.name, candidate.note.empty() ? "" : absl::StrCat(" (", candidate.note, ")"),
+                     candidate.fits ? "" : " (does not fit)"));
   }
   if (searched.roofline_seconds > 0) {
-    absl::StrAppendFormat(&text,
-                          "%10.4g s  %12s  %12s  %12s  %12s  the roofline bound of these devices; the plan takes %.1f times as "
-                          "long\n",
-                          searched.roofline_seconds, "-", "-", "-", "-",
-                          searched.plan.predicted.step_seconds / searched.roofline_seconds);
+    add(step(searched.roofline_seconds), "-", "-", "-", "-",
+        absl::StrFormat("the roofline bound of these devices; the plan takes %.1f times as long",
+                        searched.plan.predicted.step_seconds / searched.roofline_seconds));
   }
   const bool another = candidates.size() > 1 && candidates[1].status.ok() && candidates[1].fits;
   if (another) absl::StrAppend(&text, WhyNot(candidates[0], candidates[1]));

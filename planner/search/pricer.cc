@@ -13,10 +13,7 @@ namespace {
 // Lowered programs of many candidates at once take memory.
 constexpr int kMostThreads = 16;
 
-int ThreadCount(int asked) {
-  if (asked > 0) return asked;
-  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostThreads);
-}
+int ThreadCount() { return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostThreads); }
 
 // What is known of an axis that was chosen exactly.
 std::string NoteOn(const ChosenAxis& chosen) {
@@ -55,10 +52,10 @@ std::string NameOf(const PlanOptions& options) {
   return name;
 }
 
-Pricer::Pricer(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster, int threads)
+Pricer::Pricer(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster)
     : program_(program), roles_(roles), cluster_(cluster) {
   for (const cluster::Device& device : cluster.devices) devices_.push_back(device.id);
-  for (int i = ThreadCount(threads); i > 0; --i) threads_.emplace_back([this] { Work(); });
+  for (int i = ThreadCount(); i > 0; --i) threads_.emplace_back([this] { Work(); });
 }
 
 Pricer::~Pricer() {
@@ -87,10 +84,12 @@ void Pricer::Expect(const std::vector<PlanOptions>& options) {
 }
 
 Pricer::Entry& Pricer::EntryOf(const PlanOptions& options) {
-  std::unique_ptr<Entry>& entry = entries_[NameOf(options)];
+  std::string name = NameOf(options);
+  std::unique_ptr<Entry>& entry = entries_[name];
   if (entry == nullptr) {
     entry = std::make_unique<Entry>();
-    entry->options = options;
+    entry->priced.candidate.options = options;
+    entry->priced.candidate.name = std::move(name);
   }
   return *entry;
 }
@@ -108,39 +107,36 @@ void Pricer::Work() {
       continue;
     }
     next->begun = true;
-    const PlanOptions options = next->options;
-    Priced priced;
     {
       MutexUnlock unlock(lock);
-      priced = Make(options);
+      Make(next->priced);   // which nobody else touches before it is done
     }
-    next->priced = std::move(priced);
     next->done = true;
     changed_.NotifyAll();
   }
 }
 
-Priced Pricer::Make(PlanOptions options) {
+void Pricer::Make(Priced& priced) {
+  Candidate& candidate = priced.candidate;
+  PlanOptions options = candidate.options;
   options.cluster = &cluster_;
   options.tensor_memo = &tensor_memo_;
-  Priced priced;
   const auto make = [&]() -> absl::Status {
     ALPA_ASSIGN_OR_RETURN(PlanAndExecutable made, MakeAndLower(program_, roles_, devices_, options));
-    ALPA_ASSIGN_OR_RETURN(priced.simulation, Simulate(made.executable, cluster_));
-    priced.simulation.spans = {};
-    priced.fits = true;
+    ALPA_ASSIGN_OR_RETURN(candidate.simulation, Simulate(made.executable, cluster_));
+    candidate.simulation.spans = {};
+    candidate.fits = true;
     for (size_t m = 0; m < made.plan.meshes.size(); ++m) {
       for (DeviceId id : made.plan.meshes[m].devices) {
         const Bytes memory = cluster_.Find(id)->memory;
-        if (memory > 0 && priced.simulation.memory[m].total() > memory) priced.fits = false;
+        if (memory > 0 && candidate.simulation.memory[m].total() > memory) candidate.fits = false;
       }
     }
-    if (made.tensor && options.exact_tensor) priced.note = NoteOn(*made.tensor);
+    if (made.tensor && options.exact_tensor) candidate.note = NoteOn(*made.tensor);
     priced.plan = std::move(made.plan);
     return absl::OkStatus();
   };
-  priced.status = make();
-  return priced;
+  candidate.status = make();
 }
 
 }  // namespace alpa::planner

@@ -18,25 +18,22 @@
 #include "base/mutex.h"
 #include "cluster/cluster.h"
 #include "planner/planner.h"
-#include "planner/simulate/simulate.h"
+#include "planner/search/search.h"
 
 namespace alpa::planner {
 
-// Says what a candidate is, for people; different options have different names.
+// Says what a candidate is, for people. Options that differ in less than a hundredth of a share have one name: they are one candidate.
 std::string NameOf(const PlanOptions& options);
 
 struct Priced {
-  absl::Status status;       // why it is no plan
+  Candidate candidate;
   plan::Plan plan;           // where it is one
-  Simulation simulation;     // without spans: there are many candidates
-  bool fits = false;         // into the devices' memory
-  std::string note;          // of how the tensor axis was chosen, where that was exactly
 };
 
 class Pricer {
  public:
-  // All must outlive it. `threads`: 0: one a core, up to a limit.
-  Pricer(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster, int threads = 0);
+  // All must outlive it.
+  Pricer(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster);
   ~Pricer();
 
   const Priced& Price(const PlanOptions& options);
@@ -45,12 +42,11 @@ class Pricer {
 
  private:
   struct Entry {
-    PlanOptions options;
     bool begun = false, done = false;
-    Priced priced;
+    Priced priced;   // until it is done: options and name
   };
 
-  Priced Make(PlanOptions options);
+  void Make(Priced& priced);
   Entry& EntryOf(const PlanOptions& options) ALPA_REQUIRES(mutex_);
   void Work();
 

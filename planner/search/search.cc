@@ -20,8 +20,8 @@ constexpr size_t kRefinedInNeed = 6;      // where nothing fits yet
 constexpr int kExact = 2;                 // candidates whose tensor axis is chosen exactly
 constexpr double kNearly = 1.3;           // times the best one's step
 constexpr double kTensorSeconds = 5;      // of choosing one candidate's tensor axis
-constexpr int64_t kRung = 4;                 // times as many micro-batches, where a split does not fit
-constexpr double kWorthwhile = 0.98;         // of the memory: what saves less is no remedy
+constexpr int64_t kRung = 4;              // times as many micro-batches, where a split does not fit
+constexpr double kWorthwhile = 0.98;      // of the memory: what saves less is no remedy
 
 class Searcher {
  public:
@@ -164,22 +164,16 @@ class Searcher {
 
   // The candidate's number; nothing where time is up or it was tried before.
   std::optional<size_t> Try(const PlanOptions& options) {
-    const std::string name = NameOf(options);
-    if (TimeIsUp() || !names_.insert(name).second) return std::nullopt;
-    Candidate candidate;
-    candidate.options = options;
-    candidate.name = name;
+    Candidate next;
+    next.options = options;
+    next.name = NameOf(options);
+    if (TimeIsUp() || !names_.insert(next.name).second) return std::nullopt;
     const Candidate* best = found_.empty() ? nullptr : &found_[Best()];
-    if (limits_.progress && !limits_.progress({candidate, static_cast<int>(found_.size()), best})) {
+    if (limits_.progress && !limits_.progress({next, static_cast<int>(found_.size()), best})) {
       stopped_ = true;
       return std::nullopt;
     }
-    const Priced& priced = pricer_.Price(options);
-    candidate.status = priced.status;
-    candidate.simulation = priced.simulation;
-    candidate.fits = priced.fits;
-    candidate.note = priced.note;
-    found_.push_back(std::move(candidate));
+    found_.push_back(pricer_.Price(options).candidate);
     return found_.size() - 1;
   }
 

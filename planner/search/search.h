@@ -27,7 +27,7 @@ struct Candidate {
   absl::Status status;       // why it is no plan
   Simulation simulation;     // where it is one; without spans
   bool fits = false;         // into the devices' memory
-  std::string note;          // more about it, or empty
+  std::string note;          // of how the tensor axis was chosen, where that was exactly
 };
 
 struct SearchProgress {

@@ -74,15 +74,6 @@ class Simulator {
       }
     }
     if (!cluster_.IsMeasured()) return InvalidArgument("nothing is known about what the cluster's devices and links do");
-    for (const cluster::Mesh& mesh : executable_.meshes) {
-      for (DeviceId device : mesh.devices) ++sharers_[cluster_.Find(device)->host];
-    }
-    for (const plan::StageProgram& program : executable_.programs) programs_.push_back(Price(program));
-    for (const plan::Edge& edge : executable_.edges) {
-      edge_seconds_.push_back(SecondsOf(edge));
-      edge_overhead_.push_back(OverheadOf(edge));
-    }
-    rounds_.resize(executable_.edges.size());
     for (size_t m = 0; m < meshes; ++m) {
       AddMemory(static_cast<int>(m));
       for (size_t d = 0; d < executable_.meshes[m].devices.size(); ++d) {
@@ -92,6 +83,12 @@ class Simulator {
       }
       Flatten(executable_.mesh_programs[m].instructions, actors_[m].list);
     }
+    for (const plan::StageProgram& program : executable_.programs) programs_.push_back(Price(program));
+    for (const plan::Edge& edge : executable_.edges) {
+      edge_seconds_.push_back(SecondsOf(edge));
+      edge_overhead_.push_back(OverheadOf(edge));
+    }
+    rounds_.resize(executable_.edges.size());
     Go();
     out_.step_seconds = clock_;
     for (const auto& rounds : rounds_) {
@@ -105,6 +102,16 @@ class Simulator {
  private:
   const cluster::Device& DeviceOf(int mesh, size_t position) const { return *cluster_.Find(executable_.meshes[mesh].devices[position]); }
 
+  // Devices of all meshes that use one memory there: who hinder each other in it share its cache, too.
+  double SharersOn(int host) const {
+    if (cluster_.hosts[host].memory_streams <= 0) return 1;
+    double sharers = 0;
+    for (const auto& of_mesh : devices_) {
+      if (const auto found = of_mesh.find(host); found != of_mesh.end()) sharers += found->second;
+    }
+    return sharers;
+  }
+
   // On the slowest kind of device of its mesh.
   ProgramCost Price(const plan::StageProgram& program) {
     const int m = program.mesh.value();
@@ -112,12 +119,11 @@ class Simulator {
     const CollectivePrice collective = [&](const graph::Graph& graph, const graph::Op& op) {
       return CollectiveSeconds(graph, op, mesh, cluster_);
     };
-    // Devices that hinder each other in memory share its cache, too.
     std::map<int, double> kinds;  // profile -> devices that share with one of it, at most
     for (size_t d = 0; d < mesh.devices.size(); ++d) {
       const cluster::Device& device = DeviceOf(m, d);
       double& sharers = kinds[device.profile];
-      sharers = std::max(sharers, cluster_.hosts[device.host].memory_streams > 0 ? sharers_.at(device.host) : 1.0);
+      sharers = std::max(sharers, SharersOn(device.host));
     }
     ProgramCost worst;
     for (const auto& [kind, sharers] : kinds) {
@@ -299,7 +305,6 @@ class Simulator {
   const Executable& executable_;
   const Cluster& cluster_;
   std::vector<ProgramCost> programs_;
-  std::map<int, double> sharers_;  // by host: devices of the executable
   std::vector<double> edge_seconds_, edge_overhead_;
   std::vector<std::vector<Transfer>> rounds_;      // by edge
   std::map<std::pair<int, int>, double> channel_;  // (from, to) -> when it is free again

@@ -3,9 +3,10 @@
 //
 //   check_lowering JOB_DIRECTORY [PLAN ...]
 //
-// A PLAN is a list of pins: "data=2,tensor=2,zero=3,pipeline=2,interleave=2,schedule=gpipe,k=4,remat=layer". "stages=1:3,ways=1:1" gives each mesh of a
-// pipeline its devices. With "axes=2,seed=7" the executable of one stage is then cut along random axes; "print=1" prints plan
-// and lists, "print=2" programs too. "random=300,seed=1,devices=8" draws so many plans instead; with "write=DIRECTORY" as well,
+// A PLAN is a list of pins: "data=2,tensor=2,zero=3,pipeline=2,interleave=2,schedule=gpipe,k=4,remat=layer". "stages=1:4,ways=1:2" gives
+// each mesh of a pipeline its devices, and the ways in which weights are cut there. With "axes=2,seed=7" the executable of one stage
+// is then cut along random axes; "print=1" prints plan and lists, "print=2" programs too. "random=300,seed=1,devices=8" draws so
+// many plans instead; with "write=DIRECTORY" as well,
 // nothing is interpreted, and they become plan files there. For small models: the evaluator is slow.
 
 #include <algorithm>
@@ -124,6 +125,15 @@ int Number(const Pins& pins, const std::string& name, int otherwise) {
   return found == pins.end() ? otherwise : std::atoi(found->second.c_str());
 }
 
+// "1:3"; none where there is no such pin.
+std::vector<int> Numbers(const Pins& pins, const std::string& name) {
+  std::vector<int> numbers;
+  const auto found = pins.find(name);
+  if (found == pins.end()) return numbers;
+  for (absl::string_view number : absl::StrSplit(found->second, ':')) numbers.push_back(std::atoi(std::string(number).c_str()));
+  return numbers;
+}
+
 planner::PlanOptions OptionsOf(const Pins& pins) {
   planner::PlanOptions options;
   options.data_parallel = Number(pins, "data", pins.contains("stages") ? 0 : 1);
@@ -136,17 +146,9 @@ planner::PlanOptions OptionsOf(const Pins& pins) {
   if (pins.contains("schedule")) options.pipeline.schedule = pins.at("schedule");
   options.sequence = Number(pins, "sequence", 0) != 0;
   if (pins.contains("remat")) options.remat = pins.at("remat");
-  if (pins.contains("stages")) {
-    for (absl::string_view devices : absl::StrSplit(pins.at("stages"), ':')) {
-      options.pipeline.devices.push_back(std::atoi(std::string(devices).c_str()));
-    }
-    options.pipeline.meshes = static_cast<int>(options.pipeline.devices.size());
-  }
-  if (pins.contains("ways")) {
-    for (absl::string_view ways : absl::StrSplit(pins.at("ways"), ':')) {
-      options.pipeline.tensor.push_back(std::atoi(std::string(ways).c_str()));
-    }
-  }
+  options.pipeline.devices = Numbers(pins, "stages");
+  if (!options.pipeline.devices.empty()) options.pipeline.meshes = static_cast<int>(options.pipeline.devices.size());
+  options.pipeline.tensor = Numbers(pins, "ways");
   return options;
 }
 
