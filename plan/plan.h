@@ -70,12 +70,12 @@ struct AxisCut {
   std::vector<Cut> cuts;
   // True values of partial sums (gradients) of at least so many elements are taken in parts (reduce-scatter), and what is
   // made of them stays in parts: ZeRO. 0: never.
-  int64_t shard_truths_from = 0;
+  int64_t reduce_scatter_from = 0;
   // So are accumulators of that size, which takes a reduce-scatter in each micro-batch: ZeRO-2.
   bool shard_accumulators = false;
   // True values of other partial sums are taken in parts along the dimension that would be cut if these leaves were: sequence
   // sharding between the products of tensor parallelism.
-  std::vector<Cut> truths_along;
+  std::vector<Cut> reduce_scatter_along;
   // Where the rule table alone would do otherwise. Only where the region is not taken apart: its programs are others then.
   std::vector<ValuePin> pins;
   bool operator==(const AxisCut&) const = default;

@@ -65,11 +65,11 @@ void PrintState(const StagePlan& stage, const cluster::Mesh& mesh, const graph::
 void PrintAxis(const AxisCut& axis, const cluster::Mesh& mesh, const graph::Graph& program, const Roles& roles,
                std::string* out) {
   absl::StrAppendFormat(out, "    axis \"%s\" of %d:", mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis]);
-  if (axis.shard_truths_from > 0) {
-    absl::StrAppendFormat(out, " gradients of %d elements and more are reduce-scattered%s;", axis.shard_truths_from,
+  if (axis.reduce_scatter_from > 0) {
+    absl::StrAppendFormat(out, " gradients of %d elements and more are reduce-scattered%s;", axis.reduce_scatter_from,
                           axis.shard_accumulators ? ", each micro-batch's" : "");
   }
-  if (!axis.truths_along.empty()) absl::StrAppend(out, " sums are reduce-scattered along the sequence;");
+  if (!axis.reduce_scatter_along.empty()) absl::StrAppend(out, " sums are reduce-scattered along the sequence;");
   const int64_t pinned = std::count_if(axis.cuts.begin(), axis.cuts.end(), [](const Cut& cut) { return cut.dim >= 0; });
   absl::StrAppendFormat(out, " %d leaves cut by name", pinned);
   if (!axis.pins.empty()) absl::StrAppendFormat(out, ", %d values pinned", axis.pins.size());

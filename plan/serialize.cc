@@ -301,8 +301,8 @@ void ToProto(const Plan& plan, proto::Plan* out) {
       proto::AxisCut* cut_axis = to->add_axes();
       cut_axis->set_mesh_axis(axis.mesh_axis);
       for (const Cut& cut : axis.cuts) ToProto(cut, cut_axis->add_cuts());
-      for (const Cut& cut : axis.truths_along) ToProto(cut, cut_axis->add_truths_along());
-      cut_axis->set_shard_truths_from(axis.shard_truths_from);
+      for (const Cut& cut : axis.reduce_scatter_along) ToProto(cut, cut_axis->add_truths_along());
+      cut_axis->set_shard_truths_from(axis.reduce_scatter_from);
       cut_axis->set_shard_accumulators(axis.shard_accumulators);
       for (const ValuePin& pin : axis.pins) ToProto(pin, cut_axis->add_pins());
     }
@@ -342,7 +342,7 @@ absl::StatusOr<Plan> FromProto(const proto::Plan& in) {
     for (const proto::AxisCut& axis : from.axes()) {
       AxisCut cut_axis{axis.mesh_axis(), {}, axis.shard_truths_from(), axis.shard_accumulators(), {}, {}};
       ALPA_ASSIGN_OR_RETURN(cut_axis.cuts, FromProto(axis.cuts()));
-      ALPA_ASSIGN_OR_RETURN(cut_axis.truths_along, FromProto(axis.truths_along()));
+      ALPA_ASSIGN_OR_RETURN(cut_axis.reduce_scatter_along, FromProto(axis.truths_along()));
       for (const proto::ValuePin& from : axis.pins()) {
         ALPA_ASSIGN_OR_RETURN(ValuePin pin, FromProto(from));
         cut_axis.pins.push_back(std::move(pin));

@@ -58,11 +58,11 @@ absl::Status VerifyAxes(const Plan& plan, const StagePlan& stage, const cluster:
   for (size_t a = 0; a < stage.axes.size(); ++a) {
     const AxisCut& axis = stage.axes[a];
     if (axis.mesh_axis != static_cast<int64_t>(first + a)) return InvalidArgument("axis %d is out of order", axis.mesh_axis);
-    if (axis.shard_truths_from < 0) return InvalidArgument("shard_truths_from = %d", axis.shard_truths_from);
+    if (axis.reduce_scatter_from < 0) return InvalidArgument("shard_truths_from = %d", axis.reduce_scatter_from);
     ALPA_RETURN_IF_ERROR(VerifyCuts(axis.cuts, program, roles));
-    ALPA_RETURN_IF_ERROR(Annotate(VerifyCuts(axis.truths_along, program, roles), "truths"));
+    ALPA_RETURN_IF_ERROR(Annotate(VerifyCuts(axis.reduce_scatter_along, program, roles), "truths"));
     ALPA_RETURN_IF_ERROR(VerifyPins(plan, axis.pins));
-    for (const Cut& cut : axis.truths_along) {
+    for (const Cut& cut : axis.reduce_scatter_along) {
       if (cut.dim < 0) return InvalidArgument("truths are taken along no dimension of %s", roles.inputs[cut.leaf].path);
     }
   }

@@ -155,7 +155,7 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
       }
       if (pinned || split.data == 1) return seeds;
     } else {
-      for (int64_t telling : kTellingChunks) {
+      for (int64_t telling : kProbeChunks) {
         // Where the batch stays whole, its dimension is one that could be cut.
         split.search = FindSeeds(program, roles, chunks == 1 ? telling : chunks, k > 1, local);
         if (chunks > 1 || !split.search.seeds.empty()) break;
@@ -166,7 +166,7 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
   }
   if (k > 1 && !split.search.analysis.couplings.empty()) {
     // Perhaps because the batch's own dimension does not divide, and another one was taken for it.
-    for (int64_t telling : kTellingChunks) {
+    for (int64_t telling : kProbeChunks) {
       const SeedSearch whole = FindSeeds(program, roles, telling, true, local);
       const bool as_much = whole.analysis.split_flops >= split.search.analysis.split_flops;
       if (whole.seeds.empty() || !whole.analysis.couplings.empty() || !as_much) continue;
@@ -211,7 +211,7 @@ plan::AxisCut DataAxis(const Graph& program, const plan::Roles& roles, const Bat
   axis.mesh_axis = 0;
   for (const plan::Seed& seed : split.search.seeds) axis.cuts.push_back({seed.leaf, seed.dim, plan::CutRank::kBatch});
   if (options.zero > 0) {
-    axis.shard_truths_from = options.shard_from;
+    axis.reduce_scatter_from = options.shard_from;
     axis.shard_accumulators = options.zero >= 2;
   }
   if (options.zero >= 3) return axis;
@@ -392,7 +392,7 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
       ALPA_ASSIGN_OR_RETURN(ChosenAxis chosen, TensorAxis(plan, stage, options, program, roles));
       axis.cuts = chosen.request.cuts;
       axis.pins = chosen.request.pins;
-      if (options.sequence) axis.truths_along = SequenceCuts(plan, ways, program);
+      if (options.sequence) axis.reduce_scatter_along = SequenceCuts(plan, ways, program);
       if (!first) first = std::move(chosen);
     }
     axis.mesh_axis = static_cast<int64_t>(plan.meshes[m].shape.size()) - 1;

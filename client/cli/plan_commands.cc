@@ -117,17 +117,17 @@ class ShowCommand : public PlanCommand {
       if (!given.ok()) return Report(given.status(), session, name());
       const auto plan = plan::FromProto(*given);
       if (!plan.ok()) return Report(UsageError(absl::StrCat(file_, ": ", plan.status().message())), session, name());
-      return Tell(*given, plan::Print(*plan));
+      return PrintResult(*given, plan::Print(*plan));
     }
     Job job;
     proto::Plan message;
     plan::Plan plan;
     if (absl::Status read = Read(&job, &message, &plan); !read.ok()) return Report(read, session, name());
-    return Tell(message, plan::Print(plan, job.program.graph, job.program.roles));
+    return PrintResult(message, plan::Print(plan, job.program.graph, job.program.roles));
   }
 
  private:
-  int Tell(const proto::Plan& message, const std::string& text) {
+  int PrintResult(const proto::Plan& message, const std::string& text) {
     Print(session.format == "table" ? Harmless(text) : plan::PlanFileText(message), session);
     return kExitDone;
   }
@@ -247,7 +247,7 @@ class MakeCommand : public Command {
     if (!job.ok()) return Report(job.status(), session, name());
     const proto::PlanRequest request = pins_.Over(job->pins);
     if (absl::Status sane = plan::Check(request); !sane.ok()) return Report(sane, session, name());
-    const auto plan = cluster_.empty() ? Pinned(*job, request) : Searched(*job, request);
+    const auto plan = cluster_.empty() ? PlanFromPins(*job, request) : PlanBySearch(*job, request);
     if (!plan.ok()) return Report(plan.status(), session, name());
     proto::Plan message;
     plan::ToProto(plan::Numbered(*plan), &message);
@@ -262,19 +262,19 @@ class MakeCommand : public Command {
   }
 
  private:
-  static absl::StatusOr<plan::Plan> Pinned(const Job& job, const proto::PlanRequest& request) {
+  static absl::StatusOr<plan::Plan> PlanFromPins(const Job& job, const proto::PlanRequest& request) {
     std::vector<DeviceId> devices;
     for (int64_t i = 0; i < plan::DevicesNeeded(request); ++i) devices.push_back(DeviceId(static_cast<int32_t>(i)));
     return planner::PlanJob(job.program, request, devices);
   }
 
-  absl::StatusOr<plan::Plan> Searched(const Job& job, const proto::PlanRequest& request) const {
+  absl::StatusOr<plan::Plan> PlanBySearch(const Job& job, const proto::PlanRequest& request) const {
     const auto cluster = OpenCluster(cluster_);
     if (!cluster.ok()) return cluster.status();
     planner::SearchLimits limits;
     limits.seconds = seconds_;
     limits.progress = [](const planner::SearchProgress& progress) {
-      Say(absl::StrFormat("[%d] %s", progress.priced + 1, progress.next.name));
+      Say(absl::StrFormat("[%d] %s", progress.evaluated + 1, progress.next.name));
       return true;
     };
     auto searched = planner::SearchJob(job.program, request, *cluster, limits);

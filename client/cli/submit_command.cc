@@ -51,7 +51,7 @@ class Patience {
 };
 
 // Runs the job, telling how it goes, and prints its data. What follows from an error is the caller's to say.
-RunResult RunAndTell(Coordinator& coordinator, const JobDirectory& directory, const JobFlags& flags,
+RunResult RunAndReport(Coordinator& coordinator, const JobDirectory& directory, const JobFlags& flags,
                      const RunOptions& options, const Session& session) {
   Progress progress(flags.steps, FancyTerminal());
   std::optional<StepMetrics> last;
@@ -129,7 +129,7 @@ class SubmitCommand : public Command {
     options_.plan = *std::move(plan);
     Coordinator coordinator(session.address, session.interruption);
     const Patience patience(timeout_, session.interruption);
-    const RunResult result = RunAndTell(coordinator, **directory, job_, options_, session);
+    const RunResult result = RunAndReport(coordinator, **directory, job_, options_, session);
     const bool there = !result.job_id.empty() && !IsFinal(result.job.state());
     const std::string again =
         absl::StrCat("alpa submit ", job_.Typed(), " --job-id ", result.job_id, AddressFlag(session.address));
@@ -208,7 +208,7 @@ class RunCommand : public Command {
     if (!cluster.ok()) return Report(cluster.status(), session, name());
     session.address = (*cluster)->address();
     Coordinator coordinator(session.address, session.interruption);
-    const RunResult result = RunAndTell(coordinator, **directory, job_, options, session);
+    const RunResult result = RunAndReport(coordinator, **directory, job_, options, session);
     if (ExitCodeOf(result.status) == kExitInterrupted) {
       Say(absl::StrCat("alpa run: interrupted at step ", result.steps_done, "; the daemons end, and nothing is kept"));
       return kExitInterrupted;

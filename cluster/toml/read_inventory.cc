@@ -7,7 +7,7 @@
 #include "base/status.h"
 #include "cluster/toml/inventory_toml.h"
 #include "cluster/toml/reader.h"
-#include "cluster/toml/said_device.h"
+#include "cluster/toml/datasheet_device.h"
 
 namespace alpa::cluster {
 namespace {
@@ -77,20 +77,20 @@ absl::StatusOr<Bytes> ReadMemory(const Section& section, double missing) {
   return static_cast<Bytes>(memory);
 }
 
-absl::StatusOr<DeviceProfile> ReadSaidDevice(const Section& section, const std::string& name) {
-  SaidDevice said;
-  said.name = name;
-  ALPA_ASSIGN_OR_RETURN(said.float32, section.Quantity("float32", Unit::kFlopsPerSecond, true, -1));
-  ALPA_ASSIGN_OR_RETURN(said.float16, section.Quantity("float16", Unit::kFlopsPerSecond, true, 0));
-  ALPA_ASSIGN_OR_RETURN(said.elements, section.Quantity("elements", Unit::kFlopsPerSecond, true, said.float32));
-  ALPA_ASSIGN_OR_RETURN(said.efficiency,
+absl::StatusOr<DeviceProfile> ReadDatasheetDevice(const Section& section, const std::string& name) {
+  DatasheetDevice datasheet;
+  datasheet.name = name;
+  ALPA_ASSIGN_OR_RETURN(datasheet.float32, section.Quantity("float32", Unit::kFlopsPerSecond, true, -1));
+  ALPA_ASSIGN_OR_RETURN(datasheet.float16, section.Quantity("float16", Unit::kFlopsPerSecond, true, 0));
+  ALPA_ASSIGN_OR_RETURN(datasheet.elements, section.Quantity("elements", Unit::kFlopsPerSecond, true, datasheet.float32));
+  ALPA_ASSIGN_OR_RETURN(datasheet.efficiency,
                         ReadEfficiency(section, "efficiency", {{64, 0.05}, {256, 0.3}, {1024, 0.7}, {4096, 0.85}}));
-  ALPA_ASSIGN_OR_RETURN(said.half_efficiency, ReadEfficiency(section, "float16_efficiency", said.efficiency));
-  ALPA_ASSIGN_OR_RETURN(said.memory_bandwidth, section.Quantity("memory_bandwidth", Unit::kBytesPerSecond, true, -1));
-  ALPA_ASSIGN_OR_RETURN(said.memory_efficiency, section.Number("memory_efficiency", 1e-6, 1, 0.85));
-  ALPA_ASSIGN_OR_RETURN(said.kernel_seconds, section.Quantity("kernel_overhead", Unit::kSeconds, false, -1));
-  ALPA_ASSIGN_OR_RETURN(said.program_seconds, section.Quantity("program_overhead", Unit::kSeconds, false, 0));
-  return ProfileOf(said);
+  ALPA_ASSIGN_OR_RETURN(datasheet.half_efficiency, ReadEfficiency(section, "float16_efficiency", datasheet.efficiency));
+  ALPA_ASSIGN_OR_RETURN(datasheet.memory_bandwidth, section.Quantity("memory_bandwidth", Unit::kBytesPerSecond, true, -1));
+  ALPA_ASSIGN_OR_RETURN(datasheet.memory_efficiency, section.Number("memory_efficiency", 1e-6, 1, 0.85));
+  ALPA_ASSIGN_OR_RETURN(datasheet.kernel_seconds, section.Quantity("kernel_overhead", Unit::kSeconds, false, -1));
+  ALPA_ASSIGN_OR_RETURN(datasheet.program_seconds, section.Quantity("program_overhead", Unit::kSeconds, false, 0));
+  return ProfileOf(datasheet);
 }
 
 absl::StatusOr<DeviceProfile> ReadMeasuredDevice(const Section& section, const std::string& name) {
@@ -120,7 +120,7 @@ absl::StatusOr<DeviceProfile> ReadDeviceProfile(const Section& section, absl::st
     ALPA_RETURN_IF_ERROR(section.CheckKeys({"name", "kind", "memory", "float32", "float16", "elements", "efficiency",
                                             "float16_efficiency", "memory_bandwidth", "memory_efficiency",
                                             "kernel_overhead", "program_overhead", "products"}));
-    return ReadSaidDevice(section, name);
+    return ReadDatasheetDevice(section, name);
   }
   ALPA_RETURN_IF_ERROR(
       section.CheckKeys({"name", "kind", "memory", "products", "half_products", "memory_curve", "element_seconds",

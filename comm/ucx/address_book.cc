@@ -33,7 +33,7 @@ constexpr uint32_t kNotOpen = 0, kClosing = 0xfffffffcu, kAbandoned = 0xfffffffd
 constexpr size_t kEndsRemembered = 1024;
 constexpr uint32_t kMaxAddressBytes = 64 << 10;
 constexpr size_t kMaxVisitors = 256;
-constexpr std::chrono::milliseconds kPatience{1000}, kTellPatience{300};
+constexpr std::chrono::milliseconds kPatience{1000}, kNotifyTimeout{300};
 constexpr size_t kToldAtOnce = 64;
 
 struct Question {
@@ -282,8 +282,8 @@ AddressAnswer AskAddress(ProcessAddress& address, uint64_t epoch, int cancel, Du
   return answer;
 }
 
-void TellAborted(const std::vector<ProcessAddress>& addresses, uint64_t epoch) {
-  const MonotonicTime deadline = Clock::Real().Now() + kTellPatience;
+void NotifyAborted(const std::vector<ProcessAddress>& addresses, uint64_t epoch) {
+  const MonotonicTime deadline = Clock::Real().Now() + kNotifyTimeout;
   for (size_t first = 0; first < addresses.size(); first += kToldAtOnce) {
     const size_t last = std::min(addresses.size(), first + kToldAtOnce);
     std::deque<Socket> sockets;   // all are dialled before the first is waited for

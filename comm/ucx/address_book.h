@@ -94,6 +94,6 @@ struct AddressAnswer {
 AddressAnswer AskAddress(ProcessAddress& address, uint64_t epoch, int cancel, Duration patience);
 
 // Says that `epoch` is aborted to those whose host was looked up, as far as they can be reached within a fraction of a second.
-void TellAborted(const std::vector<ProcessAddress>& addresses, uint64_t epoch);
+void NotifyAborted(const std::vector<ProcessAddress>& addresses, uint64_t epoch);
 
 }  // namespace alpa::comm

@@ -35,18 +35,18 @@ void UcxEpoch::Attend(std::vector<ProcessAddress>& processes) {
   pollfd stop{stop_event_, POLLIN, 0};
   while (poll(&stop, 1, -1) < 0) {
   }
-  bool told, tell, all_met;
+  bool told, notify, all_met;
   {
     Lock lock(*this);
     told = aborted_.ok() && !stopping_;
-    tell = tell_peers_;
+    notify = notify_peers_;
   }
   if (told) {
     const absl::Status cause = absl::AbortedError(absl::StrFormat("another process aborted epoch %d", epoch_));
     if (on_told_) on_told_(cause);
     AbortAs(cause, false);
   }
-  if (tell) TellAborted(processes, epoch_);
+  if (notify) NotifyAborted(processes, epoch_);
   {
     Lock lock(*this);
     all_met = AllMet();
@@ -57,7 +57,7 @@ void UcxEpoch::Attend(std::vector<ProcessAddress>& processes) {
     Lock lock(*this);
     DestroyWorker();
   }
-  if (tell) TellAborted(processes, epoch_);   // those who came late
+  if (notify) NotifyAborted(processes, epoch_);   // those who came late
 }
 
 // Asks the peers for their address in this epoch, until each has told or the epoch ends.
@@ -244,10 +244,10 @@ void UcxEpoch::DestroyWorker() {
                                        : AddressBook::End::kAbandoned);
 }
 
-void UcxEpoch::AbortAs(const absl::Status& cause, bool tell_peers) {
+void UcxEpoch::AbortAs(const absl::Status& cause, bool notify_peers) {
   Lock lock(*this);
   if (!aborted_.ok()) return;
-  tell_peers_ = tell_peers;
+  notify_peers_ = notify_peers;
   aborted_ = cause.ok() ? absl::CancelledError("aborted") : cause;
   // First UCX lets go of the operations' memory, then the waiters may.
   for (Peer& peer : peers_) peer.early.clear();

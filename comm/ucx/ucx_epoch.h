@@ -131,7 +131,7 @@ class UcxEpoch {
   void Fail(Peer& peer) ALPA_REQUIRES(mutex_);
 
   // The end.
-  void AbortAs(const absl::Status& cause, bool tell_peers);
+  void AbortAs(const absl::Status& cause, bool notify_peers);
   void SignalStop();
   void Flush(Duration patience) ALPA_REQUIRES(mutex_);
   bool CloseEndpoints() ALPA_REQUIRES(mutex_);   // false: connections are left
@@ -154,7 +154,7 @@ class UcxEpoch {
   Mutex mutex_;
   ucp_worker_h worker_ ALPA_GUARDED_BY(mutex_) = nullptr;
   absl::Status aborted_ ALPA_GUARDED_BY(mutex_);
-  bool tell_peers_ ALPA_GUARDED_BY(mutex_) = false;   // of the abort
+  bool notify_peers_ ALPA_GUARDED_BY(mutex_) = false;   // of the abort
   bool stopping_ ALPA_GUARDED_BY(mutex_) = false;
   std::vector<Peer> peers_ ALPA_GUARDED_BY(mutex_);
   std::vector<Peer*> lost_ ALPA_GUARDED_BY(mutex_);   // whose operations are still to be failed

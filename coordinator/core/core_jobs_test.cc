@@ -208,12 +208,12 @@ TEST(CoreJobsTest, ItIsToldHowFarPlanningIs) {
   world.Worker("a", 4);
   world.Submit("job", 0);
   const PlanTask task = world.TaskOf("job");
-  EXPECT_TRUE(world.core->OnPlanning(task, "planning: 3 plans priced"));
-  EXPECT_EQ(world.Job("job").reason(), "planning: 3 plans priced");
+  EXPECT_TRUE(world.core->OnPlanning(task, "planning: 3 plans evaluated"));
+  EXPECT_EQ(world.Job("job").reason(), "planning: 3 plans evaluated");
   EXPECT_EQ(world.Job("job").state(), Job::PLANNING);
   world.core->OnPlanned("job", task.epoch, absl::InternalError("no"));
-  EXPECT_FALSE(world.core->OnPlanning(task, "planning: 4 plans priced")) << "nobody waits for it any more";
-  EXPECT_NE(world.Job("job").reason(), "planning: 4 plans priced");
+  EXPECT_FALSE(world.core->OnPlanning(task, "planning: 4 plans evaluated")) << "nobody waits for it any more";
+  EXPECT_NE(world.Job("job").reason(), "planning: 4 plans evaluated");
 }
 
 TEST(CoreJobsTest, APlanOnSomebodyElsesDevicesIsOurFault) {

@@ -52,7 +52,7 @@ absl::StatusOr<Chosen> Choose(const PlanTask& task, const planner::JobProgram& p
   planner::SearchLimits limits;
   limits.seconds = task.search_seconds;
   limits.progress = [&](const planner::SearchProgress& now) {
-    std::string text = absl::StrFormat("planning: %d plans priced", now.priced);
+    std::string text = absl::StrFormat("planning: %d plans evaluated", now.evaluated);
     if (now.best != nullptr && now.best->status.ok()) {
       absl::StrAppendFormat(&text, ", the best %.4g s: %s", now.best->simulation.step_seconds, now.best->name);
     }

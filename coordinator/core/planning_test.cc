@@ -128,7 +128,7 @@ TEST_F(PlanningTest, WhatIsLeftOpenIsSearchedForOnAMeasuredCluster) {
   ASSERT_FALSE(planned->spans.empty());
   EXPECT_NEAR(planned->spans.back().end, planned->plan.predicted_step_seconds(), 1e-9);
   ASSERT_GT(told.size(), 3u);
-  EXPECT_THAT(told.back(), HasSubstr("plans priced, the best"));
+  EXPECT_THAT(told.back(), HasSubstr("plans evaluated, the best"));
   // A pin of the way in which it is parallel is no question to search.
   task_.request.set_data_parallel(2);
   const auto pinned = PlanProgram(task_, program_);

@@ -43,7 +43,7 @@ bool IsDivision(Opcode opcode) {
 }
 
 // Runs of neighbours (or of one element again and again) that a view of `elements` is read in.
-double RunsOf(const fusion::View& view, double elements) {
+double ContiguousRuns(const fusion::View& view, double elements) {
   if (view.IsScalar() || view.IsLinear()) return 0;
   const int64_t step = view.strides.back();
   return step == 0 || step == 1 ? elements / static_cast<double>(view.dims.back()) : elements;
@@ -78,9 +78,9 @@ ProductShape ShapeOfConvolution(const Graph& graph, const Op& op) {
   return shape;
 }
 
-class Pricer {
+class ProgramCostModel {
  public:
-  Pricer(const Graph& graph, const DeviceProfile& device, const CollectivePrice& collective, double sharers)
+  ProgramCostModel(const Graph& graph, const DeviceProfile& device, const CollectiveCostFn& collective, double sharers)
       : graph_(graph), device_(device), collective_(collective), sharers_(sharers), plan_(fusion::PlanFusion(graph)) {}
 
   ProgramCost Run(const std::vector<int32_t>& alias) {
@@ -165,7 +165,7 @@ class Pricer {
         seen.push_back(root);
         // What a view shows lies elsewhere.
         if (const Op& source = graph_.def(ValueId(root)); RoleOf(root) == fusion::Role::kView) {
-          const double runs = RunsOf(fusion::ViewOf(graph_, source), n);
+          const double runs = ContiguousRuns(fusion::ViewOf(graph_, source), n);
           if (runs > 0) seconds += runs * device_.run_seconds + n * device_.element_seconds;
           root = plan_.root[source.operands[0].value()];
         } else if (RoleOf(root) == fusion::Role::kIota) {
@@ -199,7 +199,7 @@ class Pricer {
     const std::optional<fusion::ReduceLayout> layout = fusion::LayoutOf(graph_, reduce);
     if (!layout) return 0;
     const double rows = layout->inner == 1 ? static_cast<double>(layout->outer) : 0;
-    return rows + (layout->order ? RunsOf(*layout->order, n) : 0);
+    return rows + (layout->order ? ContiguousRuns(*layout->order, n) : 0);
   }
 
   fusion::Role RoleOf(int value) const { return plan_.roles[graph_.value(ValueId(value)).op.value()]; }
@@ -257,7 +257,7 @@ class Pricer {
       case Opcode::kConvolution: return Product(op, ShapeOfConvolution(graph_, op));
       case Opcode::kWhile: case Opcode::kConditional: {
         double seconds = 0;
-        for (const auto& region : op.regions) seconds += PriceProgram(*region, {}, device_, collective_).compute_seconds;
+        for (const auto& region : op.regions) seconds += EstimateProgramCost(*region, {}, device_, collective_).compute_seconds;
         return seconds;
       }
       case Opcode::kSort: case Opcode::kScatter: case Opcode::kSelectAndScatter: case Opcode::kReduceWindow:
@@ -277,7 +277,7 @@ class Pricer {
 
   const Graph& graph_;
   const DeviceProfile& device_;
-  const CollectivePrice& collective_;
+  const CollectiveCostFn& collective_;
   const double sharers_;
   const fusion::FusionPlan plan_;
   std::vector<Work> work_;    // of the units but collectives, in order
@@ -310,12 +310,12 @@ double ProductSeconds(const std::vector<cluster::ProductPoint>& measured, int64_
   return flops / std::exp(rate / weights);
 }
 
-ProgramCost PriceProgram(const Graph& program, const std::vector<int32_t>& alias, const DeviceProfile& device,
-                         const CollectivePrice& collective, double sharers) {
+ProgramCost EstimateProgramCost(const Graph& program, const std::vector<int32_t>& alias, const DeviceProfile& device,
+                         const CollectiveCostFn& collective, double sharers) {
   // A graph of the caller's, not owned.
   const std::shared_ptr<const Graph> graph =
       fusion::ExchangeDots(std::shared_ptr<const Graph>(std::shared_ptr<void>(), &program));
-  return Pricer(*graph, device, collective, sharers).Run(alias);
+  return ProgramCostModel(*graph, device, collective, sharers).Run(alias);
 }
 
 namespace {
@@ -344,7 +344,7 @@ DeviceProfile AtItsBest(DeviceProfile device) {
 double RooflineSeconds(const Graph& program, const cluster::Cluster& cluster) {
   std::vector<double> alone;  // by profile: the whole step on one such device
   for (const DeviceProfile& device : cluster.profiles) {
-    alone.push_back(PriceProgram(program, {}, AtItsBest(device), nullptr).compute_seconds);
+    alone.push_back(EstimateProgramCost(program, {}, AtItsBest(device), nullptr).compute_seconds);
   }
   // Devices that want more cores than their host has are so many fewer.
   std::vector<double> wanted(cluster.hosts.size(), 0);

@@ -17,7 +17,7 @@
 namespace alpa::planner {
 
 // Seconds of one collective op of the program. Null: they cost nothing.
-using CollectivePrice = std::function<double(const graph::Graph&, const graph::Op&)>;
+using CollectiveCostFn = std::function<double(const graph::Graph&, const graph::Op&)>;
 
 struct ProgramCost {
   double compute_seconds = 0;
@@ -29,8 +29,8 @@ struct ProgramCost {
 
 // `alias` as plan::StageProgram::alias. `sharers`: devices that run such a program at a time and use the same memory and outermost
 // cache, this one included.
-ProgramCost PriceProgram(const graph::Graph& program, const std::vector<int32_t>& alias, const cluster::DeviceProfile& device,
-                         const CollectivePrice& collective, double sharers = 1);
+ProgramCost EstimateProgramCost(const graph::Graph& program, const std::vector<int32_t>& alias, const cluster::DeviceProfile& device,
+                         const CollectiveCostFn& collective, double sharers = 1);
 
 // Seconds of [m, k] x [k, n] from measured products: the rates of those whose shapes are nearest, in logarithms, weigh most.
 // Larger ones than any are as fast as the largest.

@@ -38,8 +38,8 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
     return std::max(0.5, options.seconds - spent);
   };
   const bool measured = options.cluster != nullptr && options.cluster->IsMeasured();
-  const intra_op::Prices prices = measured ? intra_op::MeasuredPrices(mesh, *options.cluster)
-                                           : intra_op::FixedPrices(executable.meshes[request.mesh.value()], request.size);
+  const intra_op::CostModel model = measured ? intra_op::MeasuredCostModel(mesh, *options.cluster)
+                                           : intra_op::FixedCostModel(executable.meshes[request.mesh.value()], request.size);
   intra_op::SpaceOptions space_options;
   if (measured) space_options.memory_limit = MemoryOf(mesh, *options.cluster);
   ALPA_ASSIGN_OR_RETURN(const AxisRequest greedy, ChooseTensorCuts(executable, request));
@@ -60,7 +60,7 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
       intra_op::SpaceOptions mine = space_options;
       mine.rigid_weights = rigid;
       if (!limited) mine.memory_limit = kForbidden;
-      absl::StatusOr<Space> made = intra_op::MakeSpace(executable, request, prices, mine);
+      absl::StatusOr<Space> made = intra_op::MakeSpace(executable, request, model, mine);
       if (absl::IsUnimplemented(made.status())) break;
       ALPA_RETURN_IF_ERROR(made.status());
       space = *std::move(made);

@@ -4,7 +4,7 @@
 //         that the answer is never dearer by the same price. Where nothing fits into memory, or weights cannot all stay in parts,
 //         that is let go, in this order, and said. Where time is too short for any choice with all weights in parts, the answer is
 //         ChooseTensorCuts'.
-// Prices: seconds where the cluster is measured, else fixed ones (prices.h).
+// CostModel: seconds where the cluster is measured, else fixed ones (prices.h).
 // Threads: a pure function but for the time limit.
 #pragma once
 

@@ -46,7 +46,7 @@ class Descent {
         if (std::find(wanted.begin(), wanted.end(), want) == wanted.end()) wanted.push_back(want);
       }
       const int made = problem_.nodes[site.node].choices[chosen_[site.node]].makes[site.result];
-      const double moving = site.times * ConversionCost(problem_, site, made, wanted, site.prices);
+      const double moving = site.times * ConversionCost(problem_, site, made, wanted, site.costs);
       cost += moving == kForbidden ? kPenalty : moving;
     }
     return cost;

@@ -123,9 +123,9 @@ void LinearForm::AddSite(const Site& site, SiteVariables& variables) {
     const AxisState& from = problem_.states[m];
     if (from.replicated()) continue;
     const bool allowed = !(site.rigid && from.split());
-    whole[m] = new_variable(from.split() ? site.prices.gather : site.prices.reduce, allowed);
+    whole[m] = new_variable(from.split() ? site.costs.gather : site.costs.reduce, allowed);
     variables.whole.push_back({m, whole[m]});
-    const double further = from.split() ? site.prices.exchange : std::min(site.prices.exchange, site.prices.scatter);
+    const double further = from.split() ? site.costs.exchange : std::min(site.costs.exchange, site.costs.scatter);
     int any = -1;
     for (int s : wanted) {
       const AxisState& to = problem_.states[s];
@@ -134,7 +134,7 @@ void LinearForm::AddSite(const Site& site, SiteVariables& variables) {
       direct[{m, s}] = new_variable(further, allowed);
       variables.direct.push_back({m, s, direct[{m, s}]});
       if (from.partial() && any < 0) {
-        any = new_variable(site.prices.scatter - further, true);
+        any = new_variable(site.costs.scatter - further, true);
         variables.any.push_back({m, any});
       }
     }
@@ -223,7 +223,7 @@ std::vector<double> LinearForm::ValuesOf(const std::vector<int>& chosen) const {
       const int want = problem_.nodes[reader.node].choices[chosen[reader.node]].wants[reader.operand];
       if (want != made && std::find(wanted.begin(), wanted.end(), want) == wanted.end()) wanted.push_back(want);
     }
-    const double cost = ConversionCost(problem_, site, made, wanted, site.prices);
+    const double cost = ConversionCost(problem_, site, made, wanted, site.costs);
     // Through the whole, unless all are had directly for no more.
     std::vector<int> used;
     double directly = 0;

@@ -87,7 +87,7 @@ class Presolve {
         for (size_t w = 0; w < table.wanted.size(); ++w) {
           if (mask >> w & 1) wanted.push_back(table.wanted[w]);
         }
-        table.cost.push_back(ConversionCost(out_, site, made, wanted, site.prices));
+        table.cost.push_back(ConversionCost(out_, site, made, wanted, site.costs));
       }
     }
     return table;
@@ -213,7 +213,7 @@ class Presolve {
     for (const Choice& u : second) {
       for (const Choice& v : first) {
         Choice both = u;
-        both.cost += v.cost + site.times * ConversionCost(out_, site, v.makes[site.result], {u.wants[operand]}, site.prices);
+        both.cost += v.cost + site.times * ConversionCost(out_, site, v.makes[site.result], {u.wants[operand]}, site.costs);
         if (!(both.cost < kForbidden)) continue;
         both.wants[operand] = 0;  // read no more
         both.wants.insert(both.wants.end(), v.wants.begin(), v.wants.end());

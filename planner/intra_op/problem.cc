@@ -11,7 +11,7 @@ int Problem::StateNumber(const AxisState& state) {
   return static_cast<int>(states.size()) - 1;
 }
 
-double ConversionCost(const Problem& problem, const Site& site, int made, const std::vector<int>& wanted, const MovePrices& prices) {
+double ConversionCost(const Problem& problem, const Site& site, int made, const std::vector<int>& wanted, const MoveCosts& costs) {
   const AxisState& from = problem.states[made];
   if (from.replicated()) return 0;
   bool whole = false, all_plain = !from.split() || from.outer == 1;
@@ -29,10 +29,10 @@ double ConversionCost(const Problem& problem, const Site& site, int made, const 
   if (site.returned && (from.partial() || from.outer != 1)) whole = true;
   if (!whole && splits == 0) return 0;
   if (site.rigid && from.split()) return kForbidden;
-  const double through_whole = from.split() ? prices.gather : prices.reduce;
+  const double through_whole = from.split() ? costs.gather : costs.reduce;
   if (whole || (!all_plain && (from.split() || splits > 1))) return through_whole;
-  if (from.split()) return std::min(through_whole, splits * prices.exchange);
-  return std::min(through_whole, prices.scatter + (splits - 1) * std::min(prices.exchange, prices.scatter));
+  if (from.split()) return std::min(through_whole, splits * costs.exchange);
+  return std::min(through_whole, costs.scatter + (splits - 1) * std::min(costs.exchange, costs.scatter));
 }
 
 Evaluation Evaluate(const Problem& problem, const std::vector<int>& chosen) {
@@ -50,7 +50,7 @@ Evaluation Evaluate(const Problem& problem, const std::vector<int>& chosen) {
       if (std::find(wanted.begin(), wanted.end(), want) == wanted.end()) wanted.push_back(want);
     }
     const int made = problem.nodes[site.node].choices[chosen[site.node]].makes[site.result];
-    evaluation.conversions += site.times * ConversionCost(problem, site, made, wanted, site.prices);
+    evaluation.conversions += site.times * ConversionCost(problem, site, made, wanted, site.costs);
     evaluation.sent_bytes += site.times * ConversionCost(problem, site, made, wanted, site.sent);
   }
   for (double bytes : memory) evaluation.memory = std::max(evaluation.memory, bytes);

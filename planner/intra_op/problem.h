@@ -41,9 +41,9 @@ struct Reader {
 };
 
 // Of moving one value once, in whatever unit.
-struct MovePrices {
+struct MoveCosts {
   double gather = 0, reduce = 0, scatter = 0, exchange = 0;
-  auto operator<=>(const MovePrices&) const = default;
+  auto operator<=>(const MoveCosts&) const = default;
 };
 
 struct Site {
@@ -52,8 +52,8 @@ struct Site {
   bool returned = false;        // also wanted as it can be returned: in a plain tile where it is made so, whole otherwise
   bool rigid = false;           // may not be gathered or sent around once it is split
   double times = 1;             // in a step
-  MovePrices prices;            // in the problem's unit
-  MovePrices sent;              // in bytes that a device sends
+  MoveCosts costs;            // in the problem's unit
+  MoveCosts sent;              // in bytes that a device sends
 };
 
 struct Problem {
@@ -69,7 +69,7 @@ struct Problem {
 
 // Of one value made in state `made` with the distinct states `wanted` (made itself may be among them); by `prices`. kForbidden where
 // a rigid one would move.
-double ConversionCost(const Problem& problem, const Site& site, int made, const std::vector<int>& wanted, const MovePrices& prices);
+double ConversionCost(const Problem& problem, const Site& site, int made, const std::vector<int>& wanted, const MoveCosts& costs);
 
 struct Evaluation {
   double choices = 0;       // costs of the choices

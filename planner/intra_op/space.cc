@@ -54,8 +54,8 @@ struct Made {
 
 class Builder {
  public:
-  Builder(const AxisRequest& request, const Prices& prices, const SpaceOptions& options, Space& space)
-      : prices_(prices), options_(options), space_(space), problem_(space.problem), executable_(space.executable),
+  Builder(const AxisRequest& request, const CostModel& model, const SpaceOptions& options, Space& space)
+      : model_(model), options_(options), space_(space), problem_(space.problem), executable_(space.executable),
         list_(space.executable.mesh_programs[request.mesh.value()]), request_(request), n_(request.size) {}
 
   absl::Status Build() {
@@ -127,7 +127,7 @@ class Builder {
       }
       for (size_t r = 0; r < results.size(); ++r) Possible(run, results[r], rule.results[r]);
     };
-    if (InParts(op)) {
+    if (HandlesOperandsSeparately(op)) {
       for (size_t p = 0; p < op.operands.size(); ++p) {
         for (const OpRule& rule : RulesOfPart(context, op, p, PartStates(run, op, p))) take({op.operands[p]}, {op.results[p]}, rule);
       }
@@ -208,7 +208,7 @@ class Builder {
       std::vector<Choice> choices;
       for (const AxisState& state : states) {
         const int number = problem_.StateNumber(state);
-        choices.push_back({prices_.state_byte * BytesIn(slot.shape, state), {number}, {number}, {}, {}});
+        choices.push_back({model_.state_byte * BytesIn(slot.shape, state), {number}, {number}, {}, {}});
       }
       NodeOrigin origin;
       origin.slot = static_cast<int32_t>(s);
@@ -219,7 +219,7 @@ class Builder {
 
   Choice ChoiceFor(const Op& op, int part, const OpRule& rule, const Run& run) {
     Choice choice;
-    choice.cost = run.times * prices_.op(GraphOf(run), op, part, rule);
+    choice.cost = run.times * model_.op(GraphOf(run), op, part, rule);
     for (const AxisState& state : rule.operands) choice.wants.push_back(problem_.StateNumber(state));
     for (const AxisState& state : rule.results) choice.makes.push_back(problem_.StateNumber(state));
     return choice;
@@ -233,7 +233,7 @@ class Builder {
     for (int i = 0; i < graph.size(); ++i) {
       const Op& op = graph.ops()[i];
       if (op.opcode == Opcode::kParameter) continue;
-      const bool parts = InParts(op);
+      const bool parts = HandlesOperandsSeparately(op);
       for (size_t p = 0; p < (parts ? op.operands.size() : 1); ++p) {
         const int part = parts ? static_cast<int>(p) : -1;
         const std::vector<AxisState> slices = op.results.size() == 1 ? possible_[r][op.results[0].value()] : std::vector<AxisState>();
@@ -247,7 +247,7 @@ class Builder {
 
   int NodeOf(size_t r, int op, size_t operand_or_result) const {
     const std::vector<int>& nodes = nodes_[r][op];
-    return nodes.size() == 1 && !InParts(GraphOf(runs_[r]).ops()[op]) ? nodes[0] : nodes[operand_or_result];
+    return nodes.size() == 1 && !HandlesOperandsSeparately(GraphOf(runs_[r]).ops()[op]) ? nodes[0] : nodes[operand_or_result];
   }
 
   // What makes a value, and as which of its results.
@@ -255,7 +255,7 @@ class Builder {
     const Graph& graph = GraphOf(runs_[r]);
     const graph::Value& value = graph.value(v);
     const Op& op = graph.op(value.op);
-    if (op.opcode != Opcode::kParameter) return {NodeOf(r, value.op.value(), value.result), InParts(op) ? 0 : value.result};
+    if (op.opcode != Opcode::kParameter) return {NodeOf(r, value.op.value(), value.result), HandlesOperandsSeparately(op) ? 0 : value.result};
     const SlotId slot = runs_[r].instruction->inputs[op.as<graph::ParameterAttrs>().index];
     // An accumulator that is only handed on stays as it was filled.
     if (!slot.valid() || depth > static_cast<int>(runs_.size())) return {whole_node_, 0};
@@ -289,7 +289,7 @@ class Builder {
     for (int i = 0; i < graph.size(); ++i) {
       const Op& op = graph.ops()[i];
       for (size_t k = 0; k < op.operands.size(); ++k) {
-        const bool parts = InParts(op);
+        const bool parts = HandlesOperandsSeparately(op);
         sites[op.operands[k].value()].readers.push_back({NodeOf(r, i, k), parts ? 0 : static_cast<int>(k)});
       }
     }
@@ -308,7 +308,7 @@ class Builder {
       site.times = run.times;
       const graph::Shape& shape = graph.values()[v].shape;
       const double bytes = static_cast<double>(shape.bytes()), partial = BytesIn(shape, AxisState::Partial(graph::ReduceKind::kSum));
-      site.prices = prices_.move(bytes, partial);
+      site.costs = model_.move(bytes, partial);
       site.sent = SentBytes(bytes, partial, n_);
       site_of_[{r, static_cast<int32_t>(v)}] = static_cast<int>(problem_.sites.size());
       problem_.sites.push_back(std::move(site));
@@ -367,7 +367,7 @@ class Builder {
         const int32_t v = op.operands[k].value();
         if (chain[v] < 0) continue;
         const Node& node = problem_.nodes[NodeOf(r, i, k)];
-        const size_t operand = InParts(op) ? 0 : k;
+        const size_t operand = HandlesOperandsSeparately(op) ? 0 : k;
         std::set<int> wanted;
         for (const Choice& choice : node.choices) {
           const int32_t result = op.results[0].value();
@@ -503,7 +503,7 @@ class Builder {
     }
   }
 
-  const Prices& prices_;
+  const CostModel& model_;
   const SpaceOptions& options_;
   Space& space_;
   Problem& problem_;
@@ -592,16 +592,16 @@ absl::StatusOr<AxisRequest> WithLeaves(const Space& space, const std::vector<int
 
 }  // namespace
 
-absl::StatusOr<Space> MakeSpace(const plan::Executable& executable, const AxisRequest& request, const Prices& prices,
+absl::StatusOr<Space> MakeSpace(const plan::Executable& executable, const AxisRequest& request, const CostModel& model,
                                 const SpaceOptions& options) {
-  if (request.shard_truths_from > 0 || !request.truths_along.empty() || !request.pins.empty()) {
+  if (request.reduce_scatter_from > 0 || !request.reduce_scatter_along.empty() || !request.pins.empty()) {
     return Unimplemented("axis \"%s\" chooses or pins some states itself", request.name);
   }
   Space space;
   space.executable = Padded(executable, request);
   space.request = request;
   ALPA_RETURN_IF_ERROR(StatesAlongAxis(space.executable, request).status());
-  ALPA_RETURN_IF_ERROR(Builder(request, prices, options, space).Build());
+  ALPA_RETURN_IF_ERROR(Builder(request, model, options, space).Build());
   return space;
 }
 

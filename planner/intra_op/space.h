@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "planner/intra_op/prices.h"
+#include "planner/intra_op/cost_model.h"
 #include "planner/intra_op/problem.h"
 #include "planner/partition/axis_pass.h"
 
@@ -47,7 +47,7 @@ struct Space {
 };
 
 // REQUIRES: a verified executable, whose mesh runs programs and loops only (as CutAlongAxis).
-absl::StatusOr<Space> MakeSpace(const plan::Executable& executable, const AxisRequest& request, const Prices& prices,
+absl::StatusOr<Space> MakeSpace(const plan::Executable& executable, const AxisRequest& request, const CostModel& model,
                                 const SpaceOptions& options);
 
 // The request that makes it so: a cut for each leaf that would not lie so by itself, pins where propagation would do otherwise.

@@ -35,7 +35,7 @@ std::vector<int> Colours(const Problem& problem, int radius) {
     std::vector<Seen> seen(problem.nodes.size());
     for (const Site& site : problem.sites) {
       std::vector<double> readers = {0, static_cast<double>(site.result), static_cast<double>(site.returned), static_cast<double>(site.rigid),
-                                     site.times, site.prices.gather, site.prices.reduce};
+                                     site.times, site.costs.gather, site.costs.reduce};
       std::vector<std::pair<double, double>> sorted;
       for (const Reader& reader : site.readers) sorted.push_back({static_cast<double>(colours[reader.node]), static_cast<double>(reader.operand)});
       std::sort(sorted.begin(), sorted.end());
@@ -43,7 +43,7 @@ std::vector<int> Colours(const Problem& problem, int radius) {
       seen[site.node].push_back(std::move(readers));
       for (const Reader& reader : site.readers) {
         seen[reader.node].push_back({1, static_cast<double>(reader.operand), static_cast<double>(colours[site.node]),
-                                     static_cast<double>(site.result), site.times, site.prices.gather});
+                                     static_cast<double>(site.result), site.times, site.costs.gather});
       }
     }
     Classes<std::pair<int, Seen>> next;
@@ -83,7 +83,7 @@ Problem Tied(const Problem& problem, int radius) {
       node.choices[c].parts.push_back({static_cast<int>(i), static_cast<int>(c)});
     }
   }
-  using Key = std::tuple<int, int, std::vector<Reader>, bool, bool, MovePrices, MovePrices>;
+  using Key = std::tuple<int, int, std::vector<Reader>, bool, bool, MoveCosts, MoveCosts>;
   std::map<Key, size_t> site_of;
   for (const Site& site : problem.sites) {
     Site mine = site;
@@ -91,7 +91,7 @@ Problem Tied(const Problem& problem, int radius) {
     for (Reader& reader : mine.readers) reader.node = mapped[reader.node];
     std::sort(mine.readers.begin(), mine.readers.end());
     mine.readers.erase(std::unique(mine.readers.begin(), mine.readers.end()), mine.readers.end());
-    const Key key{mine.node, mine.result, mine.readers, mine.returned, mine.rigid, mine.prices, mine.sent};
+    const Key key{mine.node, mine.result, mine.readers, mine.returned, mine.rigid, mine.costs, mine.sent};
     const auto [found, added] = site_of.try_emplace(key, tied.sites.size());
     if (added) tied.sites.push_back(std::move(mine));
     else tied.sites[found->second].times += site.times;

@@ -66,7 +66,7 @@ class StageLowering {
     options.chunks = layout_.chunks();
     if (options.chunks > 1) options.seeds = plan_.batch_seeds;
     if (options.chunks == 1 && in_loops_) {
-      for (int64_t telling : kTellingChunks) {
+      for (int64_t telling : kProbeChunks) {
         if (!CheckSeeds(program_, roles_, plan_.batch_seeds, telling).ok()) continue;
         options.chunks = telling;
         options.seeds = plan_.batch_seeds;
@@ -164,7 +164,7 @@ class StageLowering {
       SegmentRequest request;
       request.first = request.last = segment;
       if (segment % 2 == 0) {
-        request.wholes.assign(wholes[phase].begin(), wholes[phase].end());
+        request.full_values.assign(wholes[phase].begin(), wholes[phase].end());
         request.results = phase == loops;
       } else {
         request.accumulate.assign(accumulate[phase].begin(), accumulate[phase].end());
@@ -174,9 +174,9 @@ class StageLowering {
         const ValueId v(import.index);
         if (import.kind == Import::Kind::kAccumulated) {
           accumulate[phase - 1].insert(v);
-        } else if (import.kind == Import::Kind::kWhole) {
+        } else if (import.kind == Import::Kind::kFull) {
           const int once = analysis_.states[v.value()].replicated() ? analysis_.segment[v.value()]
-                                                                    : analysis_.truth[v.value()];
+                                                                    : analysis_.full_in[v.value()];
           ALPA_CHECK(once >= 0 && once <= phase);
           wholes[once].insert(v);
         }
@@ -205,7 +205,7 @@ class StageLowering {
     const Shape shape = AccumulatorShape(program_, analysis_, layout_, v);
     SlotId slot;
     // A split aux is accumulated where it is returned, if it is not also wanted whole.
-    if (phase == analysis_.loops - 1 && analysis_.truth[v.value()] != analysis_.loops) {
+    if (phase == analysis_.loops - 1 && analysis_.full_in[v.value()] != analysis_.loops) {
       for (size_t r = 0; r < program_.results().size() && !slot.valid(); ++r) {
         if (program_.results()[r] == v && analysis_.split_result[r] &&
             roles_.outputs[r].kind == plan::OutputRole::Kind::kAux) {
@@ -239,7 +239,7 @@ class StageLowering {
   SlotId SlotOf(const Import& import) {
     switch (import.kind) {
       case Import::Kind::kLeaf: return leaf_slots_[import.index];
-      case Import::Kind::kWhole: return whole_slots_.at(ValueId(import.index));
+      case Import::Kind::kFull: return whole_slots_.at(ValueId(import.index));
       case Import::Kind::kAccumulator: return accumulator_slots_.at({phase_, ValueId(import.index)});
       case Import::Kind::kAccumulated: return accumulator_slots_.at({phase_, ValueId(import.index)});
       case Import::Kind::kLoopIndex: return SlotId();
@@ -251,7 +251,7 @@ class StageLowering {
     switch (exported.kind) {
       case Export::Kind::kResult: return result_slots_[exported.index];
       case Export::Kind::kAccumulator: return accumulator_slots_.at({phase_, ValueId(exported.index)});
-      case Export::Kind::kWhole: {
+      case Export::Kind::kFull: {
         const ValueId v(exported.index);
         return whole_slots_[v] = AddSlot(Slot::Kind::kTemporary, program_.shape(v), -1);
       }

@@ -91,7 +91,7 @@ class Emitter {
   }
   bool TruthIsHere(ValueId v) const {
     if (loop_program_) return analysis_.local[v.value()];
-    return analysis_.truth[v.value()] >= 0 && InSegments(2 * analysis_.truth[v.value()]);
+    return analysis_.full_in[v.value()] >= 0 && InSegments(2 * analysis_.full_in[v.value()]);
   }
 
   void NeedWhole(ValueId v, int when) {
@@ -101,10 +101,10 @@ class Emitter {
     if (loop_program_) {
       NeedNative(v, when);
     } else if (all_in_one_) {
-      NeedNative(v, 2 * analysis_.truth[v.value()] - 1);
-      truths_.insert({analysis_.truth[v.value()], v});
+      NeedNative(v, 2 * analysis_.full_in[v.value()] - 1);
+      truths_.insert({analysis_.full_in[v.value()], v});
     } else {
-      truths_.insert({analysis_.truth[v.value()], v});
+      truths_.insert({analysis_.full_in[v.value()], v});
     }
   }
   void NeedNative(ValueId v, int when) { need(v).native = std::min(need(v).native, when); }
@@ -117,7 +117,7 @@ class Emitter {
   }
 
   void FindNeeds() {
-    for (ValueId v : request_.wholes) NeedWhole(v, state(v).replicated() ? 2 * analysis_.segment[v.value()] : 2 * analysis_.truth[v.value()]);
+    for (ValueId v : request_.full_values) NeedWhole(v, state(v).replicated() ? 2 * analysis_.segment[v.value()] : 2 * analysis_.full_in[v.value()]);
     for (ValueId v : request_.accumulate) NeedNative(v, request_.first);
     if (request_.results) {
       for (size_t r = 0; r < program_.results().size(); ++r) {
@@ -317,7 +317,7 @@ class Emitter {
     if (def.opcode == Opcode::kParameter && state(v).replicated()) {
       whole = Leaf(def.as<graph::ParameterAttrs>().index);
     } else {
-      whole = ImportValue(Import::Kind::kWhole, v, program_.shape(v));
+      whole = ImportValue(Import::Kind::kFull, v, program_.shape(v));
     }
     return whole;
   }
@@ -460,7 +460,7 @@ class Emitter {
       out_.exports.push_back({kind, index});
       results.push_back(value);
     };
-    for (ValueId v : request_.wholes) add(Export::Kind::kWhole, v.value(), Whole(v));
+    for (ValueId v : request_.full_values) add(Export::Kind::kFull, v.value(), Whole(v));
     for (ValueId v : request_.accumulate) add(Export::Kind::kAccumulator, v.value(), Accumulate(v));
     if (request_.results) {
       for (size_t r = 0; r < program_.results().size(); ++r) {

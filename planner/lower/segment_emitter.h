@@ -32,7 +32,7 @@ struct AxisLayout {
 struct Import {
   enum class Kind : uint8_t {
     kLeaf,         // graph parameter `index`: the device's tile of it
-    kWhole,        // whole form of value `index`, from an earlier program
+    kFull,        // whole form of value `index`, from an earlier program
     kAccumulated,  // accumulation of value `index` by the loop program just before
     kAccumulator,  // the same, inside that loop program
     kLoopIndex,
@@ -44,11 +44,11 @@ struct Import {
 
 struct Export {
   enum class Kind : uint8_t {
-    kWhole,        // for later programs
+    kFull,        // for later programs
     kAccumulator,  // of a loop program
     kResult,       // graph result `index`
   };
-  Kind kind = Kind::kWhole;
+  Kind kind = Kind::kFull;
   int32_t index = -1;
 };
 
@@ -61,7 +61,7 @@ struct SegmentProgram {
 // Segment numbers: once t is 2t, loop t is 2t+1.
 struct SegmentRequest {
   int first = 0, last = 0;
-  std::vector<graph::ValueId> wholes;       // to export
+  std::vector<graph::ValueId> full_values;       // to export
   std::vector<graph::ValueId> accumulate;   // loop programs: natives to accumulate
   bool results = false;                     // the graph's results, all that are not accumulated
 };

@@ -160,7 +160,7 @@ class Analyser {
       if (op.opcode == Opcode::kOptimizationBarrier || op.results.empty() || !state(op.results[0]).partial()) continue;
       if (std::any_of(rule(i).operands.begin(), rule(i).operands.end(), [](const AxisState& s) { return s.split(); })) continue;
       for (ValueId v : op.operands) {
-        if (!state(v).partial() || out_.truth[v.value()] < 0 || truth_taken_[v.value()] || out_.local[v.value()]) continue;
+        if (!state(v).partial() || out_.full_in[v.value()] < 0 || truth_taken_[v.value()] || out_.local[v.value()]) continue;
         more = truth_taken_[v.value()] = true;
       }
     }
@@ -215,7 +215,7 @@ class Analyser {
     }
     out_.loops = loops;
     once_.assign(values_, kNever);
-    out_.truth.assign(values_, kNever);
+    out_.full_in.assign(values_, kNever);
     truth_consumer_.assign(values_, OpId());
     span_.assign(values_, Span());
     chunk_span_.assign(values_, Span());
@@ -239,7 +239,7 @@ class Analyser {
       } else if (span_[v].needed()) {
         out_.segment[v] = span_[v].first;
       }
-      if (out_.truth[v] == kNever) out_.truth[v] = -1;
+      if (out_.full_in[v] == kNever) out_.full_in[v] = -1;
     }
   }
 
@@ -254,8 +254,8 @@ class Analyser {
   }
 
   void WantTruth(ValueId v, int once, OpId consumer) {
-    if (once < out_.truth[v.value()]) {
-      out_.truth[v.value()] = once;
+    if (once < out_.full_in[v.value()]) {
+      out_.full_in[v.value()] = once;
       truth_consumer_[v.value()] = consumer;
     }
   }
@@ -264,7 +264,7 @@ class Analyser {
     const Op& op = program_.ops()[i];
     const OpId id(static_cast<int32_t>(i));
     for (ValueId r : op.results) {
-      const int truth = out_.truth[r.value()];
+      const int truth = out_.full_in[r.value()];
       if (truth != kNever) span_[r.value()].Add({truth - 1, truth - 1});
     }
     if (op.opcode == Opcode::kOptimizationBarrier) {
@@ -337,7 +337,7 @@ class Analyser {
           last[v] = span_[v].last;
           product[v] = OpId(static_cast<int32_t>(i));
         }
-        if (out_.truth[v] > 0 && last[v] > out_.truth[v] - 1) {
+        if (out_.full_in[v] > 0 && last[v] > out_.full_in[v] - 1) {
           out_.couplings.push_back({op.results[r], truth_consumer_[v], product[v]});
         }
       }

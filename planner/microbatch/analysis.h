@@ -41,7 +41,7 @@ struct AxisAnalysis {
   // By value; -1 where not needed. Replicated values: the once segment that computes them, the latest possible.
   // Split and partial ones: the first loop that needs them.
   std::vector<int> segment;
-  std::vector<int> truth;                       // by value: once segment where its truth is finished; -1: nowhere
+  std::vector<int> full_in;                       // by value: once segment where its truth is finished; -1: nowhere
   std::vector<bool> local;                      // by value: a statistic that each chunk takes from itself alone
   std::vector<bool> chunk_local;                // by value: replicated, but loops use a version made from local statistics
   std::vector<bool> split_result;               // by graph result: stays split (over the seed-like dimension) at the end
@@ -62,7 +62,7 @@ struct AnalysisOptions {
 };
 
 // Numbers of chunks that tell how a program would be split, where it is not: with a single chunk any dimension would do.
-inline constexpr int64_t kTellingChunks[] = {2, 3, 5, 7};
+inline constexpr int64_t kProbeChunks[] = {2, 3, 5, 7};
 
 // REQUIRES: a verified program and role table; seeds that divide (CheckSeeds).
 AxisAnalysis Analyse(const graph::Graph& program, const plan::Roles& roles, const AnalysisOptions& options);

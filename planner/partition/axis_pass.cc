@@ -34,7 +34,7 @@ class AxisPass {
            const std::map<int32_t, std::vector<OpRule>>* like = nullptr)
       : padded_(PadIfNeeded(executable, request)), in_(padded_ ? *padded_ : executable), request_(request), tiles_(tiles), like_(like), mesh_(request.mesh.value()), list_(in_.mesh_programs[mesh_]),
         axis_{static_cast<int64_t>(in_.meshes[mesh_].shape.size()), request.size},
-        slots_(list_.slots.size()), pinned_(list_.slots.size(), false) {}
+        slots_(list_.slots.size()), settled_(list_.slots.size(), false) {}
 
   // Leaves that are cut by name where the axis does not divide are stored in ceil tiles. Only one axis may cut such a dimension.
   // Nothing where there is none.
@@ -84,12 +84,12 @@ class AxisPass {
  private:
   // The states of all slots and values.
   absl::Status FindStates() {
-    if (!request_.truths_along.empty()) {
+    if (!request_.reduce_scatter_along.empty()) {
       AxisRequest along = request_;
-      along.cuts = std::move(along.truths_along);
-      along.truths_along.clear();
+      along.cuts = std::move(along.reduce_scatter_along);
+      along.reduce_scatter_along.clear();
       along.pins.clear();
-      along.shard_truths_from = 0;
+      along.reduce_scatter_from = 0;
       AxisPass pass(in_, along, nullptr);
       ALPA_RETURN_IF_ERROR(pass.FindStates());
       along_ = std::move(pass.found_);
@@ -104,7 +104,7 @@ class AxisPass {
       // What does not settle is kept whole.
       if (round == kMaxRounds - 2) {
         for (size_t s = 0; s < slots_.size(); ++s) {
-          if (!pinned_[s]) slots_[s] = {}, pinned_[s] = true;
+          if (!settled_[s]) slots_[s] = {}, settled_[s] = true;
         }
       }
     }
@@ -121,7 +121,7 @@ class AxisPass {
       for (size_t s = 0; s < list_.slots.size(); ++s) {
         const Slot& slot = list_.slots[s];
         if ((slot.kind != Slot::Kind::kState && slot.kind != Slot::Kind::kInput) || slot.leaf != cut.leaf) continue;
-        found = pinned_[s] = true;
+        found = settled_[s] = true;
         if (cut.dim < 0) continue;
         if (!CanSplit(slot.shape.dims, cut.dim, 1, axis_.size)) {
           return InvalidArgument("axis \"%s\" of size %d does not divide dimension %d of the tile %s of %s", request_.name,
@@ -179,11 +179,11 @@ class AxisPass {
   void ShardAccumulator(const plan::AllocInstruction& alloc) {
     const size_t s = alloc.slot.value();
     const Slot& slot = list_.slots[s];
-    if (pinned_[s] || slot.kind != Slot::Kind::kTemporary || alloc.fill != 0) return;
+    if (settled_[s] || slot.kind != Slot::Kind::kTemporary || alloc.fill != 0) return;
     const std::optional<int64_t> dim = StoredDim(slot.shape.dims, axis_.size);
-    if (!dim || slot.shape.elements() < request_.shard_truths_from) return;
+    if (!dim || slot.shape.elements() < request_.reduce_scatter_from) return;
     slots_[s] = {AxisState::Split(*dim), plan::CutRank::kStored, false};
-    pinned_[s] = changed_ = true;
+    settled_[s] = changed_ = true;
   }
 
   Propagation PropagateRun(const plan::RunInstruction& run) const {
@@ -199,8 +199,8 @@ class AxisPass {
       state.zero = state.state.replicated() && fill != fills_.end() && fill->second == 0;
       parameters.push_back(state);
     }
-    PropagateOptions options{axis_, request_.shard_truths_from, nullptr, {}, nullptr};
-    if (const auto along = along_.find(run.program); along != along_.end()) options.truths_like = &along->second.values;
+    PropagateOptions options{axis_, request_.reduce_scatter_from, nullptr, {}, nullptr};
+    if (const auto along = along_.find(run.program); along != along_.end()) options.reduce_scatter_like = &along->second.values;
     if (const auto pins = pins_.find(run.program); pins != pins_.end()) options.pins = pins->second;
     if (like_ != nullptr) options.like = &like_->at(run.program);
     return Propagate(in_.programs[run.program].graph, parameters, options);
@@ -211,7 +211,7 @@ class AxisPass {
     const graph::Graph& graph = in_.programs[run.program].graph;
     for (size_t r = 0; r < run.outputs.size(); ++r) {
       const size_t s = run.outputs[r].value();
-      if (pinned_[s]) continue;
+      if (settled_[s]) continue;
       const Slot& slot = list_.slots[s];
       ValueState made = found.values[graph.results()[r].value()];
       made.zero = false;
@@ -220,7 +220,7 @@ class AxisPass {
       // A state leaf follows once: its storage is then what its new value is made as.
       if (slot.kind == Slot::Kind::kState) {
         if (made.state.replicated()) continue;
-        pinned_[s] = true;
+        settled_[s] = true;
       }
       if (made.state == slots_[s].state && made.rank == slots_[s].rank) continue;
       slots_[s] = made;
@@ -282,10 +282,10 @@ class AxisPass {
   const plan::MeshProgram& list_;
   const MeshAxis axis_;
   std::vector<ValueState> slots_;   // by slot
-  std::vector<bool> pinned_;        // by slot: its state is settled
+  std::vector<bool> settled_;        // by slot: its state is settled
   std::map<SlotId, double> fills_;
   std::map<int32_t, Propagation> found_;  // by program, of the last round: in that, nothing changed any more
-  std::map<int32_t, Propagation> along_;  // by program, along request_.truths_along alone
+  std::map<int32_t, Propagation> along_;  // by program, along request_.reduce_scatter_along alone
   std::map<int32_t, std::vector<plan::ValuePin>> pins_;  // by program
   bool changed_ = false;
   Executable out_;
@@ -316,7 +316,7 @@ std::vector<plan::ValuePin> AllPins(const Executable& executable, const std::map
     const std::vector<graph::Op>& ops = executable.programs[program].graph.ops();
     for (size_t i = 0; i < ops.size(); ++i) {
       if (ops[i].opcode == graph::Opcode::kParameter) continue;
-      const bool in_parts = InParts(ops[i]);
+      const bool in_parts = HandlesOperandsSeparately(ops[i]);
       for (size_t r = 0; r < (in_parts ? ops[i].results.size() : 1); ++r) {
         const std::vector<AxisState> part = in_parts ? std::vector<AxisState>{of_ops[i].operands[r]} : of_ops[i].operands;
         pins.push_back({program, ops[i].results[r].value(), of_ops[i].results[r], part});
@@ -329,8 +329,8 @@ std::vector<plan::ValuePin> AllPins(const Executable& executable, const std::map
 }  // namespace
 
 AxisRequest RequestFor(MeshId id, const cluster::Mesh& mesh, const plan::AxisCut& axis) {
-  AxisRequest request{id, mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis], {}, axis.cuts, axis.shard_truths_from,
-                      axis.shard_accumulators, axis.truths_along, axis.pins, {}};
+  AxisRequest request{id, mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis], {}, axis.cuts, axis.reduce_scatter_from,
+                      axis.shard_accumulators, axis.reduce_scatter_along, axis.pins, {}};
   int64_t devices = 1;
   for (int64_t a = 0; a <= axis.mesh_axis; ++a) devices *= mesh.shape[a];
   request.devices.assign(mesh.devices.begin(), mesh.devices.begin() + devices);

@@ -25,9 +25,9 @@ struct AxisRequest {
   int64_t size = 1;
   std::vector<DeviceId> devices;    // of the mesh with the new axis, row-major
   std::vector<plan::Cut> cuts;
-  int64_t shard_truths_from = 0;    // as plan::AxisCut
+  int64_t reduce_scatter_from = 0;    // as plan::AxisCut
   bool shard_accumulators = false;
-  std::vector<plan::Cut> truths_along;
+  std::vector<plan::Cut> reduce_scatter_along;
   std::vector<plan::ValuePin> pins;
   // By slot, or empty: what also lies on other meshes, and so has to hold true values in contiguous tiles.
   std::vector<bool> exchanged;

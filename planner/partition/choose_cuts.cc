@@ -8,7 +8,7 @@
 #include "base/status.h"
 #include "graph/cost.h"
 #include "planner/cost/collective_cost.h"
-#include "planner/cost/fixed_prices.h"
+#include "planner/cost/fixed_costs.h"
 
 namespace alpa::planner {
 
@@ -21,22 +21,22 @@ using plan::SlotId;
 
 namespace {
 
-double Value(const StepPrice& price) {
-  return kProductFlopPrice * price.product_flops + price.sent_bytes + kStateBytePrice * price.state_bytes;
+double Value(const StepCost& cost) {
+  return kProductFlopCost * cost.product_flops + cost.sent_bytes + kStateByteCost * cost.state_bytes;
 }
 
 // `program`: the graph of a program's number.
 template <typename ProgramFn>
-void AddPrice(const std::vector<Instruction>& instructions, double times, const ProgramFn& program, const cluster::Mesh& mesh,
-              StepPrice& price) {
+void AddCost(const std::vector<Instruction>& instructions, double times, const ProgramFn& program, const cluster::Mesh& mesh,
+              StepCost& cost) {
   for (const Instruction& instruction : instructions) {
     if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
-      AddPrice(loop->body, times * static_cast<double>(loop->count), program, mesh, price);
+      AddCost(loop->body, times * static_cast<double>(loop->count), program, mesh, cost);
     } else if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
       const Graph& graph = program(run->program);
       for (const Op& op : graph.ops()) {
-        if (graph::IsProduct(op.opcode)) price.product_flops += times * static_cast<double>(graph::CostOf(graph, op).flops);
-        if (graph::IsCollective(op.opcode)) price.sent_bytes += times * CollectiveBytes(graph, op, GroupSize(op, mesh));
+        if (graph::IsProduct(op.opcode)) cost.product_flops += times * static_cast<double>(graph::CostOf(graph, op).flops);
+        if (graph::IsCollective(op.opcode)) cost.sent_bytes += times * CollectiveBytes(graph, op, GroupSize(op, mesh));
       }
     }
   }
@@ -118,15 +118,15 @@ class Weights {
 
 }  // namespace
 
-StepPrice PriceOf(const Executable& executable, MeshId mesh) {
-  StepPrice price;
+StepCost StepCostOf(const Executable& executable, MeshId mesh) {
+  StepCost cost;
   const plan::MeshProgram& list = executable.mesh_programs[mesh.value()];
   const auto program = [&](int32_t p) -> const Graph& { return executable.programs[p].graph; };
-  AddPrice(list.instructions, 1, program, executable.meshes[mesh.value()], price);
+  AddCost(list.instructions, 1, program, executable.meshes[mesh.value()], cost);
   for (const plan::Slot& slot : list.slots) {
-    if (slot.kind == plan::Slot::Kind::kState) price.state_bytes += static_cast<double>(slot.shape.bytes());
+    if (slot.kind == plan::Slot::Kind::kState) cost.state_bytes += static_cast<double>(slot.shape.bytes());
   }
-  return price;
+  return cost;
 }
 
 namespace {
@@ -137,11 +137,11 @@ enum class Taste {
   kThrifty,  // that which saves most arithmetic for a byte more on the wire: does not cut everything at once along what all share
 };
 
-double Thrift(const StepPrice& before, const StepPrice& after) {
+double Thrift(const StepCost& before, const StepCost& after) {
   return (before.product_flops - after.product_flops) / std::max(1.0, after.sent_bytes - before.sent_bytes);
 }
 
-bool IsBetter(const StepPrice& one, const StepPrice& other, const StepPrice& before, Taste taste) {
+bool IsBetter(const StepCost& one, const StepCost& other, const StepCost& before, Taste taste) {
   if (taste == Taste::kThrifty && Thrift(before, one) != Thrift(before, other)) return Thrift(before, one) > Thrift(before, other);
   return Value(one) < Value(other);
 }
@@ -159,7 +159,7 @@ class Chooser {
   absl::StatusOr<AxisRequest> Choose() {
     ALPA_ASSIGN_OR_RETURN(Dims lowest, ChooseOneByOne(Taste::kLowest));
     ALPA_ASSIGN_OR_RETURN(Dims thrifty, ChooseOneByOne(Taste::kThrifty));
-    return RequestWith(Value(priced_.at(thrifty)) < Value(priced_.at(lowest)) ? thrifty : lowest);
+    return RequestWith(Value(costs_.at(thrifty)) < Value(costs_.at(lowest)) ? thrifty : lowest);
   }
 
  private:
@@ -167,19 +167,19 @@ class Chooser {
 
   absl::StatusOr<Dims> ChooseOneByOne(Taste taste) {
     Dims best(groups_.size(), -1);
-    ALPA_ASSIGN_OR_RETURN(StepPrice price, PriceOf(best));
+    ALPA_ASSIGN_OR_RETURN(StepCost cost, CostOf(best));
     for (size_t g = 0; g < groups_.size(); ++g) {
       const Dims before = best;
-      const StepPrice price_before = price;
+      const StepCost cost_before = cost;
       for (int64_t dim = 0; dim < groups_[g].shape.rank(); ++dim) {
         if (!CanSplit(groups_[g].shape.dims, dim, 1, request_.size)) continue;
         Dims dims = before;
         dims[g] = dim;
-        ALPA_ASSIGN_OR_RETURN(const StepPrice candidate, PriceOf(dims));
-        if (Value(candidate) >= Value(price_before)) continue;
-        if (best != before && !IsBetter(candidate, price, price_before, taste)) continue;
+        ALPA_ASSIGN_OR_RETURN(const StepCost candidate, CostOf(dims));
+        if (Value(candidate) >= Value(cost_before)) continue;
+        if (best != before && !IsBetter(candidate, cost, cost_before, taste)) continue;
         best = std::move(dims);
-        price = candidate;
+        cost = candidate;
       }
     }
     return best;
@@ -194,24 +194,24 @@ class Chooser {
     return request;
   }
 
-  absl::StatusOr<StepPrice> PriceOf(const Dims& dims) {
-    if (const auto known = priced_.find(dims); known != priced_.end()) return known->second;
+  absl::StatusOr<StepCost> CostOf(const Dims& dims) {
+    if (const auto known = costs_.find(dims); known != costs_.end()) return known->second;
     ALPA_ASSIGN_OR_RETURN(const AxisDraft draft, DraftAlongAxis(executable_, RequestWith(dims)));
-    StepPrice price;
+    StepCost cost;
     const plan::MeshProgram& list = executable_.mesh_programs[request_.mesh.value()];
     cluster::Mesh mesh = executable_.meshes[request_.mesh.value()];
     mesh.shape.push_back(request_.size);
-    AddPrice(list.instructions, 1, [&](int32_t p) -> const Graph& { return draft.programs.at(p); }, mesh, price);
+    AddCost(list.instructions, 1, [&](int32_t p) -> const Graph& { return draft.programs.at(p); }, mesh, cost);
     for (size_t s = 0; s < list.slots.size(); ++s) {
-      if (list.slots[s].kind == plan::Slot::Kind::kState) price.state_bytes += static_cast<double>(draft.slots[s].bytes());
+      if (list.slots[s].kind == plan::Slot::Kind::kState) cost.state_bytes += static_cast<double>(draft.slots[s].bytes());
     }
-    return priced_[dims] = price;
+    return costs_[dims] = cost;
   }
 
   const Executable& executable_;
   const AxisRequest& request_;
   std::vector<Group> groups_;
-  std::map<Dims, StepPrice> priced_;
+  std::map<Dims, StepCost> costs_;
 };
 
 }  // namespace

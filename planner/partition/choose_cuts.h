@@ -16,12 +16,12 @@
 namespace alpa::planner {
 
 // Price of an executable's step on one device: FLOPs of matrix products, bytes sent, bytes of state, loops counted.
-struct StepPrice {
+struct StepCost {
   double product_flops = 0;
   double sent_bytes = 0;
   double state_bytes = 0;
 };
-StepPrice PriceOf(const plan::Executable& executable, MeshId mesh);
+StepCost StepCostOf(const plan::Executable& executable, MeshId mesh);
 
 // `request` without cuts of state leaves; returns it with them. Errors: as CutAlongAxis.
 absl::StatusOr<AxisRequest> ChooseTensorCuts(const plan::Executable& executable, const AxisRequest& request);

@@ -10,7 +10,7 @@ using graph::ReduceKind;
 using graph::Shape;
 using graph::ValueId;
 
-bool MadeWhole(const AxisState& made, const std::vector<AxisState>& wanted, int64_t n) {
+bool ReplicatedFirst(const AxisState& made, const std::vector<AxisState>& wanted, int64_t n) {
   if (made.replicated()) return false;
   int64_t splits = 0;
   bool whole = false, plain = !made.split() || made.outer == 1;  // plain: what an all-to-all moves

@@ -19,7 +19,7 @@ struct MeshAxis {
 
 // Whether an array of which `wanted` is needed is made whole first, and the rest cut from that: where the whole is needed itself or
 // by a conversion, or where so many splits cost less that way. `made`: the state that it is in.
-bool MadeWhole(const AxisState& made, const std::vector<AxisState>& wanted, int64_t n);
+bool ReplicatedFirst(const AxisState& made, const std::vector<AxisState>& wanted, int64_t n);
 
 class Converter {
  public:

@@ -119,7 +119,7 @@ class GraphPartitioner {
     const AxisState whole = AxisState::Replicated();
     const bool has_own = std::any_of(forms_[v.value()].begin(), forms_[v.value()].end(),
                                      [&](const auto& form) { return form.first == State(v); });
-    if (has_own && !state.replicated() && MadeWhole(State(v), needs_[v.value()], axis_.size)) Get(v, whole);
+    if (has_own && !state.replicated() && ReplicatedFirst(State(v), needs_[v.value()], axis_.size)) Get(v, whole);
     // From the whole where that is there anyway, and rather from a truth in parts than from a partial sum; else from the
     // value's own state.
     const AxisState* from = nullptr;

@@ -44,7 +44,7 @@ absl::Status CheckPin(const RuleContext& context, const plan::ValuePin& pin) {
   const Op& op = program.op(value.op);
   if (op.opcode == Opcode::kParameter) return InvalidArgument("a pin names value %d, a parameter; cuts of leaves say how these lie", pin.value);
   bool possible = false;
-  if (InParts(op)) {
+  if (HandlesOperandsSeparately(op)) {
     const auto part = static_cast<size_t>(value.result);
     if (pin.operands.empty()) {
       possible = PartMaking(context, op, part, pin.state).has_value();
@@ -118,8 +118,8 @@ class Propagator {
     }
     if (op.opcode == Opcode::kConstant) zero = op.as<graph::ConstantAttrs>().literal.AllEqual(0);
     plan::CutRank rank = plan::CutRank::kStored;
-    const bool in_parts = InParts(op);
-    const size_t pinned = in_parts ? op.results.size() : Pinned(op);
+    const bool in_parts = HandlesOperandsSeparately(op);
+    const size_t pinned = in_parts ? op.results.size() : FirstPinnedResult(op);
     OpRule rule;
     if (pinned < op.results.size()) {
       rule = RuleOf(op, states, *pins_[op.results[pinned].value()], pinned);
@@ -143,7 +143,7 @@ class Propagator {
   // ---- Pins ----
 
   // Which result is pinned, or as many as there are.
-  size_t Pinned(const Op& op) const {
+  size_t FirstPinnedResult(const Op& op) const {
     size_t r = 0;
     while (r < op.results.size() && !pins_[op.results[r].value()]) ++r;
     return r;
@@ -152,7 +152,7 @@ class Propagator {
   const OpRule& Like(const Op& op) const { return (*options_.like)[program_.value(op.results[0]).op.value()]; }
 
   void Pin(const Op& op, const OpRule& rule, size_t r) {
-    const bool in_parts = InParts(op);
+    const bool in_parts = HandlesOperandsSeparately(op);
     const std::vector<AxisState> operands = in_parts ? std::vector<AxisState>{rule.operands[r]} : rule.operands;
     pins_[op.results[r].value()] = plan::ValuePin{-1, op.results[r].value(), rule.results[r], operands};
     more_pins_ = true;
@@ -208,11 +208,11 @@ class Propagator {
 
   AxisState Truth(ValueId v) const {
     const graph::Shape& shape = program_.shape(v);
-    if (options_.truths_like != nullptr) {
-      const AxisState& like = (*options_.truths_like)[v.value()].state;
+    if (options_.reduce_scatter_like != nullptr) {
+      const AxisState& like = (*options_.reduce_scatter_like)[v.value()].state;
       if (like.split() && like.outer == 1) return like;
     }
-    if (options_.shard_truths_from == 0 || shape.elements() < options_.shard_truths_from) return AxisState::Replicated();
+    if (options_.reduce_scatter_from == 0 || shape.elements() < options_.reduce_scatter_from) return AxisState::Replicated();
     const std::optional<int64_t> dim = StoredDim(shape.dims, options_.axis.size);
     return dim ? AxisState::Split(*dim) : AxisState::Replicated();
   }
@@ -265,7 +265,7 @@ absl::Status CheckPins(const Graph& program, const MeshAxis& axis, const std::ve
     ALPA_RETURN_IF_ERROR(CheckPin(context, pin));
     const graph::Value& value = program.value(ValueId(pin.value));
     const Op& op = program.op(value.op);
-    if (InParts(op)) continue;
+    if (HandlesOperandsSeparately(op)) continue;
     if (pinned[value.op.value()]) return InvalidArgument("two pins name results of one %s", graph::NameOf(op.opcode));
     pinned[value.op.value()] = true;
   }

@@ -29,9 +29,9 @@ struct ValueState {
 struct PropagateOptions {
   MeshAxis axis;
   // True values of partial sums of at least so many elements are split over the axis where a dimension divides. 0: never.
-  int64_t shard_truths_from = 0;
+  int64_t reduce_scatter_from = 0;
   // Where not null: states of the program's values, of which splits say how true values are split rather.
-  const std::vector<ValueState>* truths_like = nullptr;
+  const std::vector<ValueState>* reduce_scatter_like = nullptr;
   // Of this program; CheckPins is OK.
   std::vector<plan::ValuePin> pins;
   // Where not null: rules by op that are followed whatever the table says; Propagation::pins then tells where it says otherwise.

@@ -12,9 +12,9 @@ namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
-class Simulation {
+class ScheduleBuilder {
  public:
-  Simulation(Schedule schedule, const std::vector<ScheduledCell>& cells, int stages, int64_t microbatches)
+  ScheduleBuilder(Schedule schedule, const std::vector<ScheduledCell>& cells, int stages, int64_t microbatches)
       : schedule_(schedule), cells_(cells), stages_(stages), microbatches_(microbatches), next_(cells.size(), 0),
         finish_(cells.size()), cells_of_stage_(stages) {
     int meshes = 0;
@@ -143,7 +143,7 @@ absl::StatusOr<Schedule> ParseSchedule(const std::string& name) {
 
 std::vector<ScheduledEvent> OrderCells(Schedule schedule, const std::vector<ScheduledCell>& cells, int stages,
                                        int64_t microbatches) {
-  return Simulation(schedule, cells, stages, microbatches).Run();
+  return ScheduleBuilder(schedule, cells, stages, microbatches).Run();
 }
 
 }  // namespace alpa::planner

@@ -55,7 +55,7 @@ std::vector<int> Shifted(const Candidate& candidate) {
 
 }  // namespace
 
-std::vector<PlanOptions> Neighbours(const Candidate& candidate, const Pinned& pinned) {
+std::vector<PlanOptions> Neighbours(const Candidate& candidate, const PinnedOptions& pinned) {
   const PlanOptions& options = candidate.options;
   const PipelineOptions& pipeline = options.pipeline;
   std::vector<PlanOptions> neighbours;

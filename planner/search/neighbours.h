@@ -15,8 +15,8 @@ namespace alpa::planner {
 inline constexpr int64_t kMaxMicrobatches = 1024;  // that are tried
 
 // What the user said, against what is open.
-struct Pinned {
-  explicit Pinned(const PlanOptions& options)
+struct PinnedOptions {
+  explicit PinnedOptions(const PlanOptions& options)
       : data(options.data_parallel > 0), tensor(options.tensor_parallel > 0), microbatches(options.microbatches > 0),
         zero(options.zero > 0), remat(options.remat != "none" || options.named.remat),
         meshes(options.pipeline.meshes > 1 || options.named.meshes), devices(!options.pipeline.devices.empty()),
@@ -26,6 +26,6 @@ struct Pinned {
 };
 
 // `candidate` is a plan. Only what is not pinned differs.
-std::vector<PlanOptions> Neighbours(const Candidate& candidate, const Pinned& pinned);
+std::vector<PlanOptions> Neighbours(const Candidate& candidate, const PinnedOptions& pinned);
 
 }  // namespace alpa::planner

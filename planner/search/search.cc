@@ -9,7 +9,7 @@
 #include "base/status.h"
 #include "planner/cost/program_cost.h"
 #include "planner/search/neighbours.h"
-#include "planner/search/pricer.h"
+#include "planner/search/candidate_evaluator.h"
 
 namespace alpa::planner {
 
@@ -29,7 +29,7 @@ class Searcher {
            const SearchLimits& limits)
       : program_(program), cluster_(cluster), base_(options), pinned_(options), limits_(limits),
         end_(Clock::Real().Now() + std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::duration<double>(limits.seconds))),
-        pricer_(program, roles, cluster) {
+        evaluator_(program, roles, cluster) {
     base_.exact_tensor = false;
     base_.tensor_seconds = std::min(base_.tensor_seconds, kTensorSeconds);
   }
@@ -67,9 +67,9 @@ class Searcher {
     Searched searched;
     searched.complete = complete_;
     searched.roofline_seconds = RooflineSeconds(program_, cluster_);
-    searched.plan = pricer_.Price(best.options).plan;
+    searched.plan = evaluator_.Evaluate(best.options).plan;
     searched.plan.predicted = {best.simulation.step_seconds, best.simulation.peak_device_memory()};
-    searched.plan.origin = absl::StrFormat("%s; the best of %d that were priced", best.name,
+    searched.plan.origin = absl::StrFormat("%s; the best of %d that were evaluated", best.name,
                                            std::count_if(found_.begin(), found_.end(), [](const Candidate& c) { return c.status.ok(); }));
     for (size_t i : ranked) searched.candidates.push_back(found_[i]);
     return searched;
@@ -173,14 +173,14 @@ class Searcher {
       stopped_ = true;
       return std::nullopt;
     }
-    found_.push_back(pricer_.Price(options).candidate);
+    found_.push_back(evaluator_.Evaluate(options).candidate);
     return found_.size() - 1;
   }
 
   // Of these, what is not tried yet will be.
   void Expect(std::vector<PlanOptions> options) {
     std::erase_if(options, [&](const PlanOptions& one) { return names_.contains(NameOf(one)); });
-    pricer_.Expect(options);
+    evaluator_.Expect(options);
   }
 
   // This one is next, then perhaps what comes where it does not fit either, then the other splits.
@@ -254,10 +254,10 @@ class Searcher {
   const graph::Graph& program_;
   const cluster::Cluster& cluster_;
   PlanOptions base_;
-  const Pinned pinned_;
+  const PinnedOptions pinned_;
   const SearchLimits& limits_;
   const MonotonicTime end_;
-  Pricer pricer_;
+  CandidateEvaluator evaluator_;
   std::vector<PlanOptions> next_splits_;  // behind the one that is tried
   std::vector<Candidate> found_;
   std::set<std::string> names_;

@@ -32,7 +32,7 @@ struct Candidate {
 
 struct SearchProgress {
   const Candidate& next;     // about to be priced
-  int priced = 0;
+  int evaluated = 0;
   const Candidate* best;     // of those priced; null before the first
 };
 

@@ -116,7 +116,7 @@ class Simulator {
   ProgramCost Price(const plan::StageProgram& program) {
     const int m = program.mesh.value();
     const cluster::Mesh& mesh = executable_.meshes[m];
-    const CollectivePrice collective = [&](const graph::Graph& graph, const graph::Op& op) {
+    const CollectiveCostFn collective = [&](const graph::Graph& graph, const graph::Op& op) {
       return CollectiveSeconds(graph, op, mesh, cluster_);
     };
     std::map<int, double> kinds;  // profile -> devices that share with one of it, at most
@@ -128,7 +128,7 @@ class Simulator {
     ProgramCost worst;
     for (const auto& [kind, sharers] : kinds) {
       const cluster::DeviceProfile& profile = cluster_.profiles[kind];
-      ProgramCost cost = PriceProgram(program.graph, program.alias, profile, collective, sharers);
+      ProgramCost cost = EstimateProgramCost(program.graph, program.alias, profile, collective, sharers);
       cost.compute_seconds += profile.program_seconds;
       if (cost.compute_seconds >= worst.compute_seconds) worst = cost;
     }

@@ -36,7 +36,7 @@ class ProgramSplitter {
   ProgramSplitter(const Executable& in, const Labels& labels, const CellRequest& request, const ProgramRun& run, Cells& out,
                   std::vector<int>& slot_stage)
       : in_(in), run_(run), program_(in.programs[run.run.program].graph), request_(request), out_(out),
-        remade_(RemadeAtReaders()), sources_(FindSources()), op_stage_(labels.op_stage[run.run.program]),
+        recomputed_(RecomputedAtReaders()), sources_(FindSources()), op_stage_(labels.op_stage[run.run.program]),
         backward_(labels.backward[run.run.program]), layer_(labels.layer[run.run.program]), slot_stage_(slot_stage), needed_(program_.ops().size(), false),
         round_(program_.ops().size(), -1), slot_of_(program_.values().size()), read_elsewhere_(program_.values().size(), false) {}
 
@@ -72,13 +72,13 @@ class ProgramSplitter {
   int DefOf(ValueId v) const { return program_.value(v).op.value(); }
 
   // A broadcast is carried in its small form.
-  std::vector<bool> RemadeAtReaders() const {
-    std::vector<bool> remade = RemadeEverywhere(in_, run_);
+  std::vector<bool> RecomputedAtReaders() const {
+    std::vector<bool> recomputed = RecomputedEverywhere(in_, run_);
     for (const Op& op : program_.ops()) {
       if (op.opcode != Opcode::kBroadcast) continue;
-      if (program_.shape(op.operands[0]).elements() < program_.shape(op.results[0]).elements()) remade[op.results[0].value()] = true;
+      if (program_.shape(op.operands[0]).elements() < program_.shape(op.results[0]).elements()) recomputed[op.results[0].value()] = true;
     }
-    return remade;
+    return recomputed;
   }
 
   // By value that is made anew: what it is made from that is not. Of others: themselves.
@@ -87,7 +87,7 @@ class ProgramSplitter {
     for (const Op& op : program_.ops()) {
       for (ValueId v : op.results) {
         std::vector<ValueId>& own = sources[v.value()];
-        if (!remade_[v.value()]) {
+        if (!recomputed_[v.value()]) {
           own = {v};
           continue;
         }
@@ -126,7 +126,7 @@ class ProgramSplitter {
   }
   // Comes out of a cell, rather than being given or made anew.
   bool Computed(ValueId v) const {
-    return !remade_[v.value()] && (program_.def(v).opcode != Opcode::kParameter || forwarded_[v.value()]);
+    return !recomputed_[v.value()] && (program_.def(v).opcode != Opcode::kParameter || forwarded_[v.value()]);
   }
   SlotId GivenSlot(ValueId v) const {
     const Op& op = program_.def(v);
@@ -149,7 +149,7 @@ class ProgramSplitter {
     };
     for (size_t i = 0; i < program_.ops().size(); ++i) {
       if (program_.ops()[i].opcode == Opcode::kParameter) continue;
-      if (remade_[program_.ops()[i].results[0].value()]) continue;
+      if (recomputed_[program_.ops()[i].results[0].value()]) continue;
       for (ValueId v : program_.ops()[i].operands) read(v, StageOf(i));
     }
     for (size_t r = 0; r < run_.run.outputs.size(); ++r) {
@@ -326,7 +326,7 @@ class ProgramSplitter {
         const Op& op = program_.def(v);
         if (op.opcode == Opcode::kParameter && (!forwarded_[v.value()] || StageOf(DefOf(v)) == stage)) {
           here[v] = import(GivenSlot(v), program_.shape(v));
-        } else if (remade_[v.value()] || (Computed(v) && Recomputes(v, round, stage))) {
+        } else if (recomputed_[v.value()] || (Computed(v) && Recomputes(v, round, stage))) {
           if (anew.insert(DefOf(v)).second) next.insert(next.end(), op.operands.begin(), op.operands.end());
         } else {
           here[v] = import(slot_of_[v.value()], program_.shape(v));
@@ -391,7 +391,7 @@ class ProgramSplitter {
   const Graph& program_;
   const CellRequest& request_;
   Cells& out_;
-  const std::vector<bool> remade_;
+  const std::vector<bool> recomputed_;
   const std::vector<std::vector<ValueId>> sources_;
   const std::vector<int>& op_stage_;
   const std::vector<bool>& backward_;

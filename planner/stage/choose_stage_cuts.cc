@@ -47,7 +47,7 @@ std::vector<int64_t> ChooseStageCuts(const std::vector<ForwardOp>& forward, cons
   const double infinity = std::numeric_limits<double>::infinity();
   const size_t n = places.size();
   std::vector<int64_t> best;
-  double best_price = infinity;
+  double best_cost = infinity;
   for (double slack : kSlack) {
     // cost[s][p]: least bytes where stage s ends at place p.
     std::vector<std::vector<double>> cost(stages - 1, std::vector<double>(n, infinity));
@@ -71,9 +71,9 @@ std::vector<int64_t> ChooseStageCuts(const std::vector<ForwardOp>& forward, cons
     }
     if (end == n || cost[stages - 2][end] == infinity) continue;
     const double thickness = cost[stages - 2][end] / thinnest / static_cast<double>(stages - 1) - 1;
-    const double price = slack + kImbalancePerThickness * thickness;
-    if (price >= best_price) continue;
-    best_price = price;
+    const double cost = slack + kImbalancePerThickness * thickness;
+    if (cost >= best_cost) continue;
+    best_cost = cost;
     best.assign(stages - 1, 0);
     for (size_t s = stages - 1; s-- > 0;) {
       best[s] = places[end].index;

@@ -107,7 +107,7 @@ constexpr size_t kMostWords = size_t{1} << 24;  // of 64 bits, for which op lead
 // A place is a layer's beginning where at most so much more is alive than at the thinnest.
 constexpr double kThin = 1.25;
 
-enum class Side : uint8_t { kOff, kForward, kRemade, kBackward };
+enum class Side : uint8_t { kOff, kForward, kRecomputed, kBackward };
 
 // One program of a loop (or the only program).
 class RegionLabels {
@@ -115,7 +115,7 @@ class RegionLabels {
   RegionLabels(const Executable& executable, const ProgramRun& run, const std::vector<uint8_t>& origins,
                const std::vector<bool>& gradient_slot, const Kinship& kinship, const LabelRequest& request, Labels& out)
       : executable_(executable), run_(run.run), program_(executable.programs[run.run.program].graph), origins_(origins),
-        remade_(RemadeEverywhere(executable, run)), gradient_slot_(gradient_slot), kinship_(kinship), request_(request), out_(out),
+        recomputed_(RecomputedEverywhere(executable, run)), gradient_slot_(gradient_slot), kinship_(kinship), request_(request), out_(out),
         stages_(static_cast<int>(request.shares.size())), uses_(graph::Uses(program_)), side_(program_.ops().size(), Side::kOff),
         stage_(program_.ops().size(), -1), readers_(program_.values().size(), 0), result_of_(program_.values().size(), 0) {
     for (ValueId v : program_.results()) result_of_[v.value()] = 1;
@@ -188,7 +188,7 @@ class RegionLabels {
  private:
   bool Main(const Op& op) const {
     return op.opcode != Opcode::kParameter && !op.results.empty() &&
-           origins_[op.results[0].value()] == (kFromState | kFromBatch) && !remade_[op.results[0].value()];
+           origins_[op.results[0].value()] == (kFromState | kFromBatch) && !recomputed_[op.results[0].value()];
   }
   int DefOf(ValueId v) const { return program_.value(v).op.value(); }
   bool OffPath(ValueId v) const { return side_[DefOf(v)] == Side::kOff; }
@@ -238,16 +238,16 @@ class RegionLabels {
     int peak = -1;
     for (size_t i = 0; i < n; ++i) {
       if (!Main(program_.ops()[i])) continue;
-      side_[i] = chain || every[i] ? Side::kForward : Side::kRemade;
+      side_[i] = chain || every[i] ? Side::kForward : Side::kRecomputed;
     }
     for (size_t i = 0; i < n; ++i) {
-      if (side_[i] != Side::kRemade) continue;
+      if (side_[i] != Side::kRecomputed) continue;
       for (ValueId v : program_.ops()[i].operands) {
         if (side_[DefOf(v)] == Side::kForward) peak = std::max(peak, DefOf(v));
       }
     }
     for (size_t i = 0; i < n; ++i) {
-      if (side_[i] != Side::kRemade) continue;
+      if (side_[i] != Side::kRecomputed) continue;
       for (ValueId v : program_.ops()[i].operands) {
         if (DefOf(v) == peak || side_[DefOf(v)] == Side::kBackward) side_[i] = Side::kBackward;
       }
@@ -290,7 +290,7 @@ class RegionLabels {
       if (side_[i] == Side::kOff) {
         for (ValueId v : op.results) stages |= readers_[v.value()];
       }
-      if (side_[i] == Side::kRemade || side_[i] == Side::kBackward) continue;
+      if (side_[i] == Side::kRecomputed || side_[i] == Side::kBackward) continue;
       for (ValueId v : op.operands) readers_[v.value()] |= stages;
     }
     for (size_t i = 0; i < program_.ops().size(); ++i) {
@@ -309,7 +309,7 @@ class RegionLabels {
     FindReaders();
     // What is remade of the forward: with its operands and weights; then up to where it is wanted.
     for (size_t i = 0; i < program_.ops().size(); ++i) {
-      if (side_[i] != Side::kRemade) continue;
+      if (side_[i] != Side::kRecomputed) continue;
       int stage = 0;
       for (ValueId v : program_.ops()[i].operands) {
         if (IsWeight(v) && readers_[v.value()] != 0) stage = std::max(stage, Lowest(readers_[v.value()]));
@@ -318,11 +318,11 @@ class RegionLabels {
       stage_[i] = stage;
     }
     for (size_t i = program_.ops().size(); i-- > 0;) {
-      if (side_[i] != Side::kRemade) continue;
+      if (side_[i] != Side::kRecomputed) continue;
       int wanted = stages_;
       for (ValueId v : program_.ops()[i].results) {
         for (graph::OpId use : uses_[v.value()]) {
-          if (side_[use.value()] == Side::kRemade) wanted = std::min(wanted, stage_[use.value()]);
+          if (side_[use.value()] == Side::kRecomputed) wanted = std::min(wanted, stage_[use.value()]);
         }
       }
       if (wanted < stages_) stage_[i] = std::max(stage_[i], wanted);
@@ -438,7 +438,7 @@ class RegionLabels {
   const plan::RunInstruction& run_;
   const Graph& program_;
   const std::vector<uint8_t>& origins_;
-  const std::vector<bool> remade_;
+  const std::vector<bool> recomputed_;
   const std::vector<bool>& gradient_slot_;
   const Kinship& kinship_;
   const LabelRequest& request_;
@@ -489,7 +489,7 @@ class OnceLabels {
  public:
   OnceLabels(const Executable& executable, const ProgramRun& run, Labels& labels)
       : run_(run.run), slots_(executable.mesh_programs[0].slots), program_(executable.programs[run.run.program].graph),
-        remade_(RemadeEverywhere(executable, run)), labels_(labels) {}
+        recomputed_(RecomputedEverywhere(executable, run)), labels_(labels) {}
 
   void Run(bool forward) {
     const size_t n = program_.ops().size();
@@ -531,7 +531,7 @@ class OnceLabels {
   int MostBytes(const Op& op, const std::vector<int>& stage) const {
     std::array<double, kMaxStages> bytes{};
     for (ValueId v : op.operands) {
-      if (!remade_[v.value()]) bytes[stage[DefOf(v)]] += static_cast<double>(program_.shape(v).bytes());
+      if (!recomputed_[v.value()]) bytes[stage[DefOf(v)]] += static_cast<double>(program_.shape(v).bytes());
     }
     return static_cast<int>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
   }
@@ -539,7 +539,7 @@ class OnceLabels {
   const plan::RunInstruction& run_;
   const std::vector<Slot>& slots_;
   const Graph& program_;
-  const std::vector<bool> remade_;
+  const std::vector<bool> recomputed_;
   Labels& labels_;
 };
 

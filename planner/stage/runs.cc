@@ -34,12 +34,12 @@ ValueId AddedTo(const Graph& program, const plan::RunInstruction& run, size_t r)
   return {};
 }
 
-std::vector<bool> RemadeEverywhere(const plan::Executable& executable, const ProgramRun& run) {
+std::vector<bool> RecomputedEverywhere(const plan::Executable& executable, const ProgramRun& run) {
   const Graph& program = executable.programs[run.run.program].graph;
   const std::vector<Slot>& slots = executable.mesh_programs[0].slots;
-  std::vector<bool> remade(program.values().size(), false), batch_leaf(program.values().size(), false);
+  std::vector<bool> recomputed(program.values().size(), false), batch_leaf(program.values().size(), false);
   for (const Op& op : program.ops()) {
-    const bool all = std::all_of(op.operands.begin(), op.operands.end(), [&](ValueId v) { return remade[v.value()]; });
+    const bool all = std::all_of(op.operands.begin(), op.operands.end(), [&](ValueId v) { return recomputed[v.value()]; });
     bool is = false;
     switch (op.opcode) {
       case Opcode::kParameter: {
@@ -55,14 +55,14 @@ std::vector<bool> RemadeEverywhere(const plan::Executable& executable, const Pro
         break;
       case Opcode::kDynamicSlice:
         is = batch_leaf[op.operands[0].value()] &&
-             std::all_of(op.operands.begin() + 1, op.operands.end(), [&](ValueId v) { return remade[v.value()]; });
+             std::all_of(op.operands.begin() + 1, op.operands.end(), [&](ValueId v) { return recomputed[v.value()]; });
         break;
       default:
         is = all && graph::IsElementwise(op.opcode);
     }
-    for (ValueId v : op.results) remade[v.value()] = is;
+    for (ValueId v : op.results) recomputed[v.value()] = is;
   }
-  return remade;
+  return recomputed;
 }
 
 std::vector<uint8_t> Origins(const plan::Executable& executable, const ProgramRun& run, std::vector<uint8_t>& slots) {

@@ -20,7 +20,7 @@ graph::ValueId AddedTo(const graph::Graph& program, const plan::RunInstruction& 
 
 // Values that are made anew wherever they are read, rather than carried: constants, the loop index, what is made from those element
 // by element or by rearranging, and a micro-batch's slice of a batch leaf. By value of the run's program.
-std::vector<bool> RemadeEverywhere(const plan::Executable& executable, const ProgramRun& run);
+std::vector<bool> RecomputedEverywhere(const plan::Executable& executable, const ProgramRun& run);
 
 // By value of `program`: how a value comes to be wanted in a step, as bits. kFromState: it depends on a state leaf; kFromBatch: on
 // a batch leaf. `slots` holds the same of each slot, and is extended by what the run writes.

@@ -94,7 +94,7 @@ class Collector {
   std::vector<OpRule> rules_;
 };
 
-int64_t Kept(const RuleContext& context, const Op& op, const std::vector<AxisState>& states, const OpRule& rule) {
+int64_t UnconvertedBytes(const RuleContext& context, const Op& op, const std::vector<AxisState>& states, const OpRule& rule) {
   int64_t kept = 0;
   for (size_t i = 0; i < states.size(); ++i) {
     const int64_t bytes = context.graph->shape(op.operands[i]).bytes() + 1;
@@ -106,7 +106,7 @@ int64_t Kept(const RuleContext& context, const Op& op, const std::vector<AxisSta
 
 }  // namespace
 
-bool InParts(const Op& op) {
+bool HandlesOperandsSeparately(const Op& op) {
   return op.opcode == Opcode::kOptimizationBarrier || (graph::IsCollective(op.opcode) && op.operands.size() == op.results.size());
 }
 
@@ -176,7 +176,7 @@ std::optional<OpRule> RuleMaking(const RuleContext& context, const Op& op, const
   std::optional<OpRule> best;
   for (OpRule& rule : RulesOf(context, op, arriving, {state})) {
     if (rule.results[result] != state) continue;
-    if (!best || Kept(context, op, states, rule) > Kept(context, op, states, *best)) best = std::move(rule);
+    if (!best || UnconvertedBytes(context, op, states, rule) > UnconvertedBytes(context, op, states, *best)) best = std::move(rule);
   }
   return best;
 }

@@ -13,13 +13,13 @@
 namespace alpa::planner {
 
 // Whether each operand of `op` is treated by itself: part p reads operand p and makes result p.
-bool InParts(const graph::Op& op);
+bool HandlesOperandsSeparately(const graph::Op& op);
 
 // Every dimension of an array that `n` chunks divide, split.
 std::vector<AxisState> SplitsOf(const std::vector<int64_t>& dims, int64_t n);
 
 // The distinct rules of an op, everything replicated first. `operands`: by operand, states that it might be in; `results`: slices
-// that might be wanted of a single result. REQUIRES: not InParts(op).
+// that might be wanted of a single result. REQUIRES: not HandlesOperandsSeparately(op).
 std::vector<OpRule> RulesOf(const RuleContext& context, const graph::Op& op, const std::vector<std::vector<AxisState>>& operands,
                             const std::vector<AxisState>& results);
 

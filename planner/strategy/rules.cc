@@ -12,7 +12,7 @@ using graph::Opcode;
 namespace {
 
 // How many bytes of operands a rule leaves as they are, minus those whose true value it asks for.
-int64_t Kept(const RuleContext& context, const Op& op, const std::vector<AxisState>& states, const OpRule& rule) {
+int64_t ShardedBytesKept(const RuleContext& context, const Op& op, const std::vector<AxisState>& states, const OpRule& rule) {
   int64_t kept = 0;
   for (size_t i = 0; i < states.size(); ++i) {
     const int64_t bytes = context.graph->shape(op.operands[i]).bytes() + 1;
@@ -41,7 +41,7 @@ OpRule ChooseRule(const RuleContext& context, const Op& op, const std::vector<Ax
       if (!states[lead].split()) continue;
       std::optional<OpRule> rule = SplitRule(context, op, states, lead);
       if (!rule) continue;
-      const int64_t kept = Kept(context, op, states, *rule);
+      const int64_t kept = ShardedBytesKept(context, op, states, *rule);
       if (!best || kept > best_kept) {
         best = std::move(rule);
         best_kept = kept;

@@ -114,7 +114,7 @@ TEST(BrokenPlanTest, EachIsRefusedForItsOwnReason) {
       {"1 values are pinned, but the region is taken apart", [](Plan& p) { p.stages[0].axes[1].pins = {{0, 1, {}, {}}}; }},
       {"axis 0 is out of order", [](Plan& p) { p.stages[0].axes[1].mesh_axis = 0; }},
       {"the mesh has 2 axes; 1 carry something", [](Plan& p) { p.stages[0].axes.pop_back(); }},
-      {"shard_truths_from = -1", [](Plan& p) { p.stages[1].axes[0].shard_truths_from = -1; }},
+      {"shard_truths_from = -1", [](Plan& p) { p.stages[1].axes[0].reduce_scatter_from = -1; }},
       {"in a pipeline, data parallelism is an axis like others",
        [](Plan& p) {
          for (plan::StagePlan& stage : p.stages) {

@@ -49,9 +49,9 @@ absl::Status Main(int argc, char** argv) {
   ALPA_ASSIGN_OR_RETURN(const plan::Executable greedy_cut, planner::CutAlongAxis(executable, greedy));
   ALPA_ASSIGN_OR_RETURN(const plan::Executable cut, planner::CutAlongAxis(executable, chosen.request));
   const auto print = [&](const char* name, const plan::Executable& of, size_t cuts, size_t pins) {
-    const planner::StepPrice price = planner::PriceOf(of, MeshId(0));
-    std::printf("%s: %zu cuts, %zu pins, %.4g product FLOPs, %.4g B sent, %.4g B of state\n", name, cuts, pins, price.product_flops,
-                price.sent_bytes, price.state_bytes);
+    const planner::StepCost cost = planner::StepCostOf(of, MeshId(0));
+    std::printf("%s: %zu cuts, %zu pins, %.4g product FLOPs, %.4g B sent, %.4g B of state\n", name, cuts, pins, cost.product_flops,
+                cost.sent_bytes, cost.state_bytes);
   };
   std::printf("%d ops; greedy %.2f s, all %.2f s (solving %.2f s), %s%s%s, cost %.6g, bound %.6g, greedy %.6g; %d open nodes, %d variables, %d rows\n",
               program.size(), greedy_seconds, seconds, chosen.outcome.seconds, planner::ToString(chosen.outcome.termination).c_str(),

@@ -38,19 +38,19 @@ AxisRequest Axis(const plan::Executable& executable, int64_t n) {
   return request;
 }
 
-// Prices at which every kind of choice is sometimes the best.
-planner::intra_op::Prices RandomPrices(std::mt19937& random, const plan::Executable& executable, int64_t n) {
-  planner::intra_op::Prices prices = planner::intra_op::FixedPrices(executable.meshes[0], n);
+// CostModel at which every kind of choice is sometimes the best.
+planner::intra_op::CostModel RandomCostModel(std::mt19937& random, const plan::Executable& executable, int64_t n) {
+  planner::intra_op::CostModel model = planner::intra_op::FixedCostModel(executable.meshes[0], n);
   const double work = std::ldexp(1.0, -3 - static_cast<int>(random() % 12)), start = static_cast<double>(random() % 3) * 64;
-  prices.op = [fixed = prices.op, work](const graph::Graph& graph, const graph::Op& op, int part, const planner::OpRule& rule) {
+  model.op = [fixed = model.op, work](const graph::Graph& graph, const graph::Op& op, int part, const planner::OpRule& rule) {
     return work * fixed(graph, op, part, rule);
   };
-  prices.move = [n, start](double bytes, double partial) {
-    planner::intra_op::MovePrices move = planner::intra_op::SentBytes(bytes, partial, n);
-    for (double* price : {&move.gather, &move.reduce, &move.scatter, &move.exchange}) *price += start;
+  model.move = [n, start](double bytes, double partial) {
+    planner::intra_op::MoveCosts move = planner::intra_op::SentBytes(bytes, partial, n);
+    for (double* cost : {&move.gather, &move.reduce, &move.scatter, &move.exchange}) *cost += start;
     return move;
   };
-  return prices;
+  return model;
 }
 
 // The cheapest of all choices that fit, by depth-first search: costs only add up, so that what is dearer than the best so far
@@ -98,7 +98,7 @@ class BruteForce {
       if (std::find(wanted.begin(), wanted.end(), want) == wanted.end()) wanted.push_back(want);
     }
     const int made = problem_.nodes[site.node].choices[chosen_[site.node]].makes[site.result];
-    return site.times * planner::intra_op::ConversionCost(problem_, site, made, wanted, site.prices);
+    return site.times * planner::intra_op::ConversionCost(problem_, site, made, wanted, site.costs);
   }
 
   const Problem& problem_;
@@ -130,11 +130,11 @@ class RandomProgramsTest : public ::testing::TestWithParam<int> {
     ASSERT_TRUE(executable.ok()) << executable.status();
     executable_ = *std::move(executable);
     options_.rigid_weights = random_() % 4 == 0;
-    prices_ = RandomPrices(random_, executable_, n_);
+    model_ = RandomCostModel(random_, executable_, n_);
   }
   Space MakeSpace(double limit) {
     options_.memory_limit = limit;
-    auto space = planner::intra_op::MakeSpace(executable_, Axis(executable_, n_), prices_, options_);
+    auto space = planner::intra_op::MakeSpace(executable_, Axis(executable_, n_), model_, options_);
     if (!space.ok()) ADD_FAILURE() << space.status();
     return *std::move(space);
   }
@@ -144,7 +144,7 @@ class RandomProgramsTest : public ::testing::TestWithParam<int> {
   Step step_;
   plan::Executable executable_;
   planner::intra_op::SpaceOptions options_;
-  planner::intra_op::Prices prices_;
+  planner::intra_op::CostModel model_;
 };
 
 TEST_P(RandomProgramsTest, OptimumIsThatOfBruteForce) {
@@ -191,7 +191,7 @@ TEST_P(RandomProgramsTest, WhatIsSaidToBeSentIsSent) {
   ASSERT_TRUE(request.ok()) << request.status();
   const auto cut = planner::CutAlongAxis(space.executable, *request);
   ASSERT_TRUE(cut.ok()) << cut.status();
-  const double sent = planner::PriceOf(*cut, MeshId(0)).sent_bytes;
+  const double sent = planner::StepCostOf(*cut, MeshId(0)).sent_bytes;
   EXPECT_LE(sent, solved->evaluation.sent_bytes * (1 + 1e-9));
   EXPECT_GE(sent, solved->evaluation.sent_bytes * (1 - 1e-9));
   EXPECT_TRUE(ComputesTheSame(step_, *cut).ok()) << ComputesTheSame(step_, *cut);
@@ -213,7 +213,7 @@ TEST_P(RandomProgramsTest, AnyChoicesComputeTheSame) {
     ASSERT_TRUE(cut.ok()) << cut.status();
     EXPECT_TRUE(ComputesTheSame(step_, *cut).ok()) << ComputesTheSame(step_, *cut) << "\n" << plan::Print(*cut);
     // Slices that sink may save what the choices pay.
-    EXPECT_LE(planner::PriceOf(*cut, MeshId(0)).sent_bytes, planner::intra_op::Evaluate(space.problem, chosen).sent_bytes * (1 + 1e-9));
+    EXPECT_LE(planner::StepCostOf(*cut, MeshId(0)).sent_bytes, planner::intra_op::Evaluate(space.problem, chosen).sent_bytes * (1 + 1e-9));
   }
 }
 
@@ -240,8 +240,8 @@ TEST_P(PinnedStepsTest, EqualTheWholeProgram) {
       testing::PlanAndLower(step, random() % 2 == 0 ? 1 : 2, random() % 2 == 0 ? 1 : 4, plan::Statistics::kExact);
   ASSERT_TRUE(executable.ok()) << executable.status();
   const int64_t n = random() % 3 == 0 ? 3 : 2;
-  const auto prices = planner::intra_op::FixedPrices(executable->meshes[0], n);
-  const auto space = planner::intra_op::MakeSpace(*executable, Axis(*executable, n), prices, {.rigid_weights = false});
+  const auto model = planner::intra_op::FixedCostModel(executable->meshes[0], n);
+  const auto space = planner::intra_op::MakeSpace(*executable, Axis(*executable, n), model, {.rigid_weights = false});
   ASSERT_TRUE(space.ok()) << space.status();
   std::vector<int> chosen;
   for (const auto& node : space->problem.nodes) chosen.push_back(static_cast<int>(random() % node.choices.size()));

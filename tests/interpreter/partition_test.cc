@@ -99,12 +99,12 @@ TEST(PartitionTest, ShardedTruthsAreReduceScattered) {
 }
 
 // Plans that users pin, through planner, verifiers, lowering.
-struct Pinned {
+struct PinnedCase {
   std::string name;
   int data = 1, tensor = 1, zero = 0;
 };
 
-class PinnedPlansTest : public ::testing::TestWithParam<std::tuple<Pinned, int>> {};
+class PinnedPlansTest : public ::testing::TestWithParam<std::tuple<PinnedCase, int>> {};
 
 TEST_P(PinnedPlansTest, EqualTheWholeProgram) {
   const auto& [pinned, k] = GetParam();
@@ -130,9 +130,9 @@ TEST_P(PinnedPlansTest, EqualTheWholeProgram) {
 
 INSTANTIATE_TEST_SUITE_P(
     Plans, PinnedPlansTest,
-    ::testing::Combine(::testing::Values(Pinned{"tensor2", 1, 2}, Pinned{"tensor3", 1, 3}, Pinned{"data2_tensor2", 2, 2},
-                                         Pinned{"zero1", 2, 1, 1}, Pinned{"zero2", 2, 1, 2}, Pinned{"zero3", 4, 1, 3},
-                                         Pinned{"zero3_tensor2", 2, 2, 3}),
+    ::testing::Combine(::testing::Values(PinnedCase{"tensor2", 1, 2}, PinnedCase{"tensor3", 1, 3}, PinnedCase{"data2_tensor2", 2, 2},
+                                         PinnedCase{"zero1", 2, 1, 1}, PinnedCase{"zero2", 2, 1, 2}, PinnedCase{"zero3", 4, 1, 3},
+                                         PinnedCase{"zero3_tensor2", 2, 2, 3}),
                        ::testing::Values(1, 2, 4)),
     [](const auto& info) { return std::get<0>(info.param).name + "_k" + std::to_string(std::get<1>(info.param)); });
 

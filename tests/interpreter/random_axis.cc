@@ -8,8 +8,8 @@ planner::AxisRequest RandomAxis(std::mt19937& random, const plan::Executable& ex
   request.name = name;
   request.size = random() % 3 == 0 ? 3 : 2;
   for (int i = 0; i < executable.meshes[0].size() * request.size; ++i) request.devices.push_back(DeviceId(i));
-  if (random() % 3 == 0) request.shard_truths_from = 1;
-  request.shard_accumulators = request.shard_truths_from > 0 && random() % 2 == 0;
+  if (random() % 3 == 0) request.reduce_scatter_from = 1;
+  request.shard_accumulators = request.reduce_scatter_from > 0 && random() % 2 == 0;
   for (const plan::Slot& slot : executable.mesh_programs[0].slots) {
     if (slot.kind != plan::Slot::Kind::kState && slot.kind != plan::Slot::Kind::kInput) continue;
     if (random() % 2 == 0) continue;

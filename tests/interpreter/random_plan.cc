@@ -103,7 +103,7 @@ class Drawing {
       tiles_[seed.leaf][seed.dim] /= size;
     }
     if (Below(2) == 0) {
-      axis.shard_truths_from = 1 + Below(64);
+      axis.reduce_scatter_from = 1 + Below(64);
       axis.shard_accumulators = Below(2) == 0;
       if (Below(2) == 0) {
         std::vector<plan::Cut> batch = axis.cuts;
@@ -125,7 +125,7 @@ class Drawing {
       if (roles_.inputs[p].kind != plan::InputRole::Kind::kBatch || tiles_[p].empty()) continue;
       const int64_t dim = Below(static_cast<int>(tiles_[p].size()));
       if (tiles_[p][dim] > 0 && tiles_[p][dim] % size == 0) {
-        axis.truths_along.push_back({static_cast<int32_t>(p), dim, plan::CutRank::kStored});
+        axis.reduce_scatter_along.push_back({static_cast<int32_t>(p), dim, plan::CutRank::kStored});
       }
     }
     return axis;

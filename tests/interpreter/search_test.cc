@@ -70,7 +70,7 @@ TEST(ProgramCost, AFusedGroupReadsAndWritesMemoryOnce) {
   const graph::ValueId x = b.Parameter(shape), y = b.Parameter(shape), z = b.Parameter(shape);
   b.SetResults({b.Binary(graph::Opcode::kAdd, b.Binary(graph::Opcode::kAdd, x, y), z)});
   Cluster cluster = Measured(1, 0);
-  const planner::ProgramCost cost = planner::PriceProgram(b.Build(), {}, cluster.profiles[0], nullptr);
+  const planner::ProgramCost cost = planner::EstimateProgramCost(b.Build(), {}, cluster.profiles[0], nullptr);
   const double expected = (4.0 * 4 + 2) * (1 << 20) / kRate;
   EXPECT_NEAR(cost.compute_seconds, expected, 0.01 * expected);
   EXPECT_NEAR(cost.memory_seconds, 4.0 * (4 << 20) / kRate, 0.01 * expected);
@@ -94,8 +94,8 @@ TEST(ProgramCost, WhatWasTouchedLongBeforeComesFromSlowerMemory) {
   cluster::DeviceProfile profile = Measured(1, 0).profiles[0];
   profile.element_seconds = 0;
   profile.memory = {{{1 << 10, 1e-9}, {1 << 20, 1e-6}, {1 << 30, 1}}};  // a thousand times as slow where caches end
-  const auto price = [&](const std::vector<int64_t>& sizes) { return planner::PriceProgram(Sums(sizes), {}, profile, nullptr); };
-  const planner::ProgramCost small = price({1 << 10}), large = price({1 << 26}), both = price({1 << 10, 1 << 26});
+  const auto cost = [&](const std::vector<int64_t>& sizes) { return planner::EstimateProgramCost(Sums(sizes), {}, profile, nullptr); };
+  const planner::ProgramCost small = cost({1 << 10}), large = cost({1 << 26}), both = cost({1 << 10, 1 << 26});
   EXPECT_LT(small.compute_seconds, 1e-7);
   EXPECT_EQ(small.memory_seconds, 0);  // it stays in a cache
   EXPECT_GT(both.compute_seconds - large.compute_seconds, 10 * small.compute_seconds);  // the large one drives the small one out
@@ -108,20 +108,20 @@ TEST(ProgramCost, DivisionsSumsAndStridesHaveTheirPrices) {
   profile.division_seconds = 1e-7;
   profile.reduced_seconds = 1e-5;
   profile.run_seconds = 1e-3;
-  const auto price = [&](const auto& make) {
+  const auto cost = [&](const auto& make) {
     graph::GraphBuilder b;
     const graph::ValueId x = b.Parameter({graph::DType::kF32, {8, 4}});
     b.SetResults({make(b, x)});
-    return planner::PriceProgram(b.Build(), {}, profile, nullptr).compute_seconds;
+    return planner::EstimateProgramCost(b.Build(), {}, profile, nullptr).compute_seconds;
   };
   using graph::Opcode;
-  EXPECT_NEAR(price([](auto& b, auto x) { return b.Binary(Opcode::kAdd, x, x); }), 32e-9, 1e-12);
-  EXPECT_NEAR(price([](auto& b, auto x) { return b.Binary(Opcode::kDivide, x, x); }), 32e-7, 1e-12);
+  EXPECT_NEAR(cost([](auto& b, auto x) { return b.Binary(Opcode::kAdd, x, x); }), 32e-9, 1e-12);
+  EXPECT_NEAR(cost([](auto& b, auto x) { return b.Binary(Opcode::kDivide, x, x); }), 32e-7, 1e-12);
   // Eight rows, and thirty-two numbers that are summed up.
-  EXPECT_NEAR(price([](auto& b, auto x) { return b.Reduce(x, graph::ReduceKind::kSum, {1}); }), 32e-5 + 8e-3, 1e-9);
-  EXPECT_NEAR(price([](auto& b, auto x) { return b.Reduce(x, graph::ReduceKind::kSum, {0}); }), 32e-5, 1e-9);
+  EXPECT_NEAR(cost([](auto& b, auto x) { return b.Reduce(x, graph::ReduceKind::kSum, {1}); }), 32e-5 + 8e-3, 1e-9);
+  EXPECT_NEAR(cost([](auto& b, auto x) { return b.Reduce(x, graph::ReduceKind::kSum, {0}); }), 32e-5, 1e-9);
   // Eight runs of four equal numbers, which are copied out.
-  EXPECT_NEAR(price([](auto& b, auto x) {
+  EXPECT_NEAR(cost([](auto& b, auto x) {
                 const auto y = b.Parameter({graph::DType::kF32, {8}});
                 return b.Binary(Opcode::kAdd, x, b.Broadcast(y, {8, 4}, {0}));
               }),
@@ -276,7 +276,7 @@ TEST(Search, FewerDevicesWhereTheyShareACore) {
 TEST(Search, EndsWhenCalledOff) {
   const Step step = testing::MakeDeepStep(8, false);
   planner::SearchLimits limits;
-  limits.progress = [](const planner::SearchProgress& progress) { return progress.priced < 2; };
+  limits.progress = [](const planner::SearchProgress& progress) { return progress.evaluated < 2; };
   EXPECT_TRUE(absl::IsCancelled(planner::Search(step.graph, step.roles, Measured(4, 4), {}, limits).status()));
 }
 

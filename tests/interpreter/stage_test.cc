@@ -57,8 +57,8 @@ std::vector<plan::AxisCut> RandomAxes(std::mt19937& random, const Step& step, cl
     const int64_t size = random() % 3 == 0 ? 3 : 2;
     mesh.shape.push_back(size);
     mesh.axis_names.push_back("axis" + std::to_string(a));
-    if (random() % 3 == 0) axis.shard_truths_from = 1;
-    axis.shard_accumulators = axis.shard_truths_from > 0 && random() % 2 == 0;
+    if (random() % 3 == 0) axis.reduce_scatter_from = 1;
+    axis.shard_accumulators = axis.reduce_scatter_from > 0 && random() % 2 == 0;
     for (size_t p = 0; p < tiles.size(); ++p) {
       if (random() % 2 == 0) continue;
       std::vector<int64_t> possible = {-1};
@@ -134,16 +134,16 @@ TEST_P(AnyLabelsTest, EqualTheWholeProgram) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, AnyLabelsTest, ::testing::Range(0, 200));
 
-// ---- Pinned plans ----
+// ---- PinnedCase plans ----
 
-struct Pinned {
+struct PinnedCase {
   std::string name;
   int meshes = 2, interleave = 1, data = 1, tensor = 1, zero = 0;
   std::vector<int> devices;
   std::string remat = "none";
 };
 
-class PinnedPipelinesTest : public ::testing::TestWithParam<std::tuple<Pinned, std::string, int>> {};
+class PinnedPipelinesTest : public ::testing::TestWithParam<std::tuple<PinnedCase, std::string, int>> {};
 
 TEST_P(PinnedPipelinesTest, EqualTheWholeProgram) {
   const auto& [pinned, schedule, k] = GetParam();
@@ -174,11 +174,11 @@ TEST_P(PinnedPipelinesTest, EqualTheWholeProgram) {
 INSTANTIATE_TEST_SUITE_P(
     Plans, PinnedPipelinesTest,
     ::testing::Combine(
-        ::testing::Values(Pinned{"stages2"}, Pinned{"stages4", 4}, Pinned{"interleaved", 2, 2}, Pinned{"data2", 2, 1, 2},
-                          Pinned{"tensor2", 2, 1, 1, 2}, Pinned{"data2_tensor2", 2, 1, 2, 2}, Pinned{"zero1", 2, 1, 2, 1, 1},
-                          Pinned{"zero3", 2, 1, 2, 1, 3}, Pinned{"unequal13", 2, 1, 1, 1, 0, {1, 3}},
-                          Pinned{"unequal21_zero2", 2, 1, 1, 1, 2, {2, 1}}, Pinned{"remat", 2, 1, 1, 1, 0, {}, "layer"},
-                          Pinned{"remat_one_stage", 1, 1, 2, 1, 1, {}, "layer"}),
+        ::testing::Values(PinnedCase{"stages2"}, PinnedCase{"stages4", 4}, PinnedCase{"interleaved", 2, 2}, PinnedCase{"data2", 2, 1, 2},
+                          PinnedCase{"tensor2", 2, 1, 1, 2}, PinnedCase{"data2_tensor2", 2, 1, 2, 2}, PinnedCase{"zero1", 2, 1, 2, 1, 1},
+                          PinnedCase{"zero3", 2, 1, 2, 1, 3}, PinnedCase{"unequal13", 2, 1, 1, 1, 0, {1, 3}},
+                          PinnedCase{"unequal21_zero2", 2, 1, 1, 1, 2, {2, 1}}, PinnedCase{"remat", 2, 1, 1, 1, 0, {}, "layer"},
+                          PinnedCase{"remat_one_stage", 1, 1, 2, 1, 1, {}, "layer"}),
         ::testing::Values("gpipe", "1f1b", "zero-bubble"), ::testing::Values(1, 4)),
     [](const auto& info) {
       std::string schedule = std::get<1>(info.param);

@@ -77,11 +77,11 @@ class Pair {
   absl::StatusOr<std::vector<double>> Times(const Part& first, const Part& second, int exchanges, int rounds) {
     absl::Status other;
     std::thread thread([&] {
-      const Pinned there(/*last=*/true);
+      const PinnedThread there(/*last=*/true);
       for (int i = 0; i < exchanges * rounds && other.ok(); ++i) other = second();
       if (!other.ok()) Abort(other);
     });
-    const Pinned here(/*last=*/false);  // after the other thread began with a mask of its own
+    const PinnedThread here(/*last=*/false);  // after the other thread began with a mask of its own
     std::vector<double> seconds;
     absl::Status status;
     for (int round = 0; round < rounds && status.ok(); ++round) {

@@ -1,4 +1,4 @@
-#include "planner/search/pricer.h"
+#include "planner/search/candidate_evaluator.h"
 
 #include <algorithm>
 
@@ -52,13 +52,13 @@ std::string NameOf(const PlanOptions& options) {
   return name;
 }
 
-Pricer::Pricer(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster)
+CandidateEvaluator::CandidateEvaluator(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster)
     : program_(program), roles_(roles), cluster_(cluster) {
   for (const cluster::Device& device : cluster.devices) devices_.push_back(device.id);
   for (int i = ThreadCount(); i > 0; --i) threads_.emplace_back([this] { Work(); });
 }
 
-Pricer::~Pricer() {
+CandidateEvaluator::~CandidateEvaluator() {
   {
     MutexLock lock(mutex_);
     stopping_ = true;
@@ -67,34 +67,34 @@ Pricer::~Pricer() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-const Priced& Pricer::Price(const PlanOptions& options) {
+const EvaluatedCandidate& CandidateEvaluator::Evaluate(const PlanOptions& options) {
   MutexLock lock(mutex_);
   Entry& entry = EntryOf(options);
   asked_ = &entry;
   changed_.NotifyAll();
   while (!entry.done) changed_.Wait(lock);
-  return entry.priced;
+  return entry.evaluated;
 }
 
-void Pricer::Expect(const std::vector<PlanOptions>& options) {
+void CandidateEvaluator::Expect(const std::vector<PlanOptions>& options) {
   MutexLock lock(mutex_);
   expected_.clear();
   for (const PlanOptions& one : options) expected_.push_back(&EntryOf(one));
   changed_.NotifyAll();
 }
 
-Pricer::Entry& Pricer::EntryOf(const PlanOptions& options) {
+CandidateEvaluator::Entry& CandidateEvaluator::EntryOf(const PlanOptions& options) {
   std::string name = NameOf(options);
   std::unique_ptr<Entry>& entry = entries_[name];
   if (entry == nullptr) {
     entry = std::make_unique<Entry>();
-    entry->priced.candidate.options = options;
-    entry->priced.candidate.name = std::move(name);
+    entry->evaluated.candidate.options = options;
+    entry->evaluated.candidate.name = std::move(name);
   }
   return *entry;
 }
 
-void Pricer::Work() {
+void CandidateEvaluator::Work() {
   MutexLock lock(mutex_);
   while (!stopping_) {
     Entry* next = asked_ != nullptr && !asked_->begun ? asked_ : nullptr;
@@ -109,15 +109,15 @@ void Pricer::Work() {
     next->begun = true;
     {
       MutexUnlock unlock(lock);
-      Make(next->priced);   // which nobody else touches before it is done
+      Make(next->evaluated);   // which nobody else touches before it is done
     }
     next->done = true;
     changed_.NotifyAll();
   }
 }
 
-void Pricer::Make(Priced& priced) {
-  Candidate& candidate = priced.candidate;
+void CandidateEvaluator::Make(EvaluatedCandidate& evaluated) {
+  Candidate& candidate = evaluated.candidate;
   PlanOptions options = candidate.options;
   options.cluster = &cluster_;
   options.tensor_memo = &tensor_memo_;
@@ -133,7 +133,7 @@ void Pricer::Make(Priced& priced) {
       }
     }
     if (made.tensor && options.exact_tensor) candidate.note = NoteOn(*made.tensor);
-    priced.plan = std::move(made.plan);
+    evaluated.plan = std::move(made.plan);
     return absl::OkStatus();
   };
   candidate.status = make();

@@ -1,4 +1,4 @@
-#include "cluster/toml/said_device.h"
+#include "cluster/toml/datasheet_device.h"
 
 #include <algorithm>
 #include <cmath>
@@ -39,7 +39,7 @@ std::vector<ProductPoint> Products(double peak, const std::vector<EfficiencyPoin
 
 }  // namespace
 
-DeviceProfile ProfileOf(const SaidDevice& device) {
+DeviceProfile ProfileOf(const DatasheetDevice& device) {
   DeviceProfile profile;
   profile.name = device.name;
   const double bandwidth = device.memory_bandwidth * device.memory_efficiency;

@@ -1,4 +1,4 @@
-#include "planner/intra_op/prices.h"
+#include "planner/intra_op/cost_model.h"
 
 #include <algorithm>
 #include <map>
@@ -7,7 +7,7 @@
 #include "graph/builder.h"
 #include "graph/cost.h"
 #include "planner/cost/collective_cost.h"
-#include "planner/cost/fixed_prices.h"
+#include "planner/cost/fixed_costs.h"
 #include "planner/cost/program_cost.h"
 #include "planner/lower/local_op.h"
 
@@ -77,20 +77,20 @@ Graph LocalGraph(const Graph& graph, const Op& op, const OpRule& rule, int64_t n
 
 }  // namespace
 
-MovePrices SentBytes(double bytes, double partial_bytes, int64_t n) {
+MoveCosts SentBytes(double bytes, double partial_bytes, int64_t n) {
   const double share = static_cast<double>(n - 1) / static_cast<double>(n);
   return {bytes * share, 2 * partial_bytes * share, partial_bytes * share, bytes * share / static_cast<double>(n)};
 }
 
-Prices FixedPrices(const cluster::Mesh& mesh, int64_t n) {
-  Prices prices;
-  prices.state_byte = kStateBytePrice;
-  prices.move = [n](double bytes, double partial_bytes) {
-    MovePrices move = SentBytes(bytes, partial_bytes, n);
-    for (double* price : {&move.gather, &move.reduce, &move.scatter, &move.exchange}) *price += kCollectivePrice;
+CostModel FixedCostModel(const cluster::Mesh& mesh, int64_t n) {
+  CostModel model;
+  model.state_byte = kStateByteCost;
+  model.move = [n](double bytes, double partial_bytes) {
+    MoveCosts move = SentBytes(bytes, partial_bytes, n);
+    for (double* cost : {&move.gather, &move.reduce, &move.scatter, &move.exchange}) *cost += kCollectiveStartCost;
     return move;
   };
-  prices.op = [mesh, n](const Graph& graph, const Op& op, int part, const OpRule& rule) -> double {
+  model.op = [mesh, n](const Graph& graph, const Op& op, int part, const OpRule& rule) -> double {
     if (IsFree(op.opcode)) return 0;
     if (part >= 0) {
       const Graph local = PartOf(graph, op, part, rule, n);
@@ -98,21 +98,21 @@ Prices FixedPrices(const cluster::Mesh& mesh, int64_t n) {
     }
     if (graph::IsProduct(op.opcode)) {
       const double flops = static_cast<double>(graph::CostOf(graph, op).flops);
-      return kProductFlopPrice * (Divided(rule) ? flops / static_cast<double>(n) : flops);
+      return kProductFlopCost * (Divided(rule) ? flops / static_cast<double>(n) : flops);
     }
-    return kWrittenBytePrice * BytesMoved(graph, op, rule, n);
+    return kWrittenByteCost * BytesMoved(graph, op, rule, n);
   };
-  return prices;
+  return model;
 }
 
-Prices MeasuredPrices(const cluster::Mesh& mesh, const cluster::Cluster& cluster) {
+CostModel MeasuredCostModel(const cluster::Mesh& mesh, const cluster::Cluster& cluster) {
   const int64_t n = mesh.shape.back();
   const auto axis = static_cast<int64_t>(mesh.shape.size()) - 1;
   const cluster::DeviceProfile& device = cluster.profiles[cluster.Find(mesh.devices[0])->profile];
-  Prices prices;
-  prices.state_byte = kStateShare * device.memory.Seconds(1 << 20) / (1 << 20);
-  auto known = std::make_shared<std::map<std::pair<double, double>, MovePrices>>();
-  prices.move = [n, axis, mesh, &cluster, known](double bytes, double partial_bytes) {
+  CostModel model;
+  model.state_byte = kStateShare * device.memory.Seconds(1 << 20) / (1 << 20);
+  auto known = std::make_shared<std::map<std::pair<double, double>, MoveCosts>>();
+  model.move = [n, axis, mesh, &cluster, known](double bytes, double partial_bytes) {
     const auto [found, added] = known->try_emplace({bytes, partial_bytes});
     if (!added) return found->second;
     const auto seconds = [&](Opcode opcode, double larger) {
@@ -129,7 +129,7 @@ Prices MeasuredPrices(const cluster::Mesh& mesh, const cluster::Cluster& cluster
                             seconds(Opcode::kReduceScatter, partial_bytes),
                             seconds(Opcode::kAllToAll, bytes / static_cast<double>(n))};
   };
-  prices.op = [n, mesh, &cluster, &device](const Graph& graph, const Op& op, int part, const OpRule& rule) -> double {
+  model.op = [n, mesh, &cluster, &device](const Graph& graph, const Op& op, int part, const OpRule& rule) -> double {
     if (IsFree(op.opcode)) return 0;
     if (part >= 0) {
       const Graph local = PartOf(graph, op, part, rule, n);
@@ -140,9 +140,9 @@ Prices MeasuredPrices(const cluster::Mesh& mesh, const cluster::Cluster& cluster
       const double elements = bytes / static_cast<double>(graph::SizeOf(graph.shape(op.results[0]).dtype));
       return std::max(elements * device.element_seconds, bytes > 0 ? device.memory.Seconds(bytes) : 0);
     }
-    return PriceProgram(LocalGraph(graph, op, rule, n), {}, device, nullptr).compute_seconds;
+    return EstimateProgramCost(LocalGraph(graph, op, rule, n), {}, device, nullptr).compute_seconds;
   };
-  return prices;
+  return model;
 }
 
 }  // namespace alpa::planner::intra_op

@@ -19,7 +19,7 @@ struct EfficiencyPoint {
   double fraction = 0;  // of the peak, 0 < fraction <= 1
 };
 
-struct SaidDevice {
+struct DatasheetDevice {
   std::string name;
   double float32 = 0, float16 = 0;  // peak of matrix products, operations per second; float16 0: as float32
   double elements = 0;              // peak of ordinary arithmetic, operations per second
@@ -30,6 +30,6 @@ struct SaidDevice {
 };
 
 // REQUIRES: all positive (float16 and the overheads may be 0).
-DeviceProfile ProfileOf(const SaidDevice& device);
+DeviceProfile ProfileOf(const DatasheetDevice& device);
 
 }  // namespace alpa::cluster

@@ -1,4 +1,4 @@
-// Prices candidates, several at once, ahead of being asked.
+// CostModel candidates, several at once, ahead of being asked.
 //
 // Order:   what is returned depends on the options alone, not on what is priced beside or before it. What only fills the time is
 //          what Expect named last; a candidate that is asked for goes first.
@@ -25,28 +25,28 @@ namespace alpa::planner {
 // Says what a candidate is, for people. Options that differ in less than a hundredth of a share have one name: they are one candidate.
 std::string NameOf(const PlanOptions& options);
 
-struct Priced {
+struct EvaluatedCandidate {
   Candidate candidate;
   plan::Plan plan;           // where it is one
 };
 
-class Pricer {
+class CandidateEvaluator {
  public:
   // All must outlive it.
-  Pricer(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster);
-  ~Pricer();
+  CandidateEvaluator(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster);
+  ~CandidateEvaluator();
 
-  const Priced& Price(const PlanOptions& options);
+  const EvaluatedCandidate& Evaluate(const PlanOptions& options);
   // What will be asked for next, in this order; what was expected before and has not begun is forgotten.
   void Expect(const std::vector<PlanOptions>& options);
 
  private:
   struct Entry {
     bool begun = false, done = false;
-    Priced priced;   // until it is done: options and name
+    EvaluatedCandidate evaluated;   // until it is done: options and name
   };
 
-  void Make(Priced& priced);
+  void Make(EvaluatedCandidate& evaluated);
   Entry& EntryOf(const PlanOptions& options) ALPA_REQUIRES(mutex_);
   void Work();
 

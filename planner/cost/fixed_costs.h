@@ -4,12 +4,12 @@
 namespace alpa::planner {
 
 // A floating-point operation of a product: arithmetic that devices repeat is what cutting a weight is there to avoid.
-inline constexpr double kProductFlopPrice = 100;
+inline constexpr double kProductFlopCost = 100;
 // A byte that a memory-bound op writes.
-inline constexpr double kWrittenBytePrice = 0.02;
+inline constexpr double kWrittenByteCost = 0.02;
 // A byte of state on a device.
-inline constexpr double kStateBytePrice = 0.01;
+inline constexpr double kStateByteCost = 0.01;
 // Starting a collective.
-inline constexpr double kCollectivePrice = 32768;
+inline constexpr double kCollectiveStartCost = 32768;
 
 }  // namespace alpa::planner
