@@ -1,4 +1,4 @@
-// How one value lies along one axis that cuts the computation into n equal chunks: the micro-batch axis (chunks in time),
+// How one value lies along one axis that cuts the computation into n equal chunks: the microbatch axis (chunks in time),
 // a mesh axis (chunks in space), or the two together.
 #pragma once
 

@@ -27,7 +27,7 @@ using SlotId = StrongId<struct SlotTag>;
 // One device's part of the computation of one stage: the same graph on every device of the mesh, shapes are tiles,
 // collectives inside name the mesh's axes.
 struct StageProgram {
-  std::string name;         // "step", "micro-batch", "update", ...
+  std::string name;         // "step", "microbatch", "update", ...
   MeshId mesh;
   graph::Graph graph;
   // Result index -> parameter index that it may overwrite in place; -1: none. Same shape. A parameter is named at most

@@ -1,7 +1,7 @@
 // What the planner decided: the answer to "how is this program run on that cluster". Immutable once verified,
 // printable, and complete: loading a plan solves nothing again.
 //
-// Model:  the program runs as stages, each on one mesh. The micro-batch axis cuts the batch `microbatches` ways in
+// Model:  the program runs as stages, each on one mesh. The microbatch axis cuts the batch `microbatches` ways in
 //         time; inside a stage, mesh axes cut arrays in space. An axis (of time or space) is described by its seeds:
 //         which dimension of which input it cuts; everything else follows from the rule table (planner/strategy).
 #pragma once
@@ -29,10 +29,10 @@ struct Seed {
   bool operator==(const Seed&) const = default;
 };
 
-// What happens where a statistic over the whole batch feeds back into each micro-batch (batch normalisation).
+// What happens where a statistic over the whole batch feeds back into each microbatch (batch normalisation).
 enum class Statistics : uint8_t {
   kExact = 0,  // the true value: with k > 1 such a program is refused
-  kLocal = 1,  // each micro-batch uses its own, as GPipe does (over all devices that share it); the plan says so
+  kLocal = 1,  // each microbatch uses its own, as GPipe does (over all devices that share it); the plan says so
 };
 
 // What the backward recomputes instead of keeping it from the forward.
@@ -71,7 +71,7 @@ struct AxisCut {
   // True values of partial sums (gradients) of at least so many elements are taken in parts (reduce-scatter), and what is
   // made of them stays in parts: ZeRO. 0: never.
   int64_t reduce_scatter_from = 0;
-  // So are accumulators of that size, which takes a reduce-scatter in each micro-batch: ZeRO-2.
+  // So are accumulators of that size, which takes a reduce-scatter in each microbatch: ZeRO-2.
   bool shard_accumulators = false;
   // True values of other partial sums are taken in parts along the dimension that would be cut if these leaves were: sequence
   // sharding between the products of tensor parallelism.
@@ -84,7 +84,7 @@ struct AxisCut {
 struct StagePlan {
   // Several stages may share a mesh (an interleaved pipeline); they have the same axes then.
   MeshId mesh;
-  // Mesh axis that carries data parallelism (cut along the same seeds as the micro-batch), or -1. Where the region is taken
+  // Mesh axis that carries data parallelism (cut along the same seeds as the microbatch), or -1. Where the region is taken
   // apart (several stages, or remat), data parallelism is one of `axes` instead.
   int64_t data_axis = -1;
   // Further axes, in the order of the mesh's, behind the data axis where there is one.
@@ -103,11 +103,11 @@ struct Plan {
   uint64_t program_fingerprint = 0;
   std::vector<cluster::Mesh> meshes;
   int64_t microbatches = 1;                 // k
-  std::vector<Seed> batch_seeds;            // of the micro-batch axis and of data axes; empty: nothing is cut
+  std::vector<Seed> batch_seeds;            // of the microbatch axis and of data axes; empty: nothing is cut
   Statistics statistics = Statistics::kExact;
   std::string schedule = "none";            // "none" (one stage), "gpipe", "1f1b", "zero-bubble" (planner/schedule)
   std::vector<StagePlan> stages;
-  // Where stages 1, 2, .. begin: increasing op numbers in the program of the region (the loop over micro-batches), as the
+  // Where stages 1, 2, .. begin: increasing op numbers in the program of the region (the loop over microbatches), as the
   // lowering for one device writes it. What is not forward follows from these (planner/stage/labels.h).
   std::vector<int64_t> stage_cuts;
   Remat remat = Remat::kNone;
@@ -121,8 +121,8 @@ bool TakesRegionApart(const Plan& plan);
 // How many ways the stage's axes cut dimension `dim` of input `leaf` by name.
 int64_t WaysCut(const StagePlan& stage, const cluster::Mesh& mesh, int32_t leaf, int64_t dim);
 
-// With local statistics it matters which examples form a micro-batch: then the m-th is the m-th contiguous part of the
-// batch, shared by all devices, and batches lie whole on every device. Otherwise each device's micro-batches are parts of
+// With local statistics it matters which examples form a microbatch: then the m-th is the m-th contiguous part of the
+// batch, shared by all devices, and batches lie whole on every device. Otherwise each device's microbatches are parts of
 // its own tile.
 bool MicrobatchesAreContiguous(const Plan& plan);
 

@@ -20,7 +20,7 @@ absl::Status Check(const proto::PlanRequest& request);
 int64_t DevicesNeeded(const proto::PlanRequest& request);
 // Whether the number is left open, so that the job takes all that are free.
 bool TakesAllDevices(const proto::PlanRequest& request);
-// Nothing says in which ways the program is made parallel: the planner is to find out. How many devices, micro-batches, and which
+// Nothing says in which ways the program is made parallel: the planner is to find out. How many devices, microbatches, and which
 // dimensions are the batch's may be said.
 bool LeavesParallelismOpen(const proto::PlanRequest& request);
 

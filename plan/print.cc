@@ -67,7 +67,7 @@ void PrintAxis(const AxisCut& axis, const cluster::Mesh& mesh, const graph::Grap
   absl::StrAppendFormat(out, "    axis \"%s\" of %d:", mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis]);
   if (axis.reduce_scatter_from > 0) {
     absl::StrAppendFormat(out, " gradients of %d elements and more are reduce-scattered%s;", axis.reduce_scatter_from,
-                          axis.shard_accumulators ? ", each micro-batch's" : "");
+                          axis.shard_accumulators ? ", each microbatch's" : "");
   }
   if (!axis.reduce_scatter_along.empty()) absl::StrAppend(out, " sums are reduce-scattered along the sequence;");
   const int64_t pinned = std::count_if(axis.cuts.begin(), axis.cuts.end(), [](const Cut& cut) { return cut.dim >= 0; });
@@ -87,7 +87,7 @@ void PrintAxis(const AxisCut& axis, const cluster::Mesh& mesh, const graph::Grap
 }
 
 std::string FirstLine(const Plan& plan) {
-  return absl::StrFormat("plan %016x: %d stage%s%s, %d micro-batch%s (%s)\n", plan.program_fingerprint,
+  return absl::StrFormat("plan %016x: %d stage%s%s, %d microbatch%s (%s)\n", plan.program_fingerprint,
                                     plan.stages.size(), plan.stages.size() == 1 ? "" : "s",
                                     plan.stages.size() == 1 ? "" : absl::StrCat(" under ", plan.schedule), plan.microbatches,
                                     plan.microbatches == 1 ? "" : "es", plan.origin);
@@ -104,7 +104,7 @@ std::string StageLine(const Plan& plan, size_t s) {
 std::string LastLines(const Plan& plan) {
   std::string out;
   if (plan.statistics == Statistics::kLocal) {
-    absl::StrAppend(&out, "  statistics over the batch are each micro-batch's own (declared local)\n");
+    absl::StrAppend(&out, "  statistics over the batch are each microbatch's own (declared local)\n");
   }
   if (plan.predicted.step_seconds > 0) {
     absl::StrAppendFormat(&out, "  predicted: %.4g s a step, %s a device at most\n", plan.predicted.step_seconds,

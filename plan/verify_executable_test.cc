@@ -20,7 +20,7 @@ using ::testing::HasSubstr;
 
 const graph::Shape kVector{graph::DType::kF32, {4}};
 
-// w' = w + sum over micro-batches and devices of x: a loop that accumulates, an update that reduces.
+// w' = w + sum over microbatches and devices of x: a loop that accumulates, an update that reduces.
 Executable Valid() {
   Executable e;
   cluster::Mesh mesh;
@@ -33,7 +33,7 @@ Executable Valid() {
     graph::ValueId sum = b.Parameter(kVector), x = b.Parameter(kVector);
     b.Parameter({graph::DType::kS32, {}});
     b.SetResults({b.Binary(graph::Opcode::kAdd, sum, x)});
-    e.programs.push_back({"micro-batch", MeshId(0), b.Build(), {0}});
+    e.programs.push_back({"microbatch", MeshId(0), b.Build(), {0}});
   }
   {
     graph::GraphBuilder b;
@@ -146,7 +146,7 @@ INSTANTIATE_TEST_SUITE_P(
                  }, "program 1"}),
     [](const auto& info) { return info.param.name; });
 
-// Two meshes, of 2 and of 3 devices, that exchange x f32[6] in each of two micro-batches: "there" cut two ways here and three
+// Two meshes, of 2 and of 3 devices, that exchange x f32[6] in each of two microbatches: "there" cut two ways here and three
 // ways there, "back" whole there and cut two ways here.
 constexpr int32_t kThere = 0, kBack = 1;
 const graph::Shape kArray{graph::DType::kF32, {6}}, kThird{graph::DType::kF32, {2}}, kHalf{graph::DType::kF32, {3}};
@@ -313,7 +313,7 @@ TEST(VerifyProgressTest, MessagesOfOneInstructionMeetInAnyOrder) {
   EXPECT_TRUE(VerifyProgress(e).ok()) << VerifyProgress(e);
 }
 
-// 16 meshes of 4 devices, 64 micro-batches forward and then backward, 20 arrays between neighbours in each direction.
+// 16 meshes of 4 devices, 64 microbatches forward and then backward, 20 arrays between neighbours in each direction.
 TEST(VerifyProgressTest, TakesLittleTimeForALongPipeline) {
   constexpr int kMeshes = 16, kMicrobatches = 64, kArrays = 20;
   Executable e;

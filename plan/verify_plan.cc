@@ -121,12 +121,12 @@ absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program
     const int64_t ways = WaysCut(stage, mesh, seed.leaf, seed.dim);
     const bool fits = TakesRegionApart(plan) ? seed.outer >= 1 && seed.outer % ways == 0 : seed.outer == ways;
     if (!fits || seed.outer > std::max<int64_t>(1, shape.dims[seed.dim])) {
-      return InvalidArgument("micro-batches take every %d-th part of dimension %d of %s, which %d devices share", seed.outer,
+      return InvalidArgument("microbatches take every %d-th part of dimension %d of %s, which %d devices share", seed.outer,
                              seed.dim, roles.inputs[seed.leaf].path, ways);
     }
     const std::optional<int64_t> chunks = CheckedMultiply(seed.outer, data * plan.microbatches);
     if (!chunks || shape.dims[seed.dim] % *chunks != 0) {
-      return InvalidArgument("dimension %d of %s has size %d, which %d devices x %d micro-batches do not divide", seed.dim,
+      return InvalidArgument("dimension %d of %s has size %d, which %d devices x %d microbatches do not divide", seed.dim,
                              roles.inputs[seed.leaf].path, shape.dims[seed.dim], data, plan.microbatches);
     }
   }

@@ -33,7 +33,7 @@ namespace {
 
 absl::Status NothingToCut(int64_t devices, int64_t microbatches) {
   return InvalidArgument(
-      "no dimension of any batch leaf can be cut into %d chunks (%d data-parallel devices x %d micro-batches); choose numbers "
+      "no dimension of any batch leaf can be cut into %d chunks (%d data-parallel devices x %d microbatches); choose numbers "
       "whose product divides the batch size, or name the dimensions with batch_dims",
       devices * microbatches, devices, microbatches);
 }
@@ -360,7 +360,7 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
   const bool data_as_axis = zero || TakesApart(options);
   if (data_as_axis && split.data > 1) {
     if (plan::MicrobatchesAreContiguous(plan)) {
-      return Unimplemented("%s with local statistics and several micro-batches; use plain data parallelism, or microbatches=1",
+      return Unimplemented("%s with local statistics and several microbatches; use plain data parallelism, or microbatches=1",
                            zero ? "ZeRO" : "data parallelism in a pipeline or with remat");
     }
     for (plan::Seed& seed : plan.batch_seeds) seed.outer = split.data;

@@ -1,7 +1,7 @@
 // Chooses a Plan for a program on some devices, within what the user pinned.
 //
 // Today it gives the plans that a user can pin: data parallelism (plain, or ZeRO's) times tensor parallelism over any devices, times
-// pipeline stages, with k micro-batches. What is left open is chosen as: all devices, one stage, k = 1, seeds by search,
+// pipeline stages, with k microbatches. What is left open is chosen as: all devices, one stage, k = 1, seeds by search,
 // the tensor axis exactly, by price (planner/intra_op), stage cuts by balance and bytes.
 #pragma once
 

@@ -32,7 +32,7 @@ matrix() {
   row "$1" "\`$2 --full\`" "$(tail -1 <<<"$out" | sed 's/=//g')"
 }
 
-matrix "data parallelism, micro-batches" tests/e2e/test_equality.py
+matrix "data parallelism, microbatches" tests/e2e/test_equality.py
 matrix "tensor parallelism, ZeRO, sequence, remat" tests/e2e/test_sharded.py
 matrix "pipelines" tests/e2e/test_pipeline.py
 matrix "bytes sent against formulas" tests/e2e/test_traffic.py

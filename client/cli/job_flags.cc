@@ -54,7 +54,7 @@ void PlanFlags::Declare(Flags& flags) {
   flags.Add("zero", &zero, "STAGE", "ZeRO over the data-parallel devices: 1, 2 or 3", Between(0, 3));
   flags.Add("microbatches", &microbatches, "K", "cut it further into K parts that run one after the other",
             Between(0, 1 << 30));
-  flags.Add("local-statistics", &local_statistics, "batch statistics may be each micro-batch's own");
+  flags.Add("local-statistics", &local_statistics, "batch statistics may be each microbatch's own");
 }
 
 void JobFlags::Declare(Flags& flags) {

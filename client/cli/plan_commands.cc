@@ -108,7 +108,7 @@ class ShowCommand : public PlanCommand {
   std::string name() const override { return "plan show"; }
   std::string summary() const override { return "Prints a plan file for people."; }
   std::vector<Flags::Example> examples() const override {
-    return {{"alpa plan show plan.json", "stages, meshes, micro-batches"},
+    return {{"alpa plan show plan.json", "stages, meshes, microbatches"},
             {"alpa plan show plan.json --job job", "with the leaves of its program by name, and their sizes"}};
   }
   int Run() override {
@@ -145,7 +145,7 @@ class VerifyCommand : public PlanCommand {
     if (!lowered.ok()) return Report(lowered.status(), session, name());
     const plan::Plan& plan = lowered->plan;
     Print(session.format == "table" ? absl::StrCat(file_, " fits ", job_, ": ", plan.stages.size(), " stages on ",
-                                                   lowered->devices, " devices, ", plan.microbatches, " micro-batches\n")
+                                                   lowered->devices, " devices, ", plan.microbatches, " microbatches\n")
                                     : absl::StrCat("{\"stages\":", plan.stages.size(), ",\"devices\":", lowered->devices,
                                                    ",\"microbatches\":", plan.microbatches, "}\n"),
           session);

@@ -64,7 +64,7 @@ RunResult RunAndReport(Coordinator& coordinator, const JobDirectory& directory, 
     progress.End();
     std::string line = absl::StrCat("job ", job.job_id(), " runs on ", job.devices_size(),
                                     job.devices_size() == 1 ? " device" : " devices");
-    if (job.plan().microbatches() > 1) absl::StrAppend(&line, ", ", job.plan().microbatches(), " micro-batches");
+    if (job.plan().microbatches() > 1) absl::StrAppend(&line, ", ", job.plan().microbatches(), " microbatches");
     if (const double seconds = job.plan().predicted_step_seconds(); seconds > 0) {
       absl::StrAppend(&line, ", predicted ", Seconds(seconds), " a step");
     }

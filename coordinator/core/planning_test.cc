@@ -198,7 +198,7 @@ TEST_F(PlanningTest, APlanThatDoesNotFitIsNotFeasible) {
   const std::vector<Row> rows = {
       {"more devices than there are", [](proto::PlanRequest& r) { r.set_devices(3); }},
       {"a batch that does not divide", [](proto::PlanRequest& r) { r.set_microbatches(7); }},
-      {"more micro-batches than rows", [](proto::PlanRequest& r) { r.set_microbatches(int64_t{1} << 40); }},
+      {"more microbatches than rows", [](proto::PlanRequest& r) { r.set_microbatches(int64_t{1} << 40); }},
       {"a seed that is no leaf",
        [](proto::PlanRequest& r) { r.set_microbatches(2), r.add_batch_dims()->set_leaf(999); }},
       {"a tensor cut that is no leaf",

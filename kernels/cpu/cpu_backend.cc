@@ -34,7 +34,7 @@ class MemoryCounter {
     used_.fetch_sub(size, std::memory_order_relaxed);
     return absl::ResourceExhaustedError(absl::StrFormat(
         "device %d: %s of %d bytes does not fit: %d of its %d bytes are in use. Use more devices, smaller "
-        "micro-batches, or raise the memory limit",
+        "microbatches, or raise the memory limit",
         device_, what, size, before, limit_));
   }
   void Return(Bytes size) { used_.fetch_sub(size, std::memory_order_relaxed); }

@@ -48,7 +48,7 @@ double IdentityFill(ReduceKind kind, DType dtype) {
 // Builds the executable of a plan with one stage on one mesh.
 class StageLowering {
  public:
-  // `in_loops`: a single micro-batch is a loop of one round, where the program allows it: the region stands alone then.
+  // `in_loops`: a single microbatch is a loop of one round, where the program allows it: the region stands alone then.
   StageLowering(const plan::Plan& plan, const Graph& program, const plan::Roles& roles, bool in_loops)
       : plan_(plan), program_(program), roles_(roles), in_loops_(in_loops), stage_(plan.stages[0]), mesh_(plan.meshes[stage_.mesh.value()]) {
     layout_.microbatches = plan.microbatches;
@@ -194,7 +194,7 @@ class StageLowering {
       plan::LoopInstruction loop;
       loop.count = layout_.microbatches;
       phase_ = phase;
-      AddRun(loops == 1 ? "micro-batch" : absl::StrCat("micro-batch ", phase), std::move(programs[segment]), loop.body);
+      AddRun(loops == 1 ? "microbatch" : absl::StrCat("microbatch ", phase), std::move(programs[segment]), loop.body);
       body().push_back({std::move(loop)});
     }
     FreeTemporaries(out_.mesh_programs[stage_.mesh.value()]);

@@ -19,7 +19,7 @@ absl::StatusOr<plan::Executable> Lower(const plan::Plan& plan, const graph::Grap
 absl::StatusOr<Staged> LowerStages(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles,
                                    const std::vector<double>& shares = {});
 
-// What LowerStages cuts: the step on one device, its region in a loop even for a single micro-batch, where the program allows that.
+// What LowerStages cuts: the step on one device, its region in a loop even for a single microbatch, where the program allows that.
 absl::StatusOr<plan::Executable> LowerInLoops(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);
 
 }  // namespace alpa::planner

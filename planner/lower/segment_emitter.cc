@@ -441,7 +441,7 @@ class Emitter {
     return builder_.Reshape(builder_.Transpose(all, permutation), whole.dims);
   }
 
-  // A statistic of this micro-batch alone: over all devices that hold a part of it, scaled as if it were the whole batch.
+  // A statistic of this microbatch alone: over all devices that hold a part of it, scaled as if it were the whole batch.
   ValueId LocalStatistic(ValueId v, ValueId local) {
     ValueId value = AllReduce({local}, state(v).reduce)[0];
     if (state(v).reduce == ReduceKind::kSum) {

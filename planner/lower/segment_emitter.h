@@ -1,5 +1,5 @@
 // Writes the device program of some consecutive segments of an analysed step (see microbatch/analysis.h): one segment for
-// a step with loops over micro-batches, all of them in one program for a step without.
+// a step with loops over microbatches, all of them in one program for a step without.
 //
 // Model:   A value can be had in three forms: *whole* (its replicated value, or the truth of a split or partial one),
 //          *native* (this chunk's slice or partial sum), and *slices* of a replicated value. A backward sweep finds which
@@ -18,9 +18,9 @@
 
 namespace alpa::planner {
 
-// How the axis of `chunks` = devices x microbatches lies: chunk = device * microbatches + micro-batch, so that what a device
-// needs of a batch is one tile; or, where each micro-batch's own statistics matter, chunk = micro-batch * devices + device, so
-// that a micro-batch is contiguous. Batches are then whole on every device.
+// How the axis of `chunks` = devices x microbatches lies: chunk = device * microbatches + microbatch, so that what a device
+// needs of a batch is one tile; or, where each microbatch's own statistics matter, chunk = microbatch * devices + device, so
+// that a microbatch is contiguous. Batches are then whole on every device.
 struct AxisLayout {
   int64_t devices = 1;
   int64_t microbatches = 1;
@@ -70,7 +70,7 @@ SegmentProgram EmitSegments(const graph::Graph& program, const plan::Roles& role
                             const AxisLayout& layout, const SegmentRequest& request);
 
 // Shape of the buffer in which a loop accumulates a value: a partial's own (f32 for 16-bit floats), or the slices of all
-// micro-batches of a split value, as [.., outer, microbatches, inner, ..] (plain where outer is 1).
+// microbatches of a split value, as [.., outer, microbatches, inner, ..] (plain where outer is 1).
 graph::Shape AccumulatorShape(const graph::Graph& program, const AxisAnalysis& analysis, const AxisLayout& layout,
                               graph::ValueId value);
 

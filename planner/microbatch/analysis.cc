@@ -393,7 +393,7 @@ absl::Status CheckSeeds(const Graph& program, const plan::Roles& roles, const st
     }
     if (shape.dims[seed.dim] == 0 || shape.dims[seed.dim] % (seed.outer * chunks) != 0) {
       return InvalidArgument(
-          "dimension %d of %s has size %d, which %d chunks (data-parallel devices x micro-batches) do not divide",
+          "dimension %d of %s has size %d, which %d chunks (data-parallel devices x microbatches) do not divide",
           seed.dim, path, shape.dims[seed.dim], seed.outer * chunks);
     }
   }
@@ -410,8 +410,8 @@ absl::Status CouplingError(const Graph& program, const AxisAnalysis& analysis) {
   const Op& statistic = program.def(coupling.statistic);
   const std::string where = program.location(statistic);
   return FailedPrecondition(
-      "the batch cannot be split into micro-batches: the result of %s%s%s is taken over the whole batch and feeds back into "
-      "each micro-batch%s%s, so that %s would have to run again. Use microbatches=1, or declare such statistics local "
+      "the batch cannot be split into microbatches: the result of %s%s%s is taken over the whole batch and feeds back into "
+      "each microbatch%s%s, so that %s would have to run again. Use microbatches=1, or declare such statistics local "
       "(local_statistics=True)",
       graph::NameOf(statistic.opcode), where.empty() ? "" : " at ", where, coupling.consumer.valid() ? " through " : "",
       coupling.consumer.valid() ? describe(coupling.consumer) : "", describe(coupling.repeated));

@@ -26,7 +26,7 @@ struct Reads {
   }
 };
 
-// Most cut work first, coupled or not: the batch is the batch, also where it cannot be split into micro-batches. Of several such
+// Most cut work first, coupled or not: the batch is the batch, also where it cannot be split into microbatches. Of several such
 // dimensions, that along which the fewest sums are needed again: along features every layer would end a phase.
 std::tuple<Flops, bool, int, int64_t> Score(const Graph& program, const AxisAnalysis& analysis, bool avoid_couplings) {
   int64_t cut_bytes = 0;

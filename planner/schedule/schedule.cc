@@ -55,7 +55,7 @@ class ScheduleBuilder {
   }
 
  private:
-  // When the next micro-batch of a cell can start; never where it has none, or waits for what has not started.
+  // When the next microbatch of a cell can start; never where it has none, or waits for what has not started.
   double Ready(int c) const {
     const int64_t m = next_[c];
     if (m == microbatches_) return kNever;
@@ -76,7 +76,7 @@ class ScheduleBuilder {
       });
     }
     if (cell.pass != Cell::Pass::kForward) return true;
-    // Micro-batches begun and not yet done with on this stage.
+    // Microbatches begun and not yet done with on this stage.
     int64_t done = microbatches_;
     for (int other : cells_of_stage_[cell.stage]) done = std::min(done, next_[other]);
     return next_[c] - done < stages_ - cell.stage;
@@ -86,7 +86,7 @@ class ScheduleBuilder {
   std::tuple<int, int64_t, int, int64_t> Urgency(int c) const {
     const ScheduledCell& cell = cells_[c];
     const int64_t m = next_[c];
-    // Where a mesh has several stages, groups of as many micro-batches as there are meshes pass each in turn.
+    // Where a mesh has several stages, groups of as many microbatches as there are meshes pass each in turn.
     const int64_t group = static_cast<int64_t>(free_.size());
     switch (cell.pass) {
       case Cell::Pass::kBackward: return {0, m / group, -cell.stage, m};
@@ -124,8 +124,8 @@ class ScheduleBuilder {
   const std::vector<ScheduledCell>& cells_;
   const int stages_;
   const int64_t microbatches_;
-  std::vector<int64_t> next_;                  // by cell: micro-batch
-  std::vector<std::vector<double>> finish_;    // by cell, micro-batch
+  std::vector<int64_t> next_;                  // by cell: microbatch
+  std::vector<std::vector<double>> finish_;    // by cell, microbatch
   std::vector<std::vector<int>> cells_of_stage_, cells_of_mesh_;
   std::vector<double> free_;                   // by mesh
   std::priority_queue<Done, std::vector<Done>, std::greater<>> done_;

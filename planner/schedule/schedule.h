@@ -1,11 +1,11 @@
-// The order in which the cells of a pipeline run their micro-batches, and in which messages go between meshes.
+// The order in which the cells of a pipeline run their microbatches, and in which messages go between meshes.
 //
 // Model:  a simulation gives each mesh the cell that is most urgent by the schedule's rule whenever it is free. All events stand
 //         in one order, that of simulated time; every mesh's list keeps that order, so no list can wait for another in a
-//         circle, even where sends are not buffered. Each cell takes its micro-batches in order, so sums come out alike under
+//         circle, even where sends are not buffered. Each cell takes its microbatches in order, so sums come out alike under
 //         every schedule.
 //           gpipe        a mesh does all its forwards before any backward (Huang et al., arXiv 1811.06965)
-//           1f1b         backwards first; stage s of S holds at most S - s micro-batches (PipeDream-Flush, arXiv 2006.09503)
+//           1f1b         backwards first; stage s of S holds at most S - s microbatches (PipeDream-Flush, arXiv 2006.09503)
 //           zero-bubble  as 1f1b, with weight gradients as cells of their own that fill gaps (H1 of arXiv 2401.10241)
 //         Several stages on one mesh (interleaved, arXiv 2104.04473) work under each of them.
 // Threads: a pure function.
@@ -29,7 +29,7 @@ struct ScheduledCell {
   int stage = 0;
   Cell::Pass pass = Cell::Pass::kForward;
   double seconds = 1;           // relative to the others
-  std::vector<int> needs;       // cells of the same micro-batch that must be done before
+  std::vector<int> needs;       // cells of the same microbatch that must be done before
 };
 
 struct ScheduledEvent {

@@ -38,7 +38,7 @@ std::string NameOf(const PlanOptions& options) {
                            pipeline.tensor.empty() ? absl::StrCat(options.tensor_of(0)) : absl::StrJoin(pipeline.tensor, " + "));
   }
   if (pipeline.stages_per_mesh > 1) absl::StrAppend(&name, " x ", pipeline.stages_per_mesh, " stages each");
-  if (options.microbatches > 1) absl::StrAppend(&name, ", ", options.microbatches, " micro-batches");
+  if (options.microbatches > 1) absl::StrAppend(&name, ", ", options.microbatches, " microbatches");
   if (pipeline.meshes > 1) absl::StrAppend(&name, ", ", pipeline.schedule);
   if (options.zero > 0) absl::StrAppend(&name, ", ZeRO-", options.zero);
   if (options.sequence) absl::StrAppend(&name, ", sequence");

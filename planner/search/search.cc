@@ -20,7 +20,7 @@ constexpr size_t kRefinedInNeed = 6;      // where nothing fits yet
 constexpr int kExact = 2;                 // candidates whose tensor axis is chosen exactly
 constexpr double kNearly = 1.3;           // times the best one's step
 constexpr double kTensorSeconds = 5;      // of choosing one candidate's tensor axis
-constexpr int64_t kRung = 4;              // times as many micro-batches, where a split does not fit
+constexpr int64_t kRung = 4;              // times as many microbatches, where a split does not fit
 constexpr double kWorthwhile = 0.98;      // of the memory: what saves less is no remedy
 
 class Searcher {
@@ -76,7 +76,7 @@ class Searcher {
   }
 
  private:
-  // The split as it stands and, where it does not fit, what needs less: more micro-batches, then remat, then ZeRO.
+  // The split as it stands and, where it does not fit, what needs less: more microbatches, then remat, then ZeRO.
   void TrySplit(const PlanOptions& options) {
     std::optional<size_t> best = TryWithFewerMicrobatches(options);
     if (!best || !found_[*best].status.ok()) return;
@@ -106,7 +106,7 @@ class Searcher {
     more_microbatches();
   }
 
-  // A batch that so many micro-batches do not divide may be divided by fewer.
+  // A batch that so many microbatches do not divide may be divided by fewer.
   std::optional<size_t> TryWithFewerMicrobatches(PlanOptions options) {
     while (true) {
       const std::optional<size_t> tried = Try(options);

@@ -1,8 +1,8 @@
-// Chooses what the user left open: degrees of data, tensor and pipeline parallelism, micro-batches, schedule, remat, ZeRO.
+// Chooses what the user left open: degrees of data, tensor and pipeline parallelism, microbatches, schedule, remat, ZeRO.
 //
 // Model:  a candidate is a set of pins. Its price is what the simulator says of the executable that it is lowered to, so nothing
 //         is promised that is not run. First every split of the devices (of fewer too, where their number is left open) into
-//         data x tensor x pipeline, then the best few of them with other numbers of micro-batches, remat, ZeRO, schedules, stages,
+//         data x tensor x pipeline, then the best few of them with other numbers of microbatches, remat, ZeRO, schedules, stages,
 //         and devices and tensor degrees of single meshes, one change at a time until none helps.
 // Order:  a plan that fits in memory comes before one that does not; of two that fit, the faster; of two that do not, the smaller.
 // Threads: pure functions, but for the clock that ends the search. Candidates are priced on all cores (pricer.h); what is found does
@@ -23,7 +23,7 @@ namespace alpa::planner {
 
 struct Candidate {
   PlanOptions options;
-  std::string name;          // "data 2 x tensor 1 x pipeline 2, 8 micro-batches, 1f1b"
+  std::string name;          // "data 2 x tensor 1 x pipeline 2, 8 microbatches, 1f1b"
   absl::Status status;       // why it is no plan
   Simulation simulation;     // where it is one; without spans
   bool fits = false;         // into the devices' memory

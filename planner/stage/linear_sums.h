@@ -1,4 +1,4 @@
-// Sums over micro-batches whose summands come from several stages: a tied weight's gradient, or that of a leaf that stacks
+// Sums over microbatches whose summands come from several stages: a tied weight's gradient, or that of a leaf that stacks
 // all layers.
 //
 // Model:  add, concatenate, dynamic-update-slice, pad and what only moves elements are linear, so they may follow the accumulator

@@ -19,7 +19,7 @@ std::vector<ProgramRun> RunsOf(const plan::Executable& executable);
 graph::ValueId AddedTo(const graph::Graph& program, const plan::RunInstruction& run, size_t r);
 
 // Values that are made anew wherever they are read, rather than carried: constants, the loop index, what is made from those element
-// by element or by rearranging, and a micro-batch's slice of a batch leaf. By value of the run's program.
+// by element or by rearranging, and a microbatch's slice of a batch leaf. By value of the run's program.
 std::vector<bool> RecomputedEverywhere(const plan::Executable& executable, const ProgramRun& run);
 
 // By value of `program`: how a value comes to be wanted in a step, as bits. kFromState: it depends on a state leaf; kFromBatch: on

@@ -85,7 +85,7 @@ class Assembly {
   }
 
  private:
-  static constexpr int64_t kOnce = -1;  // instead of a micro-batch
+  static constexpr int64_t kOnce = -1;  // instead of a microbatch
 
   int MeshOf(const plan::RunInstruction& run) const { return request_.mesh_of_stage[cells_.cells[run.program].stage]; }
   std::vector<Instruction>& List(int mesh) { return out_.mesh_programs[mesh].instructions; }
@@ -116,7 +116,7 @@ class Assembly {
     }
   }
 
-  // Which slots are a micro-batch's own.
+  // Which slots are a microbatch's own.
   void FindRing(const std::vector<Instruction>& instructions, bool in_loop) {
     for (const Instruction& instruction : instructions) {
       if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) FindRing(loop->body, true);
@@ -132,7 +132,7 @@ class Assembly {
 
   // ---- Slots ----
 
-  // The slot on `mesh` that holds slot `s` of the cells, of micro-batch `m` where each has its own.
+  // The slot on `mesh` that holds slot `s` of the cells, of microbatch `m` where each has its own.
   SlotId SlotOn(int mesh, int s, int64_t m) {
     if (!in_ring_[s]) return Instance(mesh, s, 0);
     const auto key = std::tuple(mesh, s, m);
@@ -247,7 +247,7 @@ class Assembly {
   const StageRequest& request_;
   const Readers& readers_;
   const std::vector<const Version*>& versions_;   // by mesh
-  std::vector<bool> in_ring_;                     // by slot: each micro-batch has its own
+  std::vector<bool> in_ring_;                     // by slot: each microbatch has its own
   std::set<SlotId> accumulators_;
   std::map<std::tuple<int, int, int64_t>, Held> held_;
   std::map<std::pair<int, int>, std::vector<int>> free_;

@@ -5,7 +5,7 @@
 //         2. For each kind of mesh, the whole of it is cut along that mesh's axes, so that also what comes from other meshes has
 //            the sharding that it has in its own part. Each stage's cells are taken from the version of its mesh.
 //         3. The schedule (schedule/schedule.h) puts cells and messages in order; a value that crosses becomes an edge
-//            between the two shardings, and a slot for each micro-batch that is in flight.
+//            between the two shardings, and a slot for each microbatch that is in flight.
 //         What does not change in a step (leaves, what the prologue made) crosses once a step.
 // Threads: a pure function.
 #pragma once

@@ -1,4 +1,4 @@
-// The rule table: how each op carries splits and partial sums along an axis. One table for the micro-batch axis, for
+// The rule table: how each op carries splits and partial sums along an axis. One table for the microbatch axis, for
 // choosing strategies and for lowering.
 //
 // A rule says in which state the op wants each operand, and in which state its results are then. Where an operand is in

@@ -1,6 +1,6 @@
 """The comparison itself: it must accept a correct split of a step and reject each bug that a lowering may have.
 
-The bugs are made in JAX: a step that cuts the batch over 2 devices and 2 micro-batches by hand, wrongly. Every plan shape is
+The bugs are made in JAX: a step that cuts the batch over 2 devices and 2 microbatches by hand, wrongly. Every plan shape is
 run with AdamW behind clipping and with plain SGD and gradients as aux, so a bug must be rejected by at least one of the two.
 """
 
@@ -76,7 +76,7 @@ def make_step(adam, bug=None):
 
 
 def split_gradients(bug, state, batch, keep):
-    """Loss and gradients by parts: part d * K + m is micro-batch m of device d."""
+    """Loss and gradients by parts: part d * K + m is microbatch m of device d."""
     x, y = batch["x"], batch["y"]
     found = []
     for i in range(PARTS):
@@ -95,7 +95,7 @@ def split_gradients(bug, state, batch, keep):
         weights *= K
     if bug == "dropped all-reduce":
         weights[:] = [1 / K] * K + [0] * (PARTS - K)
-    if bug == "skipped micro-batch":
+    if bug == "skipped microbatch":
         weights[-1] = 0
     if bug == "replica counted twice":
         weights[:K] *= 2
@@ -117,7 +117,7 @@ def split_gradients(bug, state, batch, keep):
     return loss, grads
 
 
-BUGS = ["lost mean", "dropped all-reduce", "skipped micro-batch", "replica counted twice", "stale weight", "swapped shards",
+BUGS = ["lost mean", "dropped all-reduce", "skipped microbatch", "replica counted twice", "stale weight", "swapped shards",
         "missing update", "wrong slice", "gradient four times too large", "dropout mask not sliced",
         "bias correction off by one", "loss of one device", "loss not averaged", "update applied twice",
         "random key not advanced", "sum in bf16", "one leaf not reduced"]

@@ -13,7 +13,7 @@ from test_submit import check_outputs, cli
 BATCH, STEPS = 48, 4
 ONES, QUAD, BOTH = ("one-0", "one-1"), ("quad-0",), ("quad-0", "quad-1")
 
-# Which workers, and the plan for k micro-batches under a schedule.
+# Which workers, and the plan for k microbatches under a schedule.
 PLANS = {
     "pipeline2": (ONES, lambda k, s: alpa.Megatron(pp=2, microbatches=k, schedule=s)),
     "pipeline4": (QUAD, lambda k, s: alpa.Megatron(pp=4, microbatches=k, schedule=s)),
@@ -98,7 +98,7 @@ def test_a_rerun_gives_the_same_bits(wide, plan, schedule):
 
 
 def test_schedules_change_no_bit(wide):
-    """Each cell takes its micro-batches in order, so sums come out alike whatever lies between them."""
+    """Each cell takes its microbatches in order, so sums come out alike whatever lies between them."""
     runs = [run_case(wide, "deep_mlp", "sgd", "pipeline4", schedule, 4)[0] for schedule in SCHEDULES]
     assert same_bits(runs[0], runs[1]) and same_bits(runs[0], runs[2])
 

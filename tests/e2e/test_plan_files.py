@@ -68,7 +68,7 @@ def test_a_job_directory_holds_a_loaded_plan(cluster, saved, tmp_path):
     step, state, batches, reference = case("deep_mlp", "sgd", BATCH, STEPS)
     alpa.save_job(tmp_path / "job", step, state, batches, alpa.load_plan(saved[0]))
     done = cli(cluster, "submit", tmp_path / "job", "--steps", STEPS, "--output", tmp_path / "out")
-    assert done.returncode == DONE and "4 devices, 4 micro-batches" in done.stderr, done.stderr
+    assert done.returncode == DONE and "4 devices, 4 microbatches" in done.stderr, done.stderr
     check_outputs(tmp_path / "out", reference)
 
 
@@ -113,7 +113,7 @@ def test_exit_codes_of_alpa_plan(saved, job, tmp_path):
 @pytest.mark.parametrize("edit,says", [
     (lambda p: p.update(stage_cuts=["1000000"]), "stage|cut"),
     (lambda p: p["meshes"][1]["devices"].__setitem__(0, 0), "device 0 is in two meshes"),
-    (lambda p: p.update(microbatches="5"), "5 micro-batches do not divide"),
+    (lambda p: p.update(microbatches="5"), "5 microbatches do not divide"),
     (lambda p: p.update(program_fingerprint="7"), "the plan is for program 0000000000000007"),
     (lambda p: p["stages"].append(p["stages"][0]), "3 stages, but 1 places"),
 ])

@@ -60,7 +60,7 @@ def test_batch_normalisation_is_right_at_k_1(cluster, layout):
 
 @pytest.mark.parametrize("layout,k", [("one", 4), ("data2_two_workers", 2), ("data4_two_workers", 2)])
 def test_batch_normalisation_is_right_with_local_statistics(cluster, layout, k):
-    """Each micro-batch, the m-th contiguous part of the batch, has its own statistics, over all devices that share it."""
+    """Each microbatch, the m-th contiguous part of the batch, has its own statistics, over all devices that share it."""
     step, state = batch_norm()
     grouped, _ = batch_norm(k)
     batches = cases.batches_of("mlp")

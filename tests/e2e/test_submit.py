@@ -142,7 +142,7 @@ def test_plan_flags_win_over_the_directory(cluster, tmp_path):
     done = cli(cluster, "submit", tmp_path / "job", "--steps", cases.STEPS, "--output", tmp_path / "out", "-o", "json",
                "--data-parallel", 4, "--microbatches", 2, "--only-workers", "pair-0,pair-1")
     assert done.returncode == DONE, done.stderr
-    assert len(json.loads(done.stdout)["devices"]) == 4 and "2 micro-batches" in done.stderr
+    assert len(json.loads(done.stdout)["devices"]) == 4 and "2 microbatches" in done.stderr
     check_outputs(tmp_path / "out", reference)
 
 

@@ -55,11 +55,11 @@ def zero1(n, k):
 
 
 def zero2(n, k):
-    return (k + 1) * (n - 1) * PARAMETER_BYTES  # gradients scattered in each micro-batch
+    return (k + 1) * (n - 1) * PARAMETER_BYTES  # gradients scattered in each microbatch
 
 
 def zero3(n, k):
-    return 2 * k * (n - 1) * PARAMETER_BYTES  # each micro-batch gathers parameters and scatters gradients
+    return 2 * k * (n - 1) * PARAMETER_BYTES  # each microbatch gathers parameters and scatters gradients
 
 
 @pytest.mark.parametrize("k", [1, 4])

@@ -94,7 +94,7 @@ struct Job {
 
 constexpr int kDevices = 4;
 
-// A small GPT's training step on two devices, in two micro-batches.
+// A small GPT's training step on two devices, in two microbatches.
 const Job& GoodJob() {
   static const Job& job = *[] {
     auto job = std::make_unique<Job>();

@@ -106,7 +106,7 @@ TEST(BrokenPlanTest, EachIsRefusedForItsOwnReason) {
       {"two batch dimensions name", [](Plan& p) { p.batch_seeds.push_back(p.batch_seeds[0]); }},
       {"take every 3-th part", [](Plan& p) { p.batch_seeds[0].outer = 3; }},
       {"take every 4611686018427387904-th part", [](Plan& p) { p.batch_seeds[0].outer = int64_t{1} << 62; }},
-      {"5 micro-batches do not divide", [](Plan& p) { p.microbatches = 5; }},
+      {"5 microbatches do not divide", [](Plan& p) { p.microbatches = 5; }},
       {"a cut names dimension 9 of", [](Plan& p) { p.stages[0].axes[1].cuts[0].dim = 9; }},
       {"a cut names input -1 of 14", [](Plan& p) { p.stages[0].axes[1].cuts[0].leaf = -1; }},
       {"two cuts along one axis name",

@@ -1,4 +1,4 @@
-// Lowering keeps what a step computes: the executable, interpreted on n devices with k micro-batches, gives what the
+// Lowering keeps what a step computes: the executable, interpreted on n devices with k microbatches, gives what the
 // program gives on the whole batch.
 
 #include <gtest/gtest.h>
@@ -96,7 +96,7 @@ TEST(AnalysisTest, GradientsAreReducedOnce) {
   EXPECT_EQ(collectives, 1);
 }
 
-// Local statistics: each micro-batch with its own mean; the step is the mean over micro-batches of what each gives alone.
+// Local statistics: each microbatch with its own mean; the step is the mean over microbatches of what each gives alone.
 class LocalStatisticsTest : public ::testing::TestWithParam<int> {};
 
 TEST_P(LocalStatisticsTest, EqualsEachMicroBatchAlone) {

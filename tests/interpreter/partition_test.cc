@@ -1,5 +1,5 @@
 // Cutting along more axes keeps what a step computes: for random seeds, ranks and axes, on top of any data parallelism and any
-// number of micro-batches, the executable gives what the whole program gives.
+// number of microbatches, the executable gives what the whole program gives.
 
 #include <gtest/gtest.h>
 
@@ -79,7 +79,7 @@ TEST(PartitionTest, ColumnAndRowWeightsMeetInOneAllReduceForward) {
   auto cut = planner::CutAlongAxis(*executable, request);
   ASSERT_TRUE(cut.ok()) << cut.status();
   EXPECT_TRUE(Check(step, *cut, {}).ok()) << Check(step, *cut, {});
-  EXPECT_EQ(CountCollectives(*cut, "micro-batch"), (std::map<Opcode, int>{{Opcode::kAllReduce, 1}}));
+  EXPECT_EQ(CountCollectives(*cut, "microbatch"), (std::map<Opcode, int>{{Opcode::kAllReduce, 1}}));
   // Of the squared norms of both gradients only the sum is reduced.
   EXPECT_EQ(CountCollectives(*cut, "update"), (std::map<Opcode, int>{{Opcode::kAllReduce, 1}}));
 }

@@ -249,7 +249,7 @@ TEST(StagesTest, OneActivationForwardAndOneCotangentBack) {
   const Traffic traffic = TrafficOf(Staged(MakeDeepStep(6, false), 3, 4, "1f1b"), 4);
   EXPECT_EQ(traffic.each_microbatch, (std::map<std::string, int>{
                                          {"f32[12,8] 0>1", 1}, {"f32[12,8] 1>2", 1}, {"f32[12,8] 2>1", 1}, {"f32[12,8] 1>0", 1}}));
-  // The targets, for all micro-batches at once.
+  // The targets, for all microbatches at once.
   EXPECT_EQ(traffic.once, (std::map<std::string, int>{}));
 }
 
@@ -268,7 +268,7 @@ TEST(StagesTest, StateIsSpreadEvenly) {
   }
 }
 
-// Slots that a mesh has for the activations of its micro-batches.
+// Slots that a mesh has for the activations of its microbatches.
 int64_t ActivationSlots(const plan::MeshProgram& list) {
   return std::count_if(list.slots.begin(), list.slots.end(), [](const plan::Slot& slot) {
     return slot.kind == plan::Slot::Kind::kTemporary && slot.shape.dims == std::vector<int64_t>{testing::kBatch / 8, testing::kWidth};

@@ -44,7 +44,7 @@ std::vector<graph::Literal> RandomInputs(const Step& step, int seed);
 std::vector<DeviceId> Devices(int n);
 cluster::Cluster ClusterOf(int n);
 
-// Data parallel over `devices` with k micro-batches, each part verified.
+// Data parallel over `devices` with k microbatches, each part verified.
 absl::StatusOr<plan::Executable> PlanAndLower(const Step& step, int devices, int64_t k, plan::Statistics statistics);
 
 // OK, or which result is further off than `tolerance` x its largest value.

@@ -14,7 +14,7 @@ absl::StatusOr<DeviceMemory::Share> DeviceMemory::Reserve(int device, Bytes size
   Share share(&used_[device], size);
   if (limit_ > 0 && size > limit_ - std::min(limit_, before)) {
     return absl::ResourceExhaustedError(absl::StrFormat(
-        "device %d: %d bytes were asked for, %d are in use and %d allowed; use more devices or more micro-batches",
+        "device %d: %d bytes were asked for, %d are in use and %d allowed; use more devices or more microbatches",
         device, size, before, limit_));
   }
   return share;

@@ -74,7 +74,7 @@ Executable LoopExecutable(int k) {
     const ValueId batch = b.Parameter(x), accumulator = b.Parameter(w), counter = b.Parameter(kIndex), i = b.Parameter(kIndex);
     const ValueId row = b.Reshape(b.DynamicSlice(batch, {i, b.Scalar(DType::kS32, 0)}, {1, 2}), {2});
     b.SetResults({b.Binary(Opcode::kAdd, accumulator, row), b.Binary(Opcode::kAdd, counter, i)});
-    out.programs.push_back({"micro-batch", MeshId(0), b.Build(), {1, 2}});
+    out.programs.push_back({"microbatch", MeshId(0), b.Build(), {1, 2}});
   }
   {
     GraphBuilder b;

@@ -44,7 +44,7 @@ class Cluster:
         plan: alpa.Auto() (default), alpa.DataParallel(n, microbatches=k), alpa.Megatron(dp, tp, pp), alpa.GPipe(stages),
         alpa.Zero(stage), or alpa.load_plan(path). batch_dims: which dimension of each batch leaf is the batch's (an int for
         all, a pytree like the batch, or {path: dim}); found by itself if not given. local_statistics: batch statistics (as
-        of batch normalisation) may be each micro-batch's own. devices: how many to use (0: all that are free); workers:
+        of batch normalisation) may be each microbatch's own. devices: how many to use (0: all that are free); workers:
         only devices of these. timeout: seconds to wait for free devices and for planning; None: no limit.
         """
         signature = program_module.Signature.of_step(step)

@@ -38,7 +38,7 @@ class Megatron:
 
     tp: weights are cut so many ways, so that every device has a part of each. dp: so many such groups share the batch.
     pp: the model is cut into stages on so many groups of devices ("meshes"), between which activations and their gradients go;
-    micro-batches are at different stages at a time, so `microbatches` should be some times pp.
+    microbatches are at different stages at a time, so `microbatches` should be some times pp.
 
     schedule: in which order a mesh takes forwards and backwards: "1f1b" (default), "gpipe", or "zero-bubble".
     interleave: so many stages on each mesh, which shortens the time in which meshes wait and sends more.
@@ -73,7 +73,7 @@ class Megatron:
 
 @dataclasses.dataclass(frozen=True)
 class GPipe:
-    """A pipeline of `stages` meshes: all forwards of a step's micro-batches, then all backwards. The rest is as in Megatron."""
+    """A pipeline of `stages` meshes: all forwards of a step's microbatches, then all backwards. The rest is as in Megatron."""
 
     stages: int
     microbatches: int = 0
@@ -127,7 +127,7 @@ class GivenPlan:
         return self.proto.microbatches
 
     def __repr__(self):
-        return f"<alpa plan for {self.devices} devices, {self.microbatches} micro-batches>"
+        return f"<alpa plan for {self.devices} devices, {self.microbatches} microbatches>"
 
 
 def load_plan(path):
@@ -397,4 +397,4 @@ class PlanView:
         return self._text
 
     def __repr__(self):
-        return f"<alpa plan on {len(self.device_ids)} devices, {self.microbatches} micro-batches>"
+        return f"<alpa plan on {len(self.device_ids)} devices, {self.microbatches} microbatches>"
