@@ -30,7 +30,7 @@ results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 ctest --preset release -j "$jobs" --output-junit "$results/ctest.xml" --no-tests=error
 export ALPA_BIN="$root/build/release/bin" JAX_PLATFORMS=cpu
-suites=(client/python/tests)
+suites=(tools client/python/tests)
 ((quick)) || suites+=(tests/e2e)
 .venv/bin/python -m pytest -q --durations=10 "${suites[@]}" "${full[@]}" --junit-xml "$results/pytest.xml"
 
