@@ -8,7 +8,9 @@ namespace {
 
 class RealClock : public Clock {
  public:
-  MonotonicTime Now() const override { return std::chrono::time_point_cast<Duration>(std::chrono::steady_clock::now()); }
+  MonotonicTime Now() const override {
+    return std::chrono::time_point_cast<Duration>(std::chrono::steady_clock::now());
+  }
   WallTime WallNow() const override { return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()); }
 };
 

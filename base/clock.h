@@ -1,4 +1,4 @@
-// Time behind an interface, so that daemon cores can be driven by a test's own clock.
+// An interface for reading the time, so that a test can drive a daemon core with its own clock.
 //
 // Threads: implementations are thread-safe.
 #pragma once
@@ -17,12 +17,13 @@ class Clock {
  public:
   virtual ~Clock() = default;
   virtual MonotonicTime Now() const = 0;  // for durations and deadlines
-  virtual WallTime WallNow() const = 0;   // for records that people read
+  virtual WallTime WallNow() const = 0;   // for human-readable records
 
+  // The clock of this machine.
   static Clock& Real();
 };
 
-// Stands still until told to move.
+// A clock that moves only when Advance is called.
 class FakeClock : public Clock {
  public:
   MonotonicTime Now() const override { return MonotonicTime(Duration(nanos_.load())); }
@@ -33,7 +34,7 @@ class FakeClock : public Clock {
   std::atomic<int64_t> nanos_{0};
 };
 
-// RFC 3339 in UTC with milliseconds: "2026-01-31T12:00:00.123Z".
+// Formats a time as RFC 3339 in UTC with milliseconds: "2026-01-31T12:00:00.123Z".
 std::string FormatWallTime(WallTime time);
 
 }  // namespace alpa

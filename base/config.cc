@@ -39,14 +39,14 @@ absl::string_view NameOf(Source source) {
   return "?";
 }
 
-// One declared name, whatever its type. Values are read from text, a list from several.
+// One declared setting of any type. It parses its value from one text, or from several texts if it is a list.
 struct Setting {
   std::string name, letter, value_name, help;
   bool is_bool = false, is_list = false;
   std::function<absl::Status(const std::vector<std::string>&)> assign;
-  std::function<std::string()> toml;  // the present value as TOML
+  std::function<std::string()> toml;  // the current value as TOML
   Source source = Source::kDefault;
-  std::vector<std::string> given;  // on the command line
+  std::vector<std::string> given;  // values on the command line
   CLI::Option* option = nullptr;
 
   std::string env() const { return "ALPA_" + absl::AsciiStrToUpper(absl::StrReplaceAll(name, {{"-", "_"}})); }
@@ -99,7 +99,8 @@ std::string Hint(absl::string_view word, const std::vector<std::string>& known, 
   return near.empty() ? "" : absl::StrCat("; did you mean '", prefix, near, "'?");
 }
 
-// A TOML value as the text that the same setting takes on the command line.
+// Converts a TOML value to the text that the same setting takes on the command line. Returns nothing for a value of the
+// wrong kind, such as a table or a date.
 std::optional<std::vector<std::string>> TextOf(const toml::node& node, bool is_list) {
   if (auto v = node.value_exact<std::string>()) return std::vector<std::string>{*v};
   if (auto v = node.value_exact<bool>()) return std::vector<std::string>{*v ? "true" : "false"};
@@ -147,14 +148,16 @@ struct Flags::Impl {
     for (const auto& setting : settings) names.push_back(setting->name);
     return names;
   }
-  absl::Status ParseArguments(int argc, const char* const* argv, bool* help, bool* version, bool* print, std::string* config);
+  absl::Status ParseArguments(int argc, const char* const* argv, bool* help, bool* version, bool* print,
+                              std::string* config);
   absl::Status ReadFile(const std::string& path);
   absl::Status ReadEnvironment();
 };
 
 absl::string_view Version() { return ALPA_VERSION; }
 
-Flags::Flags(std::string program, std::string summary, std::vector<Example> examples) : impl_(std::make_unique<Impl>()) {
+Flags::Flags(std::string program, std::string summary, std::vector<Example> examples)
+    : impl_(std::make_unique<Impl>()) {
   impl_->program = std::move(program);
   impl_->summary = std::move(summary);
   impl_->examples = std::move(examples);
@@ -244,7 +247,7 @@ absl::Status Flags::Impl::ParseArguments(int argc, const char* const* argv, bool
     if (setting.is_bool) {
       setting.option = app.add_flag(names, bool_text[i]);
     } else {
-      // One value each time: what follows is an argument.
+      // The flag takes one value each time. The next word is a positional argument.
       setting.option = app.add_option(names, setting.given)->expected(1)->allow_extra_args(false)->take_all();
     }
   }
@@ -325,7 +328,7 @@ absl::Status Flags::Impl::ReadFile(const std::string& path) {
     std::optional<std::vector<std::string>> text = TextOf(node, setting->is_list);
     if (!text.has_value()) {
       return InvalidArgument("configuration file %s, line %d: '%s' must be a plain value%s", path,
-                             node.source().begin.line, name, setting->is_list ? " or a list of them" : "");
+                             node.source().begin.line, name, setting->is_list ? " or a list of plain values" : "");
     }
     if (setting->source != Source::kDefault) continue;
     setting->source = Source::kFile;
@@ -412,14 +415,15 @@ std::string Flags::Help() const {
     rows.emplace_back(left, right);
   }
   rows.emplace_back("    --config FILE", "read settings from a TOML file");
-  rows.emplace_back("    --print-config", "print every setting and where it came from, and leave");
-  rows.emplace_back("    --version", "print the version, and leave");
-  rows.emplace_back("-h, --help", "print this, and leave");
+  rows.emplace_back("    --print-config", "print every setting with its source, then exit");
+  rows.emplace_back("    --version", "print the version, then exit");
+  rows.emplace_back("-h, --help", "print this help, then exit");
   size_t width = 0;
   for (const auto& [left, right] : rows) width = std::max(width, left.size());
   out += "\n";
-  for (const auto& [left, right] : rows) absl::StrAppend(&out, "  ", left, std::string(width + 2 - left.size(), ' '), right, "\n");
-  out += "\nEvery flag can also be set as ALPA_<NAME> in the environment, or in the file that --config names.\n";
+  for (const auto& [left, right] : rows)
+    absl::StrAppend(&out, "  ", left, std::string(width + 2 - left.size(), ' '), right, "\n");
+  out += "\nEvery flag can also be set as ALPA_<NAME> in the environment or in the --config file.\n";
   return out;
 }
 
@@ -446,7 +450,7 @@ std::string DidYouMean(absl::string_view word, const std::vector<std::string>& k
   std::string best;
   size_t best_distance = std::max<size_t>(2, word.size() / 3) + 1;
   for (const std::string& candidate : known) {
-    // A name that is mostly missing is no typing error.
+    // A name at an edit distance of its own length or more shares too little with the word to be a typing error.
     const size_t distance = EditDistance(word, candidate);
     if (distance < best_distance && distance < candidate.size()) {
       best_distance = distance;
@@ -457,14 +461,14 @@ std::string DidYouMean(absl::string_view word, const std::vector<std::string>& k
 }
 
 void CommonFlags::Declare(Flags& flags) {
-  flags.Add("listen", &listen, "HOST:PORT", "where to serve gRPC; port 0 is any free one");
-  flags.Add("data-dir", &data_dir, "DIR", "where to keep files; empty: a temporary folder");
-  flags.Add("port-file", &port_file, "FILE", "write the addresses in use there, as JSON, once listening");
-  flags.Add("insecure", &insecure, "listen on addresses that other machines can reach, without authentication");
+  flags.Add("listen", &listen, "HOST:PORT", "address to serve gRPC on; port 0 picks a free port");
+  flags.Add("data-dir", &data_dir, "DIR", "directory for the daemon's files; empty: a temporary directory");
+  flags.Add("port-file", &port_file, "FILE", "once listening, write the addresses in use to this file as JSON");
+  flags.Add("insecure", &insecure, "allow unauthenticated access from other machines");
   flags.Add("drain-timeout", &drain_timeout_seconds, "SECONDS", "how long SIGTERM waits for running steps",
             BetweenReal(0, 86400));
-  flags.Add("log-format", &log_format, "text|json", "form of the log on stderr", OneOf({"text", "json"}));
-  flags.Add("log-level", &log_level, "LEVEL", "least level to log: debug, info, warning, error",
+  flags.Add("log-format", &log_format, "text|json", "format of the log on stderr", OneOf({"text", "json"}));
+  flags.Add("log-level", &log_level, "LEVEL", "lowest level to log: debug, info, warning, error",
             OneOf({"debug", "info", "warning", "error"}));
 }
 
@@ -477,13 +481,14 @@ absl::Status CommonFlags::CheckListen(absl::string_view flag, absl::string_view 
   const size_t colon = address.rfind(':');
   int port = -1;
   if (!absl::StartsWith(address, "unix:") &&
-      (colon == absl::string_view::npos || colon == 0 || !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 ||
-       port > 65535)) {
+      (colon == absl::string_view::npos || colon == 0 || !absl::SimpleAtoi(address.substr(colon + 1), &port) ||
+       port < 0 || port > 65535)) {
     return InvalidArgument("--%s '%s': expected HOST:PORT with a port from 0 to 65535", flag, address);
   }
   if (insecure || IsLoopback(address)) return absl::OkStatus();
   return InvalidArgument(
-      "--%s '%s' can be reached from other machines, and nothing asks who calls; listen on 127.0.0.1, or say --insecure",
+      "--%s '%s' is reachable from other machines, and callers are not authenticated; listen on 127.0.0.1, or pass "
+      "--insecure",
       flag, address);
 }
 
@@ -511,7 +516,8 @@ absl::Status WritePortFile(const std::string& path, absl::string_view grpc, absl
   if (file) std::filesystem::rename(temporary, path, error);
   if (!file || error) {
     std::filesystem::remove(temporary, error);
-    return absl::UnavailableError(absl::StrCat("writing the port file ", path, ": not possible; is its folder there and writable?"));
+    return absl::UnavailableError(
+        absl::StrCat("cannot write the port file ", path, "; check that its directory exists and is writable"));
   }
   return absl::OkStatus();
 }

@@ -1,13 +1,15 @@
-// A program's flags: declared once, set from the command line, the environment, a file, or left at their default.
+// The flags of a program. Each is declared once and set on the command line, in the environment or in a file.
 //
-// Model:     Flags knows each setting by one name, "data-dir": flag --data-dir, environment ALPA_DATA_DIR, key data-dir
-//            in the TOML file that --config names. The order is flag > environment > file > default; the default is what
-//            the target variable held when it was declared. Every program also has --help, --version, --config FILE and
-//            --print-config (each value and where it came from).
-// Ownership: targets must outlive Parse; they are written by it alone.
-// Threads:   not thread-safe; meant for the start of main().
-// Errors:    kInvalidArgument naming the flag, key or variable, what was seen and what is allowed, and, for an unknown
-//            name, the nearest known one. Targets are then unspecified: leave with kExitConfig (daemons) or kExitUsage.
+// Model:     Flags knows each setting by one name, such as "data-dir". The setting is flag --data-dir, environment
+//            variable ALPA_DATA_DIR, and key data-dir in the TOML file that --config names. A flag overrides the
+//            environment, the environment overrides the file, and the file overrides the default. The default is the
+//            value of the target variable at the declaration. Every program also has --help, --version, --config FILE
+//            and --print-config (which prints each value and its source).
+// Ownership: targets must outlive Parse. Only Parse writes them.
+// Threads:   not thread-safe. Use Flags at the start of main().
+// Errors:    kInvalidArgument names the flag, key or variable, the observed value and the allowed ones. For an unknown
+//            name it suggests the nearest known name. After an error the targets are unspecified, so the program must
+//            exit: a daemon with kExitConfig, the command line with kExitUsage (client/lib/outcome.h).
 // Start at:  Flags::Parse; for the daemons' main(), ParseOrExit.
 #pragma once
 
@@ -23,7 +25,7 @@
 
 namespace alpa {
 
-// The version of all our programs, "0.1.0".
+// The version that all programs of this project share, such as "0.1.0".
 absl::string_view Version();
 
 // Exit codes of the daemons, after sysexits.h. A supervisor must not restart a daemon that ended with kExitConfig.
@@ -34,24 +36,25 @@ inline constexpr int kExitConfig = 78;
 
 class Flags {
  public:
-  // OK, or why the value is refused ("expected 1 to 64").
+  // Returns OK, or an error that says which values are allowed ("expected 1 to 64").
   template <typename T>
   using Check = std::function<absl::Status(const T&)>;
-  enum class Outcome { kRun, kExit };  // kExit: help, version or configuration was printed; leave with 0
+  enum class Outcome { kRun, kExit };  // kExit: help, version or configuration was printed; exit with status 0
 
   struct Example {
     std::string command, meaning;
   };
 
-  // `program` as it is typed ("alpa submit"), `summary` one sentence. Help shows the examples first.
+  // `program` is the command as the user types it ("alpa submit"). `summary` is one sentence. Help shows the examples
+  // first.
   Flags(std::string program, std::string summary, std::vector<Example> examples = {});
   ~Flags();
   Flags(const Flags&) = delete;
   Flags& operator=(const Flags&) = delete;
 
-  // Each declares one setting. `name` is "data-dir", or "output,o" with a one-letter form. `value_name` stands for the
-  // value in the help. A bool takes "--name", "--name=true" and "--name=false". A list is given by repeating the flag,
-  // or separated by commas; in the file it is an array of strings.
+  // Each Add declares one setting. `name` is "data-dir", or "output,o" to add a one-letter form. Help shows
+  // `value_name` as a placeholder for the value. A bool accepts "--name", "--name=true" and "--name=false". For a list,
+  // the user repeats the flag or separates the elements with commas. In the file, a list is an array of strings.
   void Add(const std::string& name, std::string* target, const std::string& value_name, const std::string& help,
            Check<std::string> check = {});
   void Add(const std::string& name, int64_t* target, const std::string& value_name, const std::string& help,
@@ -61,19 +64,22 @@ class Flags {
   void Add(const std::string& name, bool* target, const std::string& help);
   void Add(const std::string& name, std::vector<std::string>* target, const std::string& value_name,
            const std::string& help, Check<std::vector<std::string>> check = {});
-  // An argument without a name, in the order of these calls; required ones first. Not in environment or file.
+  // Declares a positional argument. Positional arguments follow the order of these calls. Declare required ones first.
+  // The environment and the file cannot set them.
   void AddPositional(const std::string& name, std::string* target, const std::string& help, bool required = true);
 
-  // Reads all sources. `argv[0]` is skipped. Text for people goes to `out`.
+  // Reads all sources, and skips `argv[0]`. If the outcome is kExit, `out` receives the text to print.
   absl::StatusOr<Outcome> Parse(int argc, const char* const* argv, std::string* out);
-  // The same for a main(): prints, and leaves with kExitOk or kExitConfig where there is nothing to run.
+  // Parse for a main(). On an error it prints the message and exits with kExitConfig. If the outcome is kExit it prints
+  // the text and exits with kExitOk.
   void ParseOrExit(int argc, const char* const* argv);
 
-  // "flag", "environment", "file" or "default", after Parse. Empty for an unknown name.
+  // After Parse: the source of a setting's value, "flag", "environment", "file" or "default". Empty for an unknown
+  // name.
   std::string SourceOf(absl::string_view name) const;
-  std::vector<std::string> Names() const;  // of all settings, as declared
+  std::vector<std::string> Names() const;  // of all settings, in order of declaration
   std::string Help() const;
-  // Lines "name = value  # source" that can be used as a configuration file.
+  // One line "name = value  # source" per setting. The lines are a valid configuration file.
   std::string PrintConfig() const;
 
  private:
@@ -81,15 +87,15 @@ class Flags {
   std::unique_ptr<Impl> impl_;
 };
 
-// Checks for Flags::Add.
+// Checks for Flags::Add. Both ends of a range are allowed.
 Flags::Check<int64_t> Between(int64_t low, int64_t high);
 Flags::Check<double> BetweenReal(double low, double high);
 Flags::Check<std::string> OneOf(std::vector<std::string> allowed);
 
-// The nearest of `known` to a mistyped `word`, or empty where none is near.
+// Returns the name in `known` that is nearest to a mistyped `word`, or an empty string if none is near.
 std::string DidYouMean(absl::string_view word, const std::vector<std::string>& known);
 
-// What both daemons are told. `listen`'s default and `data_dir`'s may be set before Declare.
+// The settings that both daemons share. To change a default, such as that of `listen`, assign it before Declare.
 struct CommonFlags {
   std::string listen = "127.0.0.1:0";
   std::string data_dir;
@@ -100,17 +106,18 @@ struct CommonFlags {
   bool insecure = false;
 
   void Declare(Flags& flags);
-  // After Parse: starts the log for `component` ("coordinator"), and refuses a listen address that is not loopback
-  // without --insecure. Call CheckListen for further addresses.
+  // Call after Parse. Starts the log for `component` ("coordinator") and checks `listen` with CheckListen.
   absl::Status Apply(absl::string_view component) const;
+  // Returns kInvalidArgument if `address` is not HOST:PORT, or is not a loopback address and --insecure is not set.
+  // Call it for each further address; `flag` is the name of the flag that set it.
   absl::Status CheckListen(absl::string_view flag, absl::string_view address) const;
 };
 
-// "host:port" is a loopback address: 127.0.0.0/8, [::1], localhost or unix:.
+// Returns whether the host of "host:port" is in 127.0.0.0/8, [::1] or localhost, or the address begins with unix:.
 bool IsLoopback(absl::string_view address);
 
-// Writes {"grpc": ..., "http": ...} to `path` by way of a temporary file; an empty address is left out. An empty path
-// does nothing.
+// Writes {"grpc": ..., "http": ...} to a temporary file and renames it to `path`. Omits an empty address. Does nothing
+// if `path` is empty. Returns kUnavailable if the file cannot be written.
 absl::Status WritePortFile(const std::string& path, absl::string_view grpc, absl::string_view http);
 
 }  // namespace alpa

@@ -47,7 +47,7 @@ class ConfigTest : public ::testing::Test {
   Flags flags_;
 };
 
-TEST_F(ConfigTest, DefaultsStay) {
+TEST_F(ConfigTest, KeepsDefaultsWithoutOtherSources) {
   ASSERT_TRUE(Parse({}).ok());
   EXPECT_EQ(data_dir_, "here");
   EXPECT_EQ(flags_.SourceOf("data-dir"), "default");
@@ -68,7 +68,7 @@ TEST_F(ConfigTest, FlagBeatsEnvironmentBeatsFileBeatsDefault) {
   EXPECT_EQ(flags_.SourceOf("timeout"), "file");
 }
 
-TEST_F(ConfigTest, PrintedConfigIsAFileAgain) {
+TEST_F(ConfigTest, PrintedConfigIsAValidConfigFile) {
   ASSERT_EQ(*Parse({"--print-config", "--devices=7", "--workers", "x,y"}), Flags::Outcome::kExit);
   EXPECT_THAT(text_, HasSubstr("devices = 7  # flag\n"));
   EXPECT_THAT(text_, HasSubstr("workers = [\"x\", \"y\"]  # flag\n"));
@@ -78,7 +78,7 @@ TEST_F(ConfigTest, PrintedConfigIsAFileAgain) {
   EXPECT_EQ(devices_, 7);
 }
 
-TEST_F(ConfigTest, UnknownNamesAreErrorsWithTheNearestKnownOne) {
+TEST_F(ConfigTest, UnknownNamesAreErrorsThatSuggestTheNearestName) {
   EXPECT_THAT(Error({"--devcies", "3"}), HasSubstr("did you mean '--devices'"));
   EXPECT_THAT(Error({"--zzzzzzzz"}), ::testing::Not(HasSubstr("did you mean")));
   EXPECT_THAT(Error({"stray"}), HasSubstr("unexpected argument 'stray'"));
@@ -86,7 +86,7 @@ TEST_F(ConfigTest, UnknownNamesAreErrorsWithTheNearestKnownOne) {
   EXPECT_THAT(Error({"--config", file.c_str()}), HasSubstr("line 2: unknown key 'data_dir'; did you mean 'data-dir'"));
 }
 
-TEST_F(ConfigTest, WrongValuesNameTheirSource) {
+TEST_F(ConfigTest, ErrorsOfWrongValuesNameTheSource) {
   EXPECT_THAT(Error({"--devices", "65"}), HasSubstr("--devices '65': expected 1 to 64"));
   EXPECT_THAT(Error({"--devices", "two"}), HasSubstr("whole number"));
   EXPECT_THAT(Error({"--devices", "1", "--devices", "2"}), HasSubstr("--devices"));
@@ -96,7 +96,7 @@ TEST_F(ConfigTest, WrongValuesNameTheirSource) {
   EXPECT_THAT(Error({}), HasSubstr("environment ALPA_DEVICES='0'"));
 }
 
-TEST_F(ConfigTest, BrokenFilesNameTheLine) {
+TEST_F(ConfigTest, ErrorsOfBrokenFilesNameTheLine) {
   const std::string broken = File("devices = 2\nnot toml\n");
   EXPECT_THAT(Error({"--config", broken.c_str()}), HasSubstr("line 2"));
   const std::string nested = File("[devices]\nx = 1\n");
@@ -104,14 +104,14 @@ TEST_F(ConfigTest, BrokenFilesNameTheLine) {
   EXPECT_THAT(Error({"--config", "/does/not/exist"}), HasSubstr("/does/not/exist"));
 }
 
-TEST_F(ConfigTest, HelpLeadsWithExamples) {
+TEST_F(ConfigTest, HelpShowsExamplesFirst) {
   ASSERT_EQ(*Parse({"--help"}), Flags::Outcome::kExit);
   EXPECT_LT(text_.find("alpa-thing --devices 2"), text_.find("Usage:"));
   ASSERT_EQ(*Parse({"--version"}), Flags::Outcome::kExit);
   EXPECT_THAT(text_, HasSubstr(std::string(Version())));
 }
 
-TEST_F(ConfigTest, Positionals) {
+TEST_F(ConfigTest, PositionalArgumentsMixWithFlags) {
   std::string job, extra = "none";
   flags_.AddPositional("JOB", &job, "the job's id");
   flags_.AddPositional("EXTRA", &extra, "more", false);
@@ -121,25 +121,26 @@ TEST_F(ConfigTest, Positionals) {
   EXPECT_EQ(extra, "none");
   EXPECT_EQ(output_, "json");
   EXPECT_THAT(Error({"a", "b", "c"}), HasSubstr("unexpected argument 'c'"));
-  // A flag takes one value; the next word is an argument again.
+  // A flag takes one value. The next word is a positional argument.
   ASSERT_TRUE(Parse({"--data-dir", "there", "--workers", "a,b", "my-other-job"}).ok());
   EXPECT_EQ(data_dir_, "there");
   EXPECT_THAT(workers_, ElementsAre("a", "b"));
   EXPECT_EQ(job, "my-other-job");
 }
 
-TEST_F(ConfigTest, OnlyListsAreGivenRepeatedly) {
+TEST_F(ConfigTest, OnlyListFlagsMayBeRepeated) {
   ASSERT_TRUE(Parse({"--workers", "a", "--workers=b,c"}).ok());
   EXPECT_THAT(workers_, ElementsAre("a", "b", "c"));
   EXPECT_EQ(Error({"--devices", "1", "--devices", "2"}), "--devices is given 2 times; it takes one value");
 }
 
-TEST(ListenTest, OtherMachinesOnlyWithInsecure) {
+TEST(ListenTest, AddressesReachableFromOtherMachinesNeedInsecure) {
   CommonFlags common;
   for (const char* good : {"127.0.0.1:0", "127.9.9.9:80", "localhost:7400", "[::1]:65535", "unix:/run/x"}) {
     EXPECT_TRUE(common.CheckListen("listen", good).ok()) << good;
   }
-  for (const char* bad : {"0.0.0.0:7400", "10.0.0.1:1", "127.0.0.1.evil.example:1", "[::]:1", "127.0.0.1", ":80", "localhost:99999"}) {
+  for (const char* bad : {"0.0.0.0:7400", "10.0.0.1:1", "127.0.0.1.evil.example:1", "[::]:1", "127.0.0.1", ":80",
+                          "localhost:99999"}) {
     EXPECT_FALSE(common.CheckListen("listen", bad).ok()) << bad;
   }
   common.insecure = true;
@@ -147,7 +148,7 @@ TEST(ListenTest, OtherMachinesOnlyWithInsecure) {
   EXPECT_FALSE(common.CheckListen("listen", "0.0.0.0").ok());
 }
 
-TEST(PortFileTest, WrittenWholeOrNotAtAll) {
+TEST(PortFileTest, WritesAddressesAsJsonOrReturnsAnError) {
   const std::string path = ::testing::TempDir() + "/ports.json";
   ASSERT_TRUE(WritePortFile(path, "127.0.0.1:1", "127.0.0.1:2").ok());
   std::string text;

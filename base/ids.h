@@ -1,4 +1,5 @@
-// Integer ids that cannot be mixed up: StrongId<Tag> compares, hashes and prints, and converts to nothing.
+// Integer ids of distinct types. A StrongId<Tag> compares, hashes and prints, and never converts to another type, so
+// the compiler rejects a device id in place of a mesh id.
 #pragma once
 
 #include <compare>
@@ -29,9 +30,10 @@ class StrongId {
   Int value_ = -1;
 };
 
-// A device's number in the cluster inventory, unique among all workers' devices of one cluster epoch.
+// The number of a device in the cluster inventory. It is unique among the devices of all workers within a cluster
+// epoch.
 using DeviceId = StrongId<struct DeviceTag>;
-// A mesh's position in Plan::meshes.
+// The position of a mesh in Plan::meshes or Executable::meshes.
 using MeshId = StrongId<struct MeshTag>;
 
 }  // namespace alpa

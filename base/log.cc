@@ -18,7 +18,7 @@
 namespace alpa {
 namespace {
 
-constexpr size_t kQueueLines = 8192;
+constexpr size_t kQueueLines = 8192;  // most lines that wait for the writing thread; further ones drop the oldest
 
 struct RunningLog {
   bool json = false;
@@ -52,7 +52,7 @@ std::optional<LogLevel> ParseLevel(absl::string_view name) {
   return std::nullopt;
 }
 
-// `text` on one line: control characters escaped as JSON does; in JSON quotes and backslashes too.
+// Puts `text` on one line: escapes control characters as JSON does. For JSON it also escapes quotes and backslashes.
 std::string Escape(absl::string_view text, bool json) {
   std::string out;
   out.reserve(text.size());
@@ -120,7 +120,7 @@ absl::Status StartLog(const LogOptions& options) {
     running->logger->set_level(spdlog::level::trace);
     running->logger->flush_on(spdlog::level::trace);
   } catch (const std::exception& e) {
-    return Internal("starting the log: %s", e.what());
+    return Internal("cannot start the log: %s", e.what());
   }
   least_level = static_cast<int>(*level);
   std::lock_guard<std::mutex> lock(running_mutex);
@@ -140,12 +140,13 @@ void StopLog() {
   if (ended == nullptr) return;
   const size_t dropped = ended->pool->overrun_counter();
   if (dropped > 0) {
-    ended->logger->info("{}", FormatLogLine(ended->json, LogLevel::kWarning, ended->component, {},
-                                      absl::StrCat(dropped, " lines were dropped: they came faster than they could be written"),
-                                      FormatWallTime(Clock::Real().WallNow())));
+    ended->logger->info(
+        "{}", FormatLogLine(ended->json, LogLevel::kWarning, ended->component, {},
+                            absl::StrCat(dropped, " log lines were dropped because the log could not keep up"),
+                            FormatWallTime(Clock::Real().WallNow())));
   }
   ended->logger.reset();
-  ended.reset();  // the pool's destructor writes out what is queued
+  ended.reset();  // the destructor of the pool writes the queued lines
 }
 
 bool LogEnabled(LogLevel level) { return static_cast<int>(level) >= least_level.load(std::memory_order_relaxed); }
@@ -163,7 +164,7 @@ void Log(LogLevel level, const LogFields& fields, absl::string_view message) {
     std::fwrite(line.data(), 1, line.size(), stderr);
     return;
   }
-  // As an argument of "{}", so that braces in the message are not read as a format.
+  // The line is an argument of "{}", so spdlog does not read braces in the message as a format.
   running->logger->info("{}", FormatLogLine(running->json, level, running->component, fields, message, time));
 }
 

@@ -1,14 +1,14 @@
-// What a program tells its operator: lines on stderr, as text or as JSON objects, with the job, step and worker that they
-// are about.
+// The log of a program: lines on stderr, as text or as JSON objects. A line may name the job, step and worker that it
+// is about.
 //
 //   LogInfo("listening on %s", address);
 //   LogWarning({.job = id, .step = 7, .worker = name}, "step took %.1f s", seconds);
 //
-// Model:   Lines go to a bounded queue that a thread of the log's own writes out, so that no caller waits for a slow
-//          terminal; when it is full the oldest line is dropped, and the number dropped is told at the end. Before
-//          StartLog and after StopLog lines are written at once. Times are RFC 3339 in UTC. Line breaks and control
-//          characters in a message are escaped: one event, one line.
-// Threads: all functions are thread-safe, but StartLog and StopLog belong to main().
+// Model:   Lines go into a bounded queue, and a thread of the log writes them, so no caller waits for a slow terminal.
+//          If the queue is full, the oldest line is dropped. StopLog logs the number of dropped lines. Before StartLog
+//          and after StopLog, the caller writes its line immediately. Times are RFC 3339 in UTC. Line breaks and
+//          control characters in a message are escaped, so each event is one line.
+// Threads: all functions are thread-safe. Only main() should call StartLog and StopLog.
 // Secrets: never log tensors, programs or tokens.
 #pragma once
 
@@ -25,16 +25,17 @@ enum class LogLevel : int { kDebug = 0, kInfo = 1, kWarning = 2, kError = 3 };
 
 struct LogOptions {
   std::string format = "text";  // or "json"
-  std::string level = "info";   // lines below it are not written: debug, info, warning, error
-  std::string component;        // field of every line: "coordinator", "worker"
+  std::string level = "info";   // lowest level that is written: debug, info, warning or error
+  std::string component;        // appears in every line: "coordinator", "worker"
 };
 
-// kInvalidArgument for an unknown format or level; the log is then as before.
+// Starts the log, or restarts it with other options. Returns kInvalidArgument for an unknown format or level, and then
+// leaves the log unchanged.
 absl::Status StartLog(const LogOptions& options);
-// Writes out what is queued and ends the thread. Also happens at exit().
+// Writes the queued lines and ends the thread. exit() also calls this function.
 void StopLog();
 
-// What a line is about; what is left empty is not printed.
+// The job, step and worker that a line is about. Empty fields, and a negative step, are not printed.
 struct LogFields {
   absl::string_view job = {};
   int64_t step = -1;
@@ -77,7 +78,7 @@ void LogError(const absl::FormatSpec<Args...>& format, const Args&... args) {
   if (LogEnabled(LogLevel::kError)) Log(LogLevel::kError, {}, absl::StrFormat(format, args...));
 }
 
-// One line as it is written, without its end: for tests and for programs that write elsewhere.
+// Formats one line, without the line break. For tests, and for programs that write elsewhere.
 std::string FormatLogLine(bool json, LogLevel level, absl::string_view component, const LogFields& fields,
                           absl::string_view message, absl::string_view time);
 

@@ -10,13 +10,13 @@ using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::Not;
 
-TEST(LogTest, TextLine) {
+TEST(LogTest, TextLineNamesJobStepAndWorker) {
   EXPECT_EQ(FormatLogLine(false, LogLevel::kWarning, "worker", {.job = "j", .step = 3, .worker = "w"}, "a\nb", "T"),
             "T warning worker job=j step=3 worker=w: a\\nb");
   EXPECT_EQ(FormatLogLine(false, LogLevel::kInfo, "", {}, "hello", "T"), "T info   : hello");
 }
 
-TEST(LogTest, JsonLineEscapes) {
+TEST(LogTest, JsonLineEscapesSpecialCharacters) {
   EXPECT_EQ(FormatLogLine(true, LogLevel::kError, "coordinator", {.job = "a\"b", .step = 0}, "x\\y\x01", "T"),
             "{\"time\":\"T\",\"level\":\"error\",\"component\":\"coordinator\",\"job\":\"a\\\"b\",\"step\":0,"
             "\"message\":\"x\\\\y\\u0001\"}");
@@ -27,7 +27,7 @@ TEST(LogTest, UnknownOptionsAreRefused) {
   EXPECT_EQ(StartLog({.level = "loud"}).code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST(LogTest, LinesGoToStderrInOrderAndBelowTheLevelNot) {
+TEST(LogTest, WritesLinesAtOrAboveTheLevelToStderrInOrder) {
   ::testing::internal::CaptureStderr();
   ASSERT_TRUE(StartLog({.format = "json", .level = "info", .component = "test"}).ok());
   LogDebug("hidden");

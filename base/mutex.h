@@ -1,5 +1,5 @@
-// A mutex that Clang's thread-safety analysis and ThreadSanitizer both understand (TSan reports absl::Mutex falsely
-// where the library was built without it).
+// A mutex that both Clang's thread-safety analysis and ThreadSanitizer understand. absl::Mutex is no alternative: if
+// Abseil itself was built without TSan, TSan reports false races for it.
 //
 //   Mutex mutex_;
 //   int count_ ALPA_GUARDED_BY(mutex_);
@@ -47,7 +47,7 @@ class ALPA_SCOPED_CAPABILITY MutexLock {
   std::unique_lock<std::mutex> lock_;
 };
 
-// Lets go of a lock for a while.
+// Releases a lock for the lifetime of this object, then takes it again.
 class MutexUnlock {
  public:
   explicit MutexUnlock(MutexLock& lock) : lock_(lock.lock_) { lock_.unlock(); }
@@ -60,7 +60,7 @@ class MutexUnlock {
 class CondVar {
  public:
   void Wait(MutexLock& lock) { condition_.wait(lock.lock_); }
-  // False when the time came first. Spurious wake-ups happen: loop on the condition.
+  // Returns false if the deadline passed. Spurious wake-ups happen, so call it in a loop that tests the condition.
   bool WaitUntil(MutexLock& lock, MonotonicTime deadline) {
     return condition_.wait_until(lock.lock_, deadline) == std::cv_status::no_timeout;
   }

@@ -1,6 +1,7 @@
-// Values that are made once each, by whoever asks first; who asks meanwhile waits for it.
+// A map that computes each value once. The first caller of Get for a key computes the value. Callers that arrive
+// meanwhile wait for the value.
 //
-// Threads: thread-safe. `make` runs without the lock, and must not ask for its own key.
+// Threads: thread-safe. `make` runs without the lock. It may call Get for other keys, but not for its own key.
 #pragma once
 
 #include <map>
@@ -14,7 +15,8 @@ namespace alpa {
 template <typename Key, typename Value>
 class OnceMap {
  public:
-  // The value stays where it is as long as the map lives.
+  // Returns the value of `key`. Calls make() to compute it if this is the first call for `key`. The reference is valid
+  // as long as the map lives.
   template <typename Make>
   const Value& Get(const Key& key, Make&& make) {
     std::optional<Value>* value = nullptr;

@@ -10,7 +10,7 @@
 namespace alpa {
 namespace {
 
-TEST(OnceMap, MakesEachValueOnceForAllThreads) {
+TEST(OnceMap, ComputesEachValueOnceForAllThreads) {
   OnceMap<int, std::string> map;
   std::atomic<int> made{0}, wrong{0};
   std::vector<std::thread> threads;
@@ -31,7 +31,7 @@ TEST(OnceMap, MakesEachValueOnceForAllThreads) {
   EXPECT_EQ(wrong, 0);
 }
 
-TEST(OnceMap, AValueMayBeMadeFromAnother) {
+TEST(OnceMap, AValueMayBeComputedFromAnotherValue) {
   OnceMap<int, int> map;
   const int& second = map.Get(2, [&] { return map.Get(1, [] { return 20; }) + 1; });
   EXPECT_EQ(second, 21);

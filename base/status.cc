@@ -15,7 +15,7 @@ absl::Status Annotate(const absl::Status& status, absl::string_view context) {
 }
 
 std::string Excerpt(absl::string_view text) {
-  constexpr size_t kLongest = 200;
+  constexpr size_t kLongest = 200;  // bytes
   if (text.size() <= kLongest) return std::string(text);
   return absl::StrFormat("%s... (%d bytes)", text.substr(0, kLongest), text.size());
 }

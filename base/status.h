@@ -1,8 +1,14 @@
-// Failing without exceptions: absl::Status helpers that every folder uses.
+// Errors without exceptions: the absl::Status helpers that every folder uses.
 //
-// Codes tell the caller what to do: kInvalidArgument fix the input; kFailedPrecondition wrong state, do not retry;
-// kUnavailable retry the same call; kAborted redo from the last good epoch; kResourceExhausted memory or quota;
-// kUnimplemented not supported here; kDataLoss; kInternal our bug.
+// The code tells the caller what to do:
+//   kInvalidArgument     fix the input
+//   kFailedPrecondition  the state is wrong; do not retry
+//   kUnavailable         retry the same call
+//   kAborted             repeat the work from the last good epoch
+//   kResourceExhausted   memory or a quota is used up
+//   kUnimplemented       this build does not support the request
+//   kDataLoss            stored data is damaged
+//   kInternal            a bug in this project
 #pragma once
 
 #include <string>
@@ -16,10 +22,11 @@
 
 namespace alpa {
 
-// The same status with "context: " before its message. OK stays OK; payloads are kept.
+// Returns the status with "context: " before its message. An OK status stays OK. Payloads are kept.
 absl::Status Annotate(const absl::Status& status, absl::string_view context);
 
-// What somebody else wrote, for a message: its first bytes where it is long, because messages travel in headers of bounded size.
+// Quotes text from outside in a message. Returns at most its first 200 bytes, then its length, because messages travel
+// in headers of bounded size.
 std::string Excerpt(absl::string_view text);
 
 template <typename... Args>
@@ -55,7 +62,8 @@ absl::Status Internal(const absl::FormatSpec<Args...>& format, const Args&... ar
   if (!result.ok()) return std::move(result).status(); \
   lhs = std::move(result).value()
 
-// For our own broken invariants only; never reachable from input, the network or a solver's answer.
+// Aborts the process if `condition` is false. Use it only for invariants of this code. No input, network message or
+// solver result may be able to trigger it.
 #define ALPA_CHECK(condition)                                                  \
   do {                                                                         \
     if (!(condition)) ::alpa::CheckFailed(#condition, __FILE__, __LINE__);     \
