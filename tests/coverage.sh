@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything at once: whole matrices through daemons, and 300 random plans a model in the interpreter. Prints the table of
-# docs/coverage.md; takes about two hours on two cores, after a release build.
+# Runs the whole matrices of plans through daemons, and 300 random plans per model in the interpreter. Prints the table of
+# docs/coverage.md. Takes about two hours on two cores. REQUIRES: a release build.
 #
 #   tests/coverage.sh > docs/coverage.md
 set -uo pipefail
@@ -14,8 +14,9 @@ failed=0
 cat <<'HEAD'
 # Coverage
 
-What `tests/coverage.sh` ran, and what came out. "Equal" is as `tests/e2e/compare.py` measures it: aux and the change of state against single-device
-`jax.jit`, within what rounding moves them there. Continuous integration runs a seeded part of it.
+The table lists the runs of `tests/coverage.sh` and their results. "Equal" is defined by `tests/e2e/compare.py`: aux and the change of
+state equal those of single-device `jax.jit`, within the effect of rounding that the test measures. Continuous integration runs a
+seeded part of these runs.
 
 | what | of | result | when |
 |---|---|---|---|
@@ -39,7 +40,7 @@ matrix "bytes sent against formulas" tests/e2e/test_traffic.py
 matrix "state continues under another plan" tests/e2e/test_replan.py
 
 "$python" tests/e2e/export_jobs.py "$jobs" >/dev/null || failed=1
-# One process a core; each job's output beside it.
+# One process per core. Each job's output is in JOB.out next to the job.
 find "$jobs" -mindepth 1 -maxdepth 1 -type d | sort | xargs -P "$(nproc)" -I{} sh -c \
   '"$ALPA_BIN/check_lowering" {} random=300,seed=1000 > {}.out 2>&1 || cat {}.out >&2; echo "$(date +%T) $(basename {}): $(tail -1 {}.out)" >&2'
 for out in "$jobs"/*.out; do

@@ -228,7 +228,7 @@ absl::Status Check(const Job& job, const std::string& text) {
     }
   }
   ALPA_ASSIGN_OR_RETURN(const double worst, Differs(job, executable));
-  std::printf("%s: equal, at most %.2g of what rounding may do\n", text.c_str(), worst);
+  std::printf("%s: equal, largest difference %.2g of the tolerance\n", text.c_str(), worst);
   return absl::OkStatus();
 }
 
@@ -270,7 +270,7 @@ absl::Status CheckRandom(const Job& job, const std::string& text) {
     else std::cout << "  seed " << seed << ": " << differs.status() << "\n" << plan::Print(*plan, job.program, job.roles);
   }
   if (pins.contains("write")) std::printf("%s: %d of %d plans written\n", text.c_str(), equal, done);
-  else std::printf("%s: %d of %d plans equal, at most %.2g of what rounding may do\n", text.c_str(), equal, done, worst);
+  else std::printf("%s: %d of %d plans equal, largest difference %.2g of the tolerance\n", text.c_str(), equal, done, worst);
   return equal < count ? Internal("%d of %d random plans came through", equal, count) : absl::OkStatus();
 }
 
