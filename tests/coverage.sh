@@ -14,9 +14,9 @@ failed=0
 cat <<'HEAD'
 # Coverage
 
-The table lists the runs of `tests/coverage.sh` and their results. "Equal" is defined by `tests/e2e/compare.py`: aux and the change of
-state equal those of single-device `jax.jit`, within the effect of rounding that the test measures. Continuous integration runs a
-seeded part of these runs.
+The table lists the runs of `tests/coverage.sh` and their results. `tests/e2e/compare.py` defines "equal": aux and the
+change of state equal those of single-device `jax.jit`, within the effect of rounding that the test measures. Continuous
+integration runs a seeded part of these runs.
 
 | what | of | result | when |
 |---|---|---|---|
