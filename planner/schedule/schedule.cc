@@ -29,10 +29,10 @@ class ScheduleBuilder {
 
   std::vector<ScheduledEvent> Run() {
     for (int64_t left = static_cast<int64_t>(cells_.size()) * microbatches_; left > 0; --left) {
-      // The mesh that can start something first.
+      // Find the mesh that can start a cell earliest.
       int mesh = -1;
       double start = kNever;
-      for (bool admit_all : {false, true}) {  // a rule never stops everything
+      for (bool admit_all : {false, true}) {  // true: the schedule admits no ready cell, so ignore its limits
         for (size_t m = 0; m < free_.size(); ++m) {
           for (int c : cells_of_mesh_[m]) {
             if (!admit_all && !Admitted(c)) continue;
@@ -55,7 +55,8 @@ class ScheduleBuilder {
   }
 
  private:
-  // When the next microbatch of a cell can start; never where it has none, or waits for what has not started.
+  // Returns the time at which the cell's next microbatch can start. Returns kNever if no microbatch is left, or if a
+  // cell in `needs` has not started this microbatch.
   double Ready(int c) const {
     const int64_t m = next_[c];
     if (m == microbatches_) return kNever;
@@ -76,23 +77,25 @@ class ScheduleBuilder {
       });
     }
     if (cell.pass != Cell::Pass::kForward) return true;
-    // Microbatches begun and not yet done with on this stage.
+    // `done`: the number of microbatches that every cell of this stage has started.
     int64_t done = microbatches_;
     for (int other : cells_of_stage_[cell.stage]) done = std::min(done, next_[other]);
     return next_[c] - done < stages_ - cell.stage;
   }
 
-  // Less is sooner.
+  // The cell with the smallest urgency starts first.
   std::tuple<int, int64_t, int, int64_t> Urgency(int c) const {
     const ScheduledCell& cell = cells_[c];
     const int64_t m = next_[c];
-    // Where a mesh has several stages, groups of as many microbatches as there are meshes pass each in turn.
+    // A mesh with several stages takes microbatches in groups. A group has one microbatch per mesh. The whole group
+    // passes one stage before it enters the next stage.
     const int64_t group = static_cast<int64_t>(free_.size());
     switch (cell.pass) {
       case Cell::Pass::kBackward: return {0, m / group, -cell.stage, m};
       case Cell::Pass::kForward: return {1, m / group, cell.stage, m};
       case Cell::Pass::kWeights: {
-        // Not later than memory allows: what it reads is held until then.
+        // The inputs of this cell stay in memory until it runs. It becomes the most urgent cell when the stage has
+        // begun `stages_ - cell.stage` later microbatches.
         int64_t begun = 0;
         for (int other : cells_of_stage_[cell.stage]) begun = std::max(begun, next_[other]);
         return {begun - m >= stages_ - cell.stage ? -1 : 2, m / group, -cell.stage, m};
@@ -124,8 +127,8 @@ class ScheduleBuilder {
   const std::vector<ScheduledCell>& cells_;
   const int stages_;
   const int64_t microbatches_;
-  std::vector<int64_t> next_;                  // by cell: microbatch
-  std::vector<std::vector<double>> finish_;    // by cell, microbatch
+  std::vector<int64_t> next_;                  // by cell: the next microbatch to start
+  std::vector<std::vector<double>> finish_;    // by cell and microbatch
   std::vector<std::vector<int>> cells_of_stage_, cells_of_mesh_;
   std::vector<double> free_;                   // by mesh
   std::priority_queue<Done, std::vector<Done>, std::greater<>> done_;
@@ -138,7 +141,7 @@ absl::StatusOr<Schedule> ParseSchedule(const std::string& name) {
   if (name == "gpipe") return Schedule::kGPipe;
   if (name == "1f1b") return Schedule::kOneForwardOneBackward;
   if (name == "zero-bubble") return Schedule::kZeroBubble;
-  return InvalidArgument("schedule \"%s\" is unknown; there are \"gpipe\", \"1f1b\" and \"zero-bubble\"", name);
+  return InvalidArgument("schedule \"%s\" is unknown; use \"gpipe\", \"1f1b\" or \"zero-bubble\"", name);
 }
 
 std::vector<ScheduledEvent> OrderCells(Schedule schedule, const std::vector<ScheduledCell>& cells, int stages,

@@ -1,13 +1,14 @@
-// The order in which the cells of a pipeline run their microbatches, and in which messages go between meshes.
+// Orders the cells of a pipeline and the messages between its meshes.
 //
-// Model:  a simulation gives each mesh the cell that is most urgent by the schedule's rule whenever it is free. All events stand
-//         in one order, that of simulated time; every mesh's list keeps that order, so no list can wait for another in a
-//         circle, even where sends are not buffered. Each cell takes its microbatches in order, so sums come out alike under
-//         every schedule.
-//           gpipe        a mesh does all its forwards before any backward (Huang et al., arXiv 1811.06965)
-//           1f1b         backwards first; stage s of S holds at most S - s microbatches (PipeDream-Flush, arXiv 2006.09503)
-//           zero-bubble  as 1f1b, with weight gradients as cells of their own that fill gaps (H1 of arXiv 2401.10241)
-//         Several stages on one mesh (interleaved, arXiv 2104.04473) work under each of them.
+// Model:  The order comes from a simulation in time. Whenever a mesh is free, it starts the ready cell that the
+//         schedule ranks as most urgent. All events form one list in order of simulated time. Each mesh's instruction
+//         list keeps this order, so the lists cannot deadlock, even if sends are not buffered. Each cell processes its
+//         microbatches in order, so sums are the same under every schedule.
+//           gpipe        a mesh runs all its forwards before any backward (Huang et al., arXiv 1811.06965)
+//           1f1b         backwards run first; stage s of S holds at most S - s microbatches
+//                        (PipeDream-Flush, arXiv 2006.09503)
+//           zero-bubble  like 1f1b, but weight gradients are separate cells that fill bubbles (H1 of arXiv 2401.10241)
+//         Each schedule supports several stages per mesh (interleaved, arXiv 2104.04473).
 // Threads: a pure function.
 #pragma once
 
@@ -21,24 +22,25 @@
 namespace alpa::planner {
 
 enum class Schedule : uint8_t { kGPipe, kOneForwardOneBackward, kZeroBubble };
-// "gpipe", "1f1b", "zero-bubble"; kInvalidArgument names them.
+// Parses "gpipe", "1f1b" or "zero-bubble". Any other name is a kInvalidArgument error that lists these three.
 absl::StatusOr<Schedule> ParseSchedule(const std::string& name);
 
 struct ScheduledCell {
   int mesh = 0;
   int stage = 0;
   Cell::Pass pass = Cell::Pass::kForward;
-  double seconds = 1;           // relative to the others
-  std::vector<int> needs;       // cells of the same microbatch that must be done before
+  double seconds = 1;           // in any unit: only the ratios between cells matter
+  std::vector<int> needs;       // cells of the same microbatch that must be done first
 };
 
 struct ScheduledEvent {
   int cell = 0;
   int64_t microbatch = 0;
-  bool done = false;            // false: the cell starts; true: it is done, and what it made is sent
+  bool done = false;            // false: the cell starts; true: it is done, and its results are sent
 };
 
-// REQUIRES: `needs` has no circle. `stages`: how many there are.
+// Returns two events for each cell and microbatch (start and done), in order of simulated time. `stages`: the number of
+// stages. REQUIRES: `needs` contains no cycle.
 std::vector<ScheduledEvent> OrderCells(Schedule schedule, const std::vector<ScheduledCell>& cells, int stages,
                                        int64_t microbatches);
 

@@ -1,4 +1,4 @@
-// States of values along an axis, as the planner's code calls them.
+// Brings the states of values along an axis (plan/axis_state.h) into the planner's namespace.
 #pragma once
 
 #include "plan/axis_state.h"

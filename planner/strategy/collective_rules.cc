@@ -7,14 +7,15 @@ using graph::Opcode;
 
 namespace {
 
-// The state of the result of a collective on an operand in `state`; nothing: it needs the operand whole.
+// Returns the state of the collective's result if operand `i` is in `state`. Returns nullopt if the collective needs
+// this operand replicated.
 std::optional<AxisState> Through(const RuleContext& context, const Op& op, size_t i, const AxisState& state) {
   const auto& attrs = op.as<graph::CollectiveAttrs>();
   const graph::Shape& from = context.graph->shape(op.operands[i]);
   const graph::Shape& to = context.graph->shape(op.results[i]);
   if (state.replicated()) return state;
   if (state.partial()) {
-    // Sums of sums may be taken in any order; movement commutes with any reduction.
+    // A reduction commutes with a reduction of the same kind. Data movement commutes with every reduction.
     const bool reduces = op.opcode == Opcode::kAllReduce || op.opcode == Opcode::kReduceScatter;
     return !reduces || attrs.kind == state.reduce ? std::optional(state) : std::nullopt;
   }
@@ -23,7 +24,7 @@ std::optional<AxisState> Through(const RuleContext& context, const Op& op, size_
     case Opcode::kAllReduce:
       return result;
     case Opcode::kAllGather:
-      // Blocks of the other axis stand side by side, each cut as the operand was.
+      // The result concatenates one block per device of the other axes. Each block is split like the operand.
       if (state.dim == attrs.dim) result.outer *= to.dims[attrs.dim] / from.dims[attrs.dim];
       break;
     case Opcode::kReduceScatter: {

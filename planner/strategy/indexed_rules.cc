@@ -5,7 +5,9 @@
 namespace alpa::planner {
 
 bool IndexesAlong(const graph::Graph& program, const graph::Op& op, int64_t dim) {
-  auto contains = [dim](const std::vector<int64_t>& dims) { return std::find(dims.begin(), dims.end(), dim) != dims.end(); };
+  auto contains = [dim](const std::vector<int64_t>& dims) {
+    return std::find(dims.begin(), dims.end(), dim) != dims.end();
+  };
   if (op.results.size() != 1) return false;
   if (op.opcode == graph::Opcode::kGather) {
     const auto& attrs = op.as<graph::GatherAttrs>();

@@ -8,8 +8,8 @@ using graph::Opcode;
 using graph::ReduceKind;
 using graph::Shape;
 
-// Which ops commute with the reduction over chunks. Kept deliberately to those that do not make the value larger and cost
-// little: everything else is better done once, on the true value.
+// Covers ops that commute with the reduction over chunks. The list is limited on purpose to cheap ops that do not make
+// the value larger. Every other op is better done once, on the reduced value.
 std::optional<OpRule> PartialRule(const RuleContext& context, const Op& op, const std::vector<AxisState>& states) {
   const graph::Graph& graph = *context.graph;
   if (op.results.size() != 1) return std::nullopt;
@@ -23,7 +23,7 @@ std::optional<OpRule> PartialRule(const RuleContext& context, const Op& op, cons
   }
   const bool sum = kind == ReduceKind::kSum;
   OpRule rule{std::vector<AxisState>(op.operands.size()), {AxisState::Partial(kind)}};
-  // Marks operand i as wanted partial: it is of this kind, or a zero in a sum.
+  // Requires operand i to be partial. Returns false unless it is a partial of this kind, or a zero in a sum.
   auto want_partial = [&](size_t i) {
     if (partial(i) ? states[i].reduce != kind : !(sum && context.is_zero(op.operands[i]))) return false;
     rule.operands[i] = AxisState::Partial(kind);

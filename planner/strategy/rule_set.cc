@@ -12,12 +12,15 @@ using graph::ReduceKind;
 
 namespace {
 
-// With more operands, either one of them is partial or all are.
+// The largest number of operands for which AddPartials tries every combination of partial operands. With more operands,
+// it only tries one partial operand at a time, and all operands partial.
 constexpr size_t kMostMasked = 3;
 
 bool Fits(const graph::Shape& shape, const AxisState& state, int64_t chunks) {
   if (!state.split()) return true;
-  if (state.dim < 0 || state.dim >= shape.rank() || state.outer < 1 || state.outer > shape.dims[state.dim]) return false;
+  if (state.dim < 0 || state.dim >= shape.rank() || state.outer < 1 || state.outer > shape.dims[state.dim]) {
+    return false;
+  }
   return CanSplit(shape.dims, state.dim, state.outer, chunks);
 }
 
@@ -37,7 +40,9 @@ class Collector {
     if (!known) rules_.push_back(*std::move(rule));
   }
 
-  void AddReplicated() { Add(OpRule{std::vector<AxisState>(op_.operands.size()), std::vector<AxisState>(op_.results.size())}); }
+  void AddReplicated() {
+    Add(OpRule{std::vector<AxisState>(op_.operands.size()), std::vector<AxisState>(op_.results.size())});
+  }
 
   void AddSplits(const std::vector<std::vector<AxisState>>& operands) {
     std::vector<AxisState> states(op_.operands.size());
@@ -51,7 +56,8 @@ class Collector {
     }
   }
 
-  // A replicated operand may be taken for a partial one (it counts on the first device), so all may be partial where one is.
+  // A replicated operand can serve as a partial one: the first device holds the value, the others hold the identity.
+  // So if one operand may be partial, every operand may be partial.
   void AddPartials(const std::vector<std::vector<AxisState>>& operands) {
     const size_t n = operands.size();
     std::vector<uint64_t> masks;
@@ -94,7 +100,10 @@ class Collector {
   std::vector<OpRule> rules_;
 };
 
-int64_t UnconvertedBytes(const RuleContext& context, const Op& op, const std::vector<AxisState>& states, const OpRule& rule) {
+// Returns the operand bytes that the rule reads in their current state, minus the bytes of split and partial operands
+// that it converts.
+int64_t UnconvertedBytes(const RuleContext& context, const Op& op, const std::vector<AxisState>& states,
+                         const OpRule& rule) {
   int64_t kept = 0;
   for (size_t i = 0; i < states.size(); ++i) {
     const int64_t bytes = context.graph->shape(op.operands[i]).bytes() + 1;
@@ -107,7 +116,8 @@ int64_t UnconvertedBytes(const RuleContext& context, const Op& op, const std::ve
 }  // namespace
 
 bool HandlesOperandsSeparately(const Op& op) {
-  return op.opcode == Opcode::kOptimizationBarrier || (graph::IsCollective(op.opcode) && op.operands.size() == op.results.size());
+  return op.opcode == Opcode::kOptimizationBarrier ||
+         (graph::IsCollective(op.opcode) && op.operands.size() == op.results.size());
 }
 
 std::vector<AxisState> SplitsOf(const std::vector<int64_t>& dims, int64_t n) {
@@ -118,7 +128,8 @@ std::vector<AxisState> SplitsOf(const std::vector<int64_t>& dims, int64_t n) {
   return splits;
 }
 
-std::vector<OpRule> RulesOf(const RuleContext& context, const Op& op, const std::vector<std::vector<AxisState>>& operands,
+std::vector<OpRule> RulesOf(const RuleContext& context, const Op& op,
+                            const std::vector<std::vector<AxisState>>& operands,
                             const std::vector<AxisState>& results) {
   Collector rules(context, op);
   rules.AddReplicated();
@@ -128,13 +139,15 @@ std::vector<OpRule> RulesOf(const RuleContext& context, const Op& op, const std:
   return rules.Take();
 }
 
-std::vector<OpRule> RulesOfPart(const RuleContext& context, const Op& op, size_t part, const std::vector<AxisState>& states) {
+std::vector<OpRule> RulesOfPart(const RuleContext& context, const Op& op, size_t part,
+                                const std::vector<AxisState>& states) {
   std::vector<OpRule> rules = {{{AxisState::Replicated()}, {AxisState::Replicated()}}};
   for (const AxisState& state : states) {
     if (state.replicated() || !Fits(context.graph->shape(op.operands[part]), state, context.chunks)) continue;
     std::vector<AxisState> all(op.operands.size());
     all[part] = state;
-    const OpRule whole = op.opcode == Opcode::kOptimizationBarrier ? OpRule{all, all} : CollectiveRule(context, op, all);
+    const OpRule whole =
+        op.opcode == Opcode::kOptimizationBarrier ? OpRule{all, all} : CollectiveRule(context, op, all);
     const OpRule rule{{whole.operands[part]}, {whole.results[part]}};
     if (!Fits(context.graph->shape(op.results[part]), rule.results[0], context.chunks)) continue;
     if (std::find(rules.begin(), rules.end(), rule) == rules.end()) rules.push_back(rule);
@@ -153,7 +166,8 @@ std::optional<OpRule> RuleReading(const RuleContext& context, const Op& op, cons
   for (const AxisState& operand : operands) arriving.push_back({operand});
   std::vector<OpRule> rules = RulesOf(context, op, arriving, {state});
   const bool any_split = std::any_of(operands.begin(), operands.end(), [](const AxisState& s) { return s.split(); });
-  const bool any_partial = std::any_of(operands.begin(), operands.end(), [](const AxisState& s) { return s.partial(); });
+  const bool any_partial =
+      std::any_of(operands.begin(), operands.end(), [](const AxisState& s) { return s.partial(); });
   if (!any_split && any_partial) {
     if (std::optional<OpRule> rule = PartialRule(context, op, operands)) rules.push_back(*std::move(rule));
   }
@@ -163,9 +177,11 @@ std::optional<OpRule> RuleReading(const RuleContext& context, const Op& op, cons
   return std::nullopt;
 }
 
-std::optional<OpRule> RuleMaking(const RuleContext& context, const Op& op, const std::vector<AxisState>& states, size_t result,
-                                 const AxisState& state) {
-  if (result >= op.results.size() || !Fits(context.graph->shape(op.results[result]), state, context.chunks)) return std::nullopt;
+std::optional<OpRule> RuleMaking(const RuleContext& context, const Op& op, const std::vector<AxisState>& states,
+                                 size_t result, const AxisState& state) {
+  if (result >= op.results.size() || !Fits(context.graph->shape(op.results[result]), state, context.chunks)) {
+    return std::nullopt;
+  }
   std::vector<std::vector<AxisState>> arriving;
   for (size_t i = 0; i < states.size(); ++i) {
     std::vector<AxisState> possible = SplitsOf(context.graph->shape(op.operands[i]).dims, context.chunks);
@@ -176,7 +192,9 @@ std::optional<OpRule> RuleMaking(const RuleContext& context, const Op& op, const
   std::optional<OpRule> best;
   for (OpRule& rule : RulesOf(context, op, arriving, {state})) {
     if (rule.results[result] != state) continue;
-    if (!best || UnconvertedBytes(context, op, states, rule) > UnconvertedBytes(context, op, states, *best)) best = std::move(rule);
+    if (!best || UnconvertedBytes(context, op, states, rule) > UnconvertedBytes(context, op, states, *best)) {
+      best = std::move(rule);
+    }
   }
   return best;
 }

@@ -1,7 +1,8 @@
-// All ways in which the rule table can do one op, where rules.h gives the one that follows from how its operands are.
+// Lists every sharding rule of an op. `ChooseRule` (rules.h) picks one of them from the operands' states.
 //
-// Model:  a rule is led by a split operand, by partial ones, or by a slice of the result that somebody wants; or everything is
-//         replicated. Barriers and collectives over other axes do each operand by itself: their rules are asked for by part.
+// Model:  A rule follows from one split operand, from partial operands, or from a slice of the result that a reader
+//         needs. One more rule has everything replicated. Barriers and collectives over other axes handle each operand
+//         separately: `RulesOfPart` lists the rules of one operand and its result.
 // Threads: pure functions.
 #pragma once
 
@@ -12,27 +13,32 @@
 
 namespace alpa::planner {
 
-// Whether each operand of `op` is treated by itself: part p reads operand p and makes result p.
+// Returns whether `op` handles each operand separately: part p reads operand p and produces result p.
 bool HandlesOperandsSeparately(const graph::Op& op);
 
-// Every dimension of an array that `n` chunks divide, split.
+// Returns the state Split(d) for each dimension d of an array whose size `n` divides.
 std::vector<AxisState> SplitsOf(const std::vector<int64_t>& dims, int64_t n);
 
-// The distinct rules of an op, everything replicated first. `operands`: by operand, states that it might be in; `results`: slices
-// that might be wanted of a single result. REQUIRES: not HandlesOperandsSeparately(op).
-std::vector<OpRule> RulesOf(const RuleContext& context, const graph::Op& op, const std::vector<std::vector<AxisState>>& operands,
+// Returns the distinct rules of an op. The first rule has everything replicated. `operands`: by operand, the states in
+// which it might arrive. `results`: the slices that readers might need, if the op has a single result.
+// REQUIRES: not HandlesOperandsSeparately(op).
+std::vector<OpRule> RulesOf(const RuleContext& context, const graph::Op& op,
+                            const std::vector<std::vector<AxisState>>& operands,
                             const std::vector<AxisState>& results);
 
-// The same for one part; the rules have one operand and one result.
-std::vector<OpRule> RulesOfPart(const RuleContext& context, const graph::Op& op, size_t part, const std::vector<AxisState>& states);
+// Returns the distinct rules of one part. Each rule has one operand and one result, and the first rule is replicated.
+// `states`: the states in which the operand might arrive. REQUIRES: HandlesOperandsSeparately(op).
+std::vector<OpRule> RulesOfPart(const RuleContext& context, const graph::Op& op, size_t part,
+                                const std::vector<AxisState>& states);
 
-// The rule that reads operands in exactly these states and makes result `result` in `state`; nothing where the table has none, or
-// a state does not fit its array. Whatever the arguments are.
-std::optional<OpRule> RuleReading(const RuleContext& context, const graph::Op& op, const std::vector<AxisState>& operands,
-                                  size_t result, const AxisState& state);
+// Returns the rule that reads the operands in exactly the states `operands` and produces result `result` in `state`.
+// Returns nullopt if the table has no such rule, or if a state does not fit its array. All arguments except
+// `op` may be invalid.
+std::optional<OpRule> RuleReading(const RuleContext& context, const graph::Op& op,
+                                  const std::vector<AxisState>& operands, size_t result, const AxisState& state);
 
-// The rule that makes result `result` in `state` and leaves most bytes of the operands as they are in `states`; nothing where
-// there is none.
+// Returns the rule that produces result `result` in `state`. Of several such rules, returns the one that converts the
+// fewest operand bytes. `states`: the current states of the operands. Returns nullopt if there is no such rule.
 std::optional<OpRule> RuleMaking(const RuleContext& context, const graph::Op& op, const std::vector<AxisState>& states,
                                  size_t result, const AxisState& state);
 

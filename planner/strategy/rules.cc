@@ -11,8 +11,10 @@ using graph::Opcode;
 
 namespace {
 
-// How many bytes of operands a rule leaves as they are, minus those whose true value it asks for.
-int64_t ShardedBytesKept(const RuleContext& context, const Op& op, const std::vector<AxisState>& states, const OpRule& rule) {
+// Returns the bytes of split and partial operands that the rule reads in their current state, minus the bytes of those
+// that it converts.
+int64_t ShardedBytesKept(const RuleContext& context, const Op& op, const std::vector<AxisState>& states,
+                         const OpRule& rule) {
   int64_t kept = 0;
   for (size_t i = 0; i < states.size(); ++i) {
     const int64_t bytes = context.graph->shape(op.operands[i]).bytes() + 1;

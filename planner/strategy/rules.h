@@ -1,9 +1,9 @@
-// The rule table: how each op carries splits and partial sums along an axis. One table for the microbatch axis, for
-// choosing strategies and for lowering.
+// The rule table: how each op carries splits and partial sums along one axis. The analysis of the microbatch axis, the
+// choice of shardings and the lowering all use this table.
 //
-// A rule says in which state the op wants each operand, and in which state its results are then. Where an operand is in
-// another state it must be converted: replicated -> split by slicing (always legal); split or partial -> replicated by
-// taking its true value, which only a synchronisation of all chunks gives.
+// A rule gives the state in which the op needs each operand, and the resulting state of each result. An operand in
+// another state must be converted. Replicated -> split is a slice and always legal. Split or partial -> replicated
+// computes the full value, which requires a synchronisation of all chunks.
 #pragma once
 
 #include <functional>
@@ -16,32 +16,34 @@
 namespace alpa::planner {
 
 struct OpRule {
-  std::vector<AxisState> operands;  // wanted
+  std::vector<AxisState> operands;  // needed by the op
   std::vector<AxisState> results;
   bool operator==(const OpRule&) const = default;
 };
 
-// What the rules ask about operands besides their states.
+// Facts about operands that the rules use in addition to the operands' states.
 struct RuleContext {
   const graph::Graph* graph = nullptr;
   int64_t chunks = 1;
-  // The value is known to be zero everywhere (so that it is also a partial sum).
+  // Whether the value is known to be zero everywhere. Such a value is also a valid partial sum.
   std::function<bool(graph::ValueId)> is_zero;
-  // Gathers and scatters may be cut along a dimension that they index: worth it in space, where every device works on its
-  // slice at once, and not in time.
+  // Whether gathers and scatters may be split along a dimension that they index. This is worth it on a mesh axis,
+  // because all devices work on their slices at the same time. It is not worth it on the microbatch axis.
   bool cut_indexed = false;
 };
 
-// Whether `op`, a gather or scatter, takes single elements along dimension `dim` of its first operand by index.
+// Returns whether the gather or scatter `op` selects single elements by index along dimension `dim` of its first
+// operand.
 bool IndexesAlong(const graph::Graph& program, const graph::Op& op, int64_t dim);
 
-// The rule that keeps most of what `states` (of the op's operands, as they are) already split: results stay split or
-// partial where the op allows it, at the price of true values of the operands whose wanted state differs. An op that
-// cannot work on chunks wants everything replicated.
+// Returns the rule that keeps most of the existing sharding. `states`: the current states of the operands. Results stay
+// split or partial if the op allows it. An operand that the rule needs in another state must be converted, which may
+// require its full value. An op that cannot work on chunks needs everything replicated.
 OpRule ChooseRule(const RuleContext& context, const graph::Op& op, const std::vector<AxisState>& states);
 
-// The operand states from which the op computes one chunk's slice of its (single) result in `result` state, or nothing
-// where it cannot without the whole: how a slice sinks through cheap replicated ops towards their operands.
+// Returns the operand states from which the op computes one chunk's slice of its single result. `result`: the split
+// that defines the slice. Returns nullopt if the op can only slice its full result. With this function, a slice sinks
+// through cheap replicated ops towards their operands.
 std::optional<std::vector<AxisState>> OperandsForSlice(const RuleContext& context, const graph::Op& op,
                                                        const AxisState& result);
 

@@ -31,13 +31,13 @@ std::optional<std::vector<AxisState>> OperandsForSlice(const RuleContext& contex
   }
   switch (op.opcode) {
     case Opcode::kIota:
-      return operands;  // lowering adds the chunk's offset
+      return operands;  // the lowering adds the chunk's offset
     case Opcode::kBroadcast: {
       const auto& dims = op.as<graph::DimsAttrs>().dims;
       for (size_t d = 0; d < dims.size(); ++d) {
         if (dims[d] == result.dim && !split(0, d)) return std::nullopt;
       }
-      return operands;  // a broadcast dimension simply becomes shorter
+      return operands;  // a broadcast dimension just becomes shorter
     }
     case Opcode::kTranspose:
       return split(0, op.as<graph::DimsAttrs>().dims[result.dim]) ? std::optional(operands) : std::nullopt;

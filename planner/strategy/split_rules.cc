@@ -18,7 +18,7 @@ int64_t Find(const std::vector<int64_t>& list, int64_t value) {
 }
 bool Contains(const std::vector<int64_t>& list, int64_t value) { return Find(list, value) >= 0; }
 
-// One rule application: the op, its operands' shapes, and the split that operand `lead` brings.
+// Derives the rule of one op from the split of operand `lead`, the *leading* operand.
 class SplitRuleApplication {
  public:
   SplitRuleApplication(const RuleContext& context, const Op& op, const std::vector<AxisState>& states, size_t lead)
@@ -66,7 +66,8 @@ class SplitRuleApplication {
   const Shape& operand(size_t i) const { return graph_.shape(op_.operands[i]); }
   const Shape& result(size_t i = 0) const { return graph_.shape(op_.results[i]); }
 
-  // The lead's split appears in result dimension `dim`, factor unchanged; other operands replicated.
+  // Puts the leading operand's split on dimension `dim` of every result, with the same factor. Leaves the other
+  // operands unchanged: replicated, unless the caller has set them.
   std::optional<OpRule> Moved(int64_t dim) {
     if (dim < 0) return std::nullopt;
     for (size_t i = 0; i < rule_.results.size(); ++i) {
@@ -76,7 +77,7 @@ class SplitRuleApplication {
     return rule_;
   }
 
-  // Every operand and result is split where the lead is.
+  // Splits every operand and result like the leading operand.
   std::optional<OpRule> AllAlike() {
     for (size_t i = 0; i < op_.operands.size(); ++i) {
       if (!CanSplit(operand(i).dims, split_.dim, split_.outer, context_.chunks)) return std::nullopt;
@@ -88,7 +89,7 @@ class SplitRuleApplication {
   std::optional<OpRule> Elementwise() {
     if (op_.opcode == Opcode::kBitcastConvert && operand(0).rank() != result().rank()) return Moved(split_.dim);
     for (size_t i = 0; i < op_.operands.size(); ++i) {
-      // Scalars of clamp and select stand for every element.
+      // A scalar operand of clamp or select applies to every element.
       rule_.operands[i] = operand(i).rank() == 0 && result().rank() != 0 ? AxisState::Replicated() : split_;
     }
     return Moved(split_.dim);
@@ -121,11 +122,13 @@ class SplitRuleApplication {
     return Moved(split_.dim);
   }
 
-  bool CutsIndexed() const { return context_.cut_indexed && split_.outer == 1 && IndexesAlong(graph_, op_, split_.dim); }
+  bool CutsIndexed() const {
+    return context_.cut_indexed && split_.outer == 1 && IndexesAlong(graph_, op_, split_.dim);
+  }
 
   std::optional<OpRule> Gather() {
     const auto& attrs = op_.as<graph::GatherAttrs>();
-    // Result dims that are not offset dims are the indices' dims but the vector dim, in order.
+    // The result's dims other than offset dims are, in order, the dims of the indices without the vector dim.
     auto batch_result_dim = [&](int64_t index_dim) {
       int64_t position = index_dim - (attrs.index_vector_dim < index_dim ? 1 : 0);
       for (int64_t dim = 0; dim < result().rank(); ++dim) {
@@ -156,7 +159,7 @@ class SplitRuleApplication {
         attrs.slice_sizes[split_.dim] != operand(0).dims[split_.dim]) {
       return std::nullopt;
     }
-    // Which offset dim: operand dims that are neither collapsed nor batching, in order.
+    // The offset dims are, in order, the operand's dims that are neither collapsed nor batching dims.
     int64_t position = 0;
     for (int64_t d = 0; d < split_.dim; ++d) {
       if (!Contains(attrs.collapsed_slice_dims, d) && !Contains(attrs.operand_batching_dims, d)) ++position;
@@ -167,14 +170,14 @@ class SplitRuleApplication {
   std::optional<OpRule> Scatter() {
     if (op_.results.size() != 1) return std::nullopt;
     const auto& attrs = op_.as<graph::ScatterAttrs>();
-    // Operand dims that windows run over, in the order of update_window_dims.
+    // The operand's dims that windows cover, in the order of update_window_dims.
     std::vector<int64_t> window_operand_dims;
     for (int64_t d = 0; d < operand(0).rank(); ++d) {
       if (!Contains(attrs.inserted_window_dims, d) && !Contains(attrs.input_batching_dims, d)) {
         window_operand_dims.push_back(d);
       }
     }
-    // Update dims that are not window dims are the indices' dims but the vector dim, in order.
+    // The updates' dims other than window dims are, in order, the dims of the indices without the vector dim.
     auto update_dim_of_index = [&](int64_t index_dim) {
       int64_t position = index_dim - (attrs.index_vector_dim < index_dim ? 1 : 0);
       for (int64_t dim = 0; dim < operand(2).rank(); ++dim) {
@@ -217,8 +220,10 @@ class SplitRuleApplication {
       }
     }
     if (index_dim >= operand(1).rank() || index_dim == attrs.index_vector_dim) return std::nullopt;
-    if (int64_t batching = Find(attrs.scatter_indices_batching_dims, index_dim); batching >= 0) return batched(batching);
-    // The updates themselves are cut: each chunk adds its own, which gives a partial result.
+    if (int64_t batching = Find(attrs.scatter_indices_batching_dims, index_dim); batching >= 0) {
+      return batched(batching);
+    }
+    // The updates are split. Each chunk applies its own updates, so the result is partial.
     const ReduceKind* kind = graph::AsReduceKind(*op_.regions[0]);
     if (kind == nullptr) return std::nullopt;
     rule_.operands[0] = AxisState::Partial(*kind);
@@ -256,8 +261,10 @@ class SplitRuleApplication {
   std::optional<OpRule> Convolution() {
     const auto& attrs = op_.as<graph::ConvolutionAttrs>();
     if (attrs.batch_group_count != 1 || attrs.feature_group_count != 1) {
-      // Grouped: only the plain batch dimension of an ungrouped batch is safe to cut.
-      if (lead_ == 0 && split_.dim == attrs.input_batch && attrs.batch_group_count == 1) return Moved(attrs.output_batch);
+      // A grouped convolution can only be split along its batch dimension, and only if the batch has no groups.
+      if (lead_ == 0 && split_.dim == attrs.input_batch && attrs.batch_group_count == 1) {
+        return Moved(attrs.output_batch);
+      }
       return std::nullopt;
     }
     if (lead_ == 0 && split_.dim == attrs.input_batch) return Moved(attrs.output_batch);
@@ -284,7 +291,8 @@ class SplitRuleApplication {
     }
     const ReduceKind* kind = arrays == 1 ? graph::AsReduceKind(*op_.regions[0]) : nullptr;
     if (kind == nullptr) return std::nullopt;
-    // Each chunk starts from the initial value, so it must be the identity (or harmless when taken many times).
+    // Each chunk starts from the initial value. So the initial value must be the identity, unless the reduction is
+    // idempotent.
     const Op& initial = graph_.def(op_.operands[1]);
     const bool idempotent = *kind != ReduceKind::kSum && *kind != ReduceKind::kProduct;
     if (!idempotent) {
@@ -295,7 +303,8 @@ class SplitRuleApplication {
     return rule_;
   }
 
-  // Windows of one element along the split: the first `arrays` operands are arrays of the windowed rank.
+  // Splits a windowed op along a dimension in which windows are single elements. The first `arrays` operands have the
+  // rank of the window.
   std::optional<OpRule> Window(size_t arrays) {
     if (lead_ >= arrays) return std::nullopt;
     const graph::WindowDim& w = op_.as<graph::WindowAttrs>().window[split_.dim];
@@ -327,8 +336,9 @@ std::optional<OpRule> SplitRule(const RuleContext& context, const Op& op, const 
 
 std::optional<AxisState> ReshapeSplit(const std::vector<int64_t>& from, const AxisState& split,
                                       const std::vector<int64_t>& to, int64_t chunks) {
-  // Flattened, the split is [before, chunks, after]; a dimension of `to` carries it if `before` is a multiple of the
-  // dimensions ahead of it and the rest fits inside.
+  // On the flattened array, the split is the view [before, chunks, after]. A dimension of `to` can carry the split if
+  // `before` is a multiple of the product of the dimensions ahead of it, and if the dimension divides as
+  // [before / product, chunks, rest].
   int64_t before = split.outer;
   for (int64_t d = 0; d < split.dim; ++d) before *= from[d];
   int64_t prefix = 1;

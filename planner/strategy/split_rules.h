@@ -1,4 +1,5 @@
-// The two halves of the rule table: ops on split operands, and linear ops on partial ones. Use through rules.h.
+// The parts of the rule table: ops on split operands, linear ops on partial operands, and collectives. Code outside
+// this folder includes rules.h or rule_set.h instead.
 #pragma once
 
 #include <optional>
@@ -7,19 +8,22 @@
 
 namespace alpa::planner {
 
-// The rule in which operand `lead` (split) stays as it is; nothing where the op cannot keep that split.
+// Returns the rule that keeps the split of operand `lead`. Returns nullopt if the op cannot work on that split.
+// REQUIRES: operand `lead` is split.
 std::optional<OpRule> SplitRule(const RuleContext& context, const graph::Op& op, const std::vector<AxisState>& states,
                                 size_t lead);
 
-// The rule that keeps partial operands partial. REQUIRES: no operand is split, at least one is partial.
+// Returns the rule that keeps partial operands partial. Returns nullopt if the op does not commute with the reduction.
+// REQUIRES: no operand is split, at least one is partial.
 std::optional<OpRule> PartialRule(const RuleContext& context, const graph::Op& op,
                                   const std::vector<AxisState>& states);
 
-// The rule of a collective over other mesh axes, which an axis that comes later passes through where it can; operands that
-// cannot are wanted whole.
+// Returns the rule of a collective over other mesh axes. An operand keeps its state along this axis if the collective
+// allows it. Otherwise the collective needs the operand replicated.
 OpRule CollectiveRule(const RuleContext& context, const graph::Op& op, const std::vector<AxisState>& states);
 
-// Where a split of `from` stands after a reshape to `to`; nothing where no single dimension carries it.
+// Returns the state of `to` after a reshape from `from`, which is in state `split`. Returns nullopt if no single
+// dimension of `to` can carry the split.
 std::optional<AxisState> ReshapeSplit(const std::vector<int64_t>& from, const AxisState& split,
                                       const std::vector<int64_t>& to, int64_t chunks);
 
