@@ -1,8 +1,8 @@
-// Sets of buffers for the slots that are fresh in each step: the input slots of one batch slot, or the aux slots of one
-// step. Aux sets are pooled: a set that nobody reads any more serves a later step.
+// Sets of buffers for the slots whose buffers change from step to step: the input slots of one batch slot, or the aux
+// slots of one step. Aux sets are pooled: when no user of a set is left, a later step reuses it.
 //
-// Ownership: sets must go before the DeviceMemory. A set is shared by the step that writes it, the record of kept steps,
-//            and downloads that still read it: whoever is last gives it back.
+// Ownership: sets must be destroyed before the DeviceMemory. The users of an aux set share it: the step that writes it,
+//            the record of kept steps, and downloads that still read it. The last user returns it to the pool.
 // Threads:   the pool is thread-safe.
 #pragma once
 
@@ -18,14 +18,15 @@ namespace alpa::worker {
 
 class BufferSet {
  public:
-  // Buffers for all tiles of the leaves in which `wanted` is true. Short tiles' padding is zeroed.
+  // Allocates a buffer for every tile of each leaf l with wanted[l]. Zeroes the buffers of short tiles, so that their
+  // padding is zero. Errors are those of DeviceMemory::Allocate and DeviceCopy::Flush.
   static absl::StatusOr<std::unique_ptr<BufferSet>> Make(const plan::Executable& executable, const JobLayout& layout,
                                                          const std::vector<LeafLayout>& leaves,
                                                          const std::vector<bool>& wanted, DeviceMemory& memory,
                                                          DeviceCopy& copy);
-  // Null where the set has no such slot.
+  // Returns the slot's buffer on a local device, or null if the set has none.
   kernels::Buffer* Find(int local, plan::SlotId slot) const { return buffers_[local][slot.value()]; }
-  // All of one device, by slot.
+  // Returns all buffers of one local device, by slot. Entries are null as in Find.
   const std::vector<kernels::Buffer*>& OfDevice(int local) const { return buffers_[local]; }
 
  private:
@@ -36,14 +37,15 @@ class BufferSet {
 class BufferSetPool {
  public:
   BufferSetPool() : shared_(std::make_shared<Shared>()) {}
-  // A set that was given back, or null: then make one and Share it.
+  // Returns a set from the pool, or null if the pool is empty. In that case the caller makes a set and calls Share.
   std::shared_ptr<BufferSet> Reuse();
+  // Wraps a set so that its last user returns it to the pool.
   std::shared_ptr<BufferSet> Share(std::unique_ptr<BufferSet> set);
-  // Frees what is there, and later what comes back.
+  // Frees the pooled sets. From now on, a set is freed when its last user drops it.
   void Close();
 
  private:
-  // Outlives the pool while sets are out.
+  // Outlives the pool while sets are in use.
   struct Shared {
     Mutex mutex;
     bool closed ALPA_GUARDED_BY(mutex) = false;

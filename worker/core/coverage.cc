@@ -6,7 +6,8 @@
 
 namespace alpa::worker {
 namespace {
-// Each put of a scattered piece may add a few boxes; this keeps a hostile client from growing them without end.
+// Limits the boxes that make up the missing part of one leaf. Each put of a scattered piece can add a few boxes.
+// Without a limit, a hostile client could make the list grow without end.
 constexpr size_t kMaxBoxes = 20'000;
 }  // namespace
 
@@ -23,8 +24,8 @@ Coverage::Coverage(const std::vector<Region>& needed) {
 absl::Status Coverage::Begin(const Region& region) {
   for (const Region& other : writing_) {
     if (Intersect(region, other)) {
-      return absl::UnavailableError(absl::StrFormat("another put writes %s at this time, which overlaps %s; try again",
-                                                    ToString(other), ToString(region)));
+      return absl::UnavailableError(absl::StrFormat(
+          "another put is writing %s, which overlaps the new put of %s; try again", ToString(other), ToString(region)));
     }
   }
   std::vector<Region> missing = Subtract(missing_, region);

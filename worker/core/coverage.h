@@ -1,7 +1,7 @@
-// Which parts of a leaf have been put on this worker: exact, by boxes.
+// Tracks which parts of a leaf have been put on this worker. The record is exact: it consists of boxes.
 //
-// Model:   `needed` is what this worker's devices hold of the leaf. A put covers its region when it ends well; from its
-//          begin until then, and for good if it is broken off, the region counts as missing.
+// Model:   `needed` is the part of the leaf that this worker's devices hold. A put makes its region missing when it
+//          begins, and covered when it completes. If a put does not complete, its region stays missing.
 // Threads: thread-compatible.
 #pragma once
 
@@ -18,25 +18,25 @@ using plan::Region;
 class Coverage {
  public:
   Coverage() = default;
-  // Nothing is put yet. The boxes may overlap (replicas).
+  // Starts with all of `needed` missing. The boxes may overlap, because devices can hold replicas.
   explicit Coverage(const std::vector<Region>& needed);
 
-  // kUnavailable where another put writes a part of `region` at this time; kResourceExhausted after thousands of puts
-  // of scattered small pieces.
+  // Begins a put of `region`. kUnavailable if another put is writing a part of `region`. kResourceExhausted if puts of
+  // small scattered pieces have cut the missing part into more than 20 000 boxes. An error changes nothing.
   absl::Status Begin(const Region& region);
-  // REQUIRES: Begin(region) was OK and has not ended.
+  // Ends a put of `region`. REQUIRES: Begin(region) was OK, and that put has not ended.
   void End(const Region& region, bool complete);
 
   bool complete() const { return missing_.empty(); }
   bool Covers(const Region& region) const;
   bool writing() const { return !writing_.empty(); }
-  // The first missing part, for messages.
+  // Returns the first missing box as text, for error messages.
   std::string Missing() const;
 
  private:
   std::vector<Region> needed_;   // disjoint
-  std::vector<Region> missing_;  // disjoint, inside of needed_
-  std::vector<Region> writing_;
+  std::vector<Region> missing_;  // disjoint, inside needed_
+  std::vector<Region> writing_;  // puts in progress
 };
 
 }  // namespace alpa::worker

@@ -7,7 +7,7 @@ namespace {
 
 Region Box(int64_t start, int64_t size) { return {{start}, {size}}; }
 
-TEST(CoverageTest, IsCompleteOnlyWhenEveryPartWasPut) {
+TEST(Coverage, IsCompleteOnlyWhenEveryPartWasPut) {
   Coverage coverage({Box(0, 4), Box(2, 6), Box(0, 4)});
   EXPECT_FALSE(coverage.complete());
   for (const Region& part : {Box(0, 3), Box(5, 3)}) {
@@ -18,7 +18,7 @@ TEST(CoverageTest, IsCompleteOnlyWhenEveryPartWasPut) {
   EXPECT_EQ(coverage.Missing(), "[3:4]");
   EXPECT_TRUE(coverage.Covers(Box(5, 2)));
   EXPECT_FALSE(coverage.Covers(Box(2, 2)));
-  // The same bytes twice do not stand for those that are missing.
+  // Putting the same bytes twice does not replace the missing ones.
   ASSERT_TRUE(coverage.Begin(Box(0, 3)).ok());
   coverage.End(Box(0, 3), true);
   EXPECT_FALSE(coverage.complete());
@@ -27,7 +27,7 @@ TEST(CoverageTest, IsCompleteOnlyWhenEveryPartWasPut) {
   EXPECT_TRUE(coverage.complete());
 }
 
-TEST(CoverageTest, ABrokenPutTakesAwayWhatWasThere) {
+TEST(Coverage, AnIncompletePutMakesItsRegionMissing) {
   Coverage coverage({Box(0, 4)});
   ASSERT_TRUE(coverage.Begin(Box(0, 4)).ok());
   coverage.End(Box(0, 4), true);
@@ -39,14 +39,14 @@ TEST(CoverageTest, ABrokenPutTakesAwayWhatWasThere) {
   EXPECT_EQ(coverage.Missing(), "[1:3]");
 }
 
-TEST(CoverageTest, RefusesPutsThatOverlapOneUnderWay) {
+TEST(Coverage, RefusesAPutThatOverlapsAnotherPutInProgress) {
   Coverage coverage({Box(0, 4)});
   ASSERT_TRUE(coverage.Begin(Box(0, 2)).ok());
   EXPECT_EQ(coverage.Begin(Box(1, 2)).code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE(coverage.Begin(Box(2, 2)).ok());
 }
 
-TEST(CoverageTest, NothingNeededIsComplete) { EXPECT_TRUE(Coverage({{{0}, {0}}}).complete()); }
+TEST(Coverage, IsCompleteIfNothingIsNeeded) { EXPECT_TRUE(Coverage({{{0}, {0}}}).complete()); }
 
 }  // namespace
 }  // namespace alpa::worker

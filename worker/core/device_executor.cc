@@ -12,7 +12,7 @@
 namespace alpa::worker {
 namespace {
 
-// Tags of edges stand apart from those of collective groups, whose channels are small numbers.
+// This bit marks the tags of edges. The tags of collective groups have it clear (kMaxChannels).
 constexpr uint32_t kEdgeTag = 0x80000000u;
 constexpr std::byte kZero[1] = {};
 
@@ -30,7 +30,7 @@ std::vector<std::byte> Saturated(double value) {
   return Bytes1(static_cast<T>(value));
 }
 
-// One element of `value` in the slot's type.
+// Encodes `value` as one element of `dtype`. Integers saturate, and NaN becomes 0.
 std::vector<std::byte> Encode(graph::DType dtype, double value) {
   using graph::DType;
   switch (dtype) {
@@ -51,11 +51,13 @@ std::vector<std::byte> Encode(graph::DType dtype, double value) {
   return {};
 }
 
-// How many values the loop index takes, in loops and where it is given.
+// Returns the number of values that the loop index takes: by a LOOP's count, or by the fixed index of a RUN.
 int64_t CountLoopIndices(const std::vector<plan::Instruction>& instructions) {
   int64_t count = 0;
   for (const plan::Instruction& instruction : instructions) {
-    if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) count = std::max(count, loop->count);
+    if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
+      count = std::max(count, loop->count);
+    }
     if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
       count = std::max(count, int64_t{run->index} + 1);
     }
@@ -176,7 +178,7 @@ absl::Status DeviceExecutor::PrepareInstructions(const std::vector<plan::Instruc
                                            executable.edges[recv->edge].from_mesh.value());
     } else if (const auto* broadcast = std::get_if<plan::BroadcastInstruction>(&instruction.action)) {
       ALPA_ASSIGN_OR_RETURN(prepared_[at].group, parts_.groups->GroupFor(broadcast->mesh_axes));
-      // The member whose coordinates on the axes are the root's.
+      // The group's root is the member that has the root position's coordinates on the axes.
       const cluster::Mesh& mesh = executable.meshes[device().mesh.value()];
       const std::vector<int64_t> root = mesh.Coordinates(broadcast->root_position);
       const std::vector<int64_t> members = parts_.groups->Members(broadcast->mesh_axes);
@@ -248,7 +250,7 @@ void DeviceExecutor::Enqueue(size_t prepared, std::function<absl::Status()> work
   });
 }
 
-// Reading what is being sent is no harm.
+// A buffer may be read while it is being sent, so only receives are waited for.
 void DeviceExecutor::BeforeRead(const void* used, Cursor& cursor) {
   const auto found = cursor.used_by.find(used);
   if (found == cursor.used_by.end()) return;
@@ -269,7 +271,7 @@ void DeviceExecutor::Await(Flight& flight) {
   if (flight.waited) return;
   flight.waited = true;
   Enqueue(flight.prepared, [messages = &prepared_[flight.prepared].messages] {
-    // After a failure the others are left to DropMessages: they need not end before the endpoint is aborted.
+    // After a failure, DropMessages drops the remaining messages: without an abort of the endpoint they may never end.
     for (const auto& message : *messages) ALPA_RETURN_IF_ERROR(message->Wait());
     messages->clear();
     return absl::OkStatus();
@@ -320,7 +322,7 @@ void DeviceExecutor::StartMessages(plan::SlotId slot, int32_t edge, bool receive
     BeforeRead(buffer, cursor);
   }
   BeforeWrite(&end, cursor);
-  BeforeWrite(&prepared, cursor);   // in an earlier round of a loop
+  BeforeWrite(&prepared, cursor);   // messages of an earlier round of a loop
   if (!receives) CopyStaged(cursor.prepared, end, buffer, true);
   if (receives && end.parts.short_tile) parts_.backend->Fill(device().device, *buffer, kZero);
   Enqueue(cursor.prepared, [this, &end, &prepared, buffer, receives, tag = kEdgeTag | static_cast<uint32_t>(edge)] {
@@ -391,7 +393,7 @@ void DeviceExecutor::Issue(const plan::LoopInstruction& loop, Cursor& cursor) {
     cursor.prepared = body;
     Walk(loop.body, cursor);
   }
-  --cursor.prepared;  // Walk of the outer list steps over the last one
+  --cursor.prepared;  // the outer Walk increments it again
 }
 
 }  // namespace alpa::worker

@@ -1,12 +1,14 @@
-// Runs a job's instruction list on one local device: compiled programs, the buffers of its state and temporaries, and one
-// enqueued walk over the list for each step.
+// Runs a job's instruction list on one local device. It holds the compiled programs and the buffers for state and
+// temporaries. For each step it walks the list and enqueues the work.
 //
-// Model:     Temporary slots get fixed buffers when the executor is made: slots that are never in use at one time share
-//            one. The stream keeps order, so the same buffers serve step after step and nothing is allocated in a step.
-// Messages:  SEND and RECV start theirs on the stream and go on. Before something is enqueued that would write a buffer that is
-//            being sent, or touch one that is being filled, a wait is enqueued for them; the end of a step waits for all.
-// Ownership: everything given must outlive it; it must outlive what it enqueued.
-// Threads:   Enqueue from one thread; CurrentOp and cancellation from any.
+// Model:     Temporary slots get fixed buffers when the executor is made. Slots that are never in use at the same time
+//            share a buffer. The stream runs work in order, so the same buffers serve every step, and a step allocates
+//            nothing.
+// Messages:  SEND and RECV start their messages on the stream and do not wait for them. A wait is enqueued before work
+//            that writes a buffer that is being sent, and before work that touches a buffer that is being received
+//            into. The end of a step waits for all messages of the step.
+// Ownership: all of Parts must outlive the executor. The executor must outlive the work that it enqueued.
+// Threads:   EnqueueStep from one thread; CurrentOp and CancelCell from any thread.
 #pragma once
 
 #include <atomic>
@@ -23,7 +25,7 @@
 
 namespace alpa::worker {
 
-// Makes queued work of a whole job end: every piece looks here before it begins.
+// Cancels the queued work of a whole job: each piece of work checks the cell before it begins.
 class CancelCell {
  public:
   // The first cause wins.
@@ -36,10 +38,10 @@ class CancelCell {
   absl::Status cause_ ALPA_GUARDED_BY(mutex_);
 };
 
-// When the device began and ended a step. Written on the stream; read after its event.
+// When the device began and ended a step. The stream's thread writes it. Other threads read it after the step's event.
 struct DeviceTimes {
   MonotonicTime begin{}, end{};
-  int64_t sent_bytes = 0;  // to other devices
+  int64_t sent_bytes = 0;  // payload sent to other devices
 };
 
 class DeviceExecutor {
@@ -58,14 +60,15 @@ class DeviceExecutor {
   // Compiles the programs and allocates state and temporaries. State is not initialised.
   static absl::StatusOr<std::unique_ptr<DeviceExecutor>> Make(const Parts& parts);
 
-  // The buffer of a state slot.
   kernels::Buffer& state(plan::SlotId slot) { return *slots_[slot.value()]; }
-  // Enqueues one step. `io` gives the buffers of input and aux slots, by slot (others are null). `times` must stay until
-  // the stream has passed.
+  // Enqueues one step. `io` has the buffers of input and aux slots, by slot; other entries are null. `times` must stay
+  // valid until the stream has passed the step.
   void EnqueueStep(const std::vector<kernels::Buffer*>& io, DeviceTimes* times);
-  // Ends what a failed step has started and not waited for. REQUIRES: the endpoint was aborted, and nothing is enqueued.
+  // Drops the messages that a failed step started and did not wait for. REQUIRES: the endpoint was aborted, and no work
+  // is enqueued.
   void DropMessages();
-  // The instruction that the device is at, or failed in: of a message, the one that started it.
+  // Returns the instruction that the device is running, or in which it failed. While the device waits for a message,
+  // this is the instruction that started the message.
   std::string CurrentOp() const;
   Bytes temporary_bytes() const { return temporary_bytes_; }
   kernels::Stream& stream() { return parts_.backend->stream(device().device); }
@@ -79,40 +82,42 @@ class DeviceExecutor {
   absl::Status PrepareInstructions(const std::vector<plan::Instruction>& instructions);
   const plan::MeshProgram& list() const { return parts_.executable->mesh_programs[device().mesh.value()]; }
 
-  // What an instruction needs at each step, found once.
+  // Data that an instruction needs in every step, computed once.
   struct Prepared {
     std::string name;
     kernels::CollectiveGroup* group = nullptr;
     int root = -1;                       // BROADCAST: the root's rank in the group
     std::vector<std::byte> fill;         // ALLOC
-    std::vector<std::unique_ptr<comm::Request>> messages;  // SEND, RECV: under way. Of the stream's thread
+    std::vector<std::unique_ptr<comm::Request>> messages;  // SEND, RECV: in progress; stream's thread only
   };
   // This device's end of an edge.
   struct EdgeEnd {
     EdgeParts parts;
-    std::byte* staging = nullptr;        // host memory, for messages that are not contiguous in the tile
-    std::vector<std::byte> host_staging;
+    std::byte* staging = nullptr;        // for messages that are not contiguous in the tile
+    std::vector<std::byte> host_staging; // holds `staging` if the host cannot address device memory
   };
-  // A SEND or RECV that is not waited for yet, as enqueued.
+  // An enqueued SEND or RECV for whose messages a wait may still have to be enqueued.
   struct Flight {
     size_t prepared = 0;
     kernels::Buffer* buffer = nullptr;   // the slot's
     EdgeEnd* end = nullptr;
     bool receives = false;
-    bool waited = false;
+    bool waited = false;                 // the wait is enqueued
   };
+  // The state of a walk over the instructions of one step.
   struct Cursor {
     const std::vector<kernels::Buffer*>* io = nullptr;
-    size_t prepared = 0;
+    size_t prepared = 0;                 // index into prepared_
     std::vector<Flight> flights;         // of the step
-    // What the flights use: a slot's buffer, an edge's staging memory (its EdgeEnd), an instruction's messages (its Prepared).
+    // Indices into `flights`, by the object that the flight uses: a slot's buffer, an EdgeEnd (for its staging memory)
+    // or a Prepared (for its messages).
     std::map<const void*, std::vector<size_t>> used_by;
   };
   kernels::Buffer* BufferOf(plan::SlotId slot, const Cursor& cursor) const;
   std::span<std::byte> BytesOf(plan::SlotId slot, const Cursor& cursor) const;
   void Walk(const std::vector<plan::Instruction>& instructions, Cursor& cursor);
   void Enqueue(size_t prepared, std::function<absl::Status()> work);
-  // Enqueue waits for the flights that stand in the way of reading, or of writing.
+  // Enqueue waits for the flights that must end before `used` may be read or written.
   void BeforeRead(const void* used, Cursor& cursor);
   void BeforeWrite(const void* used, Cursor& cursor);
   void Await(Flight& flight);
@@ -131,9 +136,9 @@ class DeviceExecutor {
   std::vector<std::unique_ptr<DeviceMemory::Allocation>> allocations_;
   std::vector<DeviceMemory::Share> shares_;
   std::vector<kernels::Buffer*> slots_;  // state and temporaries, by slot
-  std::vector<std::unique_ptr<kernels::CompiledProgram>> programs_;  // by StageProgram; null: of another mesh
-  std::vector<std::unique_ptr<EdgeEnd>> edges_;  // by edge; null: of other meshes
-  std::vector<Prepared> prepared_;       // instructions in the order of a walk, loop bodies once
+  std::vector<std::unique_ptr<kernels::CompiledProgram>> programs_;  // by StageProgram; null if not of this mesh
+  std::vector<std::unique_ptr<EdgeEnd>> edges_;  // by edge; null if not of this mesh
+  std::vector<Prepared> prepared_;       // by instruction in walk order, each loop body once
   kernels::Buffer* loop_index_ = nullptr;
   std::vector<int32_t> loop_indices_;    // 0, 1, 2, ...: sources of fills
   Bytes temporary_bytes_ = 0;

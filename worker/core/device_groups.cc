@@ -58,7 +58,9 @@ std::vector<int64_t> DeviceGroups::Members(const std::vector<int64_t>& mesh_axes
 absl::StatusOr<kernels::CollectiveGroup*> DeviceGroups::GroupFor(std::span<const int64_t> mesh_axes) {
   const std::vector<int64_t> axes(mesh_axes.begin(), mesh_axes.end());
   const auto channel = channels_.find({device_.mesh.value(), axes});
-  if (channel == channels_.end()) return absl::InternalError("a collective names axes that the executable does not");
+  if (channel == channels_.end()) {
+    return absl::InternalError("a collective names mesh axes for which the executable has no channel");
+  }
   MutexLock lock(mutex_);
   ALPA_RETURN_IF_ERROR(aborted_);
   std::unique_ptr<kernels::CollectiveGroup>& group = groups_[axes];

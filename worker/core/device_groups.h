@@ -1,5 +1,5 @@
-// The collective groups of one device of one job epoch: for each set of mesh axes that the executable names, a group of
-// its own, on a channel that all members derive alike.
+// The collective groups of one device in one job epoch. Each set of mesh axes that the executable names has a group and
+// a channel of its own. All members derive the same channel from the executable.
 //
 // Threads: thread-safe.
 #pragma once
@@ -18,22 +18,25 @@
 
 namespace alpa::worker {
 
-// (mesh, its axes in the order that they are named) -> channel. The same on all workers: it follows from the executable.
+// (mesh, its axes in the order in which they are named) -> channel. The table is the same on all workers, because it
+// follows from the executable.
 using ChannelTable = std::map<std::pair<int32_t, std::vector<int64_t>>, uint32_t>;
-inline constexpr size_t kMaxChannels = 512;  // the upper half of all tags is SEND's and RECV's
+// Limits the channels of one executable. A collective's tag starts with 10 bits of channel (comm/collective.cc), and
+// the upper half of all tags belongs to SEND and RECV.
+inline constexpr size_t kMaxChannels = 512;
 ChannelTable MakeChannelTable(const plan::Executable& executable);
 
 class DeviceGroups : public kernels::CollectiveProvider {
  public:
-  // All arguments must outlive it.
+  // All arguments must outlive this object.
   DeviceGroups(const plan::Executable& executable, const JobLayout& layout, const ChannelTable& channels,
                const LocalDevice& device, comm::Endpoint& endpoint)
       : executable_(executable), layout_(layout), channels_(channels), device_(device), endpoint_(endpoint) {}
 
   absl::StatusOr<kernels::CollectiveGroup*> GroupFor(std::span<const int64_t> mesh_axes) override;
-  // Positions in the mesh of the members of this device's group, in its order.
+  // Returns the mesh positions of the members of this device's group, in the group's order.
   std::vector<int64_t> Members(const std::vector<int64_t>& mesh_axes) const;
-  // Aborts the groups that are and will be, and the endpoint under them.
+  // Aborts all groups and the endpoint under them. Later calls of GroupFor return `cause`.
   void Abort(const absl::Status& cause);
 
  private:
@@ -47,7 +50,7 @@ class DeviceGroups : public kernels::CollectiveProvider {
   std::map<std::vector<int64_t>, std::unique_ptr<kernels::CollectiveGroup>> groups_ ALPA_GUARDED_BY(mutex_);
 };
 
-// The rank of a device, -1 where it has none.
+// Returns the rank of a device, or -1 if the job does not have the device.
 int RankOf(const JobLayout& layout, DeviceId device);
 
 }  // namespace alpa::worker

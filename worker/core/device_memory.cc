@@ -14,14 +14,14 @@ absl::StatusOr<DeviceMemory::Share> DeviceMemory::Reserve(int device, Bytes size
   Share share(&used_[device], size);
   if (limit_ > 0 && size > limit_ - std::min(limit_, before)) {
     return absl::ResourceExhaustedError(absl::StrFormat(
-        "device %d: %d bytes were asked for, %d are in use and %d allowed; use more devices or more microbatches",
+        "device %d: cannot reserve %d bytes: %d are in use and %d are allowed; use more devices or more microbatches",
         device, size, before, limit_));
   }
   return share;
 }
 
 absl::StatusOr<std::unique_ptr<DeviceMemory::Allocation>> DeviceMemory::Allocate(int device, Bytes size) {
-  size = std::max<Bytes>(size, 1);  // an empty array's buffer exists too
+  size = std::max<Bytes>(size, 1);  // an empty array has a buffer, too
   ALPA_ASSIGN_OR_RETURN(Share share, Reserve(device, size));
   ALPA_ASSIGN_OR_RETURN(std::unique_ptr<kernels::Buffer> buffer, backend_.Allocate(device, size));
   return std::make_unique<Allocation>(std::move(buffer), std::move(share));

@@ -1,6 +1,6 @@
-// Memory of this worker's devices, counted: what is used, and no more than the limit.
+// Allocates memory on this worker's devices, counts the bytes in use, and refuses requests that would exceed the limit.
 //
-// Ownership: allocations must go before the DeviceMemory and its backend.
+// Ownership: allocations and shares must be destroyed before the DeviceMemory and its backend.
 // Threads:   thread-safe.
 #pragma once
 
@@ -17,10 +17,10 @@ namespace alpa::worker {
 
 class DeviceMemory {
  public:
-  // `limit` is of each device; 0: none.
+  // `limit` is in bytes per device. 0 means no limit.
   DeviceMemory(kernels::Backend& backend, Bytes limit);
 
-  // Bytes that are counted until this goes.
+  // Bytes that count as used until this object is destroyed.
   class Share {
    public:
     Share() = default;
@@ -40,10 +40,11 @@ class DeviceMemory {
     Bytes bytes_ = 0;
   };
 
-  // A device buffer whose bytes are counted.
+  // A device buffer together with its share.
   class Allocation {
    public:
-    Allocation(std::unique_ptr<kernels::Buffer> buffer, Share share) : share_(std::move(share)), buffer_(std::move(buffer)) {}
+    Allocation(std::unique_ptr<kernels::Buffer> buffer, Share share)
+        : share_(std::move(share)), buffer_(std::move(buffer)) {}
     kernels::Buffer& buffer() { return *buffer_; }
 
    private:
@@ -51,9 +52,9 @@ class DeviceMemory {
     std::unique_ptr<kernels::Buffer> buffer_;
   };
 
-  // kResourceExhausted names what is used, asked for and allowed.
+  // kResourceExhausted if the limit would be exceeded. The message has the bytes requested, in use and allowed.
   absl::StatusOr<std::unique_ptr<Allocation>> Allocate(int device, Bytes size);
-  // Counts memory that something else holds (a program's temporaries).
+  // Counts memory that another object holds, such as a program's temporaries. Errors as in Allocate.
   absl::StatusOr<Share> Reserve(int device, Bytes size);
   Bytes in_use(int device) const { return used_[device].load(); }
   Bytes limit() const { return limit_; }

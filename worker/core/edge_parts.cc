@@ -6,7 +6,7 @@
 namespace alpa::worker {
 namespace {
 
-// Parts begin at multiples of this in staging memory.
+// Alignment of parts in the staging memory, in bytes.
 constexpr Bytes kAlignment = 64;
 
 }  // namespace
@@ -23,8 +23,8 @@ EdgeParts PartsOf(const plan::Executable& executable, const JobLayout& layout, c
   result.short_tile = tile.size != tile_dims;
   for (const plan::Transfer& transfer : plan::Transfers(edge, executable.meshes)) {
     if ((sends ? transfer.source : transfer.destination) != device.id) continue;
-    EdgePart part{RankOf(layout, sends ? transfer.destination : transfer.source), transfer.region.elements() * element, false, 0,
-                  plan::BoxWalk(transfer.region, transfer.region, tile.start, tile_dims, element)};
+    EdgePart part{RankOf(layout, sends ? transfer.destination : transfer.source), transfer.region.elements() * element,
+                  false, 0, plan::BoxWalk(transfer.region, transfer.region, tile.start, tile_dims, element)};
     part.direct = part.walk.rows() == 1;
     if (part.direct) {
       part.walk.ForEach(0, part.size, [&](const plan::ByteRun& run) { part.offset = run.tile_offset; });

@@ -1,4 +1,4 @@
-// What one device sends or receives over an edge in one round, and where in its tile that lies.
+// The messages that one device sends or receives over an edge in one round, and their places in the device's tile.
 //
 // Threads: value types.
 #pragma once
@@ -15,7 +15,8 @@ namespace alpa::worker {
 struct EdgePart {
   int peer = -1;          // rank
   Bytes size = 0;
-  // Within the tile's buffer where the part is contiguous there, and else within the staging memory.
+  // If `direct`, the part is contiguous in the tile's buffer, and `offset` is an offset in that buffer. Otherwise
+  // `offset` is an offset in the staging memory.
   bool direct = false;
   Bytes offset = 0;
   plan::BoxWalk walk;     // stream: the message; tile: the buffer
@@ -23,13 +24,13 @@ struct EdgePart {
 
 struct EdgeParts {
   std::vector<EdgePart> parts;   // in the order in which both sides start them
-  Bytes staging_bytes = 0;       // for all that are not direct
+  Bytes staging_bytes = 0;       // for all parts that are not direct
   bool any_direct = false;
-  // The tile does not fill its buffer: before a receive the rest is to be zeroed.
+  // The tile does not fill its buffer, so the buffer must be zeroed before a receive.
   bool short_tile = false;
 };
 
-// REQUIRES: the device's mesh is one of the edge's two.
+// Returns the messages of `device` over `edge`. REQUIRES: the device's mesh is one of the edge's two meshes.
 EdgeParts PartsOf(const plan::Executable& executable, const JobLayout& layout, const LocalDevice& device,
                   const plan::Edge& edge);
 

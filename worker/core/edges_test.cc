@@ -1,4 +1,5 @@
-// Meshes of different shapes exchange arrays that each cuts in its own way: on one worker, and on two over UCX.
+// Tests meshes of different shapes that exchange arrays with different shardings, on one worker and on two workers over
+// UCX.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -26,7 +27,7 @@ constexpr int kDevices = 8;
 
 enum class Where { kOneWorker, kOneWorkerDeviceCopies, kTwoWorkersOverUcx };
 
-// A worker with all devices, or one for each mesh.
+// One worker with all devices, or one worker per mesh.
 class Workers {
  public:
   Workers(Where where, const plan::Executable& executable) : executable_(executable) {
@@ -66,7 +67,7 @@ class Workers {
     }
   }
 
-  // Of all workers that hold a part of the leaf.
+  // Puts a state leaf on all workers that hold a part of it.
   void Put(int leaf, const std::vector<float>& values) {
     ForRegions(leaf, [&](JobRuntime& job, const Region& region, int64_t offset) -> absl::Status {
       ALPA_ASSIGN_OR_RETURN(const auto transfer, job.BeginPut(LeafKind::kState, leaf, 0, region));
@@ -109,7 +110,7 @@ class Workers {
     std::unique_ptr<WorkerCore> core;
   };
 
-  // Regions here are the whole leaf or contiguous in it.
+  // Calls `move` for each region of the leaf. Each region is the full leaf or contiguous in it.
   template <typename Move>
   void ForRegions(int leaf, Move&& move) {
     int64_t offset = 0;
@@ -155,7 +156,7 @@ std::vector<Case> AllCases() {
 
 class ExchangeTest : public ::testing::TestWithParam<std::tuple<Case, Where, bool>> {};
 
-TEST_P(ExchangeTest, ArraysArriveInEachRoundOfEachStep) {
+TEST_P(ExchangeTest, ArraysArriveInEveryRoundOfEveryStep) {
   const auto& [shapes, where, in_a_loop] = GetParam();
   constexpr int kSteps = 4;
   Exchange exchange{TestMesh(shapes.first), {}, shapes.dims, shapes.from, shapes.to, 3, true, in_a_loop};
@@ -197,7 +198,7 @@ void PutZeros(Workers& workers) {
   for (int leaf = 0; leaf < 3; ++leaf) workers.Put(leaf, {0, 0, 0, 0});
 }
 
-// Device 1 stands at its first program until Open; those that device 0 begins meanwhile are counted.
+// Holds device 1 at its first program until Open, and counts the programs that device 0 begins.
 class HeldReceiver {
  public:
   explicit HeldReceiver(FakeBackend& backend) {
@@ -209,7 +210,7 @@ class HeldReceiver {
   }
   void Open() { gate_.set_value(); }
   int sent() const { return sent_; }
-  // Up to two seconds.
+  // Waits up to two seconds.
   void WaitUntilSent(int n) const {
     for (int i = 0; i < 2000 && sent_ < n; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
@@ -219,13 +220,13 @@ class HeldReceiver {
   std::atomic<int> sent_{0};
 };
 
-TEST(EdgesTest, ASenderGoesOnUntilItNeedsTheBuffer) {
+TEST(Edges, ASenderRunsAheadUntilItNeedsTheBuffer) {
   Workers workers(Where::kOneWorker, ExchangeExecutable(OneWay(6)));
   PutZeros(workers);
   HeldReceiver held(workers.backend());
   workers.Run(1, 1);
-  // The receiver has taken the first array and stands. Of the two buffers, the first is free again for the third array; the
-  // second waits to be received, so there is no fourth.
+  // The receiver has taken the first array and is held. The sender has two buffers. The first is free again, so the
+  // sender computes the third array into it. The second still waits for its receiver, so there is no fourth array.
   held.WaitUntilSent(3);
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_EQ(held.sent(), 3);
@@ -236,7 +237,7 @@ TEST(EdgesTest, ASenderGoesOnUntilItNeedsTheBuffer) {
   workers.Release();
 }
 
-TEST(EdgesTest, AFailureEndsMessagesThatNobodyWillTake) {
+TEST(Edges, AFailureEndsMessagesThatNobodyWillReceive) {
   for (const Where where : {Where::kOneWorker, Where::kTwoWorkersOverUcx}) {
     Exchange exchange = OneWay(6);
     exchange.answers = true;
@@ -255,7 +256,7 @@ TEST(EdgesTest, AFailureEndsMessagesThatNobodyWillTake) {
   }
 }
 
-TEST(EdgesTest, ReleaseEndsASenderThatWaits) {
+TEST(Edges, AReleaseEndsAWaitingSender) {
   Workers workers(Where::kOneWorker, ExchangeExecutable(OneWay(6)));
   PutZeros(workers);
   HeldReceiver held(workers.backend());
@@ -269,12 +270,13 @@ TEST(EdgesTest, ReleaseEndsASenderThatWaits) {
   opener.join();
 }
 
-TEST(EdgePartsTest, WhatIsContiguousInTheTileNeedsNoStaging) {
+TEST(EdgeParts, APartThatIsContiguousInTheTileNeedsNoStaging) {
   Exchange exchange{TestMesh({2}), TestMesh({2}, 2), {4, 6}, plan::Sharding::Split(0, 0), plan::Sharding::Split(1, 0)};
   const plan::Executable executable = ExchangeExecutable(exchange);
   const auto layout = MakeLayout(executable, TestRanks(4));
   ASSERT_TRUE(layout.ok());
-  // Rows to columns: each half of a row-tile's columns is 2 rows of 3 elements in it, and contiguous in the other.
+  // The edge goes from a split of rows to a split of columns. In the sender's tile, a part is 2 rows of 3 elements, which
+  // are not contiguous. In the receiver's tile the part is contiguous.
   const EdgeParts sends = PartsOf(executable, *layout, layout->devices[1], executable.edges[0]);
   ASSERT_EQ(sends.parts.size(), 2u);
   EXPECT_FALSE(sends.any_direct);

@@ -1,6 +1,6 @@
-// What the worker tells about a failure besides code and message, as payloads of a Status: the stable reason word for
-// clients (base/reason.h, words as job_service.proto lists them), the op that failed, and whether it is only the consequence of
-// another failure.
+// Status payloads that describe a worker's failure in addition to code and message. They are the reason word for
+// clients (base/reason.h; job_service.proto lists the words), the op that failed, and a mark of secondary failures,
+// which only follow from another failure.
 #pragma once
 
 #include <string>
@@ -24,7 +24,8 @@ inline std::string PayloadOf(const absl::Status& status, const char* key) {
 }
 
 inline absl::Status AsSecondary(absl::Status status) { return WithPayload(std::move(status), kSecondaryPayload, "1"); }
-// A failure that came from elsewhere: an abort of ours, or a peer that is gone.
+// Returns true if a failure is marked as secondary, or if its code is kAborted (our own abort) or kUnavailable (a lost
+// peer).
 inline bool IsSecondary(const absl::Status& status) {
   return status.GetPayload(kSecondaryPayload).has_value() || absl::IsUnavailable(status) || absl::IsAborted(status);
 }

@@ -13,11 +13,12 @@ struct JobRuntime::Step {
   std::vector<DeviceTimes> times;                            // by local device
   std::vector<std::shared_ptr<kernels::Event>> events;       // by local device: the end of the step
   std::vector<InlineAux> scalars;
-  size_t waiting_for = 0;                                    // devices; under JobRuntime::mutex_
+  size_t waiting_for = 0;                                    // devices still to pass it; under JobRuntime::mutex_
   absl::Status status;                                       // under JobRuntime::mutex_
 };
 
-// A local device: its end of the job's communication, its executor, and the steps that its waiter follows.
+// A local device: its end of the job's communication, its executor, and the steps whose events its waiter thread
+// awaits.
 struct JobRuntime::Device {
   std::unique_ptr<comm::CountingEndpoint> endpoint;
   std::unique_ptr<DeviceGroups> groups;

@@ -8,13 +8,14 @@
 namespace alpa::worker {
 namespace {
 
-// The mesh's `position`-th tile of a region, in the leaf's coordinates.
+// Returns the tile that the mesh's device at `position` holds of a region, in the leaf's coordinates.
 Region LeafTile(const plan::RegionPlacement& placed, const cluster::Mesh& mesh, int64_t position) {
   Region tile = plan::TileOf(placed.region.size, placed.sharding, mesh, position);
   for (size_t d = 0; d < tile.start.size(); ++d) tile.start[d] += placed.region.start[d];
   return tile;
 }
 
+// See LeafLayout::reporter.
 int Reporter(const plan::Executable& executable, const JobLayout& layout, const plan::LeafPlacement& leaf) {
   if (leaf.regions.size() != 1 || leaf.shape.bytes() > kMaxInlineAux) return -1;
   const plan::RegionPlacement& placed = leaf.regions[0];
@@ -23,7 +24,7 @@ int Reporter(const plan::Executable& executable, const JobLayout& layout, const 
       plan::TileDims(placed.region.size, placed.sharding, mesh) != leaf.shape.dims) {
     return -1;
   }
-  for (const Rank& rank : layout.ranks) {  // the first that has it
+  for (const Rank& rank : layout.ranks) {  // the first rank that has the leaf
     for (DeviceId device : mesh.devices) {
       if (device != rank.device) continue;
       for (size_t l = 0; l < layout.devices.size(); ++l) {
@@ -60,15 +61,16 @@ absl::StatusOr<JobLayout> MakeLayout(const plan::Executable& executable, std::ve
       const Rank& rank = layout.ranks[found->second];
       if (rank.local_device < 0) continue;
       local_at[{static_cast<int32_t>(m), position}] = static_cast<int>(layout.devices.size());
-      layout.devices.push_back({found->second, rank.local_device, rank.device, MeshId(static_cast<int32_t>(m)), position});
+      layout.devices.push_back(
+          {found->second, rank.local_device, rank.device, MeshId(static_cast<int32_t>(m)), position});
     }
   }
   if (placed_devices != layout.ranks.size()) {
-    return InvalidArgument("%d ranks, but the meshes have %d devices", layout.ranks.size(), placed_devices);
+    return InvalidArgument("the job has %d ranks, but the meshes have %d devices", layout.ranks.size(), placed_devices);
   }
   if (layout.devices.empty()) return InvalidArgument("no device of this worker takes part in the job");
 
-  // (is aux, leaf, region) -> slot; a region lies on one mesh.
+  // (is aux, leaf, region) -> slot. A region is on exactly one mesh.
   std::map<std::tuple<bool, int32_t, int32_t>, plan::SlotId> slots;
   for (const plan::MeshProgram& program : executable.mesh_programs) {
     for (size_t s = 0; s < program.slots.size(); ++s) {

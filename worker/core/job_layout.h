@@ -1,4 +1,5 @@
-// Which part of a job lies on this worker: its devices' places in the meshes, and the tiles of every leaf they hold.
+// The part of a job that is on this worker: the positions of its devices in the meshes, and the tiles that these
+// devices hold of every leaf.
 //
 // Threads: value types.
 #pragma once
@@ -17,9 +18,9 @@ using plan::Region;
 // A device of the job, in rank order; the same list on all workers.
 struct Rank {
   DeviceId device;
-  std::string worker;             // that holds it, for messages
+  std::string worker;             // that has the device; for messages
   std::string transport_address;  // of that worker's process
-  int local_device = -1;          // the backend's number where it is ours
+  int local_device = -1;          // the backend's number; -1 if the device is on another worker
 };
 
 struct LocalDevice {
@@ -30,23 +31,24 @@ struct LocalDevice {
   int64_t position = 0; // in the mesh
 };
 
-// What one local device holds of a leaf.
+// The part of a leaf that one local device holds.
 struct Tile {
   int local = -1;                // index in JobLayout::devices
   plan::SlotId slot;
   Region region;                 // in the leaf's coordinates; may be empty
-  std::vector<int64_t> dims;     // of the buffer: a full tile, which a short one does not fill
+  std::vector<int64_t> dims;     // of the buffer: the size of a full tile, even if this tile is short
 };
 
 struct LeafLayout {
   std::string path;
   graph::Shape shape;
   std::vector<Tile> tiles;       // local ones
-  // kAux: the local device that reports this leaf with the step's result, or -1: it is too large or split, or a device
-  // of a lower rank on another worker has it.
+  // Aux only: the local device (index in JobLayout::devices) that reports this leaf with the step's result. It is -1 if
+  // the leaf is larger than kMaxInlineAux or split, or if a device of a lower rank on another worker reports it.
   int reporter = -1;
 };
 
+// Largest aux leaf that is reported with the step's result, in bytes.
 inline constexpr Bytes kMaxInlineAux = kKiB;
 
 struct JobLayout {
@@ -56,11 +58,12 @@ struct JobLayout {
   std::vector<Rank> ranks;
 };
 
-// kInvalidArgument where the ranks are not exactly the devices of the executable's meshes.
+// kInvalidArgument if the ranks are not exactly the devices of the executable's meshes, or if none of them is local.
 // REQUIRES: plan::Verify(executable) is OK.
 absl::StatusOr<JobLayout> MakeLayout(const plan::Executable& executable, std::vector<Rank> ranks);
 
-// Which device on which worker holds some part of `box`, for messages.
+// Names another worker, and one of its devices, that holds a part of `box`. Returns "no worker" if there is none. For
+// error messages.
 std::string WhereElse(const plan::Executable& executable, const JobLayout& layout, const plan::LeafPlacement& leaf,
                       const Region& box);
 

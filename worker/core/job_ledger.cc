@@ -23,14 +23,15 @@ absl::Status BadRequest(std::string message) {
 absl::Status CheckRegion(const LeafLayout& leaf, const Region& region) {
   const auto& dims = leaf.shape.dims;
   if (region.start.size() != dims.size() || region.size.size() != dims.size()) {
-    return BadRequest(absl::StrFormat("a region of rank %d (starts) and %d (sizes) of leaf %s, which is %s",
+    return BadRequest(absl::StrFormat("the region has %d starts and %d sizes, which does not fit leaf %s of shape %s",
                                       region.start.size(), region.size.size(), leaf.path, leaf.shape.ToString()));
   }
   for (size_t d = 0; d < dims.size(); ++d) {
     if (region.start[d] < 0 || region.size[d] < 0 || region.start[d] > dims[d] ||
         region.size[d] > dims[d] - region.start[d]) {
-      return BadRequest(absl::StrFormat("region start %d size %d in dimension %d of leaf %s, which is %s", region.start[d],
-                                        region.size[d], d, leaf.path, leaf.shape.ToString()));
+      return BadRequest(
+          absl::StrFormat("the region's start %d and size %d in dimension %d reach outside leaf %s of shape %s",
+                          region.start[d], region.size[d], d, leaf.path, leaf.shape.ToString()));
     }
   }
   return absl::OkStatus();
@@ -45,26 +46,29 @@ JobLedger::JobLedger(const JobLayout& layout) : layout_(&layout) {
 }
 
 absl::Status JobLedger::Failed() const {
-  return WithReason(absl::FailedPreconditionError(absl::StrCat("the job failed, its state is invalid: ", failure_.message())),
-                    "JOB_FAILED");
+  return WithReason(
+      absl::FailedPreconditionError(absl::StrCat("the job failed, and its state is invalid: ", failure_.message())),
+      "JOB_FAILED");
 }
 
 absl::Status JobLedger::AcceptSteps(const StepRange& range) {
   if (!failure_.ok()) return AsSecondary(Failed());
   if (range.count < 1 || range.count > kMaxStepsPerCommand) {
-    return BadRequest(absl::StrFormat("%d steps in one command; 1 to %d are allowed", range.count, kMaxStepsPerCommand));
+    return BadRequest(
+        absl::StrFormat("one command asks for %d steps; 1 to %d are allowed", range.count, kMaxStepsPerCommand));
   }
   if (range.first_step != accepted_ + 1) {
-    return Stale(absl::StrFormat("step %d was asked for, but the next one is %d", range.first_step, accepted_ + 1));
+    return Stale(absl::StrFormat("cannot run step %d: the next step is %d", range.first_step, accepted_ + 1));
   }
   if (range.first_batch_slot < 0 || range.batch_slots < 0 || range.first_batch_slot >= kMaxBatchSlots ||
       range.batch_slots > kMaxBatchSlots - range.first_batch_slot) {
-    return BadRequest(absl::StrFormat("batch slots %d to %d; there are 0 to %d", range.first_batch_slot,
-                                      int64_t{range.first_batch_slot} + range.batch_slots - 1, kMaxBatchSlots - 1));
+    return BadRequest(absl::StrFormat(
+        "batch slots %d to %d are out of range; 0 to %d are allowed", range.first_batch_slot,
+        int64_t{range.first_batch_slot} + range.batch_slots - 1, kMaxBatchSlots - 1));
   }
   for (const auto& [leaf, coverage] : state_) {
     if (!coverage.complete()) {
-      return Refused(absl::StrFormat("step %d: state leaf %s lacks %s; put all state before the first step",
+      return Refused(absl::StrFormat("step %d: state leaf %s lacks region %s; put all state before the first step",
                                      range.first_step, layout_->inputs[leaf].path, coverage.Missing()));
     }
   }
@@ -75,8 +79,9 @@ absl::Status JobLedger::AcceptSteps(const StepRange& range) {
       const Coverage* coverage = &fresh;
       if (found != slots_.end() && found->second.leaves.contains(leaf)) coverage = &found->second.leaves.at(leaf);
       if (!coverage->complete()) {
-        return Refused(absl::StrFormat("step %d: leaf %s of batch slot %d lacks %s; put the batch before the step",
-                                       range.first_step, layout_->inputs[leaf].path, slot, coverage->Missing()));
+        return Refused(
+            absl::StrFormat("step %d: leaf %s of batch slot %d lacks region %s; put the batch before the step",
+                            range.first_step, layout_->inputs[leaf].path, slot, coverage->Missing()));
       }
     }
   }
@@ -102,11 +107,13 @@ void JobLedger::Fail(const absl::Status& cause) {
 
 absl::Status JobLedger::CheckLeaf(int32_t leaf, bool state, const Region& region) const {
   if (leaf < 0 || leaf >= static_cast<int32_t>(layout_->inputs.size())) {
-    return BadRequest(absl::StrFormat("leaf %d; the program has %d inputs", leaf, layout_->inputs.size()));
+    return BadRequest(
+        absl::StrFormat("leaf %d does not exist: the program has %d inputs", leaf, layout_->inputs.size()));
   }
   if (layout_->input_is_state[leaf] != state) {
     return BadRequest(absl::StrFormat("leaf %d (%s) is %s", leaf, layout_->inputs[leaf].path,
-                                      state ? "of the batch, not state" : "state, not of the batch"));
+                                      state ? "part of the batch, not of the state"
+                                            : "part of the state, not of the batch"));
   }
   return CheckRegion(layout_->inputs[leaf], region);
 }
@@ -115,9 +122,12 @@ absl::Status JobLedger::BeginPutState(int32_t leaf, int64_t version, const Regio
   ALPA_RETURN_IF_ERROR(CheckLeaf(leaf, true, region));
   if (!failure_.ok()) return Failed();
   if (!idle()) {
-    return Stale(absl::StrFormat("state cannot be put while steps %d to %d are queued or running", version_ + 1, accepted_));
+    return Stale(
+        absl::StrFormat("state cannot be put while steps %d to %d are queued or running", version_ + 1, accepted_));
   }
-  if (version != version_) return Stale(absl::StrFormat("state version %d was named, the present one is %d", version, version_));
+  if (version != version_) {
+    return Stale(absl::StrFormat("cannot put state of version %d: the current version is %d", version, version_));
+  }
   return Annotate(state_.at(leaf).Begin(region), layout_->inputs[leaf].path);
 }
 
@@ -129,12 +139,13 @@ absl::Status JobLedger::BeginPutBatch(int32_t leaf, int64_t slot, const Region& 
   ALPA_RETURN_IF_ERROR(CheckLeaf(leaf, false, region));
   if (!failure_.ok()) return Failed();
   if (slot < 0 || slot >= kMaxBatchSlots) {
-    return BadRequest(absl::StrFormat("batch slot %d; there are 0 to %d", slot, kMaxBatchSlots - 1));
+    return BadRequest(absl::StrFormat("batch slot %d is out of range; 0 to %d are allowed", slot, kMaxBatchSlots - 1));
   }
   BatchSlot& found = slots_[slot];
   if (found.last_reader > version_) {
-    return Stale(absl::StrFormat("batch slot %d is read by step %d, which is queued or running (%d are done)", slot,
-                                 found.last_reader, version_));
+    return Stale(
+        absl::StrFormat("cannot put batch slot %d: step %d reads it and is queued or running (%d steps are done)", slot,
+                        found.last_reader, version_));
   }
   const auto coverage = found.leaves.try_emplace(leaf, batch_.at(leaf)).first;
   return Annotate(coverage->second.Begin(region), layout_->inputs[leaf].path);
@@ -149,11 +160,12 @@ absl::Status JobLedger::CheckGetState(int32_t leaf, int64_t version, const Regio
   if (!failure_.ok()) return Failed();
   if (version != version_ || !idle()) {
     const std::string queued = idle() ? "" : absl::StrFormat(", and steps up to %d are queued or running", accepted_);
-    return Stale(absl::StrFormat("state version %d is wanted, the present one is %d%s", version, version_, queued));
+    return Stale(
+        absl::StrFormat("cannot read state of version %d: the current version is %d%s", version, version_, queued));
   }
   const Coverage& coverage = state_.at(leaf);
   if (!coverage.Covers(region)) {
-    return Refused(absl::StrFormat("state leaf %s lacks %s: it was never put, or a put broke off",
+    return Refused(absl::StrFormat("state leaf %s lacks region %s: it was never put, or its put did not complete",
                                    layout_->inputs[leaf].path, coverage.Missing()));
   }
   return absl::OkStatus();
@@ -161,15 +173,17 @@ absl::Status JobLedger::CheckGetState(int32_t leaf, int64_t version, const Regio
 
 absl::Status JobLedger::CheckGetAux(int32_t leaf, int64_t step) const {
   if (leaf < 0 || leaf >= static_cast<int32_t>(layout_->outputs.size())) {
-    return BadRequest(absl::StrFormat("output %d; the program has %d", leaf, layout_->outputs.size()));
+    return BadRequest(
+        absl::StrFormat("output %d does not exist: the program has %d outputs", leaf, layout_->outputs.size()));
   }
   if (!failure_.ok()) return Failed();
   if (step < 1 || step > version_) {
-    return Stale(absl::StrFormat("aux of step %d is wanted, but %d steps are done", step, version_));
+    return Stale(absl::StrFormat("cannot read aux of step %d: only %d steps are done", step, version_));
   }
   if (step <= version_ - kKeptAuxSteps) {
-    return Stale(absl::StrFormat("aux of step %d is gone: %d steps are done, and the last %d are kept", step, version_,
-                                 kKeptAuxSteps));
+    return Stale(
+        absl::StrFormat("aux of step %d is no longer kept: %d steps are done, and only the last %d keep their aux",
+                        step, version_, kKeptAuxSteps));
   }
   return absl::OkStatus();
 }

@@ -8,6 +8,7 @@
 
 namespace alpa::worker {
 namespace {
+// Limits how long a new job waits until older jobs release its devices.
 constexpr std::chrono::seconds kWaitForDevices{30};
 }
 
@@ -37,7 +38,9 @@ void JobRuntime::Drive() {
   const double seconds = std::chrono::duration<double>(environment_.clock->Now() - begin).count();
   if (usable) {
     Bytes temporary_bytes = 0;
-    for (const auto& device : devices_) temporary_bytes = std::max(temporary_bytes, device->executor->temporary_bytes());
+    for (const auto& device : devices_) {
+      temporary_bytes = std::max(temporary_bytes, device->executor->temporary_bytes());
+    }
     environment_.sink->OnPrepared(spec_.job_id, spec_.epoch, status, seconds, temporary_bytes);
     DriveSteps();
   } else {
@@ -45,16 +48,17 @@ void JobRuntime::Drive() {
     if (!releasing_) releasing_ = true, release_cause_ = status;
   }
   TearDown();
-  bool tell = false;
+  bool report_release = false;
   {
     MutexLock lock(mutex_);
     phase_ = Phase::kReleased;
-    tell = tell_release_;  // a failed preparation ends without being asked to
+    report_release = report_release_;  // false if preparing failed and nobody called Release
     changed_.NotifyAll();
   }
-  // Only now: who hears of a failure may give the devices to the next job at once.
+  // A failure is reported only after the teardown, because the coordinator may then give the devices to another job at
+  // once.
   if (!usable) environment_.sink->OnPrepared(spec_.job_id, spec_.epoch, status, seconds, 0);
-  if (tell) environment_.sink->OnReleased(spec_.job_id, spec_.epoch);
+  if (report_release) environment_.sink->OnReleased(spec_.job_id, spec_.epoch);
 }
 
 void JobRuntime::DriveSteps() {
@@ -74,7 +78,7 @@ void JobRuntime::DriveSteps() {
 absl::Status JobRuntime::Prepare() {
   for (const std::shared_ptr<JobRuntime>& other : spec_.wait_for) {
     if (!other->WaitReleased(environment_.clock->Now() + kWaitForDevices)) {
-      return absl::UnavailableError(absl::StrFormat("job %s epoch %d did not give up its devices within %d s",
+      return absl::UnavailableError(absl::StrFormat("job %s epoch %d did not release its devices within %d s",
                                                     other->job_id(), other->epoch(), kWaitForDevices.count()));
     }
   }
@@ -84,7 +88,8 @@ absl::Status JobRuntime::Prepare() {
   ALPA_ASSIGN_OR_RETURN(layout_, MakeLayout(executable_, spec_.ranks));
   channels_ = MakeChannelTable(executable_);
   if (channels_.size() > kMaxChannels) {
-    return Unimplemented("collectives over %d sets of mesh axes; at most %d", channels_.size(), kMaxChannels);
+    return Unimplemented("the executable has collectives over %d sets of mesh axes; at most %d are supported",
+                         channels_.size(), kMaxChannels);
   }
   for (bool state : executable_.input_is_state) wanted_batch_.push_back(!state);
   wanted_aux_.assign(layout_.outputs.size(), true);
@@ -146,7 +151,7 @@ bool JobRuntime::Release(const absl::Status& cause) {
   {
     MutexLock lock(mutex_);
     if (phase_ == Phase::kReleased) return false;
-    tell_release_ = true;
+    report_release_ = true;
     if (releasing_) return true;
     releasing_ = true;
     release_cause_ = cause.ok() ? absl::CancelledError("the job was released") : cause;
@@ -168,17 +173,18 @@ void JobRuntime::AbortDevices(const absl::Status& cause) {
 
 void JobRuntime::TearDown() {
   {
-    // A release that came before the endpoints were there could not abort them.
     MutexLock lock(mutex_);
     queued_.clear();
   }
+  // If Release was called before the endpoints existed, they are not aborted yet.
   AbortDevices(absl::CancelledError("the job was released"));
   for (const auto& device : devices_) {
-    // Passes when all that is enqueued has run or was skipped. The failure, if any, is known already.
+    // Returns when all enqueued work has run or was skipped. A failure is already recorded.
     if (device->executor != nullptr) static_cast<void>(device->executor->stream().Record()->Wait());
   }
   for (const auto& device : devices_) {
-    if (device->executor != nullptr) device->executor->DropMessages();   // before the buffers of batches and aux go
+    // This comes before the buffers of batches and aux are freed.
+    if (device->executor != nullptr) device->executor->DropMessages();
   }
   for (const auto& device : devices_) {
     {

@@ -1,10 +1,12 @@
 // One job epoch on this worker, from Prepare to Release: its programs, state, batches and aux, and the steps in flight.
 //
-// Model:     A driver thread prepares, then enqueues accepted steps on the devices' streams, up to 16 ahead of the one that
-//            runs. One waiter thread a device follows that device's events; the step is reported when all local devices
-//            have passed it. The first failure aborts the endpoints of all local devices and makes the state invalid.
-// Ownership: everything in Environment must outlive it. Uploads and downloads share it.
-// Threads:   thread-safe. No call waits for a step or for another worker, except Join, WaitReleased and WaitIdle.
+// Model:     A driver thread prepares the job. It then enqueues accepted steps on the devices' streams, up to
+//            kMaxStepsInFlight at a time. One waiter thread per device waits for the device's events. A step is
+//            reported when all local devices have passed it. The first failure aborts the endpoints of all local
+//            devices and makes the state invalid.
+// Ownership: everything in Environment must outlive the job. Uploads and downloads share ownership of the job.
+// Threads:   thread-safe. Only the destructor, WaitReleased and WaitIdle wait for steps or for other workers. A
+//            Transfer also waits for its copies, which queue behind steps if the host cannot address device memory.
 // Errors:    carry the payloads of worker/core/errors.h.
 #pragma once
 
@@ -26,8 +28,10 @@
 
 namespace alpa::worker {
 
+// Limits the steps of a job that are enqueued on the devices and not yet done.
 inline constexpr size_t kMaxStepsInFlight = 16;
 
+// The value of a small aux output, reported with its step.
 struct InlineAux {
   int32_t output = 0;
   std::vector<std::byte> bytes;
@@ -36,13 +40,15 @@ struct InlineAux {
 struct StepCost {
   double seconds = 0;      // of the slowest device
   int64_t sent_bytes = 0;  // by all devices of this worker, to other devices
-  Bytes device_bytes = 0;  // in use at the end, on the device of this worker that uses most
+  Bytes device_bytes = 0;  // in use at the end of the step, on the device of this worker that uses most
 };
 
-// What a job tells. Calls come one at a time for a job, in order; they must not block and not call back.
+// Receives the reports of jobs. The calls for one job come one at a time and in order. An implementation must not block
+// and must not call the job.
 class JobSink {
  public:
   virtual ~JobSink() = default;
+  // `seconds` is the time that preparing took, `temporary_bytes` the temporary memory of the device that needs most.
   virtual void OnPrepared(const std::string& job_id, uint64_t epoch, const absl::Status& status, double seconds,
                           Bytes temporary_bytes) = 0;
   virtual void OnStepDone(const std::string& job_id, uint64_t epoch, int64_t step, const absl::Status& status,
@@ -57,11 +63,11 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
   struct Spec {
     std::string job_id;
     uint64_t epoch = 0;
-    // Parses the executable; called on the driver thread. It is verified there.
+    // Parses the executable. The driver thread calls it and verifies the result.
     std::function<absl::StatusOr<plan::Executable>()> load;
     std::vector<Rank> ranks;
     uint64_t transport_epoch = 0;
-    // Jobs on their way out that still hold devices of this one.
+    // Jobs that are being released and still hold devices of this job.
     std::vector<std::shared_ptr<JobRuntime>> wait_for;
   };
   struct Environment {
@@ -69,37 +75,45 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
     comm::Transport* transport = nullptr;
     DeviceMemory* memory = nullptr;
     Clock* clock = nullptr;
-    std::shared_ptr<JobSink> sink;   // outlives the session that it speaks to
+    std::shared_ptr<JobSink> sink;   // may outlive the session to which it reports
   };
+  // The oldest step in flight, and the time since it became the oldest.
   struct Progress {
     int64_t step = 0;
     double seconds = 0;
   };
 
-  // Begins to prepare; the sink hears of the result.
+  // Begins to prepare the job. The result goes to the sink's OnPrepared.
   static std::shared_ptr<JobRuntime> Start(Spec spec, Environment environment);
-  ~JobRuntime();  // REQUIRES: Release was called; joins
+  ~JobRuntime();  // joins the driver thread. REQUIRES: Release was called, or preparing failed
 
   const std::string& job_id() const { return spec_.job_id; }
   uint64_t epoch() const { return spec_.epoch; }
   const std::vector<Rank>& ranks() const { return spec_.ranks; }
 
-  // Queues steps; a refusal is reported as the first step's result.
+  // Queues steps. A refusal is reported as the result of the first step.
   void RunSteps(const StepRange& range);
-  // Stops what runs and frees everything; the sink hears OnReleased when that is done. False: it was over before, and
-  // the sink hears nothing.
+  // Begins to abort running work and to free everything. OnReleased of the sink reports the end. Returns false if the
+  // job was released before; the sink then gets no call.
   bool Release(const absl::Status& cause);
   bool releasing() const;
   bool released() const;
+  // Waits until the job is released. Returns false if the deadline passes first.
   bool WaitReleased(MonotonicTime deadline);
-  // Drops steps that have not begun to be enqueued and waits for those that have. False where the time came first.
+  // Drops accepted steps that are not enqueued yet, and waits for the enqueued ones. Returns false if the deadline
+  // passes first.
   bool WaitIdle(MonotonicTime deadline);
+  // Returns nothing if no step is in flight or the job is being released.
   std::optional<Progress> progress() const;
 
   class Transfer;
-  // A put of one region; its bytes are then written in order. Broken off unless Finish succeeds.
-  absl::StatusOr<std::unique_ptr<Transfer>> BeginPut(LeafKind kind, int32_t leaf, int64_t version, const Region& region);
-  absl::StatusOr<std::unique_ptr<Transfer>> BeginGet(LeafKind kind, int32_t leaf, int64_t version, const Region& region);
+  // Begins a put of one region. Its bytes are then written in order. The region stays missing unless Finish succeeds.
+  // `version` is the number of steps done (state) or the batch slot (batch).
+  absl::StatusOr<std::unique_ptr<Transfer>> BeginPut(LeafKind kind, int32_t leaf, int64_t version,
+                                                     const Region& region);
+  // Begins a get of one region. `version` is the number of steps done (state) or the step (aux).
+  absl::StatusOr<std::unique_ptr<Transfer>> BeginGet(LeafKind kind, int32_t leaf, int64_t version,
+                                                     const Region& region);
 
  private:
   enum class Phase { kPreparing, kReady, kReleased };
@@ -130,7 +144,7 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
   DeviceCopy copy_;
   CancelCell cancel_;
 
-  // Written by the driver in Prepare and TearDown only; read by others when phase_ is kReady.
+  // Only the driver thread writes these, in Prepare and TearDown. Other threads read them while phase_ is kReady.
   plan::Executable executable_;
   JobLayout layout_;
   ChannelTable channels_;
@@ -142,36 +156,37 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
   CondVar changed_;
   Phase phase_ ALPA_GUARDED_BY(mutex_) = Phase::kPreparing;
   bool releasing_ ALPA_GUARDED_BY(mutex_) = false;
-  bool tell_release_ ALPA_GUARDED_BY(mutex_) = false;     // somebody asked for it
+  bool report_release_ ALPA_GUARDED_BY(mutex_) = false;   // Release was called, so OnReleased must report the end
   bool enqueuing_ ALPA_GUARDED_BY(mutex_) = false;        // a step is between queued_ and in_flight_
   bool failure_reported_ ALPA_GUARDED_BY(mutex_) = false;
   absl::Status release_cause_ ALPA_GUARDED_BY(mutex_);
   JobLedger ledger_ ALPA_GUARDED_BY(mutex_);
-  std::deque<StepRange> queued_ ALPA_GUARDED_BY(mutex_);  // accepted, not yet enqueued; the front is consumed step by step
+  std::deque<StepRange> queued_ ALPA_GUARDED_BY(mutex_);  // accepted, not yet enqueued; NextStep takes single steps
   std::deque<std::shared_ptr<Step>> in_flight_ ALPA_GUARDED_BY(mutex_);
-  int state_accesses_ ALPA_GUARDED_BY(mutex_) = 0;        // copies of state under way at this moment
+  int state_accesses_ ALPA_GUARDED_BY(mutex_) = 0;        // copies of state that are in progress
   int other_accesses_ ALPA_GUARDED_BY(mutex_) = 0;
   std::map<int64_t, std::unique_ptr<BufferSet>> batches_ ALPA_GUARDED_BY(mutex_);
   std::map<int64_t, std::shared_ptr<BufferSet>> kept_aux_ ALPA_GUARDED_BY(mutex_);
   MonotonicTime running_since_ ALPA_GUARDED_BY(mutex_){};
 
   Mutex report_mutex_;  // keeps reports in order; taken before mutex_
-  Mutex abort_mutex_;   // devices_' groups exist or not; never held while taking another of ours
+  Mutex abort_mutex_;   // guards the existence of the devices' groups; never held while another of these is taken
   bool can_abort_ ALPA_GUARDED_BY(abort_mutex_) = false;
 
   std::thread driver_;
 };
 
-// A region on its way in or out. Not thread-safe; used by one caller.
+// A put or get of one region. Not thread-safe: one caller uses it.
 class JobRuntime::Transfer {
  public:
   ~Transfer();
   int64_t size() const { return size_; }  // bytes of the region
-  // The next bytes of a put. Error: more than size(), or the job moved on; then give up.
+  // Writes the next bytes of a put. Fails if the put has more than size() bytes, or if the job has failed or is being
+  // released. The caller then drops the transfer.
   absl::Status Write(std::span<const std::byte> data);
-  // After all bytes of a put: the region counts as put. kInvalidArgument where bytes are missing.
+  // Ends a put after all its bytes. The region then counts as put. kInvalidArgument if bytes are missing.
   absl::Status Finish();
-  // The next bytes of a get, at most size() in all.
+  // Reads the next bytes of a get, at most size() in total.
   absl::Status Read(std::span<std::byte> data);
 
  private:

@@ -1,4 +1,4 @@
-// JobRuntime's steps: accepting, enqueuing, following and reporting them.
+// The part of JobRuntime that accepts, enqueues, awaits and reports steps.
 #include <algorithm>
 
 #include "base/status.h"
@@ -23,7 +23,7 @@ void JobRuntime::RunSteps(const StepRange& range) {
   environment_.sink->OnStepDone(spec_.job_id, spec_.epoch, range.first_step, refusal, {}, {});
 }
 
-// Waits for a step that can be enqueued; false: the job is released.
+// Waits for a step that can be enqueued. Returns false if the job is being released.
 bool JobRuntime::NextStep(int64_t* step, int32_t* batch_slot) {
   MutexLock lock(mutex_);
   while (!releasing_ && (queued_.empty() || in_flight_.size() >= kMaxStepsInFlight || state_accesses_ > 0)) {
@@ -67,7 +67,7 @@ absl::Status JobRuntime::EnqueueStep(int64_t number, int32_t batch_slot) {
   {
     MutexLock lock(mutex_);
     ALPA_RETURN_IF_ERROR(ledger_.failure());
-    ALPA_ASSIGN_OR_RETURN(batch, BatchBuffers(batch_slot));  // there already, unless the program takes no batch
+    ALPA_ASSIGN_OR_RETURN(batch, BatchBuffers(batch_slot));  // exists unless the program takes no batch
     if (in_flight_.empty()) running_since_ = environment_.clock->Now();
     in_flight_.push_back(step);
   }
@@ -96,7 +96,7 @@ absl::Status JobRuntime::EnqueueStep(int64_t number, int32_t batch_slot) {
   return absl::OkStatus();
 }
 
-// The waiter of one device: follows its steps in order.
+// The thread of one device's waiter: waits for the device's steps, in order.
 void JobRuntime::Follow(int local) {
   Device& device = *devices_[local];
   bool failed = false;
@@ -113,7 +113,8 @@ void JobRuntime::Follow(int local) {
     if (!status.ok() && !failed) {
       failed = true;
       const std::string op = PayloadOf(status, kOpPayload);
-      status = Annotate(status, absl::StrFormat("step %d, device %d", step->step, device.executor->device().id.value()));
+      status =
+          Annotate(status, absl::StrFormat("step %d, device %d", step->step, device.executor->device().id.value()));
       status = WithPayload(status, kOpPayload, absl::StrCat(device.executor->CurrentOp(), op.empty() ? "" : ": ", op));
       Fail(status);
     }
@@ -143,12 +144,12 @@ void JobRuntime::ReportFinishedSteps() {
   while (true) {
     std::shared_ptr<Step> step;
     absl::Status status;
-    bool tell = true;
+    bool report_it = true;
     int64_t number = 0;
     {
       MutexLock lock(mutex_);
       if (in_flight_.empty()) {
-        // A step that could not even be enqueued.
+        // No step is in flight, so the failure is of a step that could not be enqueued.
         if (ledger_.failure().ok() || failure_reported_ || releasing_) return;
         failure_reported_ = true;
         status = ledger_.failure();
@@ -166,13 +167,13 @@ void JobRuntime::ReportFinishedSteps() {
           while (kept_aux_.begin()->first <= number - kKeptAuxSteps) kept_aux_.erase(kept_aux_.begin());
         } else {
           status = ledger_.failure();
-          tell = !failure_reported_ && !releasing_;
+          report_it = !failure_reported_ && !releasing_;
           failure_reported_ = true;
         }
         changed_.NotifyAll();
       }
     }
-    if (!tell) continue;
+    if (!report_it) continue;
     StepCost cost;
     if (step != nullptr && status.ok()) {
       for (const DeviceTimes& times : step->times) {

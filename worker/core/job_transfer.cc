@@ -1,4 +1,4 @@
-// JobRuntime's tensors: puts and gets of regions.
+// The part of JobRuntime that puts and gets regions of leaves.
 #include <algorithm>
 #include <set>
 
@@ -38,9 +38,10 @@ absl::StatusOr<std::unique_ptr<JobRuntime::Transfer>> JobRuntime::BeginPut(LeafK
   std::unique_ptr<Transfer> transfer(new Transfer());
   MutexLock lock(mutex_);
   ALPA_RETURN_IF_ERROR(CheckReady());
-  if (kind == LeafKind::kAux) return BadRequest("aux is written by steps only");
+  if (kind == LeafKind::kAux) return BadRequest("aux cannot be put: only steps write it");
   if (leaf < 0 || leaf >= static_cast<int32_t>(layout_.inputs.size())) {
-    return BadRequest(absl::StrFormat("leaf %d; the program has %d inputs", leaf, layout_.inputs.size()));
+    return BadRequest(
+        absl::StrFormat("leaf %d does not exist: the program has %d inputs", leaf, layout_.inputs.size()));
   }
   const LeafLayout& placed = layout_.inputs[leaf];
   ALPA_RETURN_IF_ERROR(CheckRegion(placed, region));
@@ -49,7 +50,7 @@ absl::StatusOr<std::unique_ptr<JobRuntime::Transfer>> JobRuntime::BeginPut(LeafK
                     });
   if (!here) {
     return WithReason(absl::InvalidArgumentError(absl::StrFormat(
-                          "no part of %s of leaf %s lies on this worker; %s has it", ToString(region), placed.path,
+                          "no part of region %s of leaf %s is on this worker; %s has it", ToString(region), placed.path,
                           WhereElse(executable_, layout_, executable_.inputs[leaf], region))),
                       "WRONG_WORKER");
   }
@@ -80,11 +81,12 @@ absl::StatusOr<std::unique_ptr<JobRuntime::Transfer>> JobRuntime::BeginGet(LeafK
   std::unique_ptr<Transfer> transfer(new Transfer());
   MutexLock lock(mutex_);
   ALPA_RETURN_IF_ERROR(CheckReady());
-  if (kind == LeafKind::kBatch) return BadRequest("batches are not read back");
+  if (kind == LeafKind::kBatch) return BadRequest("a batch cannot be read back");
   const bool aux = kind == LeafKind::kAux;
   const std::vector<LeafLayout>& leaves = aux ? layout_.outputs : layout_.inputs;
   if (leaf < 0 || leaf >= static_cast<int32_t>(leaves.size())) {
-    return BadRequest(absl::StrFormat("leaf %d; the program has %d %s", leaf, leaves.size(), aux ? "outputs" : "inputs"));
+    return BadRequest(absl::StrFormat("leaf %d does not exist: the program has %d %s", leaf, leaves.size(),
+                                      aux ? "outputs" : "inputs"));
   }
   const LeafLayout& placed = leaves[leaf];
   ALPA_RETURN_IF_ERROR(CheckRegion(placed, region));
@@ -112,20 +114,21 @@ absl::StatusOr<std::unique_ptr<JobRuntime::Transfer>> JobRuntime::BeginGet(LeafK
   }
   if (!wanted.empty()) {
     return WithReason(absl::InvalidArgumentError(absl::StrFormat(
-                          "%s of leaf %s does not lie on this worker; %s has it", ToString(wanted.front()), placed.path,
-                          WhereElse(executable_, layout_, placements[leaf], wanted.front()))),
+                          "region %s of leaf %s is not on this worker; %s has it", ToString(wanted.front()),
+                          placed.path, WhereElse(executable_, layout_, placements[leaf], wanted.front()))),
                       "WRONG_WORKER");
   }
   return transfer;
 }
 
-// Begins a copy: the buffers stay, and no step is enqueued that would touch them, until Leave.
+// Begins a copy. Until Leave, the buffers stay allocated, and no step is enqueued that would touch the state.
 absl::Status JobRuntime::Transfer::Enter() {
   MutexLock lock(job_->mutex_);
   ALPA_RETURN_IF_ERROR(job_->CheckReady());
   if (!job_->ledger_.failure().ok()) {
-    return WithReason(absl::FailedPreconditionError(
-                          absl::StrCat("the job failed meanwhile: ", job_->ledger_.failure().message())), "JOB_FAILED");
+    return WithReason(absl::FailedPreconditionError(absl::StrCat("the job failed during the transfer: ",
+                                                                 job_->ledger_.failure().message())),
+                      "JOB_FAILED");
   }
   if (kind_ == LeafKind::kState && !put_) {
     ALPA_RETURN_IF_ERROR(job_->ledger_.CheckGetState(leaf_, version_, region_));
@@ -150,7 +153,8 @@ absl::Status JobRuntime::Transfer::Write(std::span<const std::byte> data) {
   for (const Piece& piece : pieces_) {
     piece.walk.ForEach(position_, end, [&](const plan::ByteRun& run) {
       used.insert(piece.device);
-      job_->copy_.Write(piece.device, *piece.buffer, run.tile_offset, data.subspan(run.stream_offset - position_, run.size));
+      job_->copy_.Write(piece.device, *piece.buffer, run.tile_offset,
+                        data.subspan(run.stream_offset - position_, run.size));
     });
   }
   absl::Status status;
@@ -162,8 +166,8 @@ absl::Status JobRuntime::Transfer::Write(std::span<const std::byte> data) {
 
 absl::Status JobRuntime::Transfer::Finish() {
   if (position_ != size_) {
-    return BadRequest(absl::StrFormat("%d bytes were sent for region %s, which has %d; it counts as not put", position_,
-                                      ToString(region_), size_));
+    return BadRequest(absl::StrFormat("%d bytes were sent for region %s, which has %d; the region counts as not put",
+                                      position_, ToString(region_), size_));
   }
   MutexLock lock(job_->mutex_);
   ALPA_RETURN_IF_ERROR(job_->CheckReady());
@@ -188,13 +192,14 @@ JobRuntime::Transfer::~Transfer() {
 
 absl::Status JobRuntime::Transfer::Read(std::span<std::byte> data) {
   const int64_t end = position_ + static_cast<int64_t>(data.size());
-  if (end > size_) return absl::OutOfRangeError("read past the region's end");
+  if (end > size_) return absl::OutOfRangeError("the read goes past the end of the region");
   ALPA_RETURN_IF_ERROR(Enter());
   std::set<int> used;
   for (const Piece& piece : pieces_) {
     piece.walk.ForEach(position_, end, [&](const plan::ByteRun& run) {
       used.insert(piece.device);
-      job_->copy_.Read(piece.device, *piece.buffer, run.tile_offset, data.subspan(run.stream_offset - position_, run.size));
+      job_->copy_.Read(piece.device, *piece.buffer, run.tile_offset,
+                       data.subspan(run.stream_offset - position_, run.size));
     });
   }
   absl::Status status;

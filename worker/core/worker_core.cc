@@ -20,7 +20,9 @@ std::set<int> DevicesOf(const std::vector<Rank>& ranks) {
 }  // namespace
 
 WorkerCore::WorkerCore(const Options& options)
-    : options_(options), device_count_(options.backend->device_count()), memory_(*options.backend, options.device_memory) {}
+    : options_(options),
+      device_count_(options.backend->device_count()),
+      memory_(*options.backend, options.device_memory) {}
 
 WorkerCore::~WorkerCore() {
   ReleaseAll(absl::CancelledError("the worker stops"));
@@ -37,13 +39,17 @@ void WorkerCore::Prepare(JobRuntime::Spec spec, std::shared_ptr<JobSink> sink) {
     Reap();
     const std::set<int> devices = DevicesOf(spec.ranks);
     for (const Rank& rank : spec.ranks) {
-      if (rank.local_device >= device_count_) refusal = InvalidArgument("this worker has no device %d", rank.local_device);
+      if (rank.local_device >= device_count_) {
+        refusal = InvalidArgument("this worker has no device %d", rank.local_device);
+      }
     }
     if (draining_) refusal = absl::UnavailableError("the worker is draining");
     for (const auto& job : jobs_[job_id]) {
-      if (job->epoch() == epoch) refusal = absl::AlreadyExistsError(absl::StrFormat("epoch %d is prepared already", epoch));
+      if (job->epoch() == epoch) {
+        refusal = absl::AlreadyExistsError(absl::StrFormat("epoch %d is already prepared", epoch));
+      }
       if (job->epoch() > epoch) {
-        refusal = absl::AbortedError(absl::StrFormat("epoch %d is old, the present one is %d", epoch, job->epoch()));
+        refusal = absl::AbortedError(absl::StrFormat("epoch %d is old; the current epoch is %d", epoch, job->epoch()));
       }
     }
     for (const auto& [other_id, epochs] : jobs_) {
@@ -53,7 +59,7 @@ void WorkerCore::Prepare(JobRuntime::Spec spec, std::shared_ptr<JobSink> sink) {
         const bool shared = std::any_of(taken.begin(), taken.end(), [&](int d) { return devices.contains(d); });
         if (!shared && other_id != job_id) continue;
         if (other_id != job_id && !job->releasing()) {
-          refusal = absl::FailedPreconditionError(absl::StrFormat("job %s uses devices of this job", other_id));
+          refusal = absl::FailedPreconditionError(absl::StrFormat("job %s is using devices of this job", other_id));
         } else {
           if (!job->releasing()) superseded.push_back(job);
           spec.wait_for.push_back(job);
@@ -62,14 +68,14 @@ void WorkerCore::Prepare(JobRuntime::Spec spec, std::shared_ptr<JobSink> sink) {
     }
     if (refusal.ok()) {
       JobRuntime::Environment environment{options_.backend, options_.transport, &memory_, options_.clock, sink};
-      // An older epoch is released below; the new one waits for that on its own thread.
+      // An older epoch is released below. The new epoch waits for the release on its own thread.
       jobs_[job_id].push_back(JobRuntime::Start(std::move(spec), std::move(environment)));
     } else if (jobs_[job_id].empty()) {
       jobs_.erase(job_id);
     }
   }
   for (const auto& job : superseded) {
-    job->Release(absl::AbortedError(absl::StrFormat("a newer epoch (%d) of the job begins", epoch)));
+    job->Release(absl::AbortedError(absl::StrFormat("a newer epoch (%d) of the job is starting", epoch)));
   }
   if (!refusal.ok()) {
     sink->OnPrepared(job_id, epoch, Annotate(refusal, absl::StrFormat("job %s epoch %d", job_id, epoch)), 0, 0);
@@ -85,12 +91,12 @@ absl::StatusOr<std::shared_ptr<JobRuntime>> WorkerCore::Find(const std::string& 
     }
     const uint64_t present = found->second.back()->epoch();
     if (epoch < present) {
-      return WithReason(absl::AbortedError(absl::StrFormat("epoch %d of job %s is old, the present one is %d", epoch,
+      return WithReason(absl::AbortedError(absl::StrFormat("epoch %d of job %s is old; the current epoch is %d", epoch,
                                                            job_id, present)),
                         "STALE_EPOCH");
     }
   }
-  return WithReason(absl::NotFoundError(absl::StrFormat("this worker has no job \"%s\" of epoch %d", job_id, epoch)),
+  return WithReason(absl::NotFoundError(absl::StrFormat("this worker has no job \"%s\" with epoch %d", job_id, epoch)),
                     "JOB_NOT_FOUND");
 }
 
@@ -109,7 +115,7 @@ void WorkerCore::RunSteps(const std::string& job_id, uint64_t epoch, const StepR
 
 void WorkerCore::Release(const std::string& job_id, uint64_t epoch, const absl::Status& cause, JobSink& sink) {
   const absl::StatusOr<std::shared_ptr<JobRuntime>> job = Find(job_id, epoch);
-  // What is not there is released.
+  // A job that does not exist counts as released.
   if (!job.ok() || !(*job)->Release(cause)) sink.OnReleased(job_id, epoch);
 }
 

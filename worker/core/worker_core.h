@@ -1,10 +1,12 @@
-// The worker without its sockets: jobs by id, what the coordinator asks for them, and who may use which device.
+// The core of the worker, without sockets. It holds the jobs by id, executes the coordinator's requests, and decides
+// which job may use which device.
 //
-// Model:     Events of a session come in through Prepare, RunSteps and Release; answers go out through the session's
-//            JobSink. A device serves one job at a time: a new job on devices of one that is being released waits for it.
-// Ownership: backend, transport and clock must outlive it.
+// Model:     A session's requests come in through Prepare, RunSteps and Release. Reports go out through the session's
+//            JobSink. A device serves one job at a time: a new job waits while an older job that is being released
+//            still holds one of its devices.
+// Ownership: backend, transport and clock must outlive the core.
 // Threads:   thread-safe. Only Drain and the destructor wait.
-// Errors:    whatever the coordinator sends, at worst its sink hears an error.
+// Errors:    every bad request of the coordinator ends as an error at its sink.
 #pragma once
 
 #include <map>
@@ -21,7 +23,7 @@ class WorkerCore {
   struct Options {
     kernels::Backend* backend = nullptr;
     comm::Transport* transport = nullptr;
-    Bytes device_memory = 0;      // limit of each device; 0: none
+    Bytes device_memory = 0;      // limit per device; 0: none
     Clock* clock = &Clock::Real();
   };
   struct JobProgress {
@@ -32,18 +34,18 @@ class WorkerCore {
   explicit WorkerCore(const Options& options);
   ~WorkerCore();  // releases all jobs and waits for them
 
-  // `spec.wait_for` is filled here. A refusal (the same epoch twice, an old one, a device that is taken) is told to
-  // `sink` as OnPrepared.
+  // Starts a job and fills in `spec.wait_for`. A refusal goes to OnPrepared of `sink`: the epoch exists already, the
+  // epoch is old, a device does not exist or another job uses it, or the worker is draining.
   void Prepare(JobRuntime::Spec spec, std::shared_ptr<JobSink> sink);
   void RunSteps(const std::string& job_id, uint64_t epoch, const StepRange& range, JobSink& sink);
   void Release(const std::string& job_id, uint64_t epoch, const absl::Status& cause, JobSink& sink);
-  // The session is gone: nobody can be told, and no step will ever complete.
+  // Releases all jobs. A session calls this when it ends, because the reports of its jobs would then reach nobody.
   void ReleaseAll(const absl::Status& cause);
-  // Takes no more jobs and steps, lets what runs end, releases all. False where the deadline came first (then jobs are
-  // released all the same).
+  // Refuses new jobs and steps, lets running steps end until the deadline, and then releases all jobs. Returns false if
+  // steps were still running at the deadline, or if releasing the jobs took more than 5 s.
   bool Drain(MonotonicTime deadline);
 
-  // The job that a tensor call names. kNotFound: unknown; kAborted: the epoch is old.
+  // Returns the job that a tensor call names. kNotFound if there is none; kAborted if the epoch is old.
   absl::StatusOr<std::shared_ptr<JobRuntime>> Find(const std::string& job_id, uint64_t epoch);
 
   std::vector<JobProgress> progress() const;
@@ -59,7 +61,7 @@ class WorkerCore {
   DeviceMemory memory_;
   mutable Mutex mutex_;
   bool draining_ ALPA_GUARDED_BY(mutex_) = false;
-  // By job id: its present epoch last, and before it those that are being released.
+  // The epochs of each job, by job id. The current epoch is last; the epochs before it are being released.
   std::map<std::string, std::vector<std::shared_ptr<JobRuntime>>> jobs_ ALPA_GUARDED_BY(mutex_);
 };
 

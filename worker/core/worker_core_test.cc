@@ -72,7 +72,7 @@ class WorkerCoreTest : public ::testing::TestWithParam<bool> {
   }
   static Region Whole(std::vector<int64_t> dims) { return {std::vector<int64_t>(dims.size(), 0), dims}; }
 
-  // A job of AddExecutable(2) with state 0 and batch slot 0 all ones.
+  // Starts a job of AddExecutable(2). All elements of its state are 0, and all of batch slot 0 are 1.
   void StartAddJob(const std::string& job, int first_device = 0) {
     plan::Executable executable = AddExecutable(2);
     executable.meshes = {TestMesh({2}, first_device)};
@@ -121,7 +121,7 @@ TEST_P(WorkerCoreTest, TwoDevicesReduceAndKeepReplicas) {
   EXPECT_EQ(ScalarOf<float>(sink_->Step("job", 2).scalars[0]), 220);
 }
 
-TEST_P(WorkerCoreTest, LoopsAccumulateAndKnowTheirIndex) {
+TEST_P(WorkerCoreTest, ALoopAccumulatesAndPassesItsIndex) {
   constexpr int kRounds = 5;
   MustPrepare("job", LoopExecutable(kRounds), TestRanks(1));
   MustPut("job", LeafKind::kState, 0, 0, Whole({2}), {100, 200});
@@ -130,12 +130,12 @@ TEST_P(WorkerCoreTest, LoopsAccumulateAndKnowTheirIndex) {
   MustPut("job", LeafKind::kBatch, 1, 0, Whole({kRounds, 2}), batch);
   Run("job", 1, 2);
   ASSERT_TRUE(sink_->Step("job", 2).status.ok()) << sink_->Step("job", 2).status;
-  // Rows sum to (25, 30); the accumulator starts from 0.5 in each step.
+  // The rows sum to (25, 30). The accumulator starts from 0.5 in each step.
   EXPECT_THAT(*Get("job", LeafKind::kState, 0, 2, Whole({2})), ElementsAre(151, 261));
   EXPECT_EQ(ScalarOf<int32_t>(sink_->Step("job", 2).scalars[0]), 0 + 1 + 2 + 3 + 4);
 }
 
-TEST_P(WorkerCoreTest, MeshesSendAndReceive) {
+TEST_P(WorkerCoreTest, MeshesSendAndReceiveArrays) {
   MustPrepare("job", SendExecutable(), TestRanks(2));
   MustPut("job", LeafKind::kState, 0, 0, Whole({3}), {1, 2, 3});
   MustPut("job", LeafKind::kState, 1, 0, Whole({3}), {0, 0, 0});
@@ -146,11 +146,11 @@ TEST_P(WorkerCoreTest, MeshesSendAndReceive) {
   EXPECT_THAT(*Get("job", LeafKind::kAux, 2, 2, Whole({3})), ElementsAre(4, 6, 8));
 }
 
-TEST_P(WorkerCoreTest, RegionsOfSplitStateGoToTheirTiles) {
+TEST_P(WorkerCoreTest, PutsOfSplitStateReachTheRightTiles) {
   MustPrepare("job", SplitStateExecutable(), TestRanks(2));
   std::vector<float> m(20);
   std::iota(m.begin(), m.end(), 0.0f);
-  // In two overlapping-free parts that both cross the cut between the tiles.
+  // Puts two disjoint regions. Both cross the boundary between the tiles.
   MustPut("job", LeafKind::kState, 0, 0, {{0, 0}, {2, 5}}, {m.begin(), m.begin() + 10});
   Run("job", 1, 1);
   EXPECT_EQ(sink_->Step("job", 1).status.code(), absl::StatusCode::kFailedPrecondition);
@@ -164,12 +164,13 @@ TEST_P(WorkerCoreTest, RegionsOfSplitStateGoToTheirTiles) {
   EXPECT_THAT(*Get("job", LeafKind::kState, 0, 1, {{1, 2}, {2, 2}}), ElementsAre(8, 9, 13, 14));
 }
 
-TEST_P(WorkerCoreTest, SaysWhichPartLiesElsewhere) {
+TEST_P(WorkerCoreTest, NamesTheWorkerThatHasARegion) {
   std::vector<Rank> ranks = TestRanks(2);
   ranks[1].worker = "other";
   ranks[1].local_device = -1;
   ranks[1].transport_address = "nowhere";
-  // A local transport has no other workers: a mesh of one device here, and its tile elsewhere, needs no messages.
+  // The local transport cannot reach another worker. The program has no messages, so this transport only opens the
+  // endpoint of rank 0.
   class Lonely : public comm::Transport {
    public:
     std::string address() const override { return ""; }
@@ -181,7 +182,7 @@ TEST_P(WorkerCoreTest, SaysWhichPartLiesElsewhere) {
   } lonely;
   core_ = std::make_unique<WorkerCore>(WorkerCore::Options{&backend_, &lonely, 0, &Clock::Real()});
   MustPrepare("job", SplitStateExecutable(), ranks);
-  MustPut("job", LeafKind::kState, 0, 0, Whole({4, 5}), std::vector<float>(20, 1));  // takes its own tile only
+  MustPut("job", LeafKind::kState, 0, 0, Whole({4, 5}), std::vector<float>(20, 1));  // writes only the local tile
   MustPut("job", LeafKind::kState, 1, 0, Whole({4}), std::vector<float>(4, 1));
   const absl::Status get = Get("job", LeafKind::kState, 0, 0, Whole({4, 5})).status();
   EXPECT_EQ(get.code(), absl::StatusCode::kInvalidArgument);
@@ -192,13 +193,13 @@ TEST_P(WorkerCoreTest, SaysWhichPartLiesElsewhere) {
   core_.reset();
 }
 
-TEST_P(WorkerCoreTest, RefusesWrongVersionsAndPutsUnderRunningSteps) {
+TEST_P(WorkerCoreTest, RefusesWrongVersionsAndPutsDuringSteps) {
   StartAddJob("job");
   std::promise<void> gate;
   std::shared_future<void> open = gate.get_future().share();
   backend_.before_run = [open](int) { return open.wait(), absl::OkStatus(); };
   EXPECT_EQ(ReasonOf(Put("job", LeafKind::kState, 0, 1, Whole({4}), {1, 1, 1, 1})), "STALE_STATE");
-  Run("job", 2, 1);  // not the next one
+  Run("job", 2, 1);  // not the next step
   EXPECT_EQ(ReasonOf(sink_->Step("job", 1).status), "STALE_STATE");
   Run("job", 1, 1);
   EXPECT_EQ(ReasonOf(Put("job", LeafKind::kState, 0, 0, Whole({4}), {1, 1, 1, 1})), "STALE_STATE");
@@ -210,12 +211,12 @@ TEST_P(WorkerCoreTest, RefusesWrongVersionsAndPutsUnderRunningSteps) {
   EXPECT_EQ(ReasonOf(Get("job", LeafKind::kState, 0, 0, Whole({4})).status()), "STALE_STATE");
   EXPECT_EQ(ReasonOf(Get("job", LeafKind::kAux, 1, 2, {}).status()), "STALE_STATE");
   EXPECT_THAT(*Get("job", LeafKind::kState, 0, 1, Whole({4})), ElementsAre(2, 2, 2, 2));
-  // Re-upload at the present version, between steps.
+  // Between steps, state can be put again at the current version.
   MustPut("job", LeafKind::kState, 0, 1, Whole({4}), {5, 5, 5, 5});
   EXPECT_THAT(*Get("job", LeafKind::kState, 0, 1, Whole({4})), ElementsAre(5, 5, 5, 5));
 }
 
-TEST_P(WorkerCoreTest, ABrokenPutLeavesTheLeafIncomplete) {
+TEST_P(WorkerCoreTest, AnIncompletePutLeavesTheLeafIncomplete) {
   StartAddJob("job");
   {
     const auto job = *core_->Find("job", 1);
@@ -233,7 +234,7 @@ TEST_P(WorkerCoreTest, ABrokenPutLeavesTheLeafIncomplete) {
   EXPECT_TRUE(sink_->Step("job", 2).status.ok());
 }
 
-TEST_P(WorkerCoreTest, QueuedStepsPipelineWithTheirOwnBatchesAndAux) {
+TEST_P(WorkerCoreTest, EachQueuedStepHasItsOwnBatchAndAux) {
   constexpr int kSteps = 100, kSlots = 3;
   StartAddJob("job");
   for (int slot = 0; slot < kSlots; ++slot) {
@@ -256,13 +257,13 @@ TEST_P(WorkerCoreTest, QueuedStepsPipelineWithTheirOwnBatchesAndAux) {
   EXPECT_EQ(ReasonOf(Get("job", LeafKind::kAux, 1, kSteps - 16, {}).status()), "STALE_STATE");
 }
 
-TEST_P(WorkerCoreTest, StepsAreEnqueuedAheadOfTheOneThatRuns) {
+TEST_P(WorkerCoreTest, StepsAreEnqueuedWhileAnEarlierStepRuns) {
   StartAddJob("job");
   std::promise<void> gate;
   std::shared_future<void> open = gate.get_future().share();
   backend_.before_run = [open](int) { return open.wait(), absl::OkStatus(); };
   Run("job", 1, 3);
-  // All steps were taken before the first one could end; only its own runs have begun.
+  // All steps are accepted before the first step can end. Only the programs of the first step have begun.
   for (int i = 0; i < 2000 && backend_.runs < 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   EXPECT_EQ(backend_.runs, 2);
   ASSERT_EQ(core_->progress().size(), 1u);
@@ -272,7 +273,7 @@ TEST_P(WorkerCoreTest, StepsAreEnqueuedAheadOfTheOneThatRuns) {
   EXPECT_TRUE(sink_->Step("job", 3).status.ok());
 }
 
-TEST_P(WorkerCoreTest, AFailureOnOneDeviceEndsTheJobAloneAndItsStateIsGone) {
+TEST_P(WorkerCoreTest, AFailureOnOneDeviceEndsOnlyItsJobAndInvalidatesTheState) {
   StartAddJob("bad");
   StartAddJob("good", 2);
   std::atomic<int> runs{0};
@@ -296,15 +297,15 @@ TEST_P(WorkerCoreTest, AFailureOnOneDeviceEndsTheJobAloneAndItsStateIsGone) {
   EXPECT_THAT(*Get("good", LeafKind::kState, 0, 5, Whole({4})), ElementsAre(10, 10, 10, 10));
   core_->Release("bad", 1, absl::OkStatus(), *sink_);
   EXPECT_TRUE(sink_->Released("bad"));
-  // The devices serve the next epoch.
+  // The devices can serve the next epoch.
   Prepare("bad", AddExecutable(2), TestRanks(2), 2);
   EXPECT_TRUE(sink_->Prepared("bad", 2).ok());
 }
 
-TEST_P(WorkerCoreTest, ReleaseUnblocksACollective) {
+TEST_P(WorkerCoreTest, AReleaseUnblocksACollective) {
   StartAddJob("job");
   StartAddJob("other", 2);
-  // Device 1 never comes to the collective until it is released; device 0 waits in it.
+  // The gate holds device 1 before the collective until after the release. Device 0 waits in the collective.
   std::promise<void> gate;
   std::shared_future<void> open = gate.get_future().share();
   backend_.before_run = [open](int device) { return device == 1 ? open.wait() : void(), absl::OkStatus(); };
@@ -321,7 +322,7 @@ TEST_P(WorkerCoreTest, ReleaseUnblocksACollective) {
   EXPECT_TRUE(sink_->Step("other").status.ok());
 }
 
-TEST_P(WorkerCoreTest, RefusesWhatTheCoordinatorMayNotAsk) {
+TEST_P(WorkerCoreTest, RefusesInvalidRequests) {
   StartAddJob("job");
   Prepare("job", AddExecutable(2), TestRanks(2));
   EXPECT_EQ(sink_->Prepared("job", 2).code(), absl::StatusCode::kAlreadyExists);
@@ -342,8 +343,9 @@ TEST_P(WorkerCoreTest, RefusesWhatTheCoordinatorMayNotAsk) {
   EXPECT_EQ(sink_->Step("nobody").status.code(), absl::StatusCode::kNotFound);
   core_->Release("nobody", 1, absl::OkStatus(), *sink_);
   EXPECT_TRUE(sink_->Released("nobody"));
-  for (const StepRange& range : {StepRange{1, 0, 0, 1}, StepRange{1, -1, 0, 1}, StepRange{1, 1, -1, 1},
-                                 StepRange{1, 1, 1000, 25}, StepRange{1, int64_t{1} << 60, 0, 1}, StepRange{1, 1, 7, 1}}) {
+  for (const StepRange& range :
+       {StepRange{1, 0, 0, 1}, StepRange{1, -1, 0, 1}, StepRange{1, 1, -1, 1}, StepRange{1, 1, 1000, 25},
+        StepRange{1, int64_t{1} << 60, 0, 1}, StepRange{1, 1, 7, 1}}) {
     core_->RunSteps("job", 1, range, *sink_);
   }
   for (int i = 1; i <= 6; ++i) EXPECT_FALSE(sink_->Step("job", i).status.ok());
@@ -360,7 +362,7 @@ TEST_P(WorkerCoreTest, RefusesWhatTheCoordinatorMayNotAsk) {
   EXPECT_EQ(ReasonOf(core_->Find("jab", 1).status()), "JOB_NOT_FOUND");
 }
 
-TEST_P(WorkerCoreTest, DrainLetsRunningStepsEndAndReleasesAll) {
+TEST_P(WorkerCoreTest, ADrainLetsRunningStepsEndAndReleasesAllJobs) {
   StartAddJob("job");
   Run("job", 1, 10);
   EXPECT_TRUE(core_->Drain(Clock::Real().Now() + std::chrono::seconds(20)));
@@ -370,7 +372,7 @@ TEST_P(WorkerCoreTest, DrainLetsRunningStepsEndAndReleasesAll) {
   for (Bytes used : core_->device_bytes_in_use()) EXPECT_EQ(used, 0);
 }
 
-TEST_P(WorkerCoreTest, MemoryThatIsNotThereIsRefusedByName) {
+TEST_P(WorkerCoreTest, ARequestBeyondTheMemoryLimitIsResourceExhausted) {
   core_ = std::make_unique<WorkerCore>(WorkerCore::Options{&backend_, transport_.get(), 20, &Clock::Real()});
   Prepare("job", AddExecutable(1), TestRanks(1));
   ASSERT_TRUE(sink_->Prepared("job").ok());  // 16 bytes of state
