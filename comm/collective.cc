@@ -16,13 +16,14 @@ using graph::ReduceKind;
 
 namespace {
 
-// Where one step of n - 1 messages a rank beats the 2(n - 1) steps of a ring that sends less. Measured between two processes of
-// one host: below these sizes UCX sends without a handshake.
+// Limits for direct exchange: n - 1 messages per rank in one step, instead of a ring's 2(n - 1) steps, which send fewer
+// bytes. Both limits are in bytes of the array. They were measured between two processes of one host. UCX sends
+// messages below 8 KiB without a handshake.
 constexpr size_t kDirectBytes = 16 << 10, kDirectBytesOfTwo = 8 << 10;
 constexpr int kDirectRanks = 8;
-// With more ranks than that, small arrays go up and down a tree.
+// Limit for a tree, in bytes. It applies to groups of more than kDirectRanks ranks.
 constexpr size_t kTreeBytes = 32 << 10;
-// Above, a broadcast passes chunks along a chain.
+// Broadcasts above kChainBytes pass chunks of kChainChunkBytes along a chain. Smaller ones use a tree.
 constexpr size_t kChainBytes = 512 << 10;
 constexpr size_t kChainChunkBytes = 256 << 10;
 
@@ -89,7 +90,9 @@ class EndpointGroup : public kernels::CollectiveGroup {
   }
 
   absl::Status AllToAll(std::span<const std::byte> in, std::span<std::byte> out) override {
-    if (in.size() != out.size() || in.size() % members_.size() != 0) return SizeError("all-to-all", in.size(), out.size());
+    if (in.size() != out.size() || in.size() % members_.size() != 0) {
+      return SizeError("all-to-all", in.size(), out.size());
+    }
     const size_t block = in.size() / members_.size();
     if (block == 0) return absl::OkStatus();
     auto at = [&](int b) { return static_cast<size_t>(b) * block; };
@@ -125,7 +128,9 @@ class EndpointGroup : public kernels::CollectiveGroup {
   }
 
   absl::Status Broadcast(std::span<std::byte> data, int root) override {
-    if (root < 0 || root >= size()) return InvalidArgument("broadcast from rank %d of %d", root, size());
+    if (root < 0 || root >= size()) {
+      return InvalidArgument("cannot broadcast from rank %d: the group has %d ranks", root, size());
+    }
     if (size() == 1 || data.empty()) return absl::OkStatus();
     Exchange exchange = NextCall();
     if (size() > 2 && data.size() > kChainBytes) return ChainBroadcast(exchange, data, root);
@@ -133,7 +138,7 @@ class EndpointGroup : public kernels::CollectiveGroup {
   }
 
   absl::Status Barrier() override {
-    // Dissemination: after round i everyone has heard of 2^(i+1) ranks.
+    // Dissemination: after round i, each rank knows that 2^(i+1) ranks have arrived.
     const std::byte out{1};
     std::byte in{};
     Exchange exchange = NextCall();
@@ -148,20 +153,22 @@ class EndpointGroup : public kernels::CollectiveGroup {
   void Abort(const absl::Status& cause) override { endpoint_.Abort(cause); }
 
  private:
-  // Tag: channel (10 bits), number of the call (22 bits, wrapping).
+  // The tag of a call: channel (10 bits), then the call's number (22 bits, wrapping).
   Exchange NextCall() {
     call_ = (call_ + 1) & 0x3fffff;
     return Exchange(endpoint_, members_, rank_, (channel_ << 22) | call_);
   }
   static absl::Status SizeError(const char* what, size_t in, size_t out) {
-    return InvalidArgument("%s of %d bytes into %d", what, in, out);
+    return InvalidArgument("%s of %d bytes into %d bytes: the sizes do not fit the group", what, in, out);
   }
   absl::Status CheckPermutation(std::span<const int64_t> permutation) const {
     std::vector<bool> taken(members_.size());
     for (int64_t to : permutation) {
-      if (to < -1 || to >= size()) return InvalidArgument("permute to rank %d of %d", to, size());
+      if (to < -1 || to >= size()) {
+        return InvalidArgument("cannot permute to rank %d: the group has %d ranks", to, size());
+      }
       if (to < 0) continue;
-      if (taken[to]) return InvalidArgument("permute sends to rank %d twice", to);
+      if (taken[to]) return InvalidArgument("cannot permute: two ranks send to rank %d", to);
       taken[to] = true;
     }
     return absl::OkStatus();
@@ -170,7 +177,7 @@ class EndpointGroup : public kernels::CollectiveGroup {
     return size() == 2 ? bytes <= kDirectBytesOfTwo : size() <= kDirectRanks && bytes <= kDirectBytes;
   }
 
-  // Sums `terms`, one a rank in the order of ranks, into `out`; 16-bit floats in f32, rounded once.
+  // Sums `terms` (one per rank, in rank order) into `out`. Sums 16-bit floats in f32 and rounds once.
   void Sum(std::span<std::byte> out, std::span<const std::span<const std::byte>> terms, DType dtype, ReduceKind kind) {
     if (!IsHalf(dtype) || terms.size() == 2) {
       Reduce(out, terms[0], terms[1], dtype, kind);
@@ -189,7 +196,8 @@ class EndpointGroup : public kernels::CollectiveGroup {
 
   absl::Status DirectAllReduce(Exchange& exchange, std::span<std::byte> data, DType dtype, ReduceKind kind) {
     const size_t bytes = data.size();
-    // With a copy of our own, so that the sum does not overwrite what it still reads.
+    // The scratch also holds a copy of this rank's own term, because the sum overwrites `data` before it reads all
+    // terms.
     const std::span<std::byte> all = scratch_.Get(bytes * members_.size());
     std::vector<std::span<const std::byte>> terms(members_.size());
     for (int i = 0; i < size(); ++i) {
@@ -224,7 +232,7 @@ class EndpointGroup : public kernels::CollectiveGroup {
     return absl::OkStatus();
   }
 
-  // Partial sums up a binomial tree to rank 0, the result down again.
+  // Sends partial sums up a binomial tree to rank 0, and the result down again.
   absl::Status TreeAllReduce(Exchange& exchange, std::span<std::byte> data, DType dtype, ReduceKind kind) {
     if (IsHalf(dtype)) {
       const std::span<std::byte> wide = wide_.Get(data.size() * 2);
@@ -257,7 +265,7 @@ class EndpointGroup : public kernels::CollectiveGroup {
                                    scratch_));
       return exchange.Finish();
     }
-    // Partial sums travel as f32; each finished block is rounded by the rank that finished it, and gathered in 16 bits.
+    // Partial sums travel as f32. The rank that completes a block rounds it. The gather half sends 16 bits.
     const std::span<std::byte> wide = wide_.Get(data.size() * 2);
     Widen(data, wide, dtype);
     const Blocks wide_blocks(data.size() / element, 2 * element, size());
@@ -279,7 +287,7 @@ class EndpointGroup : public kernels::CollectiveGroup {
                                  DType dtype, ReduceKind kind) {
     const size_t element = static_cast<size_t>(graph::SizeOf(dtype));
     const Blocks blocks(in.size() / element, element, size());
-    // Partial sums of the n - 2 blocks that pass through; where block b is the i-th of them, rank - 2 - i.
+    // Holds the partial sums of the n - 2 blocks that pass through this rank. Index i holds block rank - 2 - i.
     const std::span<std::byte> passing = passing_.Get(out.size() * static_cast<size_t>(size() - 2));
     auto own = [&](int b) { return in.data() + blocks.block(b).begin; };
     auto sum = [&](int b) {
@@ -333,7 +341,7 @@ class EndpointGroup : public kernels::CollectiveGroup {
   uint32_t call_ = 0;
   Scratch scratch_;   // received terms
   Scratch wide_;      // 16-bit floats as f32
-  Scratch passing_;   // partial sums of other ranks' blocks
+  Scratch passing_;   // partial sums of the blocks that pass through
 };
 
 }  // namespace
@@ -341,16 +349,18 @@ class EndpointGroup : public kernels::CollectiveGroup {
 absl::StatusOr<std::unique_ptr<kernels::CollectiveGroup>> MakeGroup(Endpoint& endpoint, std::vector<int> members,
                                                                     uint32_t channel) {
   const auto self = std::find(members.begin(), members.end(), endpoint.rank());
-  if (self == members.end()) return InvalidArgument("rank %d is not among the group's members", endpoint.rank());
+  if (self == members.end()) {
+    return InvalidArgument("cannot make a group without this endpoint's rank %d", endpoint.rank());
+  }
   std::vector<bool> seen(static_cast<size_t>(endpoint.size()));
   for (int member : members) {
     if (member < 0 || member >= endpoint.size()) {
-      return InvalidArgument("group member %d of an epoch of %d ranks", member, endpoint.size());
+      return InvalidArgument("cannot make a group with member %d: the epoch has %d ranks", member, endpoint.size());
     }
-    if (seen[member]) return InvalidArgument("rank %d is twice in a group", member);
+    if (seen[member]) return InvalidArgument("cannot make a group: member %d is listed twice", member);
     seen[member] = true;
   }
-  if (channel >= 1024) return InvalidArgument("channel %d is beyond the 1024 that tags have room for", channel);
+  if (channel >= 1024) return InvalidArgument("channel %d is out of range: tags have room for 0 to 1023", channel);
   const int rank = static_cast<int>(self - members.begin());
   return std::make_unique<EndpointGroup>(endpoint, std::move(members), rank, channel);
 }

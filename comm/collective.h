@@ -1,6 +1,6 @@
-// Collective algorithms over a Transport's endpoints: rings for large data, trees for small.
+// Collective algorithms over a Transport's endpoints: rings for large data, trees and direct exchange for small data.
 //
-// Steps and bytes of each are in docs/collectives.md.
+// docs/collectives.md lists the steps and bytes of each algorithm.
 #pragma once
 
 #include <memory>
@@ -12,9 +12,10 @@
 
 namespace alpa::comm {
 
-// A group among `members` (ranks of `endpoint`, this device's own among them, in the group's order). `channel` tells
-// apart the groups of one endpoint: equal on all members, different for groups that share two members.
-// `endpoint` must outlive the group.
+// Makes a group of `members`: ranks of `endpoint`, including its own rank, in the group's order. `channel` (0 to 1023)
+// distinguishes the groups of one endpoint. It is equal on all members, and different for groups that share two
+// members. `endpoint` must outlive the group.
+// kInvalidArgument: `endpoint` is not a member, a member is out of range or repeated, or `channel` is out of range.
 absl::StatusOr<std::unique_ptr<kernels::CollectiveGroup>> MakeGroup(Endpoint& endpoint, std::vector<int> members,
                                                                     uint32_t channel);
 

@@ -1,4 +1,4 @@
-// An endpoint that counts what it sends.
+// An endpoint that counts the bytes that it sends.
 #pragma once
 
 #include <atomic>
@@ -13,7 +13,7 @@ class CountingEndpoint : public Endpoint {
  public:
   explicit CountingEndpoint(std::unique_ptr<Endpoint> endpoint) : endpoint_(std::move(endpoint)) {}
 
-  // Payload bytes of all sends so far.
+  // Returns the payload bytes of all sends so far.
   int64_t sent_bytes() const { return sent_; }
 
   int rank() const override { return endpoint_->rank(); }

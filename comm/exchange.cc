@@ -26,7 +26,7 @@ absl::Status Exchange::Wait(size_t number) {
 }
 
 absl::Status Exchange::Finish() {
-  for (size_t i = 0; i < requests_.size(); ++i) (void)Wait(i);   // the failure is kept
+  for (size_t i = 0; i < requests_.size(); ++i) (void)Wait(i);   // failure_ keeps the first failure
   requests_.clear();
   return failure_;
 }

@@ -1,7 +1,8 @@
-// The messages of one collective call: who takes part, and requests that are all waited for before the call returns.
+// The messages of one collective call: the ranks that take part, and the open requests. The call returns only when all
+// requests are complete.
 //
-// Failure: the first failed request aborts the endpoint, because the other ranks' parts of the call can no longer end
-//          well: this rank must not block on what they will never send, nor they on what it will not.
+// Errors:  the first failed request aborts the endpoint, because the other ranks' parts of the call can no longer
+//          succeed. The abort keeps this rank and the others from waiting for messages that will never be sent.
 // Threads: bound to the calling thread.
 #pragma once
 
@@ -18,8 +19,8 @@ namespace alpa::comm {
 
 class Exchange {
  public:
-  // `members` are the endpoint's ranks of the group, `rank` this one's place among them. All messages carry `tag`: those of
-  // one pair meet in the order in which both sides start them.
+  // `members` lists the endpoint ranks of the group; `rank` is this device's index in that list. All messages carry
+  // `tag`. The messages of one pair of ranks are matched in the order in which both sides start them.
   Exchange(Endpoint& endpoint, std::span<const int> members, int rank, uint32_t tag)
       : endpoint_(endpoint), members_(members), rank_(rank), tag_(tag) {}
   ~Exchange() { (void)Finish(); }
@@ -28,15 +29,17 @@ class Exchange {
 
   int rank() const { return rank_; }
   int size() const { return static_cast<int>(members_.size()); }
-  // A rank of the group, for any integer.
+  // Returns the rank of the group that equals `i` modulo size(). `i` may be negative.
   int Wrap(int i) const { return (i % size() + size()) % size(); }
 
-  // Start a message to or from a rank of the group; the memory is this call's until Wait or Finish. Returns its number.
+  // Starts a message to or from a rank of the group, and returns the number of its request. The memory belongs to the
+  // request until Wait(number) or Finish.
   size_t Send(int to, std::span<const std::byte> data);
   size_t Recv(int from, std::span<std::byte> data);
 
-  // Waits for one (again: at once), or for all that are left. Returns the call's first failure.
+  // Waits for one request, or returns at once if it was waited for before. Returns the call's first failure.
   absl::Status Wait(size_t number);
+  // Waits for all remaining requests. Returns the call's first failure.
   absl::Status Finish();
 
  private:
@@ -44,7 +47,7 @@ class Exchange {
   const std::span<const int> members_;
   const int rank_;
   const uint32_t tag_;
-  std::vector<std::unique_ptr<Request>> requests_;   // null once waited for
+  std::vector<std::unique_ptr<Request>> requests_;   // null after its Wait
   absl::Status failure_;
 };
 

@@ -7,7 +7,7 @@
 #include "base/status.h"
 #include "graph/shape.h"
 
-// Loops here are written without branches, so that the compiler makes vectors of them at any instruction set.
+// The loops here have no branches, so that the compiler can vectorize them for any instruction set.
 
 namespace alpa::comm {
 
@@ -31,7 +31,7 @@ inline void FromFloat(float f, Bf16& out) {
   out.bits = static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? nan : rounded);
 }
 
-// The exponent is moved by a multiplication, which also makes denormals right.
+// Multiplication by a power of two rebiases the exponent. It also converts denormals correctly.
 inline float ToFloat(F16 x) {
   const uint32_t magnitude = x.bits & 0x7fffu, sign = uint32_t{x.bits & 0x8000u} << 16;
   const float scaled = std::bit_cast<float>(magnitude << 13) * std::bit_cast<float>(uint32_t{254 - 15} << 23);
@@ -40,13 +40,13 @@ inline float ToFloat(F16 x) {
 }
 inline void FromFloat(float f, F16& out) {
   const uint32_t bits = std::bit_cast<uint32_t>(f), sign = bits & 0x80000000u, magnitude = bits ^ sign;
-  // Below 2^-14 the addition of 1/2 leaves the denormal's bits, rounded, at the bottom of the mantissa.
+  // If magnitude < 2^-14: adding 1/2 leaves the rounded bits of the f16 denormal at the bottom of the mantissa.
   const float half = std::bit_cast<float>(uint32_t{126} << 23);
   const uint32_t small = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + half) - (uint32_t{126} << 23);
   const uint32_t normal = (magnitude - (uint32_t{112} << 23) + 0xfff + ((magnitude >> 13) & 1)) >> 13;
   const uint32_t huge = magnitude > 0x7f800000u ? 0x7e00u | ((magnitude >> 13) & 0x1ffu) : 0x7c00u;
   const uint32_t finite = magnitude < (uint32_t{113} << 23) ? small : normal;
-  // 0x477ff000 is 65520, the first that rounds to infinity.
+  // 0x477ff000 is 65520, the smallest float that rounds to infinity.
   out.bits = static_cast<uint16_t>((magnitude >= 0x477ff000u ? huge : finite) | (sign >> 16));
 }
 
@@ -66,7 +66,7 @@ struct Smaller {
     return m;
   }
 };
-// Integers wrap, so they are computed without a sign.
+// Integers wrap, so they are computed as unsigned.
 template <typename T>
 using Modular = std::conditional_t<std::is_integral_v<T>, uint64_t, T>;
 template <typename T>
@@ -95,9 +95,9 @@ void Loop(std::byte* out_bytes, const std::byte* a_bytes, const std::byte* b_byt
     for (size_t i = 0; i < n; ++i) out[i] = op(out[i], b[i]);
     return;
   }
-  T* __restrict__ apart = out;
+  T* __restrict__ separate = out;
   const T* __restrict__ a = reinterpret_cast<const T*>(a_bytes);
-  for (size_t i = 0; i < n; ++i) apart[i] = op(a[i], b[i]);
+  for (size_t i = 0; i < n; ++i) separate[i] = op(a[i], b[i]);
 }
 
 template <typename T, typename Op>
@@ -166,10 +166,10 @@ void NarrowLoop(std::span<const std::byte> wide, std::span<std::byte> narrow) {
 absl::Status CheckReduction(size_t bytes, DType dtype, ReduceKind kind) {
   const size_t element = static_cast<size_t>(graph::SizeOf(dtype));
   if (bytes % element != 0) {
-    return InvalidArgument("reduction of %d bytes, which hold no whole number of %s", bytes, graph::NameOf(dtype));
+    return InvalidArgument("cannot reduce %d bytes: not a whole number of %s elements", bytes, graph::NameOf(dtype));
   }
   if ((kind == ReduceKind::kAnd || kind == ReduceKind::kOr) && graph::IsFloat(dtype)) {
-    return InvalidArgument("reduction by %s of %s, which has no such operation", graph::NameOf(kind),
+    return InvalidArgument("cannot reduce by %s: the operation is not defined for %s", graph::NameOf(kind),
                            graph::NameOf(dtype));
   }
   return absl::OkStatus();

@@ -18,10 +18,12 @@ using graph::ReduceKind;
 
 template <typename T>
 std::vector<T> Reduced(std::vector<T> a, const std::vector<T>& b, DType dtype, ReduceKind kind) {
-  std::vector<T> apart(a.size());
-  Reduce(std::as_writable_bytes(std::span(apart)), std::as_bytes(std::span(a)), std::as_bytes(std::span(b)), dtype, kind);
+  std::vector<T> separate(a.size());
+  Reduce(std::as_writable_bytes(std::span(separate)), std::as_bytes(std::span(a)), std::as_bytes(std::span(b)), dtype,
+         kind);
   Reduce(std::as_writable_bytes(std::span(a)), std::as_bytes(std::span(a)), std::as_bytes(std::span(b)), dtype, kind);
-  EXPECT_EQ(0, std::memcmp(a.data(), apart.data(), a.size() * sizeof(T))) << "in place and apart differ";
+  EXPECT_EQ(0, std::memcmp(a.data(), separate.data(), a.size() * sizeof(T)))
+      << "results in place and in separate memory differ";
   return a;
 }
 
@@ -41,8 +43,10 @@ TEST(ReduceTest, HalfPrecisionWidensLikeTheReference) {
 
 TEST(ReduceTest, HalfPrecisionRoundsLikeTheReference) {
   std::vector<float> wide;
-  for (uint32_t i = 0; i < 65536; ++i) {   // every f16, what lies between it and the next, and just beside that
-    const float at = graph::F16ToFloat(static_cast<uint16_t>(i)), next = graph::F16ToFloat(static_cast<uint16_t>(i + 1));
+  // Every f16, the midpoint between it and the next one, and the floats next to that midpoint.
+  for (uint32_t i = 0; i < 65536; ++i) {
+    const float at = graph::F16ToFloat(static_cast<uint16_t>(i)),
+                next = graph::F16ToFloat(static_cast<uint16_t>(i + 1));
     const float half = at / 2 + next / 2;
     for (float x : {at, half, std::nextafter(half, 0.0f), std::nextafter(half, INFINITY)}) wide.push_back(x);
   }
@@ -53,7 +57,9 @@ TEST(ReduceTest, HalfPrecisionRoundsLikeTheReference) {
     std::memcpy(&x, &bits, 4);
     wide.push_back(x);
   }
-  for (float x : {65504.0f, 65519.0f, 65520.0f, -65520.0f, 1e30f, 0.0f, -0.0f, 1e-30f, INFINITY, -INFINITY, NAN}) wide.push_back(x);
+  for (float x : {65504.0f, 65519.0f, 65520.0f, -65520.0f, 1e30f, 0.0f, -0.0f, 1e-30f, INFINITY, -INFINITY, NAN}) {
+    wide.push_back(x);
+  }
   std::vector<uint16_t> narrow(wide.size());
   for (DType dtype : {DType::kF16, DType::kBF16}) {
     Narrow(std::as_bytes(std::span(wide)), std::as_writable_bytes(std::span(narrow)), dtype);
@@ -64,7 +70,7 @@ TEST(ReduceTest, HalfPrecisionRoundsLikeTheReference) {
   }
 }
 
-TEST(ReduceTest, MaxAndMinHandOnNan) {
+TEST(ReduceTest, MaxAndMinPropagateNan) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (ReduceKind kind : {ReduceKind::kMax, ReduceKind::kMin}) {
     const std::vector<float> r =
@@ -85,7 +91,7 @@ TEST(ReduceTest, IntegersWrap) {
   EXPECT_EQ(Reduced<int8_t>({-100}, {100}, DType::kS8, ReduceKind::kMin)[0], -100);
 }
 
-TEST(ReduceTest, CheckRefusesWhatIsNotDefined) {
+TEST(ReduceTest, CheckRefusesUndefinedReductions) {
   EXPECT_TRUE(CheckReduction(8, DType::kF32, ReduceKind::kSum).ok());
   EXPECT_FALSE(CheckReduction(7, DType::kF32, ReduceKind::kSum).ok());
   EXPECT_FALSE(CheckReduction(8, DType::kBF16, ReduceKind::kOr).ok());

@@ -9,10 +9,11 @@
 namespace alpa::comm {
 namespace {
 
-// Small enough that a received chunk is still in a core's cache when it is added, large enough that the handshake of a
-// rendezvous is lost in its copy.
+// The largest chunk, in bytes. A received chunk of this size is still in a core's cache when it is added. Copying it
+// takes far longer than the handshake of a rendezvous, so the handshake's cost is small.
 constexpr size_t kChunkBytes = 512 << 10;
-// Receives that are open at a time while reducing.
+// The number of receives that are open at a time during the reduce half. A run of the gather half alone opens twice as
+// many.
 constexpr size_t kSlots = 4;
 constexpr size_t kNone = static_cast<size_t>(-1);
 
@@ -21,8 +22,8 @@ class Ring {
   Ring(Exchange& exchange, const RingRun& run, Scratch& scratch)
       : exchange_(exchange), run_(run), chunks_(run.blocks->chunks()), half_(static_cast<size_t>(exchange.size() - 1)),
         first_(run.reduce ? 0 : half_ * chunks_), last_((run.gather ? 2 * half_ : half_) * chunks_),
-        // A receive of the gathering half overwrites what a send of the reducing half, half_ * chunks_ places before it, has
-        // read; so no receive is opened earlier than that send.
+        // A receive of the gather half overwrites memory that a send of the reduce half reads. That send is
+        // half_ * chunks_ places earlier. With this window, it has started before the receive is opened.
         window_(std::min({run.reduce ? kSlots : 2 * kSlots, half_ * chunks_, last_ - first_})),
         slot_bytes_(run.blocks->max_chunk_bytes()), sends_(last_ + chunks_, kNone), receives_(last_, kNone) {
     if (run.reduce) slots_ = scratch.Get(window_ * slot_bytes_);
@@ -36,7 +37,7 @@ class Ring {
         ALPA_RETURN_IF_ERROR(exchange_.Wait(receives_[place]));
         if (IsReduce(place)) Add(place);
       }
-      // What came at this place leaves as the next step.
+      // The next step sends on the chunk that arrived at this place.
       if (place + chunks_ < last_) StartSend(place + chunks_);
       if (place + window_ < last_) ALPA_RETURN_IF_ERROR(StartReceive(place + window_));
     }
@@ -44,9 +45,11 @@ class Ring {
   }
 
  private:
-  // A place is a chunk of a step: step * chunks_ + chunk. Sends and receives are started in order of place on every rank.
+  // A place is a chunk of a step: step * chunks_ + chunk. Every rank starts its sends and receives in order of place.
   bool IsReduce(size_t place) const { return place < half_ * chunks_; }
-  int SentBlock(size_t place) const { return exchange_.Wrap(exchange_.rank() - static_cast<int>(place / chunks_) + run_.shift); }
+  int SentBlock(size_t place) const {
+    return exchange_.Wrap(exchange_.rank() - static_cast<int>(place / chunks_) + run_.shift);
+  }
   int ReceivedBlock(size_t place) const { return exchange_.Wrap(SentBlock(place) - 1); }
   std::span<std::byte> Slot(size_t place, size_t size) const {
     return slots_.subspan((place % window_) * slot_bytes_, size);
@@ -56,7 +59,7 @@ class Ring {
     const int block = SentBlock(place);
     const Blocks::Range chunk = run_.blocks->chunk(block, place % chunks_);
     if (chunk.size == 0) return;
-    const bool own = run_.reduce && place < chunks_;   // nothing is added yet
+    const bool own = run_.reduce && place < chunks_;   // first step: no sum yet
     const std::byte* from = own ? run_.own(block) : run_.sum(block);
     sends_[place] = exchange_.Send(exchange_.Wrap(exchange_.rank() + 1), {from + chunk.begin, chunk.size});
   }
@@ -85,7 +88,7 @@ class Ring {
   Exchange& exchange_;
   const RingRun& run_;
   const size_t chunks_, half_, first_, last_, window_, slot_bytes_;
-  std::vector<size_t> sends_, receives_;   // by place: number in the exchange
+  std::vector<size_t> sends_, receives_;   // by place: the request's number in the exchange
   std::span<std::byte> slots_;
 };
 
@@ -93,7 +96,7 @@ class Ring {
 
 Blocks::Blocks(size_t elements, size_t element_bytes, int n)
     : elements_(elements), element_bytes_(element_bytes), n_(static_cast<size_t>(n)) {
-  const size_t bytes = block(0).size;   // none is larger
+  const size_t bytes = block(0).size;   // the largest block
   chunks_ = std::max<size_t>(1, (bytes + kChunkBytes - 1) / kChunkBytes);
 }
 

@@ -1,10 +1,12 @@
-// The ring algorithms for large arrays, cut into chunks so that transfer, reduction and forwarding overlap.
+// The ring algorithms for large arrays. They cut the array into chunks, so that transfer, reduction and forwarding
+// overlap.
 //
-// Model: n ranks, n blocks. In steps 0 .. n-2 (reduce) rank r receives from r-1 its partial sum of block r - step - 1, adds its own,
-//        and passes it on in the next step; then r holds the whole sum of block r+1. In steps n-1 .. 2n-3 (gather) the same
-//        blocks go round once more, finished. A run may be of the first half, the second, or both.
+// Model: n ranks, n blocks. A run consists of the reduce half, the gather half, or both.
+//        In the reduce half, steps 0 .. n-2, rank r receives from rank r-1 its partial sum of block r - step - 1. It
+//        adds its own term and sends the sum on in the next step. At the end, rank r holds the complete sum of block
+//        r+1. In the gather half, steps n-1 .. 2n-3, the complete blocks go round the ring once more.
 // Cost:  each half sends and receives (n-1)/n of the array, in n-1 steps.
-// Order: block b is summed from rank b upward around the ring: an order that depends on sizes and ranks alone.
+// Order: block b is summed from rank b upward around the ring. This order depends only on sizes and ranks.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +20,8 @@
 
 namespace alpa::comm {
 
-// `elements` of `element_bytes`, cut into `n` blocks as equal as can be, each of them into the same number of chunks.
+// Cuts `elements` of `element_bytes` each into `n` blocks whose sizes differ by at most one element. Every block is cut
+// into the same number of chunks.
 class Blocks {
  public:
   Blocks(size_t elements, size_t element_bytes, int n);
@@ -37,16 +40,18 @@ class Blocks {
 struct RingRun {
   const Blocks* blocks;
   bool reduce, gather;
-  // The block that the model above calls b is block b + shift of the array.
+  // The array's block b + shift takes the role of block b in the model above.
   int shift = 0;
   graph::DType dtype = graph::DType::kU8;
   graph::ReduceKind kind = graph::ReduceKind::kSum;
-  // Memory of a block of the array: this rank's own addend, and where its sum (partial, then finished) goes. They may be one.
+  // Return the address of a block of the array: `own` of this rank's term, `sum` of the memory for the partial and then
+  // the complete sum. Both may return the same address.
   std::function<const std::byte*(int block)> own;
   std::function<std::byte*(int block)> sum;
 };
 
-// Starts and waits for the messages of the run. On failure `sum` holds anything. REQUIRES: two ranks or more.
+// Runs the ring: starts all its messages, and waits for the receives. Exchange::Finish waits for the last sends.
+// After a failure, the contents of `sum` are undefined. REQUIRES: two ranks or more.
 absl::Status RunRing(Exchange& exchange, const RingRun& run, Scratch& scratch);
 
 }  // namespace alpa::comm

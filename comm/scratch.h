@@ -11,7 +11,7 @@ namespace alpa::comm {
 
 class Scratch {
  public:
-  // At least so many bytes, aligned for every element type; what an earlier Get gave is lost.
+  // Returns `bytes` bytes, aligned for every element type. Invalidates the memory that earlier calls returned.
   std::span<std::byte> Get(size_t bytes) {
     if (bytes > size_) {
       memory_ = std::make_unique_for_overwrite<std::byte[]>(bytes);

@@ -1,14 +1,15 @@
-// Bytes between the devices of one job: tagged, point to point, matched like MPI's. Collectives (comm/collective.h) are
-// written over this once, for devices of one process and of many.
+// Tagged point-to-point messages between the devices of one job, matched as in MPI. Collectives (comm/collective.h) are
+// written once over this interface, for devices of one process or of several.
 //
-// Model:    An Endpoint belongs to one device of one epoch of one job. It can send to and receive from every peer rank of
-//           that epoch. A message is matched by (sender, tag); messages of one pair with one tag arrive in order. A
-//           receive must be as large as the message.
-// Epochs:   endpoints of different epochs never meet: every message carries its epoch, and stale ones are dropped.
+// Model:    An Endpoint belongs to one device of one epoch of one job. It can send to and receive from every peer rank
+//           of that epoch. A message is matched by (sender, tag). Messages with the same sender, receiver and tag
+//           arrive in order. A receive must be exactly as large as its message.
+// Epochs:   every message carries its epoch. Stale messages are dropped, so epochs never receive each other's messages.
 // Threads:  thread-safe. Waits block the calling thread.
-// Errors:   after Abort(cause), every present and later operation of this process fails with `cause`. The other processes of
-//           the epoch are told, and theirs fail with kAborted, soon, if they can be reached. A peer that is gone makes
-//           operations fail with kUnavailable at best; liveness is judged by heartbeats, not here.
+// Errors:   after Abort(cause), every present and later operation of this process fails with `cause`. The epoch's other
+//           processes are notified if they can be reached; their operations then soon fail with kAborted.
+//           If a peer is lost, operations with it may fail with kUnavailable, or never complete. Heartbeats detect dead
+//           peers; the transport does not.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +26,8 @@ namespace alpa::comm {
 class Request {
  public:
   virtual ~Request() = default;
-  // Blocks until the operation is complete; call once. Buffers may be reused afterwards, also on failure. A request that
-  // is dropped waits, too; none may outlive its endpoint.
+  // Blocks until the operation is complete. Call it once. Afterwards, also after a failure, the caller may reuse the
+  // buffer. The destructor waits if nobody has called Wait. A request must not outlive its endpoint.
   virtual absl::Status Wait() = 0;
 };
 
@@ -35,26 +36,27 @@ class Endpoint {
   virtual ~Endpoint() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  // Start an operation. The memory stays untouched (send) or unread (receive) by the caller until Wait returned.
+  // Starts an operation. Until Wait returns, the caller must not modify (Send) or read (Recv) the memory.
   virtual std::unique_ptr<Request> Send(int peer, uint32_t tag, std::span<const std::byte> data) = 0;
   virtual std::unique_ptr<Request> Recv(int peer, uint32_t tag, std::span<std::byte> data) = 0;
   virtual void Abort(const absl::Status& cause) = 0;
 };
 
-// The process's end of all epochs.
+// Opens epochs for one process.
 class Transport {
  public:
   virtual ~Transport() = default;
-  // Opaque address that other processes need to reach this one; stable for the process's life.
+  // Returns an opaque address that other processes need to reach this one. It is stable for the process's life.
   virtual std::string address() const = 0;
 
   struct Peer {
     std::string address;   // of the process that holds this rank's device
-    bool local = false;    // it is this process
+    bool local = false;    // this process holds the device
   };
-  // One endpoint for each local rank of an epoch, in order of rank. `epoch` must be the same on all processes and never
-  // used before. Does not wait for the peers.
-  virtual absl::StatusOr<std::vector<std::unique_ptr<Endpoint>>> Open(uint64_t epoch, const std::vector<Peer>& ranks) = 0;
+  // Returns one endpoint for each local rank of an epoch, in order of rank. `epoch` must be the same on all processes
+  // and must not have been used before. Does not wait for the peers.
+  virtual absl::StatusOr<std::vector<std::unique_ptr<Endpoint>>> Open(uint64_t epoch,
+                                                                      const std::vector<Peer>& ranks) = 0;
 };
 
 }  // namespace alpa::comm

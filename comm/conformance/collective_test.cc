@@ -1,4 +1,4 @@
-// Collectives against their definition, computed plainly, over every transport.
+// Compares the collectives with plain loops that follow their definitions, over every transport.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -23,9 +23,12 @@ using graph::ReduceKind;
 using kernels::CollectiveGroup;
 using ::testing::Each;
 
-// Small: in one step; 5001 and more: by ring; the last in several chunks, for the smaller groups alone.
+// Element counts. The small ones use direct exchange, 5001 and more a ring. The last count needs several chunks per
+// block; only groups of up to 3 ranks use it.
 constexpr size_t kCounts[] = {0, 1, 7, 1000, 5001, 50'001, 700'003};
-std::span<const size_t> CountsFor(int ranks) { return std::span(kCounts).first(std::size(kCounts) - (ranks > 3 ? 1 : 0)); }
+std::span<const size_t> CountsFor(int ranks) {
+  return std::span(kCounts).first(std::size(kCounts) - (ranks > 3 ? 1 : 0));
+}
 
 std::vector<int> Everybody(int n) {
   std::vector<int> members(static_cast<size_t>(n));
@@ -35,7 +38,7 @@ std::vector<int> Everybody(int n) {
 
 class CollectiveTest : public ::testing::TestWithParam<Subject> {
  protected:
-  // Runs `body` on n ranks with a group of all.
+  // Runs `body` on each of n ranks, with a group of all ranks.
   void OnGroup(int n, const std::function<void(CollectiveGroup&)>& body) {
     World world(GetParam(), n);
     Endpoints endpoints = world.Open(++epoch_);
@@ -49,7 +52,7 @@ class CollectiveTest : public ::testing::TestWithParam<Subject> {
 };
 INSTANTIATE_TEST_SUITE_P(All, CollectiveTest, ::testing::ValuesIn(AllSubjects()), NameOfSubject);
 
-// Exact in every type, and different for each rank and place.
+// A value that is exact in every type, and different for each rank and place.
 float ValueOf(int rank, size_t i) { return static_cast<float>((rank + 1) * 3 + static_cast<int>(i % 11)); }
 std::vector<float> ValuesOf(int rank, size_t count) {
   std::vector<float> values(count);
@@ -57,7 +60,7 @@ std::vector<float> ValuesOf(int rank, size_t count) {
   return values;
 }
 
-TEST_P(CollectiveTest, AllReduce) {
+TEST_P(CollectiveTest, AllReduceSumsTheDataOfAllRanks) {
   for (int n = 1; n <= 5; ++n) {
     OnGroup(n, [&](CollectiveGroup& group) {
       for (size_t count : CountsFor(n)) {
@@ -72,7 +75,7 @@ TEST_P(CollectiveTest, AllReduce) {
   }
 }
 
-TEST_P(CollectiveTest, AllGatherAlsoInPlace) {
+TEST_P(CollectiveTest, AllGatherConcatenatesTheBlocksAlsoInPlace) {
   for (int n = 1; n <= 5; ++n) {
     OnGroup(n, [&](CollectiveGroup& group) {
       for (size_t count : CountsFor(n)) {
@@ -92,7 +95,7 @@ TEST_P(CollectiveTest, AllGatherAlsoInPlace) {
   }
 }
 
-TEST_P(CollectiveTest, ReduceScatterAlsoInPlace) {
+TEST_P(CollectiveTest, ReduceScatterGivesEachRankItsBlockAlsoInPlace) {
   for (int n = 1; n <= 5; ++n) {
     OnGroup(n, [&](CollectiveGroup& group) {
       const size_t rank = static_cast<size_t>(group.rank());
@@ -104,7 +107,7 @@ TEST_P(CollectiveTest, ReduceScatterAlsoInPlace) {
         }
         ASSERT_EQ(group.ReduceScatter(BytesOf(in), BytesOf(out), DType::kF32, ReduceKind::kSum), absl::OkStatus());
         ASSERT_EQ(out, expected) << count;
-        ASSERT_EQ(in, before) << "the input was changed";
+        ASSERT_EQ(in, before) << "reduce-scatter changed its input";
         const auto block = BytesOf(in).subspan(rank * count * 4, count * 4);
         ASSERT_EQ(group.ReduceScatter(BytesOf(in), block, DType::kF32, ReduceKind::kSum), absl::OkStatus());
         ASSERT_TRUE(std::equal(expected.begin(), expected.end(), in.begin() + static_cast<ptrdiff_t>(rank * count)));
@@ -113,7 +116,7 @@ TEST_P(CollectiveTest, ReduceScatterAlsoInPlace) {
   }
 }
 
-TEST_P(CollectiveTest, AllToAllPermuteBroadcastBarrier) {
+TEST_P(CollectiveTest, AllToAllPermuteAndBroadcastMoveTheRightData) {
   for (int n = 1; n <= 5; ++n) {
     OnGroup(n, [&](CollectiveGroup& group) {
       const int rank = group.rank();
@@ -126,21 +129,21 @@ TEST_P(CollectiveTest, AllToAllPermuteBroadcastBarrier) {
         ASSERT_EQ(group.AllToAll(BytesOf(in), BytesOf(out)), absl::OkStatus());
         ASSERT_EQ(out, expected) << count;
 
-        // Everybody to the next, the last to nobody, the first from nobody.
+        // Each rank sends to the next. The last sends to nobody, and the first receives from nobody.
         std::vector<int64_t> shift(static_cast<size_t>(n), -1);
         std::iota(shift.begin(), shift.end() - 1, 1);
         std::vector<float> mine = ValuesOf(rank, count), moved(count, -1);
         ASSERT_EQ(group.Permute(BytesOf(mine), BytesOf(moved), shift), absl::OkStatus());
         ASSERT_EQ(moved, rank == 0 ? std::vector<float>(count) : ValuesOf(rank - 1, count));
         std::vector<int64_t> reversed(static_cast<size_t>(n));
-        for (int i = 0; i < n; ++i) reversed[i] = n - 1 - i;   // the one in the middle to itself
+        for (int i = 0; i < n; ++i) reversed[i] = n - 1 - i;   // a middle rank sends to itself
         ASSERT_EQ(group.Permute(BytesOf(mine), BytesOf(moved), reversed), absl::OkStatus());
         ASSERT_EQ(moved, ValuesOf(n - 1 - rank, count));
 
         for (int root = 0; root < n; ++root) {
-          std::vector<float> told = ValuesOf(rank, count);
-          ASSERT_EQ(group.Broadcast(BytesOf(told), root), absl::OkStatus());
-          ASSERT_EQ(told, ValuesOf(root, count));
+          std::vector<float> data = ValuesOf(rank, count);
+          ASSERT_EQ(group.Broadcast(BytesOf(data), root), absl::OkStatus());
+          ASSERT_EQ(data, ValuesOf(root, count));
         }
         ASSERT_EQ(group.Barrier(), absl::OkStatus());
       }
@@ -148,7 +151,7 @@ TEST_P(CollectiveTest, AllToAllPermuteBroadcastBarrier) {
   }
 }
 
-TEST_P(CollectiveTest, BarrierHoldsEverybodyUntilTheLast) {
+TEST_P(CollectiveTest, BarrierWaitsForTheLastRank) {
   std::atomic<int> arrived{0};
   OnGroup(3, [&](CollectiveGroup& group) {
     SleepMillis(group.rank() * 30);
@@ -158,8 +161,8 @@ TEST_P(CollectiveTest, BarrierHoldsEverybodyUntilTheLast) {
   });
 }
 
-// Sums of numbers that round: what counts is that all ranks, and a second run, have the same bits.
-TEST_P(CollectiveTest, TheSameBitsOnEveryRankAndOnARerun) {
+// The sums round, so their bits depend on the order. All ranks and a second run must have the same bits.
+TEST_P(CollectiveTest, EveryRankAndARerunGetTheSameBits) {
   for (size_t count : {size_t{100}, size_t{200'001}}) {
     std::vector<std::vector<float>> results;
     Mutex mutex;
@@ -182,7 +185,7 @@ TEST_P(CollectiveTest, SixteenBitFloatsAreSummedInF32AndRoundedOnce) {
   for (int n : {2, 3, 5}) {
     for (DType dtype : {DType::kBF16, DType::kF16}) {
       auto to_bits = dtype == DType::kBF16 ? graph::FloatToBf16 : graph::FloatToF16;
-      // One more would be lost if the sum were rounded after each term: ulp is 2 at 256 (bf16), at 2048 (f16).
+      // ulp is 2 at 256 (bf16) and at 2048 (f16), so rounding after each term would lose each added 1.
       const float large = dtype == DType::kBF16 ? 256.0f : 2048.0f;
       const uint16_t expected = to_bits(large + static_cast<float>(n - 1));
       OnGroup(n, [&](CollectiveGroup& group) {
@@ -204,7 +207,7 @@ TEST_P(CollectiveTest, GroupsOfRowsAndColumnsAreIndependent) {
   Endpoints endpoints = world.Open(++epoch_);
   OnAll(endpoints, [](Endpoint& e) {
     const int row = e.rank() / 3, column = e.rank() % 3;
-    auto rows = MakeGroup(e, {3 * row + 2, 3 * row, 3 * row + 1}, 1);   // any order
+    auto rows = MakeGroup(e, {3 * row + 2, 3 * row, 3 * row + 1}, 1);   // members in any order
     auto columns = MakeGroup(e, {column, column + 3}, 2);
     auto all = MakeGroup(e, Everybody(6), 3);
     ASSERT_TRUE(rows.ok() && columns.ok() && all.ok());
@@ -229,12 +232,15 @@ using Call = std::function<absl::Status(CollectiveGroup&)>;
 std::vector<std::pair<std::string, Call>> AllCalls(size_t count) {
   auto floats = [](size_t n) { return std::make_shared<std::vector<float>>(n, 1.0f); };
   return {
-      {"AllReduce", [=](CollectiveGroup& g) { return g.AllReduce(BytesOf(*floats(count)), DType::kF32, ReduceKind::kSum); }},
-      {"AllGather", [=](CollectiveGroup& g) { return g.AllGather(BytesOf(*floats(count)), BytesOf(*floats(3 * count))); }},
+      {"AllReduce",
+       [=](CollectiveGroup& g) { return g.AllReduce(BytesOf(*floats(count)), DType::kF32, ReduceKind::kSum); }},
+      {"AllGather",
+       [=](CollectiveGroup& g) { return g.AllGather(BytesOf(*floats(count)), BytesOf(*floats(3 * count))); }},
       {"ReduceScatter", [=](CollectiveGroup& g) {
          return g.ReduceScatter(BytesOf(*floats(3 * count)), BytesOf(*floats(count)), DType::kF32, ReduceKind::kSum);
        }},
-      {"AllToAll", [=](CollectiveGroup& g) { return g.AllToAll(BytesOf(*floats(3 * count)), BytesOf(*floats(3 * count))); }},
+      {"AllToAll",
+       [=](CollectiveGroup& g) { return g.AllToAll(BytesOf(*floats(3 * count)), BytesOf(*floats(3 * count))); }},
       {"Permute", [=](CollectiveGroup& g) {
          return g.Permute(BytesOf(*floats(count)), BytesOf(*floats(count)), std::vector<int64_t>{1, 2, 0});
        }},
@@ -251,7 +257,7 @@ TEST_P(CollectiveTest, AbortUnblocksEveryCall) {
       Endpoints endpoints = world.Open(++epoch_);
       OnAll(endpoints, [&](Endpoint& e) {
         auto group = MakeGroup(e, {0, 1, 2}, 0);
-        if (e.rank() == 2) {   // never takes part
+        if (e.rank() == 2) {   // takes no part in the call
           SleepMillis(20);
           e.Abort(cause);
           return;
@@ -263,11 +269,11 @@ TEST_P(CollectiveTest, AbortUnblocksEveryCall) {
           (*group)->Abort(cause);
         });
         absl::Status status = call(**group);
-        // A first round may end without rank 2: a message to it may be buffered, or it had nothing to say.
+        // A first call may succeed without rank 2: messages to it may be buffered, and it may have nothing to send.
         while (status.ok()) status = call(**group);
         aborter.join();
         EXPECT_LT(Clock::Real().Now() - aborted, std::chrono::seconds(1)) << name;
-        // Rank 2's abort may be told before this one's own, or (TCP) its leaving seen.
+        // Rank 2's abort may arrive before this rank's own. Over TCP, rank 2's exit may be seen first.
         EXPECT_TRUE(absl::IsAborted(status) || absl::IsUnavailable(status)) << name << ": " << status;
         EXPECT_FALSE((*group)->Barrier().ok()) << name;
       });
@@ -275,15 +281,15 @@ TEST_P(CollectiveTest, AbortUnblocksEveryCall) {
   }
 }
 
-// A call that cannot end well fails on the rank that sees it, though its other messages are still open, and so on the others,
-// whose messages may be lost thereby.
-TEST_P(CollectiveTest, SizesThatDifferFailInsteadOfHanging) {
+// If sizes differ, the call fails on the rank that sees the difference, although its other messages are still open. It
+// then fails on the other ranks too, which may have lost messages.
+TEST_P(CollectiveTest, DifferentSizesFailInsteadOfHanging) {
   World world(GetParam(), 3);
   Endpoints endpoints = world.Open(++epoch_);
   OnAll(endpoints, [](Endpoint& e) {
     auto group = MakeGroup(e, {0, 1, 2}, 0);
     std::vector<float> data(e.rank() == 0 ? 10 : 20, 1.0f);
-    if (e.rank() == 2) return;   // is late for ever
+    if (e.rank() == 2) return;   // never calls
     EXPECT_FALSE((*group)->AllReduce(BytesOf(data), DType::kF32, ReduceKind::kSum).ok());
   });
 }
@@ -310,7 +316,8 @@ class ReducingTest : public ::testing::Test {
           expected[i] = sum;
         }
         ASSERT_EQ((*group)->AllReduce(BytesOf(data), dtype, kind), absl::OkStatus());
-        ASSERT_EQ(data, expected) << graph::NameOf(dtype) << " " << graph::NameOf(kind) << ", " << n << " ranks, " << count;
+        ASSERT_EQ(data, expected)
+            << graph::NameOf(dtype) << " " << graph::NameOf(kind) << ", " << n << " ranks, " << count << " elements";
       }
     });
   }
@@ -332,11 +339,11 @@ class ReducingTest : public ::testing::Test {
   }
 };
 
-TEST_F(ReducingTest, EveryTypeAndKindBySteps) {
+TEST_F(ReducingTest, EveryTypeAndKindGivesTheDefinedResult) {
   const std::vector<ReduceKind> ordered = {ReduceKind::kSum, ReduceKind::kMax, ReduceKind::kMin, ReduceKind::kProduct};
   std::vector<ReduceKind> all = ordered;
   all.insert(all.end(), {ReduceKind::kAnd, ReduceKind::kOr});
-  // One step, a ring, and (11 ranks) a tree and a ring.
+  // Direct exchange and a ring with few ranks; a tree and a ring with 11.
   for (auto [n, count] : std::vector<std::pair<int, size_t>>{{2, 13}, {3, 13}, {3, 40'009}, {11, 13}, {11, 40'009}}) {
     Check<uint8_t>(DType::kPred, all, n, count);
     Check<int8_t>(DType::kS8, all, n, count);
@@ -348,11 +355,11 @@ TEST_F(ReducingTest, EveryTypeAndKindBySteps) {
     Check<uint32_t>(DType::kU32, all, n, count);
     Check<uint64_t>(DType::kU64, all, n, count);
     Check<float>(DType::kF32, {ReduceKind::kSum, ReduceKind::kMax, ReduceKind::kMin}, n, count);
-    Check<double>(DType::kF64, ordered, std::min(n, 3), count);   // products of more do not fit 53 bits
+    Check<double>(DType::kF64, ordered, std::min(n, 3), count);   // products of more terms do not fit 53 bits
   }
 }
 
-TEST_F(ReducingTest, ManyRanksOfSixteenBitFloatsGoUpATree) {
+TEST_F(ReducingTest, ATreeSumsSixteenBitFloatsInF32) {
   Endpoints endpoints = MakeLocalEndpoints(12);
   OnAll(endpoints, [](Endpoint& e) {
     auto group = MakeGroup(e, Everybody(12), 0);

@@ -1,4 +1,5 @@
-// Transports of separate processes, one of which may be killed. This binary starts itself again as the other process:
+// Tests transports of separate processes, one of which may be killed. This binary starts itself again as the other
+// process:
 //
 //   comm_process_test --child ROLE EPOCH PER_PROCESS     (addresses are exchanged over descriptors 3 and 4)
 
@@ -38,7 +39,7 @@ std::string ReadText(int fd) {
   return read(fd, text.data(), size) == static_cast<ssize_t>(size) ? text : "";
 }
 
-// Endpoints of the process that is the `process`th of two with `per_process` ranks each.
+// Opens the endpoints of process number `process` (0 or 1) of two processes with `per_process` ranks each.
 Endpoints OpenPart(Transport& transport, int process, int per_process, const std::string& other, uint64_t epoch) {
   std::vector<Transport::Peer> peers;
   for (int rank = 0; rank < 2 * per_process; ++rank) {
@@ -53,7 +54,7 @@ Endpoints OpenPart(Transport& transport, int process, int per_process, const std
   return *std::move(endpoints);
 }
 
-// What all ranks of both processes do together. 0: all was right.
+// The calls that all ranks of both processes make together. Returns 0 if all results are right.
 int SumTogether(Endpoints& endpoints) {
   std::atomic<int> wrong{0};
   OnAll(endpoints, [&](Endpoint& e) {
@@ -84,7 +85,7 @@ int SumThenHang(Endpoints& endpoints) {
   return result;
 }
 
-// Leaves half-way through a message.
+// Waits forever in the middle of sending a message.
 int SumThenSendAndHang(Endpoints& endpoints) {
   if (SumTogether(endpoints) != 0) return 1;
   std::vector<std::byte> data(32 << 20);
@@ -105,13 +106,13 @@ int Child(char** argv) {
   return kRoles.at(argv[2])(endpoints);
 }
 
-// The other process. Its end kills it.
+// The other process. The destructor kills it.
 class Peer {
  public:
   Peer(const std::string& role, uint64_t epoch, int per_process, const std::string& tls) {
     int down[2], up[2];
     if (pipe2(down, O_CLOEXEC) != 0 || pipe2(up, O_CLOEXEC) != 0) std::abort();
-    // Copies out of the way of 3 and 4, onto which the child puts them.
+    // Copies of the descriptors, with numbers above 3 and 4: the child moves them to 3 and 4.
     const int in = fcntl(down[0], F_DUPFD_CLOEXEC, 10), out = fcntl(up[1], F_DUPFD_CLOEXEC, 10);
     const std::string epoch_text = std::to_string(epoch), per_text = std::to_string(per_process);
     if (!tls.empty()) setenv("UCX_TLS", tls.c_str(), 1);
@@ -119,7 +120,8 @@ class Peer {
     if (pid_ == 0) {
       dup2(in, 3);
       dup2(out, 4);
-      execl("/proc/self/exe", "comm_process_test", "--child", role.c_str(), epoch_text.c_str(), per_text.c_str(), nullptr);
+      execl("/proc/self/exe", "comm_process_test", "--child", role.c_str(), epoch_text.c_str(), per_text.c_str(),
+            nullptr);
       _exit(127);
     }
     if (!tls.empty()) unsetenv("UCX_TLS");
@@ -171,7 +173,7 @@ class ProcessTest : public ::testing::TestWithParam<Setting> {
 INSTANTIATE_TEST_SUITE_P(All, ProcessTest, ::testing::Values(Setting{"default", ""}, Setting{"tcp", "tcp,self"}),
                          [](const auto& info) { return info.param.name; });
 
-TEST_P(ProcessTest, SumsAgree) {
+TEST_P(ProcessTest, TwoProcessesComputeTheRightSums) {
   auto transport = Make();
   for (int per_process : {1, 2}) {
     const uint64_t epoch = static_cast<uint64_t>(per_process);
@@ -182,7 +184,7 @@ TEST_P(ProcessTest, SumsAgree) {
   }
 }
 
-TEST_P(ProcessTest, SurvivorsOfAKilledPeerAreFreedByAbortAndWorkOnInANewEpoch) {
+TEST_P(ProcessTest, AbortFreesTheSurvivorOfAKilledPeerWhichThenOpensANewEpoch) {
   auto transport = Make();
   for (const char* role : {"hang", "send"}) {
     const uint64_t epoch = role[0] == 'h' ? 1 : 3;
@@ -206,9 +208,10 @@ TEST_P(ProcessTest, SurvivorsOfAKilledPeerAreFreedByAbortAndWorkOnInANewEpoch) {
       const MonotonicTime start = Clock::Real().Now();
       endpoints[0]->Abort(cause);
       const absl::Status status = blocked.get();
-      // Over TCP the loss may be seen before it is told.
-      EXPECT_TRUE(status == cause || (!GetParam().tls.empty() && status.code() == absl::StatusCode::kUnavailable)) << status;
-      if (receive != nullptr) (void)receive->Wait();   // was received in time, or not
+      // Over TCP, the survivor may notice the loss before the abort.
+      EXPECT_TRUE(status == cause || (!GetParam().tls.empty() && status.code() == absl::StatusCode::kUnavailable))
+          << status;
+      if (receive != nullptr) (void)receive->Wait();   // may or may not have received the message in time
       endpoints.clear();
       EXPECT_LT(Clock::Real().Now() - start, std::chrono::seconds(1));
     }
@@ -219,12 +222,12 @@ TEST_P(ProcessTest, SurvivorsOfAKilledPeerAreFreedByAbortAndWorkOnInANewEpoch) {
   }
 }
 
-TEST_P(ProcessTest, APeerKilledBeforeItOpensHoldsNobodyAfterAbort) {
+TEST_P(ProcessTest, AbortEndsAWaitForAPeerThatWasKilledBeforeItOpened) {
   auto transport = Make();
   std::string address;
   {
     Peer peer("sum", 1, 1, GetParam().tls);
-    address = peer.Meet("127.0.0.1:1/0");   // never the right one
+    address = peer.Meet("127.0.0.1:1/0");   // not this process's address
   }
   Endpoints endpoints = OpenPart(*transport, 0, 1, address, 1);
   std::vector<std::byte> data(8);
@@ -234,7 +237,7 @@ TEST_P(ProcessTest, APeerKilledBeforeItOpensHoldsNobodyAfterAbort) {
   EXPECT_EQ(send->Wait(), absl::AbortedError("over"));
 }
 
-TEST_P(ProcessTest, OneJobsLossLeavesAnotherAlone) {
+TEST_P(ProcessTest, LosingAPeerOfOneEpochDoesNotAffectAnotherEpoch) {
   auto transport = Make();
   Peer lost("hang", 1, 1, GetParam().tls), well("sum", 2, 1, GetParam().tls);
   const std::string lost_address = lost.Meet(transport->address()), well_address = well.Meet(transport->address());

@@ -1,4 +1,4 @@
-// Every transport: messages, what happens when things go wrong, and epochs.
+// Tests every transport: messages, failures and epochs.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@ using ::testing::Each;
 class TransportTest : public ::testing::TestWithParam<Subject> {};
 INSTANTIATE_TEST_SUITE_P(All, TransportTest, ::testing::ValuesIn(AllSubjects()), NameOfSubject);
 
-// Those whose two ranks are of different processes, as far as the transport knows.
+// The subjects whose transports treat the two ranks as separate processes.
 std::vector<Subject> SeparateSubjects() {
   std::vector<Subject> subjects = AllSubjects();
   std::erase_if(subjects, [](const Subject& subject) { return subject.ranks_per_transport != 1; });
@@ -28,7 +28,7 @@ INSTANTIATE_TEST_SUITE_P(All, SeparateTransportTest, ::testing::ValuesIn(Separat
 
 constexpr size_t kSizes[] = {0, 1, 8, 8191, 8192, 8193, 70'000, size_t{9} << 20};
 
-TEST_P(TransportTest, MessagesOfOneTagKeepTheirOrderAndMayOvertakeThoseOfAnother) {
+TEST_P(TransportTest, MessagesKeepTheirOrderWithinATagButNotAcrossTags) {
   World world(GetParam(), 2);
   Endpoints endpoints = world.Open(1);
   OnAll(endpoints, [](Endpoint& e) {
@@ -48,7 +48,7 @@ TEST_P(TransportTest, MessagesOfOneTagKeepTheirOrderAndMayOvertakeThoseOfAnother
   });
 }
 
-TEST_P(TransportTest, BothMaySendFirst) {
+TEST_P(TransportTest, BothRanksMaySendFirst) {
   World world(GetParam(), 2);
   Endpoints endpoints = world.Open(1);
   OnAll(endpoints, [](Endpoint& e) {
@@ -76,15 +76,18 @@ TEST_P(TransportTest, ManyMessagesMayBeOpenBeforeAnyIsReceived) {
     }
     if (e.rank() == 1) {
       SleepMillis(50);
-      for (int i = kMessages - 1; i >= 0; --i) requests.push_back(e.Recv(0, static_cast<uint32_t>(i), BytesOf(data[i])));
+      for (int i = kMessages - 1; i >= 0; --i) {
+        requests.push_back(e.Recv(0, static_cast<uint32_t>(i), BytesOf(data[i])));
+      }
     }
     for (auto& request : requests) ASSERT_EQ(request->Wait(), absl::OkStatus());
     for (int i = 0; i < kMessages; ++i) EXPECT_THAT(data[i], Each(i));
   });
 }
 
-// Who waits makes the progress; it must also be made for those who wait behind, and while nobody waits.
-TEST_P(TransportTest, ThreadsOfOneEndpointDoNotHoldEachOtherUp) {
+// One waiting thread drives the progress of all operations: its own, those of other waiting threads, and those for
+// which nobody waits.
+TEST_P(TransportTest, ThreadsOfOneEndpointDoNotBlockEachOther) {
   World world(GetParam(), 2);
   Endpoints endpoints = world.Open(1);
   OnAll(endpoints, [](Endpoint& e) {
@@ -105,7 +108,7 @@ TEST_P(TransportTest, ThreadsOfOneEndpointDoNotHoldEachOtherUp) {
   });
 }
 
-TEST_P(TransportTest, AMessageLeavesAlthoughItsSenderDoesNotWaitYet) {
+TEST_P(TransportTest, AMessageArrivesBeforeItsSenderWaits) {
   World world(GetParam(), 2);
   Endpoints endpoints = world.Open(1);
   std::vector<int> out(1 << 18, 5), in(1 << 18), done(1);
@@ -115,7 +118,7 @@ TEST_P(TransportTest, AMessageLeavesAlthoughItsSenderDoesNotWaitYet) {
   EXPECT_EQ(send->Wait(), absl::OkStatus());
 }
 
-TEST_P(TransportTest, ADroppedRequestIsWaitedFor) {
+TEST_P(TransportTest, DestroyingARequestWaitsForIt) {
   World world(GetParam(), 2);
   Endpoints endpoints = world.Open(1);
   OnAll(endpoints, [](Endpoint& e) {
@@ -133,7 +136,7 @@ TEST_P(TransportTest, ReceivesOfTheWrongSizeFail) {
     std::vector<std::byte> small(64), large(128);
     for (bool large_send : {true, false}) {
       if (e.rank() == 0) {
-        (void)e.Send(1, large_send, large_send ? large : small)->Wait();   // may fail or not
+        (void)e.Send(1, large_send, large_send ? large : small)->Wait();   // may fail
       } else {
         EXPECT_EQ(e.Recv(0, large_send, large_send ? small : large)->Wait().code(), absl::StatusCode::kInvalidArgument);
       }
@@ -141,7 +144,7 @@ TEST_P(TransportTest, ReceivesOfTheWrongSizeFail) {
   });
 }
 
-TEST_P(TransportTest, RanksThatAreNotThereAreRefused) {
+TEST_P(TransportTest, UnknownRanksAreRefused) {
   World world(GetParam(), 2);
   Endpoints endpoints = world.Open(1);
   std::vector<std::byte> data(1);
@@ -157,11 +160,11 @@ TEST_P(TransportTest, AbortUnblocksEveryOperationWithItsCause) {
     Endpoints endpoints = world.Open(1);
     const absl::Status cause = absl::AbortedError("worker b was lost");
     std::vector<std::byte> out(size), in(size);
-    // Two waiters: one drives, one waits behind it.
+    // Two waiting threads: one drives the progress, the other waits for it.
     std::vector<std::thread> threads;
     threads.emplace_back([&] {
       const absl::Status status = endpoints[0]->Send(1, 1, out)->Wait();
-      EXPECT_TRUE(status == cause || status.ok()) << status;   // small ones may be on their way
+      EXPECT_TRUE(status == cause || status.ok()) << status;   // a small message may already be sent
     });
     threads.emplace_back([&] { EXPECT_EQ(endpoints[0]->Recv(1, 1, in)->Wait(), cause); });
     SleepMillis(60);
@@ -175,8 +178,8 @@ TEST_P(TransportTest, AbortUnblocksEveryOperationWithItsCause) {
   }
 }
 
-// A rank that fails need not have a message open with those who wait for it.
-TEST_P(TransportTest, AbortFreesTheOtherRanksToo) {
+// A rank that fails may have no open message with the ranks that wait for it.
+TEST_P(TransportTest, AbortUnblocksTheOtherRanks) {
   World world(GetParam(), 4);
   Endpoints endpoints = world.Open(1);
   std::atomic<MonotonicTime> aborted{MonotonicTime()};
@@ -189,14 +192,15 @@ TEST_P(TransportTest, AbortFreesTheOtherRanksToo) {
       return;
     }
     const absl::Status status = e.Recv(e.rank() + 1, 1, data)->Wait();
-    // The same cause within a process; the leaving may be seen before it is told.
+    // Within a process, the cause is the same. Between processes, the rank's exit may be seen before its abort is
+    // reported.
     EXPECT_TRUE(absl::IsAborted(status) || absl::IsUnavailable(status) || status == absl::InternalError("an op failed"))
         << status;
     EXPECT_LT(Clock::Real().Now() - aborted.load(), std::chrono::seconds(1));
   });
 }
 
-TEST_P(SeparateTransportTest, WhoOpensAnEpochThatAPeerHasAbortedLearnsSo) {
+TEST_P(SeparateTransportTest, OperationsFailInAnEpochThatAPeerHasAborted) {
   World world(GetParam(), 2);
   auto first = world.OpenOn(0, 1);
   ASSERT_TRUE(first.ok()) << first.status();
@@ -210,10 +214,10 @@ TEST_P(SeparateTransportTest, WhoOpensAnEpochThatAPeerHasAbortedLearnsSo) {
   EXPECT_EQ(send->Wait().code(), absl::StatusCode::kAborted);
 }
 
-TEST_P(SeparateTransportTest, MemoryIsLeftAloneAfterAbort) {
+TEST_P(SeparateTransportTest, AbortedReceivesLeaveTheirMemoryUntouched) {
   World world(GetParam(), 2);
   Endpoints endpoints = world.Open(1);
-  OnAll(endpoints, [&](Endpoint& e) {   // so that the connection is there
+  OnAll(endpoints, [&](Endpoint& e) {   // establishes the connection
     std::vector<std::byte> data(8);
     if (e.rank() == 0) {
       EXPECT_TRUE(e.Recv(1, 9, data)->Wait().ok());
@@ -233,7 +237,7 @@ TEST_P(SeparateTransportTest, MemoryIsLeftAloneAfterAbort) {
   endpoints[1]->Abort(absl::AbortedError("over"));
 }
 
-TEST_P(SeparateTransportTest, OpenDoesNotWaitForPeersAndAFastPeersMessagesAreKept) {
+TEST_P(SeparateTransportTest, OpenDoesNotWaitForPeersAndKeepsEarlyMessages) {
   World world(GetParam(), 2);
   auto first = world.OpenOn(0, 7);
   ASSERT_TRUE(first.ok()) << first.status();
@@ -254,7 +258,7 @@ TEST_P(SeparateTransportTest, OpenDoesNotWaitForPeersAndAFastPeersMessagesAreKep
   for (auto& send : sends) EXPECT_EQ(send->Wait(), absl::OkStatus());
 }
 
-TEST_P(SeparateTransportTest, APeerThatNeverOpensHoldsNobodyAfterAbort) {
+TEST_P(SeparateTransportTest, AbortEndsAWaitForAPeerThatNeverOpens) {
   World world(GetParam(), 2);
   auto opened = world.OpenOn(0, 7);
   ASSERT_TRUE(opened.ok()) << opened.status();
@@ -281,7 +285,7 @@ TEST_P(TransportTest, MessagesOfAnOldEpochDoNotReachANewOne) {
         for (auto& endpoint : endpoints) endpoint->Abort(absl::AbortedError("epoch over"));
       } else {
         std::vector<int> go(1);
-        OnAll(endpoints, [&](Endpoint& e) {   // the first is there, though nobody takes it
+        OnAll(endpoints, [&](Endpoint& e) {   // now the first message has arrived, and nobody has received it
           if (e.rank() == 0) {
             EXPECT_TRUE(e.Send(1, 5, BytesOf(go))->Wait().ok());
           } else {
@@ -304,7 +308,7 @@ TEST_P(TransportTest, MessagesOfAnOldEpochDoNotReachANewOne) {
   }
 }
 
-TEST_P(TransportTest, TwoEpochsAtOnceDoNotMeet) {
+TEST_P(TransportTest, ConcurrentEpochsDoNotReceiveEachOthersMessages) {
   World world(GetParam(), 2);
   Endpoints a = world.Open(1), b = world.Open(257);   // equal in their lowest 8 bits
   std::vector<int> out_a(1, 1), out_b(1, 2), in_a(1), in_b(1);
@@ -313,7 +317,7 @@ TEST_P(TransportTest, TwoEpochsAtOnceDoNotMeet) {
   for (auto* request : {&recv_a, &recv_b, &send_a, &send_b}) EXPECT_EQ((*request)->Wait(), absl::OkStatus());
   EXPECT_EQ(in_a[0], 1);
   EXPECT_EQ(in_b[0], 2);
-  // The end of one does not touch the other.
+  // The end of one epoch does not affect the other.
   for (auto& endpoint : a) endpoint->Abort(absl::AbortedError("over"));
   std::vector<std::thread> threads;
   threads.emplace_back([&] { EXPECT_EQ(b[0]->Send(1, 4, BytesOf(out_a))->Wait(), absl::OkStatus()); });
@@ -322,7 +326,7 @@ TEST_P(TransportTest, TwoEpochsAtOnceDoNotMeet) {
   EXPECT_EQ(in_b[0], 1);
 }
 
-TEST(UcxTransportTest, AnEpochIsOpenOnceAtATime) {
+TEST(UcxTransportTest, AnOpenEpochCannotBeOpenedAgain) {
   World world({"ucx", 1, ""}, 2);
   auto first = world.OpenOn(0, 5);
   ASSERT_TRUE(first.ok());
@@ -331,13 +335,14 @@ TEST(UcxTransportTest, AnEpochIsOpenOnceAtATime) {
 
 TEST(UcxTransportTest, BadAddressesAreRefused) {
   auto transport = *MakeUcxTransport();
-  for (const char* address : {"", "x", "127.0.0.1:80", "127.0.0.1:0/12", "127.0.0.1:99999/12", ":80/1", "127.0.0.1:80/xyz"}) {
+  for (const char* address :
+       {"", "x", "127.0.0.1:80", "127.0.0.1:0/12", "127.0.0.1:99999/12", ":80/1", "127.0.0.1:80/xyz"}) {
     EXPECT_EQ(transport->Open(1, {{"", true}, {address, false}}).status().code(), absl::StatusCode::kInvalidArgument)
         << address;
   }
 }
 
-TEST(UcxTransportTest, AProcessThatTookThePortOfAnotherIsNotMistakenForIt) {
+TEST(UcxTransportTest, AProcessThatReusesAPortIsNotMistakenForTheOldOne) {
   auto a = *MakeUcxTransport(), b = *MakeUcxTransport();
   std::string address = b->address();
   address.back() = address.back() == '0' ? '1' : '0';
@@ -347,7 +352,7 @@ TEST(UcxTransportTest, AProcessThatTookThePortOfAnotherIsNotMistakenForIt) {
   EXPECT_EQ((*endpoints)[0]->Send(1, 1, data)->Wait().code(), absl::StatusCode::kUnavailable);
 }
 
-TEST(UcxTransportTest, AWildcardNeedsAnAdvertisedHost) {
+TEST(UcxTransportTest, AWildcardHostNeedsAnAdvertisedHost) {
   EXPECT_EQ(MakeUcxTransport({.listen_host = "0.0.0.0"}).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(MakeUcxTransport({.listen_host = "203.0.113.7"}).status().code(), absl::StatusCode::kUnavailable);
 }

@@ -1,4 +1,4 @@
-// What every transport is tried with: some ranks, spread over transports that take each other for other processes.
+// The set-up of the transport tests: some ranks, spread over transports that treat each other as separate processes.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -21,8 +21,8 @@ namespace alpa::comm {
 
 struct Subject {
   std::string name;
-  int ranks_per_transport = 1;   // 0: one local transport holds all
-  std::string ucx_tls;           // UCX_TLS; empty: as UCX chooses
+  int ranks_per_transport = 1;   // 0: one local transport holds all ranks
+  std::string ucx_tls;           // value of UCX_TLS; empty: UCX chooses
 };
 
 inline std::vector<Subject> AllSubjects() {
@@ -58,7 +58,7 @@ class World {
   }
 
   int transports() const { return static_cast<int>(transports_.size()); }
-  // Opens the epoch on one of the transports.
+  // Opens the epoch on one transport. Returns the endpoints of that transport's ranks.
   absl::StatusOr<Endpoints> OpenOn(int transport, uint64_t epoch) {
     std::vector<Transport::Peer> peers;
     for (int rank = 0; rank < ranks_; ++rank) {
@@ -66,7 +66,7 @@ class World {
     }
     return transports_[transport]->Open(epoch, peers);
   }
-  // Opens it on all; endpoints in order of rank.
+  // Opens the epoch on all transports. Returns the endpoints of all ranks, in order of rank.
   Endpoints Open(uint64_t epoch) {
     Endpoints endpoints;
     for (int t = 0; t < transports(); ++t) {
@@ -84,7 +84,7 @@ class World {
   std::vector<std::unique_ptr<Transport>> transports_;
 };
 
-// Runs `body` for every rank at once.
+// Runs `body` for every rank, each on its own thread.
 inline void OnAll(Endpoints& endpoints, const std::function<void(Endpoint&)>& body) {
   std::vector<std::thread> threads;
   for (auto& endpoint : endpoints) threads.emplace_back([&body, raw = endpoint.get()] { body(*raw); });

@@ -23,7 +23,9 @@ class LocalEndpoint : public Endpoint {
   void Abort(const absl::Status& cause) override { mailbox_->Abort(cause); }
 
  private:
-  absl::Status NoSuchRank(int peer) const { return InvalidArgument("message with rank %d of %d", peer, size_); }
+  absl::Status NoSuchRank(int peer) const {
+    return InvalidArgument("cannot exchange a message with rank %d: the epoch has %d ranks", peer, size_);
+  }
 
   const std::shared_ptr<Mailbox> mailbox_;   // shared by the ranks of the epoch
   const int rank_, size_;
@@ -35,7 +37,8 @@ class LocalTransport : public Transport {
   absl::StatusOr<std::vector<std::unique_ptr<Endpoint>>> Open(uint64_t epoch, const std::vector<Peer>& ranks) override {
     for (const Peer& peer : ranks) {
       if (!peer.local) {
-        return FailedPrecondition("epoch %d spans several processes, which the local transport cannot reach", epoch);
+        return FailedPrecondition("epoch %d spans several processes, but the local transport reaches only this one",
+                                  epoch);
       }
     }
     return MakeLocalEndpoints(static_cast<int>(ranks.size()));

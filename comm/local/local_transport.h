@@ -1,4 +1,4 @@
-// Messages between devices of one process: the receiver copies straight from the sender's memory.
+// Messages between devices of one process. They are copied directly from the sender's to the receiver's memory.
 #pragma once
 
 #include <memory>
@@ -7,10 +7,10 @@
 
 namespace alpa::comm {
 
-// A transport whose ranks must all be local.
+// Makes a transport for epochs whose ranks are all local. Its Open fails with kFailedPrecondition for any other epoch.
 std::unique_ptr<Transport> MakeLocalTransport();
 
-// n endpoints of one epoch that know only each other.
+// Makes the n endpoints of a new epoch of this process.
 std::vector<std::unique_ptr<Endpoint>> MakeLocalEndpoints(int n);
 
 }  // namespace alpa::comm

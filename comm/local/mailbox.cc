@@ -18,7 +18,8 @@ class FailedRequest : public Request {
 
 }  // namespace
 
-// One half of a message. The mailbox and the other half know it by address until it is done; its destructor waits for that.
+// One half of a message: its send or its receive. Until it is done, the mailbox or the thread that posts the other half
+// may hold a pointer to it. The destructor waits for that.
 class Mailbox::Half : public Request {
  public:
   Half(Mailbox& mailbox, std::span<const std::byte> source, std::span<std::byte> destination)
@@ -34,7 +35,7 @@ class Mailbox::Half : public Request {
     return status_;
   }
 
-  // With the mailbox's mutex held.
+  // REQUIRES: the mailbox's mutex is held.
   void Finish(const absl::Status& status) {
     status_ = status;
     done = true;
@@ -74,7 +75,7 @@ std::unique_ptr<Request> Mailbox::Post(const Key& key, std::unique_ptr<Half> hal
       (is_send ? sends_ : receives_)[key].push_back(half.get());
       return half;
     }
-    // From here on Abort does not see the other half: its owner waits until the copy is done.
+    // From here on, Abort does not see the other half. Its owner waits until the copy is done.
     other = found->second.front();
     found->second.pop_front();
     if (found->second.empty()) waiting.erase(found);
@@ -83,7 +84,8 @@ std::unique_ptr<Request> Mailbox::Post(const Key& key, std::unique_ptr<Half> hal
   const std::span<std::byte> destination = is_send ? other->destination : half->destination;
   absl::Status status;
   if (source.size() != destination.size()) {
-    status = InvalidArgument("a message of %d bytes from rank %d met a receive of %d bytes at rank %d (tag %d)",
+    status = InvalidArgument("a message of %d bytes from rank %d does not fit "
+                             "a receive of %d bytes at rank %d (tag %d)",
                              source.size(), key.from, destination.size(), key.to, key.tag);
   } else if (!source.empty()) {
     std::memcpy(destination.data(), source.data(), source.size());

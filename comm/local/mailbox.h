@@ -1,5 +1,5 @@
-// Where the ranks of one epoch within one process meet: whoever comes second copies, straight from the sender's memory to the
-// receiver's.
+// Matches the sends and receives of one epoch's ranks within one process. The thread that posts the second half of a
+// message copies it directly from the sender's to the receiver's memory.
 //
 // Threads: thread-safe. Requests must not outlive the mailbox.
 #pragma once
@@ -39,7 +39,7 @@ class Mailbox {
   Waiting sends_ ALPA_GUARDED_BY(mutex_), receives_ ALPA_GUARDED_BY(mutex_);
 };
 
-// A request that has failed already.
+// Makes a request whose Wait returns `status`.
 std::unique_ptr<Request> MakeFailedRequest(absl::Status status);
 
 }  // namespace alpa::comm

@@ -27,14 +27,19 @@ namespace {
 
 constexpr absl::string_view kAsk = "ALPAUCX1", kEnd = "ALPAEND1";
 constexpr size_t kQuestionBytes = 24;
+// Sizes in an answer that mean something other than the size of an address.
 constexpr uint32_t kNotOpen = 0, kClosing = 0xfffffffcu, kAbandoned = 0xfffffffdu, kAborted = 0xfffffffeu,
                    kWrongProcess = 0xffffffffu;
-// Epochs are never used again, so it is enough to remember those that somebody may still be opening.
+// The number of ended epochs that the book remembers. Epochs are never reused, so it only has to remember those that a
+// peer may still be opening.
 constexpr size_t kEndsRemembered = 1024;
+// Limits on what another process can make this one hold: bytes of a UCX address, and open connections of visitors.
 constexpr uint32_t kMaxAddressBytes = 64 << 10;
 constexpr size_t kMaxVisitors = 256;
+// How long a visitor may take to ask, and how long NotifyAborted may take in total.
 constexpr std::chrono::milliseconds kPatience{1000}, kNotifyTimeout{300};
-constexpr size_t kToldAtOnce = 64;
+// The number of sockets that NotifyAborted connects at a time.
+constexpr size_t kDialsAtOnce = 64;
 
 struct Question {
   Question() = default;
@@ -78,7 +83,8 @@ absl::StatusOr<sockaddr_in> Resolve(const std::string& host, uint16_t port) {
   return address;
 }
 
-// A socket that is being connected; writable once it is, or failed. None (-1) where that is known at once.
+// Starts to connect a socket. It becomes writable when it is connected or has failed. Returns an empty Socket (-1) if
+// the failure is known at once.
 Socket Dial(const ProcessAddress& address) {
   sockaddr_in target{};
   target.sin_family = AF_INET;
@@ -97,7 +103,7 @@ int MillisTo(MonotonicTime deadline) {
   return left < 0 ? 0 : static_cast<int>(left);
 }
 
-// Waits until the socket is ready for `events`. False: cancelled or too late.
+// Waits until the socket is ready for `events`. Returns false if cancelled or too late.
 bool Ready(int fd, short events, int cancel, MonotonicTime deadline) {
   for (;;) {
     pollfd fds[2] = {{fd, events, 0}, {cancel, POLLIN, 0}};
@@ -122,20 +128,22 @@ bool ReadAll(int fd, void* data, size_t size, int cancel, MonotonicTime deadline
 
 }  // namespace
 
-// Somebody who has connected and not yet asked in full.
+// A connection whose question has not arrived completely.
 struct AddressBook::Visitor {
   Visitor(int fd, MonotonicTime deadline) : socket(fd), deadline(deadline) {}
   Socket socket;
   MonotonicTime deadline;
-  size_t heard = 0;
+  size_t received = 0;
   char question[kQuestionBytes];
 };
 
-absl::StatusOr<std::unique_ptr<AddressBook>> AddressBook::Listen(const std::string& host, const std::string& advertise) {
+absl::StatusOr<std::unique_ptr<AddressBook>> AddressBook::Listen(const std::string& host,
+                                                                 const std::string& advertise) {
   std::unique_ptr<AddressBook> book(new AddressBook());
   ALPA_ASSIGN_OR_RETURN(sockaddr_in address, Resolve(host, 0));
   if (advertise.empty() && address.sin_addr.s_addr == htonl(INADDR_ANY)) {
-    return InvalidArgument("listening on %s needs a host to advertise: peers cannot dial that address", host);
+    return InvalidArgument("cannot listen on %s without a host to advertise: peers cannot connect to that address",
+                           host);
   }
   book->listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   book->wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -148,7 +156,8 @@ absl::StatusOr<std::unique_ptr<AddressBook>> AddressBook::Listen(const std::stri
   }
   std::random_device random;
   book->nonce_ = (uint64_t{random()} << 32) | random();
-  book->address_ = absl::StrFormat("%s:%d/%016x", advertise.empty() ? host : advertise, ntohs(address.sin_port), book->nonce_);
+  book->address_ =
+      absl::StrFormat("%s:%d/%016x", advertise.empty() ? host : advertise, ntohs(address.sin_port), book->nonce_);
   book->server_ = std::thread([raw = book.get()] { raw->Serve(); });
   return book;
 }
@@ -193,7 +202,7 @@ void AddressBook::Serve() {
     const MonotonicTime now = Clock::Real().Now();
     size_t i = 2;
     for (auto visitor = visitors.begin(); visitor != visitors.end(); ++i) {
-      const bool stays = visitor->deadline > now && (fds[i].revents == 0 || Hear(*visitor));
+      const bool stays = visitor->deadline > now && (fds[i].revents == 0 || ReadQuestion(*visitor));
       visitor = stays ? std::next(visitor) : visitors.erase(visitor);
     }
     if (fds[1].revents == 0) continue;
@@ -202,13 +211,13 @@ void AddressBook::Serve() {
   }
 }
 
-bool AddressBook::Hear(Visitor& visitor) {
+bool AddressBook::ReadQuestion(Visitor& visitor) {
   const ssize_t n =
-      recv(visitor.socket.fd(), visitor.question + visitor.heard, kQuestionBytes - visitor.heard, MSG_DONTWAIT);
+      recv(visitor.socket.fd(), visitor.question + visitor.received, kQuestionBytes - visitor.received, MSG_DONTWAIT);
   if (n < 0) return errno == EAGAIN || errno == EINTR;
   if (n == 0) return false;
-  visitor.heard += static_cast<size_t>(n);
-  if (visitor.heard < kQuestionBytes) return true;
+  visitor.received += static_cast<size_t>(n);
+  if (visitor.received < kQuestionBytes) return true;
   Question question;
   std::memcpy(&question, visitor.question, sizeof(question));
   if (question.Is(kEnd) && question.nonce == nonce_) {
@@ -219,7 +228,7 @@ bool AddressBook::Hear(Visitor& visitor) {
     }
   } else if (question.Is(kAsk)) {
     const std::string answer = question.nonce == nonce_ ? AnswerAbout(question.epoch) : Framed(kWrongProcess, "");
-    // Far less than a socket's buffer: whoever gets only a part asks again.
+    // The answer is far smaller than a socket's buffer. A peer that receives only a part asks again.
     (void)send(visitor.socket.fd(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   }
   return false;
@@ -264,7 +273,9 @@ AddressAnswer AskAddress(ProcessAddress& address, uint64_t epoch, int cancel, Du
   if (socket.fd() < 0) return {AddressAnswer::kNotOpen, ""};
   if (!Ready(socket.fd(), POLLOUT, cancel, deadline)) return {AddressAnswer::kUnknown, ""};
   const Question question(kAsk, address.nonce, epoch);
-  if (send(socket.fd(), &question, sizeof(question), MSG_NOSIGNAL) != sizeof(question)) return {AddressAnswer::kNotOpen, ""};
+  if (send(socket.fd(), &question, sizeof(question), MSG_NOSIGNAL) != sizeof(question)) {
+    return {AddressAnswer::kNotOpen, ""};
+  }
   uint32_t size = 0;
   if (!ReadAll(socket.fd(), &size, sizeof(size), cancel, deadline)) return {AddressAnswer::kUnknown, ""};
   switch (size) {
@@ -284,9 +295,9 @@ AddressAnswer AskAddress(ProcessAddress& address, uint64_t epoch, int cancel, Du
 
 void NotifyAborted(const std::vector<ProcessAddress>& addresses, uint64_t epoch) {
   const MonotonicTime deadline = Clock::Real().Now() + kNotifyTimeout;
-  for (size_t first = 0; first < addresses.size(); first += kToldAtOnce) {
-    const size_t last = std::min(addresses.size(), first + kToldAtOnce);
-    std::deque<Socket> sockets;   // all are dialled before the first is waited for
+  for (size_t first = 0; first < addresses.size(); first += kDialsAtOnce) {
+    const size_t last = std::min(addresses.size(), first + kDialsAtOnce);
+    std::deque<Socket> sockets;   // connecting at the same time
     for (size_t i = first; i < last; ++i) sockets.push_back(addresses[i].ipv4 != 0 ? Dial(addresses[i]) : Socket(-1));
     for (size_t i = first; i < last; ++i) {
       const int fd = sockets[i - first].fd();

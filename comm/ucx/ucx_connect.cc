@@ -1,4 +1,4 @@
-// How an epoch's peers are reached, and how its worker ends.
+// How an epoch connects to its peers, and how its worker ends.
 #include <poll.h>
 #include <sched.h>
 
@@ -16,11 +16,15 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// Time limits. kAbortFlushPatience: to flush messages on abort. kClosePatience: to close one connection. kMeetPatience:
+// to meet the remaining peers when the epoch ends. kAskPatience, or kAskPatienceAtTheEnd when it ends: for a peer's
+// answer.
 constexpr milliseconds kAbortFlushPatience{10}, kClosePatience{200}, kMeetPatience{1000};
 constexpr milliseconds kAskPatience{1000}, kAskPatienceAtTheEnd{100};
 constexpr std::byte kGreeting{1};
 
-// A worker that cannot be destroyed stays as it is: memory that nobody touches, and some descriptors.
+// Keeps a worker that cannot be destroyed, with its context, until the process ends. It costs memory that nobody uses
+// and some file descriptors.
 void Abandon(ucp_worker_h worker, std::shared_ptr<UcxContext> context) {
   static Mutex& mutex = *new Mutex;
   static auto& abandoned = *new std::vector<std::pair<ucp_worker_h, std::shared_ptr<UcxContext>>>;
@@ -35,15 +39,15 @@ void UcxEpoch::Attend(std::vector<ProcessAddress>& processes) {
   pollfd stop{stop_event_, POLLIN, 0};
   while (poll(&stop, 1, -1) < 0) {
   }
-  bool told, notify, all_met;
+  bool by_peer, notify, all_met;
   {
     Lock lock(*this);
-    told = aborted_.ok() && !stopping_;
+    by_peer = aborted_.ok() && !stopping_;
     notify = notify_peers_;
   }
-  if (told) {
+  if (by_peer) {
     const absl::Status cause = absl::AbortedError(absl::StrFormat("another process aborted epoch %d", epoch_));
-    if (on_told_) on_told_(cause);
+    if (on_peer_abort_) on_peer_abort_(cause);
     AbortAs(cause, false);
   }
   if (notify) NotifyAborted(processes, epoch_);
@@ -57,10 +61,10 @@ void UcxEpoch::Attend(std::vector<ProcessAddress>& processes) {
     Lock lock(*this);
     DestroyWorker();
   }
-  if (notify) NotifyAborted(processes, epoch_);   // those who came late
+  if (notify) NotifyAborted(processes, epoch_);   // again, for peers that opened the epoch late
 }
 
-// Asks the peers for their address in this epoch, until each has told or the epoch ends.
+// Asks the peers for their addresses in this epoch, until all have answered or the epoch ends.
 void UcxEpoch::Connect(std::vector<ProcessAddress>& processes) {
   std::vector<size_t> missing(processes.size());
   std::iota(missing.begin(), missing.end(), size_t{0});
@@ -69,7 +73,7 @@ void UcxEpoch::Connect(std::vector<ProcessAddress>& processes) {
       const AddressAnswer answer = AskAddress(processes[i], epoch_, stop_event_, kAskPatience);
       if (answer.kind == AddressAnswer::kAborted || answer.kind == AddressAnswer::kAbandoned) SignalStop();
       Lock lock(*this);
-      return Hear(peers_[i], answer);
+      return HandleAnswer(peers_[i], answer);
     });
     if (missing.empty()) return;
     pollfd stop{stop_event_, POLLIN, 0};
@@ -90,26 +94,26 @@ void UcxEpoch::MeetTheRest(std::vector<ProcessAddress>& processes) {
       for (size_t i = 0; i < peers_.size(); ++i) {
         if (!peers_[i].met && peers_[i].endpoint == nullptr && peers_[i].failure.ok()) missing.push_back(i);
       }
-      if (last) book_.Withdraw(epoch_, AddressBook::End::kClosing);   // who has not asked yet will not come
+      if (last) book_.Withdraw(epoch_, AddressBook::End::kClosing);   // a peer that has not asked yet gets no address
     }
     for (size_t i : missing) {
       const AddressAnswer answer = AskAddress(processes[i], epoch_, -1, kAskPatienceAtTheEnd);
       Lock lock(*this);
-      (void)Hear(peers_[i], answer);
+      (void)HandleAnswer(peers_[i], answer);
     }
     if (last) return;
     (void)poll(nullptr, 0, missing.empty() ? 1 : 5);
   }
 }
 
-bool UcxEpoch::Hear(Peer& peer, const AddressAnswer& answer) {
-  peer.half_made = answer.kind == AddressAnswer::kUnknown || answer.kind == AddressAnswer::kAbandoned;
+bool UcxEpoch::HandleAnswer(Peer& peer, const AddressAnswer& answer) {
+  peer.half_open = answer.kind == AddressAnswer::kUnknown || answer.kind == AddressAnswer::kAbandoned;
   switch (answer.kind) {
     case AddressAnswer::kNotOpen:
     case AddressAnswer::kUnknown: return false;
     case AddressAnswer::kAddress: Reach(peer, answer.ucx_address); break;
     case AddressAnswer::kOtherProcess:
-      peer.failure = absl::UnavailableError("the process of a peer's address is no more; another one listens there");
+      peer.failure = absl::UnavailableError("a peer's process is gone: another process now listens at its address");
       break;
     case AddressAnswer::kAborted:
     case AddressAnswer::kAbandoned: peer.failure = absl::AbortedError("a peer has aborted the epoch"); break;
@@ -121,12 +125,12 @@ bool UcxEpoch::Hear(Peer& peer, const AddressAnswer& answer) {
 
 void UcxEpoch::Reach(Peer& peer, const std::string& ucx_address) {
   if (worker_ == nullptr) return;
-  peer.half_made = true;
+  peer.half_open = true;
   ucp_ep_params_t params{};
   params.field_mask =
       UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER;
   params.address = reinterpret_cast<const ucp_address_t*>(ucx_address.data());
-  params.err_mode = UCP_ERR_HANDLING_MODE_PEER;   // also what allows to close it whatever the peer does
+  params.err_mode = UCP_ERR_HANDLING_MODE_PEER;   // also lets us close the endpoint without the peer's help
   params.err_handler = {&UcxEpoch::OnLost, &peer};
   const ucs_status_t status = ucp_ep_create(worker_, &params, &peer.endpoint);
   if (status != UCS_OK) {
@@ -140,7 +144,7 @@ void UcxEpoch::Reach(Peer& peer, const std::string& ucx_address) {
     Add(*operation);
     return *operation;
   };
-  PostReceive(greeting(peer.greeting_in, peer.first_rank, &peer.heard), &peer.heard);
+  PostReceive(greeting(peer.greeting_in, peer.first_rank, &peer.received), &peer.received);
   StartSend(greeting(peer.greeting_out, first_rank_, &kGreeting), peer.endpoint);
 }
 
@@ -153,7 +157,7 @@ void UcxEpoch::OnGreeting(Operation& operation) {
   }
   if (++peer.greetings < 2) return;
   peer.met = true;
-  peer.half_made = false;
+  peer.half_open = false;
   for (Operation* early : std::exchange(peer.early, {})) StartSend(*early, peer.endpoint);
 }
 
@@ -163,10 +167,10 @@ bool UcxEpoch::AllMet() const {
 
 // ---- The end ----
 
-// UCX calls it from within its own functions.
+// UCX calls this from within its own functions, so the mutex is held.
 void UcxEpoch::OnLost(void* argument, ucp_ep_h endpoint, ucs_status_t status) {
   Peer& peer = *static_cast<Peer*>(argument);
-  if (peer.failure.ok()) peer.failure = UcxError("a peer is gone", status);
+  if (peer.failure.ok()) peer.failure = UcxError("lost the connection to a peer", status);
   peer.epoch->lost_.push_back(&peer);
 }
 
@@ -181,7 +185,7 @@ void UcxEpoch::CancelReceives(const Peer* from) {
     const bool chosen = from == nullptr ? !operation->greeting : &operation->peer == from;
     if (chosen && operation->receive != nullptr) receives.push_back(operation);
   }
-  // UCX finishes those that no message has met.
+  // UCX finishes the receives that no message has matched yet.
   for (Operation* operation : receives) {
     if (operation->receive != nullptr) ucp_request_cancel(worker_, operation->receive);
   }
@@ -218,7 +222,7 @@ bool UcxEpoch::CloseEndpoints() {
   std::vector<ucs_status_ptr_t> requests;
   bool all = true;
   for (Peer& peer : peers_) {
-    all = all && !peer.half_made;
+    all = all && !peer.half_open;
     if (!peer.met || peer.endpoint == nullptr) continue;
     ucp_request_param_t params{};
     params.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
@@ -231,8 +235,8 @@ bool UcxEpoch::CloseEndpoints() {
 
 void UcxEpoch::DestroyWorker() {
   if (worker_ == nullptr) return;
-  const bool whole = CloseEndpoints();
-  if (whole) {
+  const bool all_closed = CloseEndpoints();
+  if (all_closed) {
     ucp_worker_destroy(worker_);
   } else {
     Abandon(worker_, context_);
@@ -240,7 +244,7 @@ void UcxEpoch::DestroyWorker() {
   worker_ = nullptr;
   if (!published_) return;
   book_.Withdraw(epoch_, aborted_.ok() ? AddressBook::End::kDone
-                         : whole       ? AddressBook::End::kAborted
+                         : all_closed  ? AddressBook::End::kAborted
                                        : AddressBook::End::kAbandoned);
 }
 
@@ -249,15 +253,16 @@ void UcxEpoch::AbortAs(const absl::Status& cause, bool notify_peers) {
   if (!aborted_.ok()) return;
   notify_peers_ = notify_peers;
   aborted_ = cause.ok() ? absl::CancelledError("aborted") : cause;
-  // First UCX lets go of the operations' memory, then the waiters may.
+  // UCX must stop using the operations' memory before the waiters return.
   for (Peer& peer : peers_) peer.early.clear();
   if (AllMet()) {
-    Flush(kAbortFlushPatience);   // what a peer may still need in order to be done with its greeting
+    Flush(kAbortFlushPatience);   // a peer may still need this to finish its greeting
     DestroyWorker();
   } else if (worker_ != nullptr) {
     (void)CloseEndpoints();
     CancelReceives(nullptr);
-    // One that is half done keeps UCX from being called again.
+    // A half-received message cannot be cancelled. Without a worker, UCX is not called again and leaves its memory
+    // alone.
     for (Operation* operation = open_; operation != nullptr && worker_ != nullptr; operation = operation->next) {
       if (!operation->greeting && operation->receive != nullptr) DestroyWorker();
     }

@@ -15,11 +15,13 @@
 namespace alpa::comm {
 namespace {
 
-// Calls of ucp_worker_progress between looks at the clock.
+// The number of ucp_worker_progress calls between two looks at the clock.
 constexpr int kDriverRounds = 16;
-// The watcher sleeps for good when there was nothing to watch so many times.
+// The watching thread sleeps until it is woken, if it found no open operations this many times in a row.
 constexpr int kQuietNaps = 64;
+// The longest sleep between two looks of the watching thread, in milliseconds.
 constexpr int kMaxNapMillis = 8;
+// How long the destructor flushes messages.
 constexpr std::chrono::milliseconds kFlushPatience{200};
 
 int NewEvent() { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
@@ -35,12 +37,14 @@ void Drain(int event) {
 }  // namespace
 
 UcxEpoch::UcxEpoch(std::shared_ptr<UcxContext> context, AddressBook& book, const Options& options)
-    : context_(std::move(context)), book_(book), epoch_(options.epoch), spin_(options.spin), on_told_(options.on_told) {}
+    : context_(std::move(context)), book_(book), epoch_(options.epoch), spin_(options.spin),
+      on_peer_abort_(options.on_peer_abort) {}
 
 absl::StatusOr<std::unique_ptr<UcxEpoch>> UcxEpoch::Open(std::shared_ptr<UcxContext> context, AddressBook& book,
-                                                             const Options& options) {
+                                                         const Options& options) {
   if (options.addresses.size() > kMaxRanks) {
-    return InvalidArgument("an epoch of %d ranks; message tags have room for %d", options.addresses.size(), kMaxRanks);
+    return InvalidArgument("cannot open an epoch of %d ranks: message tags have room for %d", options.addresses.size(),
+                           kMaxRanks);
   }
   std::unique_ptr<UcxEpoch> self(new UcxEpoch(std::move(context), book, options));
   ALPA_RETURN_IF_ERROR(self->Start(options));
@@ -70,26 +74,26 @@ absl::Status UcxEpoch::Start(const Options& options) {
   }
   for (int* event : {&driver_event_, &watcher_event_, &stop_event_}) {
     *event = NewEvent();
-    if (*event < 0) return absl::ResourceExhaustedError("no file descriptors left for a transport's events");
+    if (*event < 0) return absl::ResourceExhaustedError("cannot create an epoch's events: no file descriptors left");
   }
   ucp_worker_params_t params{};
   params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   params.thread_mode = UCS_THREAD_MODE_SERIALIZED;
   ucs_status_t status = ucp_worker_create(context_->handle, &params, &worker_);
-  if (status != UCS_OK) return UcxError("cannot create a worker", status);
+  if (status != UCS_OK) return UcxError("cannot create a UCX worker", status);
   int event = -1;
   status = ucp_worker_get_efd(worker_, &event);
-  if (status != UCS_OK) return UcxError("no event descriptor", status);
+  if (status != UCS_OK) return UcxError("cannot get the UCX worker's event descriptor", status);
   ucx_event_ = dup(event);
-  if (ucx_event_ < 0) return absl::ResourceExhaustedError("no file descriptors left for a transport's events");
+  if (ucx_event_ < 0) return absl::ResourceExhaustedError("cannot create an epoch's events: no file descriptors left");
   ucp_address_t* address = nullptr;
   size_t length = 0;
   status = ucp_worker_get_address(worker_, &address, &length);
-  if (status != UCS_OK) return UcxError("no worker address", status);
+  if (status != UCS_OK) return UcxError("cannot get the UCX worker's address", status);
   std::string text(reinterpret_cast<const char*>(address), length);
   ucp_worker_release_address(worker_, address);
   published_ = book_.Publish(epoch_, std::move(text), stop_event_);
-  if (!published_) return FailedPrecondition("epoch %d is open already in this process", epoch_);
+  if (!published_) return FailedPrecondition("epoch %d is already open in this process", epoch_);
   watcher_ = std::thread([this] { Watch(); });
   connector_ = std::thread([this, processes = std::move(processes)]() mutable { Attend(processes); });
   return absl::OkStatus();
@@ -120,8 +124,8 @@ void UcxEpoch::WakeDriver() { Signal(driver_event_); }
 
 // ---- Operations ----
 
-// Bits 63..56: the epoch's lowest, a second fence behind the worker of its own; 55..44 sender, 43..32 receiver, 31..0 the
-// caller's tag.
+// Bits 63..56: the epoch's lowest 8 bits. Each epoch has its own worker already; these bits are a second barrier
+// between epochs. Bits 55..44: sender. Bits 43..32: receiver. Bits 31..0: the caller's tag.
 ucp_tag_t UcxEpoch::TagOf(int from, int to, uint32_t tag) const {
   return (epoch_ << 56) | (static_cast<ucp_tag_t>(from) << 44) | (static_cast<ucp_tag_t>(to) << 32) | tag;
 }
@@ -135,7 +139,7 @@ void UcxEpoch::Add(Operation& operation) {
 void UcxEpoch::Finish(Operation& operation, absl::Status status) {
   if (operation.done) return;
   operation.done = true;
-  // UCX cancels what is open when its worker goes.
+  // Destroying the worker cancels open operations. They report the cause of the abort.
   operation.status = status.ok() || aborted_.ok() ? std::move(status) : aborted_;
   if (operation.next != nullptr) operation.next->previous = operation.previous;
   if (operation.previous != nullptr) operation.previous->next = operation.next;
@@ -144,7 +148,7 @@ void UcxEpoch::Finish(Operation& operation, absl::Status status) {
   if (operation.greeting) OnGreeting(operation);
 }
 
-// UCX calls these two from within its own functions, so the mutex is held.
+// UCX calls these two callbacks from within its own functions, so the mutex is held.
 void UcxEpoch::OnSent(void* request, ucs_status_t status, void* user_data) {
   Operation& operation = *static_cast<Operation*>(user_data);
   operation.epoch.Finish(operation, status == UCS_OK ? absl::OkStatus() : UcxError("send failed", status));
@@ -158,11 +162,12 @@ void UcxEpoch::OnReceived(void* request, ucs_status_t status, const ucp_tag_recv
   if (status == UCS_ERR_CANCELED && !operation.peer.failure.ok()) {
     result = operation.peer.failure;
   } else if (status == UCS_ERR_MESSAGE_TRUNCATED) {
-    result = InvalidArgument("a message is longer than the %d bytes of its receive", operation.bytes);
+    result = InvalidArgument("a message is longer than its receive of %d bytes", operation.bytes);
   } else if (status != UCS_OK) {
     result = UcxError("receive failed", status);
   } else if (info->length != operation.bytes) {
-    result = InvalidArgument("a message of %d bytes met a receive of %d bytes", info->length, operation.bytes);
+    result = InvalidArgument("a message of %d bytes does not fit its receive of %d bytes", info->length,
+                             operation.bytes);
   }
   operation.epoch.Finish(operation, std::move(result));
   ucp_request_free(request);
@@ -173,7 +178,7 @@ void UcxEpoch::StartSend(Operation& operation, ucp_ep_h endpoint) {
   params.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
   params.cb.send = &UcxEpoch::OnSent;
   params.user_data = &operation;
-  // A greeting is done when the peer has it: then nothing is left to be said about the connection.
+  // The send of a greeting is done only when the peer has received it. By then the connection is fully established.
   const auto send = operation.greeting ? &ucp_tag_send_sync_nbx : &ucp_tag_send_nbx;
   const ucs_status_ptr_t result = send(endpoint, operation.memory, operation.bytes, operation.tag, &params);
   if (result == nullptr) {
@@ -185,7 +190,7 @@ void UcxEpoch::StartSend(Operation& operation, ucp_ep_h endpoint) {
 
 void UcxEpoch::PostReceive(Operation& operation, void* memory) {
   ucp_request_param_t params{};
-  // Never at once: UCX 1.13 does not fill in the length of a message that was there already.
+  // NO_IMM_CMPL: if a receive completes immediately, UCX 1.13 does not report the message's length.
   params.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
   params.cb.recv = &UcxEpoch::OnReceived;
   params.user_data = &operation;
@@ -195,7 +200,7 @@ void UcxEpoch::PostReceive(Operation& operation, void* memory) {
   else if (!operation.done) operation.receive = result;
 }
 
-// Whether a message that a lost peer has sent is still here.
+// Returns whether a message for this receive has already arrived. A lost peer may have sent it earlier.
 bool UcxEpoch::IsHere(const Operation& operation) {
   ucp_tag_recv_info_t info;
   return worker_ != nullptr && ucp_tag_probe_nb(worker_, operation.tag, ~ucp_tag_t{0}, 0, &info) != nullptr;
@@ -228,7 +233,7 @@ std::unique_ptr<Request> UcxEpoch::Recv(int from, int to, uint32_t tag, std::spa
 
 // ---- Progress ----
 
-// Who sleeps on UCX's events learns nothing of work that this process itself has added.
+// UCX's events do not wake a sleeping thread for work that this process itself has added.
 void UcxEpoch::WakeSleepers() {
   if (driver_asleep_) {
     driver_asleep_ = false;
@@ -267,7 +272,7 @@ absl::Status UcxEpoch::Drive(Operation& operation) {
     {
       MutexLock lock(mutex_);
       for (int round = 0; !operation.done && round < kDriverRounds; ++round) {
-        // An operation that is not done proves that there is a worker.
+        // The worker exists as long as an operation is not done.
         if (Progress() != 0) moved = true;
         if (contenders_.load(std::memory_order_relaxed) > 0) break;
       }
@@ -276,7 +281,7 @@ absl::Status UcxEpoch::Drive(Operation& operation) {
         --waiters_;
         for (Operation* other = open_; other != nullptr; other = other->next) {
           if (!other->blocked) continue;
-          other->changed.NotifyOne();   // it drives now
+          other->changed.NotifyOne();   // its waiter becomes the driver
           break;
         }
         return operation.status;
@@ -286,7 +291,7 @@ absl::Status UcxEpoch::Drive(Operation& operation) {
     if (!asleep) {
       sched_yield();
       const MonotonicTime now = Clock::Real().Now();
-      if (moved) spin_until = now + spin_;  // a message in pieces: the next one is near
+      if (moved) spin_until = now + spin_;  // a long message arrives in pieces: expect the next one soon
       may_sleep = now >= spin_until;
       continue;
     }

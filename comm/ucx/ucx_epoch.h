@@ -1,16 +1,18 @@
-// One epoch of one process: a ucp_worker of its own, its connections, and the threads that move its messages.
+// One epoch of one process: its own ucp_worker, its connections, and the threads that move its messages.
 //
-// Progress: UCX moves data only while somebody calls it. Whoever waits for an operation does so (one thread at a time, the
-//           driver), first spinning, then asleep on UCX's event descriptor. While operations are open and nobody waits, a
-//           watching thread takes over within a millisecond; it costs nothing while there are none.
-// Meeting:  every pair of processes greets each other as soon as both have opened the epoch; sends wait for that. UCX 1.13 ends
-//           the process when a connection that is being made breaks, from either end, so none is given up before it is made:
-//           an epoch that ends earlier meets those first who have opened it, for a fraction of a second.
-// Loss:     a peer whose connections break (at once over TCP, within its keepalive's interval over shared memory) makes
-//           operations with it fail with kUnavailable.
-// Abort:    fails every present and later operation at once; UCX has let go of their memory before. The other processes are
-//           told by the address book, as far as they can be reached, and their epochs are aborted, too.
-// Threads:  thread-safe; all calls into UCX are under one mutex.
+// Progress: UCX moves data only while a thread calls it. Among the threads that wait for operations, one makes these
+//           calls: the driver. It first spins and then sleeps on UCX's event descriptor. If operations are open and
+//           nobody waits, a watching thread takes over within a few milliseconds. While no operations are open, the
+//           watching thread sleeps.
+// Meeting:  two processes exchange greetings as soon as both have opened the epoch; then they have met. Sends wait for
+//           that. If either end breaks a connection that is being established, UCX 1.13 ends the process. Therefore no
+//           such connection is given up. An epoch that ends early first meets the peers that have opened it, for about
+//           a second at most.
+// Loss:     if the connections to a peer break, operations with it fail with kUnavailable. Over TCP a break shows at
+//           once, over shared memory within the keepalive interval.
+// Abort:    fails every present and later operation at once. By then, UCX no longer uses their memory. The address book
+//           tells the other processes, if they can be reached. Their epochs are aborted, too.
+// Threads:  thread-safe. One mutex guards all calls into UCX.
 #pragma once
 
 #include <ucp/api/ucp.h>
@@ -33,7 +35,7 @@
 
 namespace alpa::comm {
 
-// A ucp_context, shared by the epochs of a transport.
+// A ucp_context, which the epochs of a transport share.
 struct UcxContext {
   ~UcxContext() {
     if (handle != nullptr) ucp_cleanup(handle);
@@ -45,22 +47,24 @@ class UcxEpoch {
  public:
   struct Options {
     uint64_t epoch = 0;
-    // Of the process that holds each rank; empty for ranks of this process.
+    // For each rank: the address of the process that holds it, or empty for a rank of this process.
     std::vector<std::string> addresses;
     Duration spin{};
-    // Called on a thread of the epoch's when another process has aborted it, before operations here fail.
-    std::function<void(const absl::Status& cause)> on_told{};
+    // Called on one of the epoch's threads when another process has aborted the epoch, before operations here fail.
+    std::function<void(const absl::Status& cause)> on_peer_abort{};
   };
-  // Ranks that tags have room for.
+  // The number of ranks that tags have room for: 12 bits for the sender and 12 for the receiver.
   static constexpr size_t kMaxRanks = 4096;
 
-  // Publishes the epoch in `book`, which must outlive it, and starts to look for the peers.
+  // Publishes the epoch in `book`, which must outlive it, and starts to connect to the peers.
+  // kInvalidArgument: too many ranks or a bad address. kFailedPrecondition: the epoch is already open in this process.
   static absl::StatusOr<std::unique_ptr<UcxEpoch>> Open(std::shared_ptr<UcxContext> context, AddressBook& book,
                                                         const Options& options);
-  // Lets go what was sent, for a fifth of a second at most.
+  // Flushes messages that were sent, for up to 200 ms (kFlushPatience).
   ~UcxEpoch();
 
-  // Message from rank `from` to rank `to`, one of which is of this process. The request must not outlive this.
+  // Start a message from rank `from` to rank `to`. For Send, `from` is of this process; for Recv, `to` is. The other
+  // rank is of another process. The request must not outlive the epoch.
   std::unique_ptr<Request> Send(int from, int to, uint32_t tag, std::span<const std::byte> data);
   std::unique_ptr<Request> Recv(int from, int to, uint32_t tag, std::span<std::byte> data);
   void Abort(const absl::Status& cause);
@@ -70,17 +74,17 @@ class UcxEpoch {
   // Another process.
   struct Peer {
     UcxEpoch* epoch;
-    int first_rank;                            // the lowest of its ranks
-    ucp_ep_h endpoint = nullptr;               // null: not reached, or closed
+    int first_rank;                            // the lowest of the process's ranks
+    ucp_ep_h endpoint = nullptr;               // null: not connected yet, or closed
     absl::Status failure;
     bool met = false;
-    bool half_made = false;                    // there may be a connection, and they have not met
+    bool half_open = false;                    // not met, but a connection may be under way
     std::unique_ptr<Operation> greeting_out, greeting_in;
-    int greetings = 0;                         // of these two, done
-    std::byte heard{};
-    std::deque<Operation*> early;              // sends that wait until it is met
+    int greetings = 0;                         // of the two above: how many are done
+    std::byte received{};
+    std::deque<Operation*> early;              // sends that wait for the meeting
   };
-  // Locks the mutex ahead of a driver that would take it again at once.
+  // Locks the mutex with priority over the driver, which would otherwise take it again at once.
   class Lock {
    public:
     explicit Lock(UcxEpoch& epoch) : count_(epoch.contenders_), lock_(Enter(count_, epoch.mutex_)) { --count_; }
@@ -105,7 +109,7 @@ class UcxEpoch {
   void StartSend(Operation& operation, ucp_ep_h endpoint) ALPA_REQUIRES(mutex_);
   void PostReceive(Operation& operation, void* memory) ALPA_REQUIRES(mutex_);
   bool IsHere(const Operation& operation) ALPA_REQUIRES(mutex_);
-  void CancelReceives(const Peer* from) ALPA_REQUIRES(mutex_);   // null: all but greetings
+  void CancelReceives(const Peer* from) ALPA_REQUIRES(mutex_);   // null: of all peers, except greetings
   static void OnSent(void* request, ucs_status_t status, void* user_data);
   static void OnReceived(void* request, ucs_status_t status, const ucp_tag_recv_info_t* info, void* user_data);
 
@@ -116,17 +120,19 @@ class UcxEpoch {
   void WakeSleepers() ALPA_REQUIRES(mutex_);
   void WakeDriver();
   unsigned Progress() ALPA_REQUIRES(mutex_);
-  // Makes progress until UCX's request is done, which it frees; false when it is not.
+  // Makes progress until UCX's request is done or `patience` is over, then frees the request. Returns whether it is
+  // done.
   bool Await(ucs_status_ptr_t request, Duration patience) ALPA_REQUIRES(mutex_);
 
-  // Peers. The connecting thread attends: it reaches them all, then waits for the epoch's end, whoever brings it.
+  // Peers. The connecting thread runs Attend: it connects to all peers, then waits for the epoch's end and handles it.
   void Attend(std::vector<ProcessAddress>& processes);
   void Connect(std::vector<ProcessAddress>& processes);
   void MeetTheRest(std::vector<ProcessAddress>& processes);
-  bool Hear(Peer& peer, const AddressAnswer& answer) ALPA_REQUIRES(mutex_);   // false: ask again
+  // Handles a peer's answer. Returns false if the peer must be asked again.
+  bool HandleAnswer(Peer& peer, const AddressAnswer& answer) ALPA_REQUIRES(mutex_);
   void Reach(Peer& peer, const std::string& ucx_address) ALPA_REQUIRES(mutex_);
   void OnGreeting(Operation& operation) ALPA_REQUIRES(mutex_);
-  bool AllMet() const ALPA_REQUIRES(mutex_);   // but those that are lost
+  bool AllMet() const ALPA_REQUIRES(mutex_);   // ignores lost peers
   static void OnLost(void* peer, ucp_ep_h endpoint, ucs_status_t status);
   void Fail(Peer& peer) ALPA_REQUIRES(mutex_);
 
@@ -134,31 +140,31 @@ class UcxEpoch {
   void AbortAs(const absl::Status& cause, bool notify_peers);
   void SignalStop();
   void Flush(Duration patience) ALPA_REQUIRES(mutex_);
-  bool CloseEndpoints() ALPA_REQUIRES(mutex_);   // false: connections are left
+  bool CloseEndpoints() ALPA_REQUIRES(mutex_);   // false: some connections are still open
   void DestroyWorker() ALPA_REQUIRES(mutex_);
 
   const std::shared_ptr<UcxContext> context_;
   AddressBook& book_;
   const uint64_t epoch_;
   const Duration spin_;
-  const std::function<void(const absl::Status&)> on_told_;
-  int driver_event_ = -1, watcher_event_ = -1;   // eventfds that wake these two
-  int stop_event_ = -1;                          // never read: written on abort, at the end, or when a peer has aborted
-  int ucx_event_ = -1;                           // a duplicate of the worker's, so that it outlives the worker
+  const std::function<void(const absl::Status&)> on_peer_abort_;
+  int driver_event_ = -1, watcher_event_ = -1;   // eventfds that wake the driver and the watching thread
+  int stop_event_ = -1;                          // written on abort, at the end, or if a peer has aborted; never read
+  int ucx_event_ = -1;                           // a duplicate of the worker's descriptor, which outlives the worker
   std::vector<int> peer_of_rank_;                // -1: this process
-  int first_rank_ = -1;                          // the lowest of this process
+  int first_rank_ = -1;                          // the lowest rank of this process
   bool published_ = false;
   std::thread watcher_, connector_;
-  std::atomic<int> contenders_{0};               // threads about to lock the mutex for a short time
+  std::atomic<int> contenders_{0};               // threads that are about to lock the mutex for a short time
 
   Mutex mutex_;
   ucp_worker_h worker_ ALPA_GUARDED_BY(mutex_) = nullptr;
   absl::Status aborted_ ALPA_GUARDED_BY(mutex_);
-  bool notify_peers_ ALPA_GUARDED_BY(mutex_) = false;   // of the abort
+  bool notify_peers_ ALPA_GUARDED_BY(mutex_) = false;   // whether to tell the peers of the abort
   bool stopping_ ALPA_GUARDED_BY(mutex_) = false;
   std::vector<Peer> peers_ ALPA_GUARDED_BY(mutex_);
-  std::vector<Peer*> lost_ ALPA_GUARDED_BY(mutex_);   // whose operations are still to be failed
-  Operation* open_ ALPA_GUARDED_BY(mutex_) = nullptr;   // all operations that are not done, a doubly linked list
+  std::vector<Peer*> lost_ ALPA_GUARDED_BY(mutex_);     // peers whose operations must still be failed
+  Operation* open_ ALPA_GUARDED_BY(mutex_) = nullptr;   // doubly linked list of the operations that are not done
   int waiters_ ALPA_GUARDED_BY(mutex_) = 0;
   bool driven_ ALPA_GUARDED_BY(mutex_) = false;
   bool driver_asleep_ ALPA_GUARDED_BY(mutex_) = false;

@@ -1,4 +1,4 @@
-// What UCX says, as a Status.
+// Converts an error of UCX into a Status.
 #pragma once
 
 #include <ucs/type/status.h>
@@ -10,7 +10,7 @@
 namespace alpa::comm {
 
 inline absl::Status UcxError(absl::string_view what, ucs_status_t status) {
-  return absl::UnavailableError(absl::StrCat(what, ": UCX says \"", ucs_status_string(status), "\""));
+  return absl::UnavailableError(absl::StrCat(what, ": UCX reports \"", ucs_status_string(status), "\""));
 }
 
 }  // namespace alpa::comm

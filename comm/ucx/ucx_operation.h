@@ -1,4 +1,4 @@
-// One send or receive of a UcxEpoch. UCX knows it by its address until it is done, and it lives longer: its destructor waits.
+// One send or receive of a UcxEpoch. UCX holds a pointer to it until it is done, so the destructor waits for that.
 #pragma once
 
 #include "comm/ucx/ucx_epoch.h"
@@ -23,11 +23,11 @@ class UcxEpoch::Operation : public Request {
   const void* const memory;
   const size_t bytes;
   bool waited = false;
-  // Below: under the epoch's mutex.
+  // Guarded by the epoch's mutex:
   bool done = false;
-  bool greeting = false;             // of the epoch's own: part of meeting the peer
+  bool greeting = false;             // part of meeting the peer, started by the epoch itself
   bool blocked = false;              // its waiter sleeps on `changed`
-  ucs_status_ptr_t receive = nullptr;   // UCX's request, while it may be cancelled
+  ucs_status_ptr_t receive = nullptr;   // UCX's request, while the receive can be cancelled
   absl::Status status;
   CondVar changed;
   Operation *previous = nullptr, *next = nullptr;

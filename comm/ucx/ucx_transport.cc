@@ -13,13 +13,13 @@
 namespace alpa::comm {
 namespace {
 
-// What all epochs of a transport share, and keep alive.
+// The parts that all epochs of a transport share. They live as long as the transport or any epoch.
 struct Process {
   std::shared_ptr<UcxContext> context = std::make_shared<UcxContext>();
   std::unique_ptr<AddressBook> book;
 };
 
-// What the local ranks of an epoch share.
+// The parts that the local ranks of an epoch share.
 class SharedEpoch {
  public:
   SharedEpoch(std::shared_ptr<Process> process, std::vector<bool> local, std::unique_ptr<Mailbox> mailbox,
@@ -39,10 +39,10 @@ class SharedEpoch {
   }
 
  private:
-  const std::shared_ptr<Process> process_;   // ucx_ uses its context and book
+  const std::shared_ptr<Process> process_;   // ucx_ uses its context and address book
   const std::vector<bool> local_;            // by rank
-  const std::unique_ptr<Mailbox> mailbox_;   // ucx_ aborts it when told to
-  const std::unique_ptr<UcxEpoch> ucx_;      // null where all ranks are local
+  const std::unique_ptr<Mailbox> mailbox_;   // ucx_ aborts it if another process aborts the epoch
+  const std::unique_ptr<UcxEpoch> ucx_;      // null if all ranks are local
 };
 
 class UcxEndpoint : public Endpoint {
@@ -61,7 +61,9 @@ class UcxEndpoint : public Endpoint {
   void Abort(const absl::Status& cause) override { epoch_->Abort(cause); }
 
  private:
-  absl::Status NoSuchRank(int peer) const { return InvalidArgument("message with rank %d of %d", peer, size()); }
+  absl::Status NoSuchRank(int peer) const {
+    return InvalidArgument("cannot exchange a message with rank %d: the epoch has %d ranks", peer, size());
+  }
 
   const std::shared_ptr<SharedEpoch> epoch_;   // lives as long as any of its endpoints
   const int rank_;
@@ -76,7 +78,7 @@ class UcxTransport : public Transport {
   absl::StatusOr<std::vector<std::unique_ptr<Endpoint>>> Open(uint64_t epoch, const std::vector<Peer>& ranks) override {
     auto mailbox = std::make_unique<Mailbox>();
     UcxEpoch::Options options{.epoch = epoch, .addresses = {}, .spin = spin_,
-                              .on_told = [raw = mailbox.get()](const absl::Status& cause) { raw->Abort(cause); }};
+                              .on_peer_abort = [raw = mailbox.get()](const absl::Status& cause) { raw->Abort(cause); }};
     std::vector<bool> local;
     bool remote = false;
     for (const Peer& peer : ranks) {
@@ -100,30 +102,32 @@ class UcxTransport : public Transport {
   }
 
  private:
-  const std::shared_ptr<Process> process_;   // also held by every open epoch
+  const std::shared_ptr<Process> process_;   // open epochs hold it, too
   const Duration spin_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Transport>> MakeUcxTransport(const UcxOptions& options) {
-  // Losing a peer is in the ordinary run of things here, and told by Status; UCX would report it on stdout.
+  // Losing a peer is an expected event, which a Status reports. UCX would also print it to stdout.
   if (std::getenv("UCX_LOG_LEVEL") == nullptr) ucs_global_opts_set_value("LOG_LEVEL", "fatal");
   ucp_config_t* config = nullptr;
   if (ucs_status_t status = ucp_config_read(nullptr, nullptr, &config); status != UCS_OK) {
     return UcxError("cannot read UCX's configuration", status);
   }
-  // The receiver fetches: nobody writes into the memory of a process whose epoch is over.
+  // The receiver fetches the data. Thus no peer writes into the memory of a process whose epoch is over.
   if (std::getenv("UCX_RNDV_SCHEME") == nullptr) ucp_config_modify(config, "RNDV_SCHEME", "get_zcopy");
-  // Without this, endpoints that survive the loss of a peer do without shared memory.
+  // Without this setting, endpoints that survive the loss of a peer do not use shared memory.
   if (std::getenv("UCX_MM_ERROR_HANDLING") == nullptr) ucp_config_modify(config, "MM_ERROR_HANDLING", "y");
-  // Reading another process's memory (CMA) ends this process where that one has just been killed: UCX takes it as fatal.
+  // UCX treats a failed read of another process's memory (CMA) as fatal. This process would end if that one has just
+  // been killed.
   if (std::getenv("UCX_TLS") == nullptr) {
     ucp_config_modify(config, "TLS", options.ways.empty() ? "^cma" : options.ways.c_str());
   }
-  // Endpoints that survive the loss of a peer have no direct placement over TCP either, so long messages come in fragments,
-  // each received into a buffer and copied. At UCX's own 64 KiB the calls of the kernel cost more than the copy; half a MiB
-  // and its header still stay in a core's cache between the two. UCX 1.13 knows the setting without its transport's name.
+  // Endpoints that survive the loss of a peer cannot place data directly over TCP either. Long messages therefore
+  // arrive in fragments, and each fragment is received into a buffer and copied. At UCX's default of 64 KiB, the system
+  // calls cost more than the copy. A fragment of half a MiB with its header still stays in a core's cache between
+  // receive and copy. UCX 1.13 uses the setting's name without the transport's prefix.
   if (std::getenv("UCX_TCP_RX_SEG_SIZE") == nullptr) {
     for (const char* name : {"RX_SEG_SIZE", "TCP_RX_SEG_SIZE"}) ucp_config_modify(config, name, "528K");
   }

@@ -1,7 +1,7 @@
-// Messages between processes, by UCX: shared memory on one host, RDMA or TCP between hosts, whatever UCX finds.
+// Messages between processes over UCX: shared memory on one host; RDMA or TCP between hosts, whichever UCX finds.
 //
-// Why a ucp_worker for each epoch, and how addresses are found: docs/design/0002-transport-epochs.md. UCX's own environment
-// variables (UCX_TLS, UCX_NET_DEVICES, ...) apply; it logs nothing unless UCX_LOG_LEVEL is set.
+// ucx_epoch.h describes connections and progress, address_book.h how processes learn each other's UCX addresses. UCX's
+// own environment variables (UCX_TLS, UCX_NET_DEVICES, ...) apply. UCX logs nothing unless UCX_LOG_LEVEL is set.
 #pragma once
 
 #include <chrono>
@@ -14,18 +14,21 @@
 namespace alpa::comm {
 
 struct UcxOptions {
-  // IPv4 address or name on which other processes ask for an epoch's UCX address, at any free port.
+  // IPv4 address or host name on which this process listens, at any free port. Other processes ask there for UCX
+  // addresses.
   std::string listen_host = "127.0.0.1";
-  // Host that peers should use to reach it; empty: listen_host.
+  // Host name or address that peers should use to reach this process. Empty: listen_host.
   std::string advertise_host;
-  // UCX's names of the ways that messages may go, as in UCX_TLS, which has the last word. Empty: whatever works.
+  // The UCX transports that messages may use, by UCX's names, as in UCX_TLS. UCX_TLS overrides it. Empty: any that
+  // work.
   std::string ways;
-  // How long a waiting thread spins, giving way to others, before it sleeps. Zero where cores are scarce.
+  // How long a waiting thread spins, yielding to other threads, before it sleeps. Use zero if cores are scarce.
   Duration spin = std::chrono::microseconds(50);
 };
 
-// Ranks of this process reach each other in memory, others through UCX. Endpoints may outlive the transport.
-// kUnavailable: UCX or the listening port cannot be had. kInvalidArgument: listen_host is a wildcard and nothing is advertised.
+// Makes a transport. Ranks of this process exchange messages in memory, other ranks through UCX. Endpoints may outlive
+// the transport. kUnavailable: UCX cannot start, or listen_host cannot be used. kInvalidArgument: listen_host is a
+// wildcard and advertise_host is empty.
 absl::StatusOr<std::unique_ptr<Transport>> MakeUcxTransport(const UcxOptions& options = {});
 
 }  // namespace alpa::comm
