@@ -15,7 +15,8 @@ const Device* Cluster::Find(DeviceId id) const {
 }
 
 bool Cluster::IsMeasured() const {
-  return !devices.empty() && std::all_of(devices.begin(), devices.end(), [](const Device& d) { return d.host >= 0 && d.profile >= 0; });
+  return !devices.empty() && std::all_of(devices.begin(), devices.end(),
+                                         [](const Device& d) { return d.host >= 0 && d.profile >= 0; });
 }
 
 const LinkProfile& Cluster::LinkOf(DeviceId a, DeviceId b) const {
@@ -24,7 +25,7 @@ const LinkProfile& Cluster::LinkOf(DeviceId a, DeviceId b) const {
   ALPA_CHECK(from != nullptr && to != nullptr && from->host >= 0 && to->host >= 0);
   if (from->node == to->node) return hosts[from->host].inside;
   if (from->host == to->host) return hosts[from->host].between;
-  constexpr double kLarge = 16 << 20;
+  constexpr double kLarge = 16 << 20;  // bytes of the message whose time decides which link is slower
   const LinkProfile& one = hosts[from->host].outside;
   const LinkProfile& other = hosts[to->host].outside;
   return one.message.Seconds(kLarge) >= other.message.Seconds(kLarge) ? one : other;
@@ -39,7 +40,7 @@ DistinctLinks LinksOf(const Cluster& cluster) {
     if (found == distinct.links.end()) distinct.links.push_back(&link);
     return number;
   };
-  // Braces keep the order.
+  // The braces fix the order of evaluation, so links are numbered in order of first use.
   for (const Host& host : cluster.hosts) {
     distinct.hosts.push_back({number_of(host.inside), number_of(host.between), number_of(host.outside)});
   }
@@ -51,29 +52,35 @@ absl::Status Check(const Cluster& cluster) {
   std::map<std::string, int> hosts;  // by node
   for (const Device& device : cluster.devices) {
     if (!device.id.valid() || (last.valid() && device.id <= last)) {
-      return InvalidArgument("devices are not numbered in increasing order at device %d", device.id.value());
+      return InvalidArgument("device ids are not in increasing order at device %d", device.id.value());
     }
     last = device.id;
     if (device.host < -1 || device.host >= static_cast<int>(cluster.hosts.size())) {
-      return InvalidArgument("device %d is on host %d of %d", device.id.value(), device.host, cluster.hosts.size());
+      return InvalidArgument("device %d names host %d; the cluster has %d hosts", device.id.value(), device.host,
+                             cluster.hosts.size());
     }
     if (device.profile < -1 || device.profile >= static_cast<int>(cluster.profiles.size())) {
-      return InvalidArgument("device %d has profile %d of %d", device.id.value(), device.profile, cluster.profiles.size());
+      return InvalidArgument("device %d names profile %d; the cluster has %d profiles", device.id.value(),
+                             device.profile, cluster.profiles.size());
     }
     if (device.memory < 0 || !(device.cores >= 0) || !std::isfinite(device.cores)) {
-      return InvalidArgument("device %d has %d bytes of memory and %g cores", device.id.value(), device.memory, device.cores);
+      return InvalidArgument("device %d has %d bytes of memory and %g cores; expected finite values of at least 0",
+                             device.id.value(), device.memory, device.cores);
     }
-    if (device.local_index < 0) return InvalidArgument("device %d is number %d of its node", device.id.value(), device.local_index);
+    if (device.local_index < 0)
+      return InvalidArgument("device %d has local index %d; expected at least 0", device.id.value(),
+                             device.local_index);
     if (hosts.try_emplace(device.node, device.host).first->second != device.host) {
       return InvalidArgument("node \"%s\" of device %d is on two hosts", device.node, device.id.value());
     }
   }
   for (const DeviceProfile& profile : cluster.profiles) ALPA_RETURN_IF_ERROR(Check(profile));
   for (const Host& host : cluster.hosts) {
-    if (!(host.cores >= 0) || !(host.memory_streams >= 0) || !std::isfinite(host.cores) || !std::isfinite(host.memory_streams) ||
-        host.outside_messages < 1) {
-      return InvalidArgument("host \"%s\" has %g cores, %g memory streams and %d messages out", host.name, host.cores,
-                             host.memory_streams, host.outside_messages);
+    if (!(host.cores >= 0) || !(host.memory_streams >= 0) || !std::isfinite(host.cores) ||
+        !std::isfinite(host.memory_streams) || host.outside_messages < 1) {
+      return InvalidArgument(
+          "host \"%s\" has %g cores, %g memory streams and %d outside messages; expected at least 0, 0 and 1",
+          host.name, host.cores, host.memory_streams, host.outside_messages);
     }
     for (const LinkProfile* link : {&host.inside, &host.between, &host.outside}) ALPA_RETURN_IF_ERROR(Check(*link));
   }
@@ -90,7 +97,7 @@ std::vector<int64_t> Mesh::Coordinates(int64_t index) const {
 }
 
 std::vector<std::vector<int64_t>> Mesh::Groups(const std::vector<int64_t>& axes) const {
-  // Keyed by the coordinates off the axes; within a key, ordered by the coordinates on them.
+  // The outer key holds the coordinates along all other axes. The inner key holds the coordinates along `axes`.
   std::map<std::vector<int64_t>, std::map<std::vector<int64_t>, int64_t>> groups;
   for (int64_t i = 0; i < size(); ++i) {
     const std::vector<int64_t> coordinates = Coordinates(i);
@@ -116,7 +123,7 @@ absl::Status Check(const Mesh& mesh) {
   int64_t size = 1;
   for (int64_t extent : mesh.shape) {
     if (extent < 1 || extent > static_cast<int64_t>(mesh.devices.size())) {
-      return InvalidArgument("mesh axis of size %d over %d devices", extent, mesh.devices.size());
+      return InvalidArgument("a mesh axis has size %d, but the mesh has %d devices", extent, mesh.devices.size());
     }
     size *= extent;
     if (size > static_cast<int64_t>(mesh.devices.size())) break;
@@ -126,8 +133,10 @@ absl::Status Check(const Mesh& mesh) {
   }
   std::set<DeviceId> seen;
   for (DeviceId device : mesh.devices) {
-    if (!device.valid()) return InvalidArgument("mesh names device %d", device.value());
-    if (!seen.insert(device).second) return InvalidArgument("mesh names device %d twice", device.value());
+    if (!device.valid())
+      return InvalidArgument("the mesh contains device %d; device ids start at 0", device.value());
+    if (!seen.insert(device).second)
+      return InvalidArgument("the mesh contains device %d twice", device.value());
   }
   return absl::OkStatus();
 }

@@ -1,9 +1,10 @@
-// The machines, as plain values: what workers report about themselves, and meshes of their devices.
+// A cluster as plain values: hosts, devices, links, and meshes of devices.
 //
-// Model:  a host is a machine, on which one or more nodes (workers) run; all its devices share its cores and its network card.
-//         Devices of one node talk over their host's `inside` link, those of two nodes of a host over `between`, others over the
-//         slower of their hosts' `outside` links.
-// Threads: value types. No I/O here; the inventory's proto form lives at the daemons' edges.
+// Model:   A host is a machine that runs one or more nodes (workers). All devices of a host share its cores and its
+//          network card. Two devices of one node communicate over the `inside` link of their host. Two devices of one
+//          host but of different nodes use its `between` link. Devices of different hosts use the slower of the two
+//          hosts' `outside` links.
+// Threads: value types. No I/O. cluster/wire converts a cluster to and from a message.
 #pragma once
 
 #include <cstdint>
@@ -20,22 +21,23 @@ namespace alpa::cluster {
 struct Device {
   DeviceId id;
   std::string node;       // the worker's name
-  int local_index = 0;    // on its node
-  std::string kind;       // "cpu", later "cuda"
-  Bytes memory = 0;       // 0: not limited
-  int host = -1;          // in Cluster::hosts; -1: nothing is known about it
-  int profile = -1;       // in Cluster::profiles; -1: not measured
-  double cores = 0;       // of its host, which it uses while it computes; 0: none that it shares
+  int local_index = 0;    // its position on the node
+  std::string kind;       // "cpu" or "cuda"
+  Bytes memory = 0;       // 0: no limit
+  int host = -1;          // index in Cluster::hosts; -1: unknown
+  int profile = -1;       // index in Cluster::profiles; -1: not measured
+  double cores = 0;       // cores of its host that it uses while it computes; 0: it uses no shared core
   bool operator==(const Device&) const = default;
 };
 
 struct Host {
   std::string name;
-  double cores = 0;         // that its devices share; 0: as many as they want
-  // Of the time that memory-bound kernels take alone, what each takes when n devices run one: max(1, n / this). 0: no limit.
+  double cores = 0;          // shared by its devices; 0: no limit
+  // How many devices can run a memory-bound kernel at full speed at the same time. If n devices run one, each kernel
+  // takes max(1, n / memory_streams) times as long as alone. 0: no limit.
   double memory_streams = 0;
   LinkProfile inside, between, outside;
-  int outside_messages = 1; // that go out at full speed at one time
+  int outside_messages = 1;  // messages to other hosts that can be sent at full speed at the same time
   bool operator==(const Host&) const = default;
 };
 
@@ -43,42 +45,48 @@ struct Cluster {
   std::vector<Device> devices;  // by increasing id
   std::vector<Host> hosts;
   std::vector<DeviceProfile> profiles;
+  // Returns the device with this id, or null if there is none.
   const Device* Find(DeviceId id) const;
   bool operator==(const Cluster&) const = default;
-  // Every device has a host and a profile: plans can be priced.
+  // Returns whether there are devices and every device has a host and a profile. Only then can the planner compute the
+  // seconds that a plan takes.
   bool IsMeasured() const;
-  // Between two different devices. REQUIRES: IsMeasured().
+  // Returns the link between two devices. REQUIRES: IsMeasured(); `a` and `b` are different devices of this cluster.
   const LinkProfile& LinkOf(DeviceId a, DeviceId b) const;
 };
 
-// The links of a cluster's hosts, equal ones once, for its written forms: in order of their first use.
+// The distinct links of a cluster's hosts, in order of first use. Files and messages list each distinct link once.
 struct DistinctLinks {
   struct OfHost {
-    int inside = -1, between = -1, outside = -1;  // in `links`
+    int inside = -1, between = -1, outside = -1;  // indices in `links`
   };
-  std::vector<const LinkProfile*> links;  // the cluster's own
-  std::vector<OfHost> hosts;
+  std::vector<const LinkProfile*> links;  // owned by the cluster
+  std::vector<OfHost> hosts;              // as in Cluster::hosts
 };
 DistinctLinks LinksOf(const Cluster& cluster);
 
-// OK where indices are in range, ids increase, profiles and links are sound.
+// Returns OK if indices are in range, device ids increase, each node is on one host, and numbers, profiles and links
+// are valid. Otherwise returns kInvalidArgument.
 absl::Status Check(const Cluster& cluster);
 
-// A logical grid of devices; the unit on which a stage is sharded. Axis names ("data", "model", ...) are for people.
+// A logical grid of devices. Each stage runs on one mesh and is sharded over it. Axis names ("data", "tensor", ...)
+// only serve as labels.
 struct Mesh {
   std::vector<int64_t> shape;           // e.g. {2, 4}
-  std::vector<std::string> axis_names;  // as many
+  std::vector<std::string> axis_names;  // one per axis
   std::vector<DeviceId> devices;        // row-major over `shape`, all different
 
   int64_t size() const { return static_cast<int64_t>(devices.size()); }
-  // Coordinates of the mesh's `index`-th device.
+  // Returns the coordinates of the device at position `index` of `devices`.
   std::vector<int64_t> Coordinates(int64_t index) const;
-  // The groups of mesh positions that differ only along `axes`; each in row-major order of these axes.
+  // Groups the positions of the mesh. The positions in a group differ only along `axes`. Each group is in row-major
+  // order of `axes`.
   std::vector<std::vector<int64_t>> Groups(const std::vector<int64_t>& axes) const;
   bool operator==(const Mesh&) const = default;
 };
 
-// OK where sizes agree, devices are distinct and every axis is at least 1.
+// Returns OK if the sizes agree, the devices are distinct, and every axis has a size of at least 1. Otherwise returns
+// kInvalidArgument.
 absl::Status Check(const Mesh& mesh);
 
 }  // namespace alpa::cluster

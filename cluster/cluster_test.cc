@@ -8,7 +8,7 @@
 namespace alpa::cluster {
 namespace {
 
-TEST(Curve, JoinsPointsInLogarithmsAndGrowsBeyondTheLast) {
+TEST(Curve, InterpolatesInLogarithmsAndGrowsProportionallyAtTheEnd) {
   const Curve curve{{{100, 1}, {10000, 100}}};
   EXPECT_DOUBLE_EQ(curve.Seconds(1), 1);
   EXPECT_NEAR(curve.Seconds(1000), 10, 1e-9);
@@ -16,7 +16,7 @@ TEST(Curve, JoinsPointsInLogarithmsAndGrowsBeyondTheLast) {
   EXPECT_EQ(Curve{}.Seconds(5), 0);
 }
 
-TEST(Curve, ALineIsItsLatencyAndItsRate) {
+TEST(Curve, LineIsLatencyPlusAmountOverRate) {
   const Curve line = Curve::Line(1e-5, 1e9);
   for (double amount : {1.0, 3000.0, 1e6, 3e9}) {
     EXPECT_NEAR(line.Seconds(amount), 1e-5 + amount / 1e9, 0.03 * (1e-5 + amount / 1e9)) << amount;
@@ -24,7 +24,7 @@ TEST(Curve, ALineIsItsLatencyAndItsRate) {
   EXPECT_TRUE(Check(line).ok());
 }
 
-TEST(Curve, RefusesPointsThatAreNotACost) {
+TEST(Curve, CheckRefusesUnorderedAmountsAndInvalidTimes) {
   EXPECT_FALSE(Check(Curve{{{2, 1}, {1, 1}}}).ok());
   EXPECT_FALSE(Check(Curve{{{1, -1}}}).ok());
   EXPECT_FALSE(Check(Curve{{{1, std::numeric_limits<double>::quiet_NaN()}}}).ok());

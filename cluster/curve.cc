@@ -24,15 +24,19 @@ double Curve::Seconds(double amount) const {
 
 Curve Curve::Line(double latency, double per_second) {
   Curve curve;
-  for (double amount = 1; amount <= 0x1p40; amount *= 2) curve.points.push_back({amount, latency + amount / per_second});
+  for (double amount = 1; amount <= 0x1p40; amount *= 2)
+    curve.points.push_back({amount, latency + amount / per_second});
   return curve;
 }
 
 absl::Status Check(const Curve& curve) {
   double last = 0;
   for (const CurvePoint& point : curve.points) {
-    if (!(point.amount > last) || !std::isfinite(point.amount)) return InvalidArgument("a curve's amounts do not increase at %g", point.amount);
-    if (!(point.seconds > 0) || !std::isfinite(point.seconds)) return InvalidArgument("a curve has %g seconds at %g", point.seconds, point.amount);
+    if (!(point.amount > last) || !std::isfinite(point.amount))
+      return InvalidArgument("the amounts of a curve do not increase at amount %g", point.amount);
+    if (!(point.seconds > 0) || !std::isfinite(point.seconds))
+      return InvalidArgument("a curve has %g seconds at amount %g; expected a positive, finite time", point.seconds,
+                             point.amount);
     last = point.amount;
   }
   return absl::OkStatus();

@@ -1,7 +1,8 @@
-// A measured cost: seconds against an amount (bytes, usually).
+// A measured cost: seconds as a function of an amount. The amount is usually a number of bytes.
 //
-// Model:  points are joined by straight lines in logarithms of both. Below the first point its time holds; beyond the last one
-//         time grows with the amount.
+// Model:   The curve passes through its points. Between two points, the logarithm of the time is linear in the
+//          logarithm of the amount. Below the first point the time is constant. Beyond the last point the time is
+//          proportional to the amount.
 // Threads: value types.
 #pragma once
 
@@ -18,19 +19,20 @@ struct CurvePoint {
 };
 
 struct Curve {
-  std::vector<CurvePoint> points;  // by increasing amount; empty: costs nothing
+  std::vector<CurvePoint> points;  // by increasing amount; empty: every amount takes 0 seconds
 
   double Seconds(double amount) const;
   bool operator==(const Curve&) const = default;
 
-  // `latency` + amount / `per_second`, exactly, over all amounts that fit in memory.
+  // Returns the curve of `latency` seconds + amount / `per_second`. It is exact at powers of two from 1 to 2^40, and
+  // at most 2 % too high between them.
   static Curve Line(double latency, double per_second);
 };
 
-// Between (x0, y0) and (x1, y1), on the straight line through them in logarithms of both.
+// Interpolates y at `x` between (x0, y0) and (x1, y1), linearly in the logarithms of x and y.
 double BetweenPoints(double x, double x0, double y0, double x1, double y1);
 
-// OK where amounts increase and everything is positive and finite.
+// Returns OK if the amounts increase and all numbers are positive and finite. Otherwise returns kInvalidArgument.
 absl::Status Check(const Curve& curve);
 
 }  // namespace alpa::cluster

@@ -10,14 +10,16 @@
 namespace alpa::cluster {
 namespace {
 
-constexpr size_t kMaxTextBytes = 256;
-constexpr size_t kMaxCpus = 65'536;
-constexpr double kMaxCores = 65'536;
-constexpr size_t kMaxPoints = 1'000;  // of a curve
-constexpr size_t kMaxProducts = 10'000;
+// Bounds on the facts that a worker sends.
+constexpr size_t kMaxTextBytes = 256;     // of a key or a name
+constexpr size_t kMaxCpus = 65'536;       // processors of a node
+constexpr double kMaxCores = 65'536;      // of a node or a device; also bounds memory_streams
+constexpr size_t kMaxPoints = 1'000;      // of a curve
+constexpr size_t kMaxProducts = 10'000;   // product points of one precision
 
 absl::Status CheckSize(const DeviceProfile& profile) {
-  if (profile.name.size() > kMaxTextBytes) return InvalidArgument("a profile's name has %d bytes", profile.name.size());
+  if (profile.name.size() > kMaxTextBytes)
+    return InvalidArgument("the name of a device profile is too long: %d bytes", profile.name.size());
   if (profile.products.size() > kMaxProducts || profile.half_products.size() > kMaxProducts) {
     return InvalidArgument("profile \"%s\" has more than %d products", profile.name, kMaxProducts);
   }
@@ -28,17 +30,19 @@ absl::Status CheckSize(const DeviceProfile& profile) {
 }
 
 absl::Status CheckSize(const LinkProfile& link) {
-  if (link.name.size() > kMaxTextBytes) return InvalidArgument("a link's name has %d bytes", link.name.size());
+  if (link.name.size() > kMaxTextBytes)
+    return InvalidArgument("the name of a link is too long: %d bytes", link.name.size());
   for (const Curve* curve :
        {&link.message, &link.all_reduce, &link.all_gather, &link.reduce_scatter, &link.all_to_all}) {
     if (curve->points.size() > kMaxPoints) {
       return InvalidArgument("link \"%s\" has a curve of more than %d points", link.name, kMaxPoints);
     }
   }
-  if (link.message.points.empty()) return InvalidArgument("link \"%s\" has no time for a message", link.name);
+  if (link.message.points.empty()) return InvalidArgument("link \"%s\" has no message curve", link.name);
   return absl::OkStatus();
 }
 
+// Returns whether two nodes may run on a common processor. An empty list stands for all processors.
 bool Overlap(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
   if (a.empty() || b.empty()) return true;
   auto x = a.begin();
@@ -50,7 +54,8 @@ bool Overlap(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
   return false;
 }
 
-// Nodes of one machine, split where they have no processor in common.
+// Groups the nodes that have facts by host. Two nodes share a host if they run on one machine and a chain of common
+// processors connects them.
 std::vector<std::vector<const Node*>> Machines(const std::vector<Node>& nodes) {
   std::vector<std::vector<const Node*>> machines;
   for (const Node& node : nodes) {
@@ -62,7 +67,7 @@ std::vector<std::vector<const Node*>> Machines(const std::vector<Node>& nodes) {
         return other->facts->host_key == node.facts->host_key && Overlap(other->facts->cpus, node.facts->cpus);
       });
       if (!shares) continue;
-      // A node may bring together what was apart.
+      // The node can connect several groups. Merge them into one.
       joined.insert(joined.end() - 1, machines[m].begin(), machines[m].end());
       machines[m].clear();
       place = std::min(place, m);
@@ -93,7 +98,7 @@ Host HostOf(const std::vector<const Node*>& machine) {
     cpus.insert(facts.cpus.begin(), facts.cpus.end());
     same = same && facts.cpus == first.cpus;
   }
-  // A quota is of the processors that they share; sets that differ add up.
+  // Nodes with equal processor sets share one quota. If the sets differ, the host has at least the union of the sets.
   if (!same) host.cores = std::max(host.cores, static_cast<double>(cpus.size()));
   return host;
 }
@@ -102,20 +107,21 @@ Host HostOf(const std::vector<const Node*>& machine) {
 
 absl::Status Check(const NodeFacts& facts) {
   if (facts.host_key.empty() || facts.host_key.size() > kMaxTextBytes || facts.host_name.size() > kMaxTextBytes) {
-    return InvalidArgument("the host's key or name is empty, or longer than %d bytes", kMaxTextBytes);
+    return InvalidArgument("the host key is empty, or the host key or name has more than %d bytes", kMaxTextBytes);
   }
   if (facts.cpus.size() > kMaxCpus)
-    return InvalidArgument("%d processors; %d are allowed", facts.cpus.size(), kMaxCpus);
+    return InvalidArgument("the worker lists %d processors; at most %d are allowed", facts.cpus.size(), kMaxCpus);
   for (size_t i = 0; i < facts.cpus.size(); ++i) {
     if (facts.cpus[i] < 0 || (i > 0 && facts.cpus[i] <= facts.cpus[i - 1])) {
-      return InvalidArgument("processors are not numbered in increasing order at %d", facts.cpus[i]);
+      return InvalidArgument("processor numbers must increase from at least 0; found %d", facts.cpus[i]);
     }
   }
   for (double cores : {facts.cores, facts.device_cores, facts.profile.memory_streams}) {
-    if (!(cores >= 0 && cores <= kMaxCores)) return InvalidArgument("%g cores; 0 to %g are allowed", cores, kMaxCores);
+    if (!(cores >= 0 && cores <= kMaxCores))
+      return InvalidArgument("a number of cores or memory streams is %g; expected 0 to %g", cores, kMaxCores);
   }
   if (facts.outside_messages < 1 || facts.outside_messages > 1024) {
-    return InvalidArgument("%d messages out at one time; 1 to 1024 are allowed", facts.outside_messages);
+    return InvalidArgument("outside_messages is %d; expected 1 to 1024", facts.outside_messages);
   }
   ALPA_RETURN_IF_ERROR(CheckSize(facts.profile.device));
   ALPA_RETURN_IF_ERROR(Check(facts.profile.device));
@@ -160,7 +166,7 @@ Cluster Assemble(const std::vector<Node>& nodes) {
 Cluster Only(const Cluster& cluster, const std::vector<DeviceId>& devices) {
   const std::set<DeviceId> wanted(devices.begin(), devices.end());
   Cluster out;
-  std::map<int, int> hosts = {{-1, -1}}, profiles = {{-1, -1}};  // old -> new
+  std::map<int, int> hosts = {{-1, -1}}, profiles = {{-1, -1}};  // old index -> new index
   for (Device device : cluster.devices) {
     if (!wanted.contains(device.id)) continue;
     const auto [host, new_host] = hosts.try_emplace(device.host, static_cast<int>(out.hosts.size()));

@@ -1,8 +1,7 @@
-// What one worker says about itself and its machine, and the cluster that several make together.
+// The facts that a worker reports about itself and its machine, and the cluster that a set of workers forms.
 //
-// Model:   workers of one machine (equal host keys) that may run on common processors share one host: its cores, its
-// memory, its
-//          network card. Profiles that are equal are held once.
+// Model:   Workers share a host (its cores, memory and network card) if they run on one machine, which equal host keys
+//          show, and may run on a common processor. The cluster holds equal device profiles once.
 // Threads: value types and pure functions.
 #pragma once
 
@@ -14,22 +13,23 @@
 
 namespace alpa::cluster {
 
-// What is measured: the same on every start on the same machine with the same settings.
+// The part of the facts that a worker measures. It stays the same across starts on one machine with the same settings,
+// because the worker keeps it (worker/measure/profile_cache.h).
 struct NodeProfile {
-  DeviceProfile device;  // of each of its devices
+  DeviceProfile device;  // of each device of the worker
   LinkProfile inside, between, outside;
   double memory_streams = 0;  // as in Host
-  bool measured = false;      // false: assumed, for want of a measurement
+  bool measured = false;      // false: assumed, because nothing was measured
   bool operator==(const NodeProfile&) const = default;
 };
 
 struct NodeFacts {
-  std::string host_key;       // equal on all workers of a machine, and on no others
-  std::string host_name;      // for people
-  std::vector<int32_t> cpus;  // processors that it may run on, increasing; empty: all
-  double cores = 0;           // of them, that it may use: a quota can make it less; 0: not known
-  double device_cores = 0;    // that each of its devices uses while it computes; 0: none that they share
-  int outside_messages = 1;
+  std::string host_key;       // equal on all workers of a machine, different on different machines
+  std::string host_name;      // human-readable
+  std::vector<int32_t> cpus;  // processors that the worker may run on, increasing; empty: all
+  double cores = 0;           // number of these processors that it may use; a quota can lower it; 0: unknown
+  double device_cores = 0;    // cores that each device uses while it computes; 0: devices use no shared cores
+  int outside_messages = 1;   // as in Host
   NodeProfile profile;
   bool operator==(const NodeFacts&) const = default;
 };
@@ -38,17 +38,18 @@ struct Node {
   std::string name, kind;
   Bytes memory = 0;                // of each device
   std::vector<DeviceId> devices;   // by local index
-  std::optional<NodeFacts> facts;  // nothing: its devices have neither host nor profile
+  std::optional<NodeFacts> facts;  // if absent, its devices have no host and no profile
 };
 
-// OK where everything is bounded and sound.
+// Returns OK if all sizes are bounded and all numbers are valid. Otherwise returns kInvalidArgument.
 absl::Status Check(const NodeFacts& facts);
 
+// Builds the cluster that the nodes form. A host takes its links from a node that measured them, if there is one.
 // REQUIRES: names and device ids are distinct; facts pass Check.
 Cluster Assemble(const std::vector<Node>& nodes);
 
-// The part of a cluster that is these devices, with the hosts and profiles that they use. Devices that it does not have
-// are left out.
+// Returns the part of a cluster that consists of `devices`, with the hosts and profiles that they use. Ignores ids that
+// the cluster does not have.
 Cluster Only(const Cluster& cluster, const std::vector<DeviceId>& devices);
 
 }  // namespace alpa::cluster

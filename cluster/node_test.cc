@@ -42,37 +42,37 @@ TEST(Assemble, WorkersOfAMachineShareItsHost) {
   EXPECT_EQ(cluster.devices[3].cores, 1);
 }
 
-TEST(Assemble, ProcessorsApartAreHostsApart) {
+TEST(Assemble, WorkersWithoutCommonProcessorsAreOnSeparateHosts) {
   EXPECT_EQ(Assemble({MakeNode("a", {0}, Facts("one", {0, 1})), MakeNode("b", {1}, Facts("one", {2, 3}))}).hosts.size(),
             2u);
-  // A third one that runs on both brings them together.
+  // A third worker that shares processors with both joins them into one host.
   const Cluster joined = Assemble({MakeNode("a", {0}, Facts("one", {0, 1})), MakeNode("b", {1}, Facts("one", {2, 3})),
                                    MakeNode("c", {2}, Facts("one", {1, 2}))});
   ASSERT_EQ(joined.hosts.size(), 1u);
   EXPECT_EQ(joined.hosts[0].cores, 4);
 }
 
-TEST(Assemble, AQuotaIsOfTheProcessorsShared) {
+TEST(Assemble, WorkersOnTheSameProcessorsShareOneQuota) {
   NodeFacts facts = Facts("one", {0, 1, 2, 3});
   facts.cores = 1.5;
   EXPECT_EQ(Assemble({MakeNode("a", {0}, facts), MakeNode("b", {1}, facts)}).hosts[0].cores, 1.5);
 }
 
-TEST(Assemble, AMeasurementIsPreferredToAnAssumption) {
+TEST(Assemble, PrefersAMeasurementToAnAssumption) {
   NodeFacts assumed = Facts("one", {0}), measured = Facts("one", {0});
   measured.profile.measured = true;
   measured.profile.between.name = "measured";
   EXPECT_EQ(Assemble({MakeNode("a", {0}, assumed), MakeNode("b", {1}, measured)}).hosts[0].between.name, "measured");
 }
 
-TEST(Assemble, AWorkerThatSaysNothingCannotBePriced) {
+TEST(Assemble, AWorkerWithoutFactsMakesTheClusterUnmeasured) {
   const Cluster cluster = Assemble({MakeNode("a", {0}, Facts("one", {0})), MakeNode("b", {1}, std::nullopt)});
   ASSERT_TRUE(Check(cluster).ok()) << Check(cluster);
   EXPECT_FALSE(cluster.IsMeasured());
   EXPECT_TRUE(Only(cluster, {DeviceId(0)}).IsMeasured());
 }
 
-TEST(Only, KeepsTheDevicesAndWhatTheyUse) {
+TEST(Only, KeepsTheDevicesWithTheirHostsAndProfiles) {
   NodeFacts other = Facts("two", {0});
   other.profile.device.name = "other";
   const Cluster cluster = Assemble({MakeNode("a", {4, 5}, Facts("one", {0})), MakeNode("b", {6, 7}, other)});
@@ -88,7 +88,7 @@ TEST(Only, KeepsTheDevicesAndWhatTheyUse) {
   EXPECT_EQ(Only(cluster, {DeviceId(4), DeviceId(5), DeviceId(6), DeviceId(7)}), cluster);
 }
 
-TEST(NodeFacts, AreBounded) {
+TEST(NodeFacts, CheckRefusesValuesOutOfBounds) {
   struct Row {
     const char* name;
     std::function<void(NodeFacts&)> damage;
@@ -96,8 +96,8 @@ TEST(NodeFacts, AreBounded) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   for (const Row& row :
        std::vector<Row>{{"no key", [](NodeFacts& f) { f.host_key.clear(); }},
-                        {"an endless name", [](NodeFacts& f) { f.host_name.assign(1000, 'x'); }},
-                        {"processors twice",
+                        {"a long name", [](NodeFacts& f) { f.host_name.assign(1000, 'x'); }},
+                        {"a repeated processor",
                          [](NodeFacts& f) {
                            f.cpus = {1, 1};
                          }},
@@ -107,20 +107,20 @@ TEST(NodeFacts, AreBounded) {
                            for (int i = 0; i < 100'000; ++i) f.cpus.push_back(10 + i);
                          }},
                         {"infinite cores", [](NodeFacts& f) { f.cores = std::numeric_limits<double>::infinity(); }},
-                        {"cores that are none", [nan](NodeFacts& f) { f.device_cores = nan; }},
+                        {"cores that are not a number", [nan](NodeFacts& f) { f.device_cores = nan; }},
                         {"negative streams", [](NodeFacts& f) { f.profile.memory_streams = -1; }},
-                        {"no way out", [](NodeFacts& f) { f.outside_messages = 0; }},
+                        {"no outside message", [](NodeFacts& f) { f.outside_messages = 0; }},
                         {"no product", [](NodeFacts& f) { f.profile.device.products.clear(); }},
                         {"too many products",
                          [](NodeFacts& f) {
                            f.profile.device.half_products.assign(100'000, {1, 1, 1, 1});
                          }},
-                        {"an endless curve",
+                        {"a long curve",
                          [](NodeFacts& f) {
                            for (int i = 1; i < 2000; ++i) f.profile.device.memory.points.push_back({1.0 * i, 1});
                          }},
-                        {"no message", [](NodeFacts& f) { f.profile.between.message.points.clear(); }},
-                        {"time backwards", [](NodeFacts& f) { f.profile.outside.message.points[0].seconds = -1; }}}) {
+                        {"no message curve", [](NodeFacts& f) { f.profile.between.message.points.clear(); }},
+                        {"a negative time", [](NodeFacts& f) { f.profile.outside.message.points[0].seconds = -1; }}}) {
     NodeFacts facts = Facts("one", {0, 1});
     ASSERT_TRUE(Check(facts).ok()) << Check(facts);
     row.damage(facts);

@@ -1,5 +1,5 @@
-// What a kind of device and a kind of link were measured (or are said) to do. The planner's prices and its simulator use
-// nothing else.
+// Profiles: the performance numbers of a kind of device and of a kind of link. They are measured, assumed, or derived
+// from a data sheet. On a measured cluster, the planner's costs and its simulation use only these numbers.
 //
 // Threads: value types.
 #pragma once
@@ -13,43 +13,47 @@
 
 namespace alpa::cluster {
 
-// One product [m, k] x [k, n] of matrices, alone on the device.
+// The time of one matrix product [m, k] x [k, n] that runs alone on the device.
 struct ProductPoint {
   int64_t m = 0, n = 0, k = 0;
   double seconds = 0;
   bool operator==(const ProductPoint&) const = default;
 };
 
-// How fast a device computes when its neighbours are idle. Products and memory are the work alone: `kernel_seconds` is added for each
-// kernel, `program_seconds` for each program.
+// How fast a device computes while the other devices of its host are idle. The times of products and of memory traffic
+// exclude overheads: the planner adds `kernel_seconds` per kernel and `program_seconds` per program run.
 struct DeviceProfile {
   std::string name;                         // "cpu, 1 thread", "A100-SXM4-40GB"
-  // Products of 32-bit and of 16-bit floats; at least one point of 32-bit ones. 16-bit ones empty: as 32-bit ones.
+  // Products of 32-bit and of 16-bit floats. `products` has at least one point. If `half_products` is empty, products
+  // of 16-bit floats are as fast as those of 32-bit floats.
   std::vector<ProductPoint> products, half_products;
-  Curve memory;                             // bytes read and written by one fused kernel
-  double element_seconds = 0;               // of a cheap arithmetic op on one element inside a fused kernel
-  double division_seconds = 0;              // of a division or a square root
-  double transcendental_seconds = 0;        // of an exponential, a logarithm, a tangent, ..
-  double reduced_seconds = 0;               // of one element that a fused kernel sums up, or the like
-  double run_seconds = 0;                   // of each run of neighbours that is read through strides (broadcasts, slices, transposes)
-  double slow_element_seconds = 0;          // of one element of what no fused kernel takes (sorts, scatters, windows)
+  Curve memory;                             // seconds against the bytes that one fused kernel reads and writes
+  double element_seconds = 0;               // of one cheap arithmetic op on one element in a fused kernel
+  double division_seconds = 0;              // of one division, remainder or square root
+  double transcendental_seconds = 0;        // of one exponential, logarithm, sine, power, ...
+  double reduced_seconds = 0;               // of one element that a fused kernel reduces
+  // Per contiguous run of elements in a strided read (of a broadcast, slice or transpose), and per row of a reduction.
+  double run_seconds = 0;
+  double slow_element_seconds = 0;          // of one element of an op outside fused kernels (sort, scatter, window)
   double kernel_seconds = 0;                // overhead of one kernel
-  double program_seconds = 0;               // overhead of one instruction of a list
+  double program_seconds = 0;               // overhead of one program run
   bool operator==(const DeviceProfile&) const = default;
 };
 
-// Messages and collectives between devices that are linked alike.
+// How long messages and collectives take between devices that one kind of link connects.
 struct LinkProfile {
   std::string name;                         // "shared memory", "NVLink", "100 Gb/s Ethernet"
-  Curve message;                            // bytes of one message, nothing else under way
-  // By collective: seconds against bytes a device *sends* (2 B (n-1)/n for an all-reduce of B bytes), for groups of 2. Empty: from
-  // messages.
+  Curve message;                            // seconds against the bytes of one message, without other traffic
+  // Per collective: seconds against the bytes that each device *sends*, in groups of 2 devices. In an all-reduce of B
+  // bytes over n devices, each device sends 2 B (n-1)/n. If a curve is empty, the planner computes the collective's
+  // time from `message`.
   Curve all_reduce, all_gather, reduce_scatter, all_to_all;
-  // What each further device of a group adds, as a latency.
+  // Latency that each device of a group beyond the second adds to a measured collective.
   double seconds_per_member = 0;
   bool operator==(const LinkProfile&) const = default;
 };
 
+// Each returns OK if all numbers are valid, and kInvalidArgument otherwise.
 absl::Status Check(const DeviceProfile& profile);
 absl::Status Check(const LinkProfile& profile);
 

@@ -6,9 +6,11 @@
 namespace alpa::cluster {
 namespace {
 
+// The extents of m, n and k for which a profile lists products.
 constexpr int64_t kSizes[] = {1, 16, 128, 512, 2048, 8192};
-// Operations that one transcendental is worth, and bytes that one element of a sort or a scatter moves.
+// Assumed cost of one transcendental op or one division, in cheap arithmetic operations.
 constexpr double kTranscendentalOperations = 16;
+// Assumed memory traffic of one element of a sort or a scatter, in bytes.
 constexpr double kSlowElementBytes = 64;
 
 double FractionAt(const std::vector<EfficiencyPoint>& points, double size) {

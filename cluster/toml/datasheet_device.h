@@ -1,9 +1,8 @@
-// A device as its data sheet says it, worked out to a profile.
+// Derives a device profile from the peak numbers of a data sheet.
 //
-// Model:   a product of m x k by k x n takes the longer of its arithmetic, at the share of the peak that products of
-// its size (the
-//          cube root of m n k) reach, and of its bytes through memory. Kernels take their bytes at a share of the
-//          bandwidth.
+// Model:   The size of a product m x k by k x n is the cube root of m n k. The product takes the longer of two times:
+//          its arithmetic, at the fraction of the peak that products of this size reach, and its memory traffic. Memory
+//          traffic runs at `memory_efficiency` times the bandwidth.
 // Threads: pure functions.
 #pragma once
 
@@ -15,21 +14,21 @@
 namespace alpa::cluster {
 
 struct EfficiencyPoint {
-  double size = 0;      // of m = n = k
+  double size = 0;      // the common extent of m = n = k
   double fraction = 0;  // of the peak, 0 < fraction <= 1
 };
 
 struct DatasheetDevice {
   std::string name;
-  double float32 = 0, float16 = 0;  // peak of matrix products, operations per second; float16 0: as float32
+  double float32 = 0, float16 = 0;  // peaks of matrix products, operations per second; if float16 is 0, as float32
   double elements = 0;              // peak of ordinary arithmetic, operations per second
-  std::vector<EfficiencyPoint> efficiency, half_efficiency;  // by increasing size, one point at least
+  std::vector<EfficiencyPoint> efficiency, half_efficiency;  // by increasing size, at least one point
   double memory_bandwidth = 0;                               // bytes per second
-  double memory_efficiency = 0;                              // of it, that kernels reach
+  double memory_efficiency = 0;                              // fraction of the bandwidth that kernels reach
   double kernel_seconds = 0, program_seconds = 0;
 };
 
-// REQUIRES: all positive (float16 and the overheads may be 0).
+// REQUIRES: all numbers are positive. float16 and the two overheads may also be 0.
 DeviceProfile ProfileOf(const DatasheetDevice& device);
 
 }  // namespace alpa::cluster

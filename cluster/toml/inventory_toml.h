@@ -1,11 +1,13 @@
-// Clusters as TOML files: for machines that are not there, written by hand, and for those that were measured.
+// Clusters as TOML files. A user writes such a file by hand for machines that do not exist yet. For measured machines,
+// WriteInventory writes it.
 //
-// Model:   [device.KEY] is a kind of device, [link.KEY] a kind of link, [[host]] one or `count` machines that name
-// them. A device
-//          or link is either *said* (peaks, bandwidth, latency: curves are worked out) or *measured* (curves, point by
-//          point). docs/clusters.md lists every key.
+// Model:   [device.KEY] describes a kind of device and [link.KEY] a kind of link. [[host]] describes one machine, or
+//          `count` equal machines, and names their devices and links. A device or link is either *data-sheet* (peaks,
+//          bandwidth and latency, from which ReadInventory derives curves) or *measured* (the points of the curves).
+//          docs/clusters.md lists every key.
 // Threads: pure functions.
-// Errors:  kInvalidArgument naming line, key, what was seen and what is allowed. An unknown key is an error.
+// Errors:  kInvalidArgument names the line, the key, the observed value and the allowed values. An unknown key is an
+//          error.
 // Start at: ReadInventory.
 #pragma once
 
@@ -17,15 +19,15 @@
 
 namespace alpa::cluster {
 
-// What is read from outside is bounded.
+// Bounds on a file, which comes from outside.
 inline constexpr size_t kMaxInventoryBytes = 16 << 20;
 inline constexpr int kMaxInventoryDevices = 100'000;
 
-// OK: the cluster has a device at least, passes Check, and IsMeasured.
+// Parses a cluster. A cluster that it returns has at least one device, passes Check, and IsMeasured.
 absl::StatusOr<Cluster> ReadInventory(absl::string_view toml);
 
-// Text that ReadInventory reads as an equal cluster. kFailedPrecondition: the cluster is not measured, or does not pass
-// Check.
+// Returns text that ReadInventory reads as an equal cluster. Returns kFailedPrecondition if the cluster is not
+// measured, does not pass Check, has a host without devices, or has a link without a message curve.
 absl::StatusOr<std::string> WriteInventory(const Cluster& cluster);
 
 }  // namespace alpa::cluster

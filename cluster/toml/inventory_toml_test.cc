@@ -51,7 +51,7 @@ const ProductPoint& Point(const std::vector<ProductPoint>& points, int64_t size)
   return points.front();
 }
 
-TEST(ReadInventory, WorksOutWhatIsSaid) {
+TEST(ReadInventory, DerivesProfilesFromDataSheetValues) {
   const auto cluster = ReadInventory(kPair);
   ASSERT_TRUE(cluster.ok()) << cluster.status();
   ASSERT_EQ(cluster->devices.size(), 4u);
@@ -67,7 +67,7 @@ TEST(ReadInventory, WorksOutWhatIsSaid) {
   ASSERT_EQ(cluster->profiles.size(), 1u);
   const DeviceProfile& gpu = cluster->profiles[0];
   EXPECT_EQ(gpu.name, "gpu");
-  // 2 * 2048^3 operations at half of the peak.
+  // 2 * 2048^3 operations at half the peak rate.
   EXPECT_NEAR(Point(gpu.products, 2048).seconds, 2.0 * 2048 * 2048 * 2048 / 10e12, 1e-9);
   EXPECT_NEAR(Point(gpu.half_products, 2048).seconds, 2.0 * 2048 * 2048 * 2048 / 150e12, 1e-9);
   EXPECT_NEAR(gpu.memory.Seconds(1e9), 1e-3, 1e-6);
@@ -77,7 +77,7 @@ TEST(ReadInventory, WorksOutWhatIsSaid) {
   EXPECT_NEAR(wire.message.Seconds(1e9), 0.1, 1e-3);
 }
 
-TEST(ReadInventory, ThinProductsAreBoundByMemory) {
+TEST(ReadInventory, DerivedTimesOfThinProductsAreMemoryBound) {
   const auto cluster = ReadInventory(kPair);
   ASSERT_TRUE(cluster.ok());
   for (const ProductPoint& p : cluster->profiles[0].products) {
@@ -87,7 +87,7 @@ TEST(ReadInventory, ThinProductsAreBoundByMemory) {
   }
 }
 
-TEST(ReadInventory, ReadsAllExamples) {
+TEST(ReadInventory, ReadsAllExampleClusters) {
   int read = 0;
   for (const auto& entry : std::filesystem::directory_iterator("examples/clusters")) {
     if (entry.path().extension() != ".toml") continue;
@@ -103,7 +103,7 @@ TEST(ReadInventory, ReadsAllExamples) {
   EXPECT_GE(read, 6);
 }
 
-TEST(ReadInventory, ReadsTheExampleOfTheDocument) {
+TEST(ReadInventory, ReadsTheExampleInTheDocument) {
   const std::string document = FileText("docs/clusters.md");
   const size_t begin = document.find("```toml\n"), end = document.find("```", begin + 3);
   ASSERT_TRUE(begin != std::string::npos && end != std::string::npos);
@@ -152,7 +152,7 @@ Cluster Measured() {
   return cluster;
 }
 
-TEST(WriteInventory, IsReadBackEqual) {
+TEST(WriteInventory, WritesTextThatReadsBackEqual) {
   const Cluster cluster = Measured();
   const auto text = WriteInventory(cluster);
   ASSERT_TRUE(text.ok()) << text.status();
@@ -163,7 +163,7 @@ TEST(WriteInventory, IsReadBackEqual) {
   EXPECT_EQ(again->profiles, cluster.profiles) << *text;
 }
 
-TEST(WriteInventory, RefusesWhatIsNotMeasured) {
+TEST(WriteInventory, RefusesAClusterThatIsNotMeasured) {
   Cluster cluster = Measured();
   cluster.devices[0].profile = -1;
   EXPECT_EQ(WriteInventory(cluster).status().code(), absl::StatusCode::kFailedPrecondition);
@@ -176,7 +176,7 @@ TEST(WriteInventory, RefusesWhatIsNotMeasured) {
   EXPECT_FALSE(WriteInventory(cluster).ok());
 }
 
-TEST(ReadInventory, SaysWhatIsWrongAndWhere) {
+TEST(ReadInventory, ErrorsNameTheLineTheKeyAndTheProblem) {
   struct Row {
     const char* old_text;
     const char* new_text;
@@ -229,7 +229,7 @@ TEST(ReadInventory, SaysWhatIsWrongAndWhere) {
   }
 }
 
-TEST(ReadInventory, BadMeasurementsAreRefused) {
+TEST(ReadInventory, RefusesBadMeasurements) {
   const auto good = WriteInventory(Measured());
   ASSERT_TRUE(good.ok());
   struct Row {
@@ -241,7 +241,7 @@ TEST(ReadInventory, BadMeasurementsAreRefused) {
        {Row{"[16, 16, 16, ", "[16, 16, 0, ", "m, n, k"}, Row{"[16, 16, 16, ", "[16, 16.5, 16, ", "m, n, k"},
         Row{"[16, 16, 16, ", "[16, 16, 16, -", "product"}, Row{"[[64, 1e-06]", "[[64, -1e-06]", "link"},
         Row{"ids = [7]", "ids = [2]", "increasing order"}, Row{"ids = [7]", "ids = [-7]", "ids"},
-        Row{"ids = [7]", "ids = [7, 8]", "one for each"}, Row{"ids = [7]", "", "for all devices"},
+        Row{"ids = [7]", "ids = [7, 8]", "one entry for each"}, Row{"ids = [7]", "", "for all devices"},
         Row{"name = \"c\"", "name = \"a\"", "two hosts"}, Row{"element_seconds = 1e-10\n", "\n", "element_seconds"}}) {
     const auto cluster = ReadInventory(absl::StrReplaceAll(*good, {{row.old_text, row.new_text}}));
     ASSERT_FALSE(cluster.ok()) << row.new_text;
@@ -249,7 +249,7 @@ TEST(ReadInventory, BadMeasurementsAreRefused) {
   }
 }
 
-TEST(ReadInventory, EndlessTextIsAnErrorAndNoMore) {
+TEST(ReadInventory, RefusesHugeAndDeeplyNestedText) {
   EXPECT_FALSE(ReadInventory("").ok());
   EXPECT_FALSE(ReadInventory(std::string(20 << 20, 'a')).ok());
   EXPECT_FALSE(ReadInventory(std::string(1 << 20, '[')).ok());

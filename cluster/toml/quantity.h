@@ -1,10 +1,10 @@
-// Amounts with units, as people write them: "40 GB", "600 GB/s", "25 Gb/s", "312 TFLOP/s", "5 us".
+// Parses amounts with units: "40 GB", "600 GB/s", "25 Gb/s", "312 TFLOP/s", "5 us".
 //
-// Model:   a number, an SI prefix (none, k, M, G, T, P; Ki, Mi, Gi, Ti for bytes; p, n, u, m for seconds) and the unit.
-// A capital B
-//          is bytes, a small b bits: an eighth.
+// Model:   An amount is a number, an optional prefix and a unit. The prefixes are k, M, G, T and P; for bytes also Ki,
+//          Mi, Gi and Ti; for seconds p, n, u and m instead. A capital B means bytes. A small b means bits, which are
+//          an eighth of a byte.
 // Threads: pure functions.
-// Errors:  kInvalidArgument that shows what was seen and two examples of what is expected.
+// Errors:  kInvalidArgument shows the observed text and two examples of allowed text.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -14,9 +14,10 @@ namespace alpa::cluster {
 
 enum class Unit { kBytes, kBytesPerSecond, kFlopsPerSecond, kSeconds };
 
-// In bytes, bytes per second, operations per second or seconds: finite and not negative.
+// Returns the amount in bytes, bytes per second, operations per second or seconds. The result is finite and not
+// negative.
 absl::StatusOr<double> ParseQuantity(absl::string_view text, Unit unit);
-// Examples of the unit, for messages: "40 GB" or "16 GiB".
+// Returns examples of the unit for a message, such as: "40 GB" or "16 GiB".
 absl::string_view ExamplesOf(Unit unit);
 
 }  // namespace alpa::cluster

@@ -24,7 +24,7 @@ TEST(Quantity, ReadsNumbersWithPrefixAndUnit) {
   }
 }
 
-TEST(Quantity, RefusesWhatIsNone) {
+TEST(Quantity, RefusesTextThatIsNotAnAmount) {
   const std::string endless(100'000, '9');
   for (const std::string& text :
        std::vector<std::string>{"", "GB", "40", "40 GB/s", "40 gb", "-1 GB", "1..2 GB", "nan GB", "inf B", "40 GB x",

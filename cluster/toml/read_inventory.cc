@@ -12,9 +12,10 @@
 namespace alpa::cluster {
 namespace {
 
-constexpr double kMaxCores = 1e6;
-constexpr double kMaxBytes = 0x1p60;
-// A key of so many parts is no inventory, and the depth of tables that it makes is stack when they are freed.
+constexpr double kMaxCores = 1e6;     // of a host or a device; also bounds memory_streams
+constexpr double kMaxBytes = 0x1p60;  // of memory of a device
+// The most dots in a key. Each dot nests one more table. Freeing nested tables recurses, so it needs stack in
+// proportion to their depth.
 constexpr int kMaxDots = 200;
 
 struct DeviceKind {
@@ -38,7 +39,8 @@ absl::StatusOr<std::vector<ProductPoint>> ReadProducts(const Section& section, a
     for (int i = 0; i < 3; ++i) {
       if (row[i] < 1 || row[i] > 1e12 || row[i] != static_cast<double>(static_cast<int64_t>(row[i]))) {
         return section.Error(
-            key, absl::StrFormat("expected rows of m, n, k (whole, at least 1) and seconds, got %g", row[i]));
+            key,
+            absl::StrFormat("expected rows of m, n, k (whole numbers from 1 to 1e12) and seconds, got %g", row[i]));
       }
     }
     points.push_back(
@@ -69,7 +71,7 @@ absl::StatusOr<std::vector<EfficiencyPoint>> ReadEfficiency(const Section& secti
   return points;
 }
 
-// `missing` as Section::Quantity's.
+// Reads the memory of a device. `missing` is as in Section::Quantity.
 absl::StatusOr<Bytes> ReadMemory(const Section& section, double missing) {
   ALPA_ASSIGN_OR_RETURN(const double memory, section.Quantity("memory", Unit::kBytes, false, missing));
   if (memory > kMaxBytes)
@@ -82,11 +84,13 @@ absl::StatusOr<DeviceProfile> ReadDatasheetDevice(const Section& section, const 
   datasheet.name = name;
   ALPA_ASSIGN_OR_RETURN(datasheet.float32, section.Quantity("float32", Unit::kFlopsPerSecond, true, -1));
   ALPA_ASSIGN_OR_RETURN(datasheet.float16, section.Quantity("float16", Unit::kFlopsPerSecond, true, 0));
-  ALPA_ASSIGN_OR_RETURN(datasheet.elements, section.Quantity("elements", Unit::kFlopsPerSecond, true, datasheet.float32));
+  ALPA_ASSIGN_OR_RETURN(datasheet.elements,
+                        section.Quantity("elements", Unit::kFlopsPerSecond, true, datasheet.float32));
   ALPA_ASSIGN_OR_RETURN(datasheet.efficiency,
                         ReadEfficiency(section, "efficiency", {{64, 0.05}, {256, 0.3}, {1024, 0.7}, {4096, 0.85}}));
   ALPA_ASSIGN_OR_RETURN(datasheet.half_efficiency, ReadEfficiency(section, "float16_efficiency", datasheet.efficiency));
-  ALPA_ASSIGN_OR_RETURN(datasheet.memory_bandwidth, section.Quantity("memory_bandwidth", Unit::kBytesPerSecond, true, -1));
+  ALPA_ASSIGN_OR_RETURN(datasheet.memory_bandwidth,
+                        section.Quantity("memory_bandwidth", Unit::kBytesPerSecond, true, -1));
   ALPA_ASSIGN_OR_RETURN(datasheet.memory_efficiency, section.Number("memory_efficiency", 1e-6, 1, 0.85));
   ALPA_ASSIGN_OR_RETURN(datasheet.kernel_seconds, section.Quantity("kernel_overhead", Unit::kSeconds, false, -1));
   ALPA_ASSIGN_OR_RETURN(datasheet.program_seconds, section.Quantity("program_overhead", Unit::kSeconds, false, 0));
@@ -178,7 +182,7 @@ class Reader {
   }
 
  private:
-  // The tables [name.KEY] in the order of the file.
+  // Calls fn(section, KEY) for each table [name.KEY], in the order of the file.
   template <typename Fn>
   absl::Status ForEach(absl::string_view name, Fn fn) {
     const toml::node* node = root_.Get(name);
@@ -199,7 +203,7 @@ class Reader {
     for (const auto& [key, table] : entries) {
       const std::string section = absl::StrCat(name, ".", Excerpt(key));
       if (key.empty() || key.size() > 256)
-        return InvalidArgument("line %d: %s: a key of 1 to 256 bytes is expected", table->source().begin.line, section);
+        return InvalidArgument("line %d: %s: expected a key of 1 to 256 bytes", table->source().begin.line, section);
       ALPA_RETURN_IF_ERROR(fn(Section(*table, section), key));
     }
     return absl::OkStatus();
@@ -214,7 +218,7 @@ class Reader {
       if (const toml::table* table = (*array)[i].as_table()) tables.push_back(table);
     }
     if (array == nullptr || tables.size() != array->size()) {
-      return section.Error(key, absl::StrCat("expected tables, each begun with a line of the form [[", key, "]]"));
+      return section.Error(key, absl::StrCat("expected tables that begin with a line [[", key, "]]"));
     }
     return tables;
   }
@@ -230,6 +234,7 @@ class Reader {
     return absl::OkStatus();
   }
 
+  // Returns the entry of `known` that the value of `key` names. An error lists the known names.
   template <typename T>
   absl::StatusOr<const T*> Named(const std::map<std::string, T>& known, const Section& section, absl::string_view key) {
     ALPA_ASSIGN_OR_RETURN(const std::string name, section.Text(key, ""));
@@ -238,7 +243,7 @@ class Reader {
     for (const auto& [known_name, value] : known) names.push_back(known_name);
     const std::string allowed = Excerpt(absl::StrJoin(names, ", "));
     if (!section.Has(key)) return section.Error(key, absl::StrCat("missing; expected one of ", allowed));
-    return section.Error(key, absl::StrCat("\"", Excerpt(name), "\" is not described; known are ", allowed));
+    return section.Error(key, absl::StrCat("\"", Excerpt(name), "\" is not described; expected one of ", allowed));
   }
 
   absl::Status ReadLinks(const Section& section, bool several, Host& host) {
@@ -253,7 +258,7 @@ class Reader {
     }
     if (last == nullptr) return Named(links_, section, "inside").status();
     if (several && !section.Has("outside")) return Named(links_, section, "outside").status();
-    // What is not said is as what lies closest to it.
+    // A link that the host does not name takes the value of the next closer link.
     if (!section.Has("inside")) host.inside = *last;
     if (!section.Has("between")) host.between = host.inside;
     if (!section.Has("outside")) host.outside = host.between;
@@ -276,7 +281,8 @@ class Reader {
     ALPA_ASSIGN_OR_RETURN(const std::vector<const toml::table*> nodes, Tables(section, "node"));
     if (!nodes.empty() &&
         (section.Has("device") || section.Has("devices") || section.Has("device_cores") || section.Has("ids"))) {
-      return section.Error("node", "a host has nodes, or devices of its own");
+      return section.Error(
+          "node", "a host with [[host.node]] tables cannot have device, devices, device_cores or ids itself");
     }
     const std::string name = host.name;
     for (int64_t i = 0; i < count; ++i) {
@@ -299,13 +305,13 @@ class Reader {
     ALPA_ASSIGN_OR_RETURN(const DeviceKind* kind, Named(kinds_, section, "device"));
     ALPA_ASSIGN_OR_RETURN(const int64_t devices, section.Integer("devices", 1, kMaxInventoryDevices, 1));
     if (static_cast<int64_t>(cluster_.devices.size()) + devices > kMaxInventoryDevices) {
-      return section.Error("devices", absl::StrFormat("more than %d devices in all", kMaxInventoryDevices));
+      return section.Error("devices", absl::StrFormat("the file has more than %d devices", kMaxInventoryDevices));
     }
     Device device;
     device.node = name;
     device.profile = kind->profile;
     device.host = static_cast<int>(cluster_.hosts.size()) - 1;
-    // [[host]] itself has neither: they are for workers that differ in what they offer.
+    // Only [[host.node]] allows `kind` and `memory`, for a worker that differs from its kind of device.
     ALPA_ASSIGN_OR_RETURN(device.kind, section.Text("kind", kind->kind));
     ALPA_ASSIGN_OR_RETURN(device.memory, ReadMemory(section, static_cast<double>(kind->memory)));
     ALPA_ASSIGN_OR_RETURN(device.cores, section.Number("device_cores", 0, kMaxCores, 0));
@@ -313,13 +319,14 @@ class Reader {
     ALPA_ASSIGN_OR_RETURN(const std::vector<int64_t> indices, section.Integers("local_indices", 0, INT32_MAX));
     for (const auto& [key, list] : {std::pair("ids", &ids), std::pair("local_indices", &indices)}) {
       if (section.Has(key) && static_cast<int64_t>(list->size()) != devices) {
-        return section.Error(key,
-                             absl::StrFormat("expected one for each of the %d devices, got %d", devices, list->size()));
+        return section.Error(
+            key, absl::StrFormat("expected one entry for each of the %d devices, got %d", devices, list->size()));
       }
     }
-    if (!ids.empty() && repeated) return section.Error("ids", "hosts that are counted number their devices themselves");
+    if (!ids.empty() && repeated)
+      return section.Error("ids", "not allowed if `count` is above 1; such hosts number their devices automatically");
     if (!cluster_.devices.empty() && numbered_ != !ids.empty()) {
-      return section.Error("ids", "expected for all devices of the file, or for none");
+      return section.Error("ids", "must be given for all devices of the file, or for none");
     }
     numbered_ = !ids.empty();
     int& next_index = next_index_[name];
@@ -336,17 +343,17 @@ class Reader {
   std::map<std::string, DeviceKind> kinds_;
   std::map<std::string, LinkProfile> links_;
   std::map<std::string, int> next_index_;  // by node
-  bool numbered_ = false;                  // devices have said their ids
+  bool numbered_ = false;                  // the file gives the ids of its devices
 };
 
 absl::Status CheckText(absl::string_view text) {
   if (text.size() > kMaxInventoryBytes) {
-    return InvalidArgument("the inventory has %d bytes; %d are allowed", text.size(), kMaxInventoryBytes);
+    return InvalidArgument("the inventory has %d bytes; at most %d are allowed", text.size(), kMaxInventoryBytes);
   }
   int line = 1, dots = 0;
   for (char c : text) {
     if (c == '.') {
-      if (++dots > kMaxDots) return InvalidArgument("line %d: a key of more than %d parts", line, kMaxDots);
+      if (++dots > kMaxDots) return InvalidArgument("line %d: a key has more than %d dots", line, kMaxDots);
     } else if (c == '\n' || c == ',' || c == '=' || c == '[' || c == '{') {
       dots = 0;
       line += c == '\n';

@@ -10,9 +10,10 @@
 namespace alpa::cluster {
 namespace {
 
-constexpr size_t kMaxRows = 100'000;
-constexpr size_t kMaxNameBytes = 256;
+constexpr size_t kMaxRows = 100'000;   // entries of a list
+constexpr size_t kMaxNameBytes = 256;  // of a text value
 
+// Returns the value, or its kind if it is not a scalar, for a message.
 std::string Shown(const toml::node& node) {
   if (const auto* text = node.as_string()) return absl::StrCat("\"", Excerpt(text->get()), "\"");
   if (const auto* number = node.as_integer()) return absl::StrCat(number->get());
@@ -39,7 +40,7 @@ absl::Status Section::Error(absl::string_view key, absl::string_view what) const
 }
 
 absl::Status Section::CheckKeys(std::initializer_list<absl::string_view> allowed) const {
-  // Tables are sorted by key: the first in the file is what people look for.
+  // The table is sorted by key. Report the unknown key that comes first in the file.
   const toml::key* first = nullptr;
   for (const auto& [key, node] : table_) {
     const absl::string_view name(key.str().data(), key.str().size());
@@ -47,7 +48,7 @@ absl::Status Section::CheckKeys(std::initializer_list<absl::string_view> allowed
     if (!known && (first == nullptr || key.source().begin.line < first->source().begin.line)) first = &key;
   }
   if (first == nullptr) return absl::OkStatus();
-  return InvalidArgument("line %d: %s%s%s: unknown key; known here are %s", first->source().begin.line, name_,
+  return InvalidArgument("line %d: %s%s%s: unknown key; allowed keys are %s", first->source().begin.line, name_,
                          name_.empty() ? "" : ".", Excerpt(std::string(first->str())), absl::StrJoin(allowed, ", "));
 }
 

@@ -8,13 +8,13 @@
 namespace alpa::cluster {
 namespace {
 
-// The shortest text that is read as this very number.
+// Returns the shortest text that parses to exactly this number.
 std::string Number(double value) {
   char text[64];
   std::to_chars_result end = std::to_chars(text, text + sizeof(text), value);
   if (std::all_of(text, end.ptr, [](char c) { return c >= '0' && c <= '9'; }) && end.ptr - text > 15) {
-    end = std::to_chars(text, text + sizeof(text), value,
-                        std::chars_format::scientific);  // not an integer that may not fit
+    // Digits alone would read as an integer, which may be too large for 64 bits.
+    end = std::to_chars(text, text + sizeof(text), value, std::chars_format::scientific);
   }
   return std::string(text, end.ptr);
 }
@@ -52,7 +52,7 @@ void WriteProducts(std::string& out, absl::string_view key, const std::vector<Pr
   absl::StrAppend(&out, "]\n");
 }
 
-// What devices of a profile have unless their node says otherwise.
+// The kind and memory that the table of a device profile states. A node states them only if its devices differ.
 struct Usual {
   std::string kind = "cpu";
   Bytes memory = 0;
@@ -77,7 +77,8 @@ void WriteProfile(std::string& out, const DeviceProfile& profile, size_t number,
 }
 
 absl::Status WriteLink(std::string& out, const LinkProfile& link, size_t number) {
-  if (link.message.points.empty()) return FailedPrecondition("link \"%s\" has no time for a message", link.name);
+  if (link.message.points.empty())
+    return FailedPrecondition("cannot write the cluster: link \"%s\" has no message curve", link.name);
   absl::StrAppend(&out, "\n[link.link-", number, "]\n");
   Row(out, "name", Quoted(link.name));
   Row(out, "member_latency", Number(link.seconds_per_member));
@@ -114,9 +115,10 @@ void WriteNode(std::string& out, const std::vector<const Device*>& devices, cons
 }  // namespace
 
 absl::StatusOr<std::string> WriteInventory(const Cluster& cluster) {
-  if (absl::Status sound = Check(cluster); !sound.ok()) return FailedPrecondition("not a cluster: %s", sound.message());
+  if (absl::Status sound = Check(cluster); !sound.ok())
+    return FailedPrecondition("cannot write the cluster: %s", sound.message());
   if (!cluster.IsMeasured())
-    return FailedPrecondition("nothing was measured on some of the cluster's devices, or it has none");
+    return FailedPrecondition("cannot write the cluster: it has no devices, or some are not measured");
   const DistinctLinks links = LinksOf(cluster);
   const auto named = [](int link) { return Quoted(absl::StrCat("link-", link)); };
   std::vector<Usual> usual(cluster.profiles.size());
@@ -129,7 +131,8 @@ absl::StatusOr<std::string> WriteInventory(const Cluster& cluster) {
   for (size_t h = 0; h < cluster.hosts.size(); ++h) {
     const Host& host = cluster.hosts[h];
     std::vector<std::vector<const Device*>> nodes;
-    if (devices[h].empty()) return FailedPrecondition("host \"%s\" has no devices", host.name);
+    if (devices[h].empty())
+      return FailedPrecondition("cannot write the cluster: host \"%s\" has no devices", host.name);
     for (const Device* device : devices[h]) {
       auto same =
           std::find_if(nodes.begin(), nodes.end(), [&](const auto& node) { return SameNode(*node.front(), *device); });
@@ -146,7 +149,7 @@ absl::StatusOr<std::string> WriteInventory(const Cluster& cluster) {
     Row(hosts, "outside_messages", absl::StrCat(host.outside_messages));
     for (const auto& node : nodes) WriteNode(hosts, node, usual[node.front()->profile]);
   }
-  std::string out = "# A cluster as it was measured. Amounts are in bytes and seconds.\n";
+  std::string out = "# A measured cluster. Numbers without a unit are bytes or seconds.\n";
   for (size_t i = 0; i < cluster.profiles.size(); ++i) WriteProfile(out, cluster.profiles[i], i, usual[i]);
   for (size_t i = 0; i < links.links.size(); ++i) ALPA_RETURN_IF_ERROR(WriteLink(out, *links.links[i], i));
   return out + hosts;

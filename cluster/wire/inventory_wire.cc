@@ -169,7 +169,8 @@ absl::StatusOr<Cluster> FromProto(const proto::Inventory& message) {
   for (const proto::Inventory::Host& h : message.hosts()) {
     for (int link : {h.inside(), h.between(), h.outside()}) {
       if (link < 0 || link >= static_cast<int>(links.size())) {
-        return InvalidArgument("host \"%s\" has link %d of %d", Excerpt(h.name()), link, links.size());
+        return InvalidArgument("host \"%s\" names link %d; the message has %d links", Excerpt(h.name()), link,
+                               links.size());
       }
     }
     cluster.hosts.push_back({h.name(), h.cores(), h.memory_streams(), links[h.inside()], links[h.between()],

@@ -1,7 +1,8 @@
-// Clusters and what workers report as messages (proto/inventory.proto).
+// Converts clusters and worker facts to and from messages (proto/inventory.proto).
 //
 // Threads: pure functions.
-// Errors:  kInvalidArgument: the message holds no sound value. What comes out has passed Check.
+// Errors:  FromProto returns kInvalidArgument if the value of the message is not valid. A value that it returns has
+//          passed Check.
 #pragma once
 
 #include "absl/status/statusor.h"

@@ -49,13 +49,13 @@ Cluster TwoNodes() {
       {{"a", "cpu", 100, {DeviceId(0), DeviceId(3)}, Facts()}, {"b", "cpu", 200, {DeviceId(2)}, std::nullopt}});
 }
 
-TEST(InventoryWire, FactsComeBackEqual) {
+TEST(InventoryWire, RoundTripKeepsNodeFacts) {
   const auto facts = FromProto(ToProto(Facts()));
   ASSERT_TRUE(facts.ok()) << facts.status();
   EXPECT_EQ(*facts, Facts());
 }
 
-TEST(InventoryWire, ClustersComeBackEqual) {
+TEST(InventoryWire, RoundTripKeepsClusters) {
   const proto::Inventory message = ToProto(TwoNodes());
   EXPECT_EQ(message.links_size(), 2) << "equal links are sent once";
   const auto cluster = FromProto(message);
@@ -63,7 +63,7 @@ TEST(InventoryWire, ClustersComeBackEqual) {
   EXPECT_EQ(*cluster, TwoNodes());
 }
 
-TEST(InventoryWire, UnsoundMessagesAreRefused) {
+TEST(InventoryWire, RefusesInvalidMessages) {
   EXPECT_FALSE(FromProto(proto::NodeFacts()).ok());
   proto::NodeFacts facts = ToProto(Facts());
   facts.mutable_device()->mutable_memory()->add_amounts(5);
