@@ -1,11 +1,12 @@
-// Ends the life of each temporary slot of a list.
+// Frees each temporary slot of an instruction list after its last use.
 #pragma once
 
 #include "plan/executable.h"
 
 namespace alpa::planner {
 
-// Puts a FREE of each temporary behind the last instruction that names it; those that stand there already are dropped.
+// Adds a FREE of each temporary after the last top-level instruction that names it. First removes the top-level FREE
+// instructions that the list already has.
 void FreeTemporaries(plan::MeshProgram& list);
 
 }  // namespace alpa::planner

@@ -30,7 +30,7 @@ int64_t IndexVectorDim(const Op& op) {
                                       : op.as<graph::ScatterAttrs>().index_vector_dim;
 }
 
-// Signed, and wide enough that subtracting an offset cannot wrap.
+// Returns a signed type that is wide enough to subtract an offset without wrapping.
 DType SignedIndex(DType dtype) {
   const bool wide = dtype == DType::kU32 || dtype == DType::kS64 || dtype == DType::kU64;
   return wide ? DType::kS64 : DType::kS32;
@@ -55,7 +55,7 @@ class IndexedOp {
     return b_.Convert(indices, SignedIndex(b_.shape(indices).dtype));
   }
 
-  // `component` of each index vector, without the vector's dimension; and such an array put back in place.
+  // Returns component `component_` of each index vector, without the vector dimension.
   ValueId Component(ValueId indices) {
     Shape shape = b_.shape(indices);
     if (vector_dim_ == shape.rank()) return indices;
@@ -66,6 +66,7 @@ class IndexedOp {
     dims.erase(dims.begin() + vector_dim_);
     return b_.Reshape(b_.Slice(indices, starts, limits), dims);
   }
+  // Returns `indices` with component `component_` replaced by `component`.
   ValueId WithComponent(ValueId indices, ValueId component) {
     const Shape shape = b_.shape(indices);
     if (vector_dim_ == shape.rank()) return component;
@@ -85,7 +86,7 @@ class IndexedOp {
     return parts.size() == 1 ? parts[0] : b_.Concatenate(parts, vector_dim_);
   }
 
-  // The component relative to the chunk's slice.
+  // Returns the component relative to the start of the chunk's slice.
   ValueId Relative(ValueId component) {
     const Shape shape = b_.shape(component);
     const ValueId offset =
@@ -102,7 +103,7 @@ class IndexedOp {
       return b_.Binary(Opcode::kMinimum, b_.Binary(Opcode::kMaximum, v, Full(shape, Number(shape.dtype, 0))),
                        Full(shape, Number(shape.dtype, last)));
     };
-    // The whole gather clamps; then each index is in exactly one slice.
+    // The original gather clamps its indices. Once clamped, each index is in exactly one slice.
     const ValueId relative = Relative(clamp(component, whole_size_ - 1));
     const ValueId inside = clamp(relative, size_ - 1);
     const ValueId mine = b_.Compare(graph::CompareDirection::kEq, inside, relative);
@@ -117,13 +118,15 @@ class IndexedOp {
     return b_.Convert(masked, Widened(result.dtype));
   }
 
-  // An update whose window does not fit is skipped whole: those of other chunks fall outside of this one's slice.
+  // A scatter skips every update whose window does not fit. The updates of other chunks are outside this chunk's slice,
+  // so they are skipped.
   ValueId Scatter() {
     const ValueId indices = SignedIndices();
     Shape result = program_.shape(op_.results[0]);
     result.dims[dim_] = size_;
-    return b_.AddOp(Opcode::kScatter, {operands_[0], WithComponent(indices, Relative(Component(indices))), operands_[2]},
-                    {result}, op_.attrs, op_.regions, program_.location(op_))[0];
+    return b_.AddOp(Opcode::kScatter,
+                    {operands_[0], WithComponent(indices, Relative(Component(indices))), operands_[2]}, {result},
+                    op_.attrs, op_.regions, program_.location(op_))[0];
   }
 
   GraphBuilder& b_;
@@ -137,8 +140,8 @@ class IndexedOp {
 
 }  // namespace
 
-ValueId EmitIndexedOp(GraphBuilder& builder, const graph::Graph& program, const Op& op, const std::vector<ValueId>& operands,
-                      const AxisState& split, int64_t chunks, ValueId chunk) {
+ValueId EmitIndexedOp(GraphBuilder& builder, const graph::Graph& program, const Op& op,
+                      const std::vector<ValueId>& operands, const AxisState& split, int64_t chunks, ValueId chunk) {
   return IndexedOp(builder, program, op, operands, split, chunks, chunk).Emit();
 }
 

@@ -1,7 +1,7 @@
-// Gathers and scatters along a dimension that is cut: each chunk serves the indices that fall into its slice.
+// Gathers and scatters along a dimension that is split: each chunk handles the indices that fall into its slice.
 //
-// A vocabulary-sharded embedding is such a gather: every chunk looks up what it has and gives zeros for the rest, so that the
-// result is a partial sum; its gradient is such a scatter.
+// The lookup in a vocabulary-sharded embedding is such a gather. Every chunk looks up the rows that it holds and
+// returns zeros for the others, so the result is a partial sum. The gradient of the embedding is such a scatter.
 #pragma once
 
 #include <functional>
@@ -12,8 +12,10 @@
 
 namespace alpa::planner {
 
-// REQUIRES: IndexesAlong(split.dim) (strategy/rules.h), split.outer == 1. `operands` hold the chunk's slice of the first operand and the others
-// whole. A gather gives a partial sum, widened as EmitLocalOp says; a scatter the chunk's slice of the result.
+// Writes `op` for one chunk. `operands`: the chunk's slice of the first operand, and the other operands in full. A
+// gather returns a partial sum, widened like the partial results of EmitLocalOp. A scatter returns the chunk's slice of
+// the result. `chunk`: the chunk's index, an integer scalar.
+// REQUIRES: IndexesAlong(program, op, split.dim) (strategy/rules.h), split.outer == 1.
 graph::ValueId EmitIndexedOp(graph::GraphBuilder& builder, const graph::Graph& program, const graph::Op& op,
                              const std::vector<graph::ValueId>& operands, const AxisState& split, int64_t chunks,
                              graph::ValueId chunk);

@@ -17,7 +17,8 @@ using graph::ValueId;
 
 namespace {
 
-graph::Attributes LocalAttributes(const graph::Graph& program, const Op& op, const std::vector<AxisState>& operand_states,
+graph::Attributes LocalAttributes(const graph::Graph& program, const Op& op,
+                                  const std::vector<AxisState>& operand_states,
                                   const std::vector<AxisState>& result_states, int64_t chunks) {
   graph::Attributes attrs = op.attrs;
   if (op.opcode == Opcode::kSlice && result_states[0].split()) {
@@ -33,7 +34,8 @@ graph::Attributes LocalAttributes(const graph::Graph& program, const Op& op, con
   return attrs;
 }
 
-// Iota of the chunk's own slice: as [outer, inner] where the chunk's elements start at chunk * inner of each outer block.
+// Writes the chunk's slice of an iota. The slice is computed as [outer, inner]: in each outer block, the chunk's
+// elements start at chunk * inner.
 ValueId LocalIota(GraphBuilder& builder, const Shape& shape, int64_t dim, const AxisState& split, int64_t chunks,
                   ValueId chunk) {
   const std::vector<int64_t> local = ChunkDims(shape.dims, split, chunks);
@@ -46,7 +48,8 @@ ValueId LocalIota(GraphBuilder& builder, const Shape& shape, int64_t dim, const 
                                  full(builder.Scalar(compute, static_cast<double>(inner * chunks))));
   ValueId start = builder.Binary(Opcode::kMultiply, builder.Convert(chunk, compute),
                                  builder.Scalar(compute, static_cast<double>(inner)));
-  ValueId index = builder.Binary(Opcode::kAdd, builder.Binary(Opcode::kAdd, block, builder.Iota(factored, 1)), full(start));
+  ValueId index =
+      builder.Binary(Opcode::kAdd, builder.Binary(Opcode::kAdd, block, builder.Iota(factored, 1)), full(start));
   index = builder.Convert(builder.Reshape(index, {split.outer * inner}), shape.dtype);
   return builder.Broadcast(index, local, {dim});
 }
@@ -67,7 +70,8 @@ std::vector<ValueId> EmitLocalOp(GraphBuilder& builder, const graph::Graph& prog
   if (indexes && operand_states[0].split() && IndexesAlong(program, op, operand_states[0].dim)) {
     return {EmitIndexedOp(builder, program, op, operands, operand_states[0], chunks, chunk())};
   }
-  // Partial sums of 16-bit floats: all that flows in is widened too. Matrix products widen by themselves.
+  // A partial sum of 16-bit floats is f32, so its operands are widened too. A matrix product is the exception: it reads
+  // 16-bit operands and returns f32.
   const bool widen = result_states[0].partial() && Widened(first.dtype) != first.dtype;
   if (op.opcode == Opcode::kConvert) {
     return {builder.Convert(operands[0], result_states[0].partial() ? Widened(first.dtype) : first.dtype)};

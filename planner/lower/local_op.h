@@ -1,4 +1,4 @@
-// One op on chunk-sized operands: the same op with the sizes in its attributes made to fit.
+// Writes one op on chunk-sized operands: the same op with the sizes in its attributes adapted.
 #pragma once
 
 #include <functional>
@@ -9,21 +9,23 @@
 
 namespace alpa::planner {
 
-// Writes `op` of `program` reading `operands`, whose states are `operand_states`, with results in `result_states`.
-// Partial results of 16-bit floats come out as f32; operands may be f32 for the same reason.
-// `chunk` is the s32[] index of the chunk (used by iota alone).
+// Writes `op` of `program` on `operands`, which are in `operand_states`. Returns its results in `result_states`.
+// Partial results of 16-bit floats are f32. Operands may be f32 for the same reason.
+// `chunk` returns the s32[] index of the chunk. It is called for an iota, and for a gather or scatter along an indexed
+// dimension.
 std::vector<graph::ValueId> EmitLocalOp(graph::GraphBuilder& builder, const graph::Graph& program, const graph::Op& op,
                                         const std::vector<graph::ValueId>& operands,
                                         const std::vector<AxisState>& operand_states,
                                         const std::vector<AxisState>& result_states, int64_t chunks,
                                         const std::function<graph::ValueId()>& chunk);
 
-// The type in which partial values of `dtype` are kept.
+// Returns the type in which partial values of `dtype` are stored: f32 for 16-bit floats, otherwise `dtype`.
 graph::DType Widened(graph::DType dtype);
 
-// Chunk `chunk` of a whole value; and the [.., outer, chunks, inner, ..] view of its dims.
+// Returns chunk `chunk` of the full value `whole`.
 graph::ValueId SliceChunk(graph::GraphBuilder& builder, graph::ValueId whole, const AxisState& split, int64_t chunks,
                           graph::ValueId chunk);
+// Returns `dims` with the split dimension viewed as [.., outer, chunks, inner, ..].
 std::vector<int64_t> FactoredDims(const std::vector<int64_t>& dims, const AxisState& split, int64_t chunks);
 
 }  // namespace alpa::planner

@@ -29,7 +29,7 @@ using plan::SlotId;
 
 namespace {
 
-// What an accumulator starts from.
+// Returns the initial value of an accumulator.
 double IdentityFill(ReduceKind kind, DType dtype) {
   const bool is_float = graph::IsFloat(dtype);
   const int bits = static_cast<int>(8 * graph::SizeOf(dtype));
@@ -48,9 +48,11 @@ double IdentityFill(ReduceKind kind, DType dtype) {
 // Builds the executable of a plan with one stage on one mesh.
 class StageLowering {
  public:
-  // `in_loops`: a single microbatch is a loop of one round, where the program allows it: the region stands alone then.
+  // `in_loops`: a single microbatch becomes a loop of one iteration, if the program allows it. The region is then a
+  // program of its own.
   StageLowering(const plan::Plan& plan, const Graph& program, const plan::Roles& roles, bool in_loops)
-      : plan_(plan), program_(program), roles_(roles), in_loops_(in_loops), stage_(plan.stages[0]), mesh_(plan.meshes[stage_.mesh.value()]) {
+      : plan_(plan), program_(program), roles_(roles), in_loops_(in_loops), stage_(plan.stages[0]),
+        mesh_(plan.meshes[stage_.mesh.value()]) {
     layout_.microbatches = plan.microbatches;
     if (stage_.data_axis >= 0) {
       layout_.devices = mesh_.shape[stage_.data_axis];
@@ -98,7 +100,7 @@ class StageLowering {
   std::vector<Instruction>& body() { return out_.mesh_programs[stage_.mesh.value()].instructions; }
   std::vector<Slot>& slots() { return out_.mesh_programs[stage_.mesh.value()].slots; }
 
-  // ---- Placement: where leaves lie, and a slot for each ----
+  // ---- Placement and slot of each leaf ----
 
   Sharding ShardingOf(const AxisState& state) const {
     if (!state.split() || layout_.devices == 1 || layout_.microbatch_major) return Sharding::Replicated();
@@ -151,7 +153,7 @@ class StageLowering {
     return EmitSegments(program_, roles_, analysis_, layout_, request);
   }
 
-  // Programs are written from the last to the first, each telling what it wants of the ones before.
+  // Writes the programs from the last to the first. The imports of a program decide the exports of earlier programs.
   void LowerLoops() {
     const int loops = analysis_.loops;
     std::vector<std::set<ValueId>> wholes(loops + 1), accumulate(loops);
@@ -204,7 +206,7 @@ class StageLowering {
     const AxisState& state = analysis_.states[v.value()];
     const Shape shape = AccumulatorShape(program_, analysis_, layout_, v);
     SlotId slot;
-    // A split aux is accumulated where it is returned, if it is not also wanted whole.
+    // A split aux output is accumulated in the slot that returns it, unless its full value is needed too.
     if (phase == analysis_.loops - 1 && analysis_.full_in[v.value()] != analysis_.loops) {
       for (size_t r = 0; r < program_.results().size() && !slot.valid(); ++r) {
         if (program_.results()[r] == v && analysis_.split_result[r] &&
@@ -267,7 +269,7 @@ class StageLowering {
   const cluster::Mesh& mesh_;
   AxisLayout layout_;
   AxisAnalysis analysis_;
-  int phase_ = 0;   // of the loop program last written
+  int phase_ = 0;   // the phase of the last loop program that was added
   std::vector<SlotId> leaf_slots_;     // by graph parameter
   std::vector<SlotId> result_slots_;   // by graph result
   std::map<ValueId, SlotId> whole_slots_;
@@ -275,7 +277,7 @@ class StageLowering {
   Executable out_;
 };
 
-// The plan for one mesh without the axes that are cut afterwards: on its first stage's data axis alone.
+// Returns the plan for one mesh that only has the data axis of the first stage. The other axes are cut afterwards.
 plan::Plan WithoutAxes(const plan::Plan& plan) {
   plan::Plan base = plan;
   plan::StagePlan& stage = base.stages[0];

@@ -1,6 +1,7 @@
-// Turns a Plan into what workers run: SPMD programs with their collectives, slots, and an instruction list a mesh.
+// Lowers a plan to an executable: stage programs with their collectives, slots, and one instruction list per mesh.
 //
-// Decides nothing: everything follows from the plan. The result passes plan::Verify(Executable).
+// Lowering only decides one thing: stage cuts that the plan leaves open. Everything else follows from the plan. The
+// result passes plan::Verify(Executable).
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -11,15 +12,17 @@
 
 namespace alpa::planner {
 
-// REQUIRES: plan::Verify(plan, ...) is OK. Errors: as MakePlan, where a hand-written plan asks for an impossible split.
+// REQUIRES: plan::Verify(plan, ...) is OK. Errors: as MakePlan, if a hand-written plan contains an impossible split.
 absl::StatusOr<plan::Executable> Lower(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);
 
-// The same for a plan that takes the region apart, with the stage cuts that were used: the plan's, or, where it has none, chosen ones,
-// for which `shares` are as StageRequest::shares.
+// Lowers a plan that takes the region apart (plan::TakesRegionApart) and also returns the stage cuts: those of the
+// plan, or chosen ones if the plan has none. `shares`: as StageRequest::shares, for the choice of cuts.
 absl::StatusOr<Staged> LowerStages(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles,
                                    const std::vector<double>& shares = {});
 
-// What LowerStages cuts: the step on one device, its region in a loop even for a single microbatch, where the program allows that.
-absl::StatusOr<plan::Executable> LowerInLoops(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);
+// Returns the executable that LowerStages cuts into stages: the step on one device. If the program allows it, the
+// region is in a loop even with a single microbatch.
+absl::StatusOr<plan::Executable> LowerInLoops(const plan::Plan& plan, const graph::Graph& program,
+                                              const plan::Roles& roles);
 
 }  // namespace alpa::planner

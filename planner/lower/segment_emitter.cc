@@ -40,7 +40,8 @@ struct Need {
   bool any() const { return whole != kNever || native != kNever || !slices.empty(); }
 };
 
-// Constants and what is cheaply made from them: never worth carrying from program to program.
+// Finds constants and values that are cheap to compute from constants. Each program recomputes them instead of
+// importing them.
 std::vector<bool> FindRematerialisable(const Graph& program) {
   std::vector<bool> cheap(program.values().size(), false);
   for (const Op& op : program.ops()) {
@@ -64,8 +65,9 @@ class Emitter {
           const SegmentRequest& request)
       : program_(program), roles_(roles), analysis_(analysis), layout_(layout), request_(request),
         context_(analysis.Context(program)), loop_program_(request.first == request.last && request.first % 2 == 1),
-        all_in_one_(request.first == 0 && request.last == 2 * analysis.loops), rematerialisable_(FindRematerialisable(program)),
-        needs_(program.values().size()), whole_(program.values().size()), native_(program.values().size()) {}
+        all_in_one_(request.first == 0 && request.last == 2 * analysis.loops),
+        rematerialisable_(FindRematerialisable(program)), needs_(program.values().size()),
+        whole_(program.values().size()), native_(program.values().size()) {}
 
   SegmentProgram Run() {
     FindNeeds();
@@ -79,7 +81,7 @@ class Emitter {
   const AxisState& state(ValueId v) const { return analysis_.states[v.value()]; }
   Need& need(ValueId v) { return needs_[v.value()]; }
 
-  // ---- Backward: what is needed in which form ----
+  // ---- Backward sweep: the needed forms of each value ----
 
   bool InSegments(int segment) const { return segment >= request_.first && segment <= request_.last; }
 
@@ -97,7 +99,8 @@ class Emitter {
   void NeedWhole(ValueId v, int when) {
     need(v).whole = std::min(need(v).whole, when);
     if (state(v).replicated() || !TruthIsHere(v)) return;
-    // The truth is made here: from the loop before it in the same program, or from this chunk alone.
+    // This program computes the full value: from this chunk alone in a loop program, otherwise from the loop before it.
+    // That loop is in the same program if `all_in_one_`.
     if (loop_program_) {
       NeedNative(v, when);
     } else if (all_in_one_) {
@@ -112,12 +115,14 @@ class Emitter {
     if (state(v).replicated()) {
       need(v).AddSlice(slice, when);
     } else {
-      NeedWhole(v, when);  // cut from the truth
+      NeedWhole(v, when);  // the slice is cut from the full value
     }
   }
 
   void FindNeeds() {
-    for (ValueId v : request_.full_values) NeedWhole(v, state(v).replicated() ? 2 * analysis_.segment[v.value()] : 2 * analysis_.full_in[v.value()]);
+    for (ValueId v : request_.full_values) {
+      NeedWhole(v, state(v).replicated() ? 2 * analysis_.segment[v.value()] : 2 * analysis_.full_in[v.value()]);
+    }
     for (ValueId v : request_.accumulate) NeedNative(v, request_.first);
     if (request_.results) {
       for (size_t r = 0; r < program_.results().size(); ++r) {
@@ -171,10 +176,11 @@ class Emitter {
     for (ValueId v : op.operands) NeedWhole(v, whole);
   }
 
-  // A slice sinks only through what cannot be imported more cheaply, and only where every slice wanted can.
+  // Returns whether all needed slices of the op's result can be computed from slices of its operands.
   bool Sinkable(const Op& op) {
     for (ValueId operand : op.operands) {
-      // Sinking below a truth would ask for slices of it; they are cut here instead.
+      // If an operand is split or partial, the slices are cut from this op's result and not from the operand's full
+      // value.
       if (!state(operand).replicated()) return false;
     }
     for (const auto& [slice, when] : need(op.results[0]).slices) {
@@ -204,10 +210,10 @@ class Emitter {
     }
   }
 
-  // ---- Forward: writing ----
+  // ---- Forward sweep: the ops that compute these forms ----
 
   void Emit() {
-    // By segment, then in program order.
+    // Ops with a needed result, by segment and then in program order.
     std::vector<std::pair<int, int>> order;
     for (size_t i = 0; i < program_.ops().size(); ++i) {
       int when = kNever;
@@ -236,7 +242,7 @@ class Emitter {
   }
 
   void EmitOp(const Op& op, const OpRule& rule) {
-    if (op.opcode == Opcode::kParameter) return;  // imported where it is read
+    if (op.opcode == Opcode::kParameter) return;  // imported when it is read
     if (op.opcode == Opcode::kOptimizationBarrier) {
       for (size_t k = 0; k < op.operands.size(); ++k) EmitBarrier(op, k);
       return;
@@ -308,7 +314,7 @@ class Emitter {
     }
   }
 
-  // ---- Forms of a value here ----
+  // ---- The forms of a value in this program ----
 
   ValueId Whole(ValueId v) {
     ValueId& whole = whole_[v.value()];
@@ -339,14 +345,15 @@ class Emitter {
     return local;
   }
 
-  // A replicated value as one summand: itself on the first chunk, the identity on all others.
+  // Returns a replicated value as a term of a reduction: the value on the first chunk, the identity on all others.
   ValueId OnFirstChunk(ValueId v, ReduceKind kind) {
     const ValueId whole = Whole(v);
     const bool idempotent = kind != ReduceKind::kSum && kind != ReduceKind::kProduct;
     if (idempotent || (kind == ReduceKind::kSum && analysis_.zero[v.value()])) return whole;
     const Shape shape = builder_.shape(whole);
     const ValueId first = builder_.Compare(graph::CompareDirection::kEq, Chunk(), builder_.Scalar(DType::kS32, 0));
-    const ValueId identity = builder_.Broadcast(builder_.Constant(graph::ReduceIdentity(kind, shape.dtype)), shape.dims, {});
+    const ValueId identity =
+        builder_.Broadcast(builder_.Constant(graph::ReduceIdentity(kind, shape.dtype)), shape.dims, {});
     return builder_.Select(builder_.Broadcast(first, shape.dims, {}), whole, identity);
   }
 
@@ -395,7 +402,7 @@ class Emitter {
     return builder_.AllReduce(std::move(values), layout_.mesh_axes, kind);
   }
 
-  // Truths that are due together are reduced in one collective for each kind.
+  // Computes the full values that are due at the same time, with one all-reduce per kind of reduction.
   void FinishTruths(const std::vector<ValueId>& values) {
     std::map<ReduceKind, std::vector<ValueId>> by_kind;
     for (ValueId v : values) {
@@ -412,7 +419,7 @@ class Emitter {
     }
   }
 
-  // What this device has of a value after all its chunks.
+  // Returns this device's accumulation of a value over all its chunks.
   ValueId Accumulated(ValueId v) {
     if (all_in_one_) return Native(v);
     return ImportValue(Import::Kind::kAccumulated, v, AccumulatorShape(program_, analysis_, layout_, v));
@@ -431,8 +438,8 @@ class Emitter {
     attrs.mesh_axes = layout_.mesh_axes;
     attrs.dim = 0;
     const ValueId all = builder_.AddOp(Opcode::kAllGather, {send}, {{whole.dtype, factored}}, attrs)[0];
-    // [devices, .., outer, microbatches, inner, ..] -> [.., outer, devices, microbatches, inner, ..], or with these two
-    // exchanged: as chunks are numbered.
+    // Transposes [devices, .., outer, microbatches, inner, ..] to [.., outer, devices, microbatches, inner, ..]. If
+    // `microbatch_major`, `microbatches` comes before `devices`.
     std::vector<int64_t> permutation;
     for (int64_t d = 1; d < static_cast<int64_t>(factored.size()); ++d) {
       permutation.push_back(d);
@@ -441,7 +448,8 @@ class Emitter {
     return builder_.Reshape(builder_.Transpose(all, permutation), whole.dims);
   }
 
-  // A statistic of this microbatch alone: over all devices that hold a part of it, scaled as if it were the whole batch.
+  // Returns a statistic of this microbatch alone: reduced over all devices that hold a part of the microbatch. A sum is
+  // scaled as if the microbatch were the whole batch.
   ValueId LocalStatistic(ValueId v, ValueId local) {
     ValueId value = AllReduce({local}, state(v).reduce)[0];
     if (state(v).reduce == ReduceKind::kSum) {
@@ -466,7 +474,7 @@ class Emitter {
       for (size_t r = 0; r < program_.results().size(); ++r) {
         const plan::OutputRole& role = roles_.outputs[r];
         const bool is_state = role.kind == plan::OutputRole::Kind::kState;
-        if (analysis_.split_result[r] && !all_in_one_ && !is_state) continue;  // written by the loop itself
+        if (analysis_.split_result[r] && !all_in_one_ && !is_state) continue;  // the loop writes this result
         add(Export::Kind::kResult, static_cast<int32_t>(r), Result(r, is_state ? role.state_input : -1));
       }
     }
@@ -522,8 +530,8 @@ class Emitter {
   const bool all_in_one_;
   const std::vector<bool> rematerialisable_;
   std::vector<Need> needs_;
-  std::set<std::pair<int, ValueId>> truths_;   // finished here: (once, value)
-  std::vector<ValueId> whole_, native_;        // by value of the program: its form here
+  std::set<std::pair<int, ValueId>> truths_;   // full values that this program completes: (once segment, value)
+  std::vector<ValueId> whole_, native_;        // by value of the original program: its form in this program
   std::map<std::tuple<ValueId, int64_t, int64_t>, ValueId> slices_;
   std::map<Import, ValueId> imported_;
   ValueId device_index_, chunk_;

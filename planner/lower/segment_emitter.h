@@ -1,11 +1,12 @@
-// Writes the device program of some consecutive segments of an analysed step (see microbatch/analysis.h): one segment for
-// a step with loops over microbatches, all of them in one program for a step without.
+// Writes the stage program of consecutive segments of an analysed step (microbatch/analysis.h). A step with loops over
+// microbatches has one program per segment. A step without loops has one program for all segments.
 //
-// Model:   A value can be had in three forms: *whole* (its replicated value, or the truth of a split or partial one),
-//          *native* (this chunk's slice or partial sum), and *slices* of a replicated value. A backward sweep finds which
-//          forms the wanted outputs need, sinking slices through cheap ops; a forward sweep writes them. What is not
-//          computed in these segments becomes a program parameter (an import).
-// Numbers: partial sums of 16-bit floats are kept, accumulated and reduced in f32, and rounded once at their truth.
+// Model:   A value has up to three forms: *whole* (its replicated value, or the full value of a split or partial one),
+//          *native* (this chunk's slice or partial sum), and *slices* of a replicated value. A backward sweep finds the
+//          forms that the requested outputs need, and sinks slices through cheap ops. A forward sweep writes these
+//          forms. A form that these segments do not compute becomes a program parameter (an import).
+// Numbers: Partial sums of 16-bit floats are stored, accumulated and reduced in f32. They are rounded once, when their
+//          reduced value is complete.
 #pragma once
 
 #include <map>
@@ -18,24 +19,24 @@
 
 namespace alpa::planner {
 
-// How the axis of `chunks` = devices x microbatches lies: chunk = device * microbatches + microbatch, so that what a device
-// needs of a batch is one tile; or, where each microbatch's own statistics matter, chunk = microbatch * devices + device, so
-// that a microbatch is contiguous. Batches are then whole on every device.
+// The numbering of the devices x microbatches chunks. By default, chunk = device * microbatches + microbatch, so each
+// device needs one tile of the batch. If each microbatch has its own statistics (`microbatch_major`), chunk =
+// microbatch * devices + device, so each microbatch is contiguous. Batches are then replicated on all devices.
 struct AxisLayout {
   int64_t devices = 1;
   int64_t microbatches = 1;
   bool microbatch_major = false;
-  std::vector<int64_t> mesh_axes;   // that make up `devices`
+  std::vector<int64_t> mesh_axes;   // the mesh axes along which `devices` counts
   int64_t chunks() const { return devices * microbatches; }
 };
 
 struct Import {
   enum class Kind : uint8_t {
-    kLeaf,         // graph parameter `index`: the device's tile of it
-    kFull,        // whole form of value `index`, from an earlier program
-    kAccumulated,  // accumulation of value `index` by the loop program just before
-    kAccumulator,  // the same, inside that loop program
-    kLoopIndex,
+    kLeaf,         // the device's tile of graph parameter `index`
+    kFull,         // the whole form of value `index`, from an earlier program
+    kAccumulated,  // the accumulation of value `index` by the loop program just before
+    kAccumulator,  // the accumulator of value `index`, inside that loop program
+    kLoopIndex,    // the number of the current microbatch
   };
   Kind kind = Kind::kLeaf;
   int32_t index = -1;
@@ -44,8 +45,8 @@ struct Import {
 
 struct Export {
   enum class Kind : uint8_t {
-    kFull,        // for later programs
-    kAccumulator,  // of a loop program
+    kFull,         // the whole form of value `index`, for later programs
+    kAccumulator,  // the accumulator of value `index`, from a loop program
     kResult,       // graph result `index`
   };
   Kind kind = Kind::kFull;
@@ -58,19 +59,20 @@ struct SegmentProgram {
   std::vector<Export> exports;   // by program result
 };
 
-// Segment numbers: once t is 2t, loop t is 2t+1.
+// Asks for the program of segments `first` to `last`. Segment 2t is once t, segment 2t+1 is loop t.
 struct SegmentRequest {
   int first = 0, last = 0;
-  std::vector<graph::ValueId> full_values;       // to export
-  std::vector<graph::ValueId> accumulate;   // loop programs: natives to accumulate
-  bool results = false;                     // the graph's results, all that are not accumulated
+  std::vector<graph::ValueId> full_values;  // values to export in whole form
+  std::vector<graph::ValueId> accumulate;   // loop programs: values whose native form is accumulated
+  bool results = false;                     // export the graph's results, except those that a loop writes
 };
 
 SegmentProgram EmitSegments(const graph::Graph& program, const plan::Roles& roles, const AxisAnalysis& analysis,
                             const AxisLayout& layout, const SegmentRequest& request);
 
-// Shape of the buffer in which a loop accumulates a value: a partial's own (f32 for 16-bit floats), or the slices of all
-// microbatches of a split value, as [.., outer, microbatches, inner, ..] (plain where outer is 1).
+// Returns the shape of the buffer in which a loop accumulates a value. A partial value keeps its shape (f32 for 16-bit
+// floats). A split value needs the slices of all microbatches, as [.., outer, microbatches, inner, ..] (one plain
+// dimension if outer is 1).
 graph::Shape AccumulatorShape(const graph::Graph& program, const AxisAnalysis& analysis, const AxisLayout& layout,
                               graph::ValueId value);
 

@@ -18,7 +18,7 @@ namespace {
 
 constexpr int kNever = std::numeric_limits<int>::max();
 
-// Values that are zero everywhere, as far as movement of a zero constant shows.
+// Finds values that are known to be zero everywhere: zero constants, and zeros that are moved, copied or converted.
 std::vector<bool> FindZeros(const Graph& program) {
   std::vector<bool> zero(program.values().size(), false);
   for (const Op& op : program.ops()) {
@@ -38,7 +38,7 @@ std::vector<bool> FindZeros(const Graph& program) {
   return zero;
 }
 
-// The loops in which a value is needed, as far as it matters: first and last.
+// The first and the last loop in which a value is needed.
 struct Span {
   int first = kNever;
   int last = -1;
@@ -71,7 +71,8 @@ class Analyser {
       bool progress = false;
       for (const Coupling& coupling : out_.couplings) {
         const int v = coupling.statistic.value();
-        // What is whole only when put together (a sort over the batch, say) has no version of one chunk.
+        // Only a partial statistic has a version for one chunk alone. A split value does not: the op that needs its
+        // gathered value (for example a sort over the batch) works on all chunks together.
         if (!out_.states[v].partial() || out_.local[v]) continue;
         progress = out_.local[v] = true;
       }
@@ -85,8 +86,9 @@ class Analyser {
   const AxisState& state(ValueId v) const { return out_.states[v.value()]; }
   const OpRule& rule(size_t i) const { return out_.rules[i]; }
 
-  // Forward: states, and the earliest segment of each value: for replicated ones (in `earliest_`) the once segment; in
-  // `chunk_earliest_` the first loop that can use it, which is sooner where it is built from chunk-local statistics.
+  // Forward sweep: finds the state and the earliest segment of each value. `earliest_` holds the once segment of a
+  // replicated value, or the loop of a split or partial one. `chunk_earliest_` holds the first loop that can use the
+  // value. This loop is earlier if the value is built from chunk-local statistics.
   void Propagate() {
     out_.states.assign(values_, {});
     out_.rules.assign(program_.ops().size(), {});
@@ -118,12 +120,15 @@ class Analyser {
     depends_on_state_[v] = roles_.inputs[parameter].kind == plan::InputRole::Kind::kState;
     out_.rules[index].results = {AxisState::Replicated()};
     for (const plan::Seed& seed : options_.seeds) {
-      if (seed.leaf == parameter) out_.states[v] = out_.rules[index].results[0] = AxisState::Split(seed.dim, seed.outer);
+      if (seed.leaf == parameter) {
+        out_.states[v] = out_.rules[index].results[0] = AxisState::Split(seed.dim, seed.outer);
+      }
     }
   }
 
-  // A linear op on partials is done per chunk only if all that it needs is there in the loop that has the partials;
-  // otherwise the partial would move to a later loop, and all that it is made from with it.
+  // Returns whether a linear op on partial operands can run per chunk: all its operands must be available in the loop
+  // that computes the partials. Otherwise the partials would move to a later loop, and so would everything that they
+  // depend on.
   bool PartialsMeet(const Op& op, const OpRule& chosen) const {
     if (op.opcode == Opcode::kOptimizationBarrier) return true;
     int loop = -1;
@@ -151,16 +156,21 @@ class Analyser {
     return reads;
   }
 
-  // What one op needs the truth of, all take the truth of, rather than carry the partial on to an accumulator of its own. Whether
-  // there is more of that than before.
+  // If one op needs the reduced value of a partial, every reader uses the reduced value. No reader carries the partial
+  // on to an accumulator of its own. Returns whether this call found another such partial.
   bool TakeTruths() {
     bool more = false;
     for (size_t i = 0; i < program_.ops().size(); ++i) {
       const Op& op = program_.ops()[i];
       if (op.opcode == Opcode::kOptimizationBarrier || op.results.empty() || !state(op.results[0]).partial()) continue;
-      if (std::any_of(rule(i).operands.begin(), rule(i).operands.end(), [](const AxisState& s) { return s.split(); })) continue;
+      if (std::any_of(rule(i).operands.begin(), rule(i).operands.end(),
+                      [](const AxisState& s) { return s.split(); })) {
+        continue;
+      }
       for (ValueId v : op.operands) {
-        if (!state(v).partial() || out_.full_in[v.value()] < 0 || truth_taken_[v.value()] || out_.local[v.value()]) continue;
+        if (!state(v).partial() || out_.full_in[v.value()] < 0 || truth_taken_[v.value()] || out_.local[v.value()]) {
+          continue;
+        }
         more = truth_taken_[v.value()] = true;
       }
     }
@@ -199,7 +209,8 @@ class Analyser {
     }
     if (barrier) return;
     for (ValueId r : op.results) {
-      // A value of a loop uses chunk-local statistics where there are any; it is itself what it is.
+      // A split or partial value is computed in a loop, where it can use chunk-local statistics. `chunk_local`
+      // describes replicated values only.
       earliest_[r.value()] = replicated ? earliest : chunk_earliest;
       chunk_earliest_[r.value()] = chunk_earliest;
       out_.chunk_local[r.value()] = replicated && chunk_local;
@@ -207,7 +218,7 @@ class Analyser {
     }
   }
 
-  // Backward: the latest segment of everything that is needed.
+  // Backward sweep: finds the latest segment that can compute each needed value.
   void Schedule() {
     int loops = 0;
     for (size_t v = 0; v < values_; ++v) {
@@ -243,7 +254,8 @@ class Analyser {
     }
   }
 
-  // A result that is cut on contiguous slices stays so: aux as it is, state where its input is cut alike.
+  // Returns whether a result that is split into contiguous slices stays split. An aux result always does. A state
+  // result does if its input is split along the same dimension.
   bool StaysSplit(size_t result) const {
     const AxisState& s = state(program_.results()[result]);
     if (!s.split() || s.outer != 1 || options_.gather_results) return false;
@@ -314,10 +326,11 @@ class Analyser {
     chunk_span_[o].Add(chunk_span_[r]);
   }
 
-  // Matrix products in two loops, and the statistics whose truth puts them there.
+  // Finds matrix products that run in two loops, and the statistics whose full values cause this.
   void FindCouplings() {
     out_.couplings.clear();
-    // By value: the last loop of a repeated product that the value is made from within its loop, and which product.
+    // By value: a repeated product that the value depends on within its own loop, and the last loop that runs this
+    // product.
     std::vector<int> last(values_, -1);
     std::vector<OpId> product(values_);
     for (size_t i = 0; i < program_.ops().size(); ++i) {
@@ -332,8 +345,8 @@ class Analyser {
           if (out_.states[o].replicated() || rule(i).operands[k] != out_.states[o]) continue;
           if (last[o] > last[v]) last[v] = last[o], product[v] = product[o];
         }
-        if (graph::IsProduct(op.opcode) && depends_on_state_[v] && span_[v].needed() && span_[v].first != span_[v].last &&
-            span_[v].last > last[v]) {
+        if (graph::IsProduct(op.opcode) && depends_on_state_[v] && span_[v].needed() &&
+            span_[v].first != span_[v].last && span_[v].last > last[v]) {
           last[v] = span_[v].last;
           product[v] = OpId(static_cast<int32_t>(i));
         }
@@ -360,11 +373,11 @@ class Analyser {
   const size_t values_;
   AxisAnalysis out_;
   std::vector<bool> depends_on_state_;
-  std::vector<bool> truth_taken_;   // by value: partial, and all that reads it reads its truth
+  std::vector<bool> truth_taken_;   // by value: partial, and all its readers use its reduced value
   std::vector<int> earliest_, chunk_earliest_;
-  std::vector<int> once_;           // replicated values: latest once segment
-  std::vector<Span> span_;          // split and partial values: loops
-  std::vector<Span> chunk_span_;    // replicated values: loops that use the chunk-local version
+  std::vector<int> once_;           // replicated values: the latest once segment
+  std::vector<Span> span_;          // split and partial values: the loops that need them
+  std::vector<Span> chunk_span_;    // replicated values: the loops that use the chunk-local version
   std::vector<OpId> truth_consumer_;
 };
 
@@ -383,13 +396,15 @@ absl::Status CheckSeeds(const Graph& program, const plan::Roles& roles, const st
   std::set<int32_t> leaves;
   for (const plan::Seed& seed : seeds) {
     if (seed.leaf < 0 || seed.leaf >= static_cast<int32_t>(roles.inputs.size())) {
-      return InvalidArgument("batch_dims names input %d of a program with %d inputs", seed.leaf, roles.inputs.size());
+      return InvalidArgument("batch_dims names input %d, but the program has %d inputs", seed.leaf,
+                             roles.inputs.size());
     }
     const std::string& path = roles.inputs[seed.leaf].path;
     if (!leaves.insert(seed.leaf).second) return InvalidArgument("batch_dims names %s twice", path);
     const graph::Shape& shape = program.shape(program.parameters()[seed.leaf]);
     if (seed.dim < 0 || seed.dim >= shape.rank()) {
-      return InvalidArgument("batch_dims names dimension %d of %s, which is %s", seed.dim, path, shape.ToString());
+      return InvalidArgument("batch_dims names dimension %d of %s, which has shape %s", seed.dim, path,
+                             shape.ToString());
     }
     if (shape.dims[seed.dim] == 0 || shape.dims[seed.dim] % (seed.outer * chunks) != 0) {
       return InvalidArgument(
@@ -410,8 +425,8 @@ absl::Status CouplingError(const Graph& program, const AxisAnalysis& analysis) {
   const Op& statistic = program.def(coupling.statistic);
   const std::string where = program.location(statistic);
   return FailedPrecondition(
-      "the batch cannot be split into microbatches: the result of %s%s%s is taken over the whole batch and feeds back into "
-      "each microbatch%s%s, so that %s would have to run again. Use microbatches=1, or declare such statistics local "
+      "the batch cannot be split into microbatches: the result of %s%s%s depends on the whole batch and feeds back "
+      "into each microbatch%s%s, so %s would have to run twice. Use microbatches=1, or declare such statistics local "
       "(local_statistics=True)",
       graph::NameOf(statistic.opcode), where.empty() ? "" : " at ", where, coupling.consumer.valid() ? " through " : "",
       coupling.consumer.valid() ? describe(coupling.consumer) : "", describe(coupling.repeated));

@@ -1,14 +1,15 @@
-// Splits a step along one axis without being told where its forward, backward or loss is: which values are the same for
-// every chunk, which are cut, which are sums over chunks, and in which order of phases they can be had.
+// Analyses a step along one axis: which values are replicated, split or partial, and in which phase each value can be
+// computed. The analysis does not need to know where the step's forward, backward or loss is.
 //
-// Model:   A program alternates between `once` segments, which compute replicated values, and `loop` segments, which are
-//          executed for each chunk:  once 0, loop 0, once 1, loop 1, ..., once L.  What a later segment needs whole of a
-//          loop's split or partial values is their *truth*: an accumulation over the chunks of loop t-1 that is finished
-//          at the start of once t. A gradient is a partial of the last loop; a masked mean's token count one of an earlier
-//          loop, cheap to have.
-// Cost:    a value that two loops need is computed in both (nothing is saved across). Where that would repeat a matrix
-//          product, the program is *coupled* along this axis: batch normalisation, a contrastive loss.
-// Source:  Alpa (OSDI'22) asks the user for a grad marker instead; the propagation is GSPMD's, in one dimension.
+// Model:   A program alternates between *once* segments, which compute replicated values, and *loop* segments, which
+//          run once per chunk:  once 0, loop 0, once 1, loop 1, ..., once L.  If a later segment needs the full value
+//          of a split or partial value of loop t-1, the chunks of loop t-1 accumulate it. The full value is complete
+//          at the start of once t. For example, a gradient is a partial value of the last loop. The token count of a
+//          masked mean is a partial value of an earlier and cheap loop.
+// Cost:    A value that two loops need is computed in both, because nothing is saved between loops. If this would
+//          repeat a matrix product, the program is *coupled* along this axis. Examples are batch normalisation and
+//          contrastive losses.
+// Source:  Alpa (OSDI'22) asks the user for a grad marker instead. The propagation is that of GSPMD, in one dimension.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +28,9 @@ namespace alpa::planner {
 
 // A statistic over all chunks that feeds back into each of them.
 struct Coupling {
-  graph::ValueId statistic;   // the split or partial value whose truth is wanted
-  graph::OpId consumer;       // by this op
-  graph::OpId repeated;       // which makes this op (a matrix product) run in two loops
+  graph::ValueId statistic;   // the split or partial value whose full value is needed
+  graph::OpId consumer;       // the op that needs the full value
+  graph::OpId repeated;       // a matrix product that therefore runs in two loops
 };
 
 struct AxisAnalysis {
@@ -38,15 +39,15 @@ struct AxisAnalysis {
   std::vector<AxisState> states;                // by value
   std::vector<OpRule> rules;                    // by op
   std::vector<bool> zero;                       // by value: known to be zero everywhere
-  // By value; -1 where not needed. Replicated values: the once segment that computes them, the latest possible.
-  // Split and partial ones: the first loop that needs them.
+  // By value; -1: the value is not needed. For a replicated value: the once segment that computes it, as late as
+  // possible. For a split or partial value: the first loop that needs it.
   std::vector<int> segment;
-  std::vector<int> full_in;                       // by value: once segment where its truth is finished; -1: nowhere
-  std::vector<bool> local;                      // by value: a statistic that each chunk takes from itself alone
-  std::vector<bool> chunk_local;                // by value: replicated, but loops use a version made from local statistics
-  std::vector<bool> split_result;               // by graph result: stays split (over the seed-like dimension) at the end
-  std::vector<Coupling> couplings;              // not empty: coupled
-  Flops split_flops = 0;                        // of matrix products that are cut
+  std::vector<int> full_in;                     // by value: the once segment that completes its full value; -1: none
+  std::vector<bool> local;                      // by value: a statistic that each chunk computes from itself alone
+  std::vector<bool> chunk_local;                // by value: replicated, but loops use a version with local statistics
+  std::vector<bool> split_result;               // by graph result: stays split at the end of the step
+  std::vector<Coupling> couplings;              // not empty: the program is coupled
+  Flops split_flops = 0;                        // of the matrix products that are split
   Flops total_flops = 0;                        // of all matrix products
 
   RuleContext Context(const graph::Graph& program) const;
@@ -55,23 +56,27 @@ struct AxisAnalysis {
 struct AnalysisOptions {
   int64_t chunks = 1;
   std::vector<plan::Seed> seeds;
-  // Where a coupled statistic is taken from each chunk alone instead of refused (plan::Statistics::kLocal).
+  // If true, each chunk computes a coupled statistic from itself alone (plan::Statistics::kLocal), as far as possible.
+  // If false, such a statistic stays in `couplings`.
   bool local_statistics = false;
-  // Split results are wanted whole: their chunks are not where a tile of the result would be.
+  // If true, no result stays split. Needed if the chunks of one device do not form one tile of the result.
   bool gather_results = false;
 };
 
-// Numbers of chunks that tell how a program would be split, where it is not: with a single chunk any dimension would do.
+// Numbers of chunks for the analysis of a step that runs as a single chunk. With one chunk every dimension could be
+// split, so the analysis assumes the first of these numbers that divides the batch.
 inline constexpr int64_t kProbeChunks[] = {2, 3, 5, 7};
 
-// REQUIRES: a verified program and role table; seeds that divide (CheckSeeds).
+// REQUIRES: a verified program and role table, and seeds that CheckSeeds accepts.
 AxisAnalysis Analyse(const graph::Graph& program, const plan::Roles& roles, const AnalysisOptions& options);
 
-// OK where each seed names an input dimension that `chunks` divides, and a state leaf's result can be cut likewise.
+// Returns OK if the seeds name different inputs, and if each seed's dimension is divisible by `outer` x `chunks`.
+// Otherwise returns kInvalidArgument.
 absl::Status CheckSeeds(const graph::Graph& program, const plan::Roles& roles, const std::vector<plan::Seed>& seeds,
                         int64_t chunks);
 
-// For people: which op couples the chunks, where, and what would work.
+// Returns kFailedPrecondition with a human-readable message: the op that couples the chunks, its place in the user's
+// source, and the alternatives. REQUIRES: analysis.couplings is not empty.
 absl::Status CouplingError(const graph::Graph& program, const AxisAnalysis& analysis);
 
 }  // namespace alpa::planner

@@ -14,10 +14,10 @@ using plan::Seed;
 
 namespace {
 
-// At most so many starting points are tried; each costs one pass over the program.
+// The maximum number of dimensions that FindSeeds tries. Each one costs at least one analysis of the program.
 constexpr int kMaxCandidates = 64;
 
-// What is read of replicated values: all of it, or only certain slices.
+// How a replicated value is read: in full, or only in certain slices.
 struct Reads {
   bool whole = false;
   std::vector<AxisState> slices;
@@ -26,8 +26,10 @@ struct Reads {
   }
 };
 
-// Most cut work first, coupled or not: the batch is the batch, also where it cannot be split into microbatches. Of several such
-// dimensions, that along which the fewest sums are needed again: along features every layer would end a phase.
+// Ranks seeds: a larger score is better. FLOPs of split products count first, whether the program is coupled or not: a
+// batch that cannot be split into microbatches is still the batch. Among equals, an uncoupled program wins (if
+// `avoid_couplings`), then the fewest loops. A split along features would need many loops, because each layer would end
+// a phase.
 std::tuple<Flops, bool, int, int64_t> Score(const Graph& program, const AxisAnalysis& analysis, bool avoid_couplings) {
   int64_t cut_bytes = 0;
   for (size_t v = 0; v < analysis.states.size(); ++v) {
@@ -36,8 +38,8 @@ std::tuple<Flops, bool, int, int64_t> Score(const Graph& program, const AxisAnal
   return {analysis.split_flops, !avoid_couplings || analysis.couplings.empty(), -analysis.loops, cut_bytes};
 }
 
-// Some new state is made from a sum over the batch: the step learns. Its state is parameters then, and a dimension of them
-// that could be cut along with the batch leaf is one of features.
+// Returns whether the step learns: some new state depends on a sum over the batch. The state of such a step consists of
+// parameters. If a dimension of a parameter could be split along with the batch leaf, it is a feature dimension.
 bool Learns(const Graph& program, const plan::Roles& roles, const AxisAnalysis& analysis) {
   std::vector<bool> from_truth(program.values().size(), false);
   for (size_t i = 0; i < program.ops().size(); ++i) {
@@ -59,7 +61,8 @@ bool Learns(const Graph& program, const plan::Roles& roles, const AxisAnalysis& 
   return false;
 }
 
-// Inputs of which one and the same contiguous slice is all that any chunk reads: they are cut along with the seeds.
+// Returns the inputs of which each chunk reads only its own contiguous slice along one dimension. They are split along
+// with the seeds.
 std::vector<Seed> Followers(const Graph& program, const plan::Roles& roles, const AxisAnalysis& analysis) {
   std::vector<Reads> reads(program.values().size());
   const RuleContext context = analysis.Context(program);
@@ -104,7 +107,7 @@ std::vector<Seed> Followers(const Graph& program, const plan::Roles& roles, cons
     if (!replicated(v) || read.whole || read.slices.size() != 1 || read.slices[0].outer != 1) continue;
     const Seed seed{static_cast<int32_t>(p), read.slices[0].dim};
     if (roles.inputs[p].kind == plan::InputRole::Kind::kState) {
-      // State follows only if it is carried rather than learned, and its new value is cut likewise.
+      // A state leaf follows only if the step does not learn and the leaf's new value has the same split.
       if (learns) continue;
       const AxisState& next = analysis.states[program.results()[roles.StateOutputOf(static_cast<int>(p))].value()];
       if (next != read.slices[0]) continue;
@@ -114,11 +117,12 @@ std::vector<Seed> Followers(const Graph& program, const plan::Roles& roles, cons
   return followers;
 }
 
-// Other batch leaves that would be cut too: each is kept where more is cut with it and nothing is coupled by it. A label that
-// is only read by index (a scatter of ones) is no follower, for its slice cannot be told from what reads it; left whole, what is made of
-// it would be whole as well.
-void AddOthers(const Graph& program, const plan::Roles& roles, const std::vector<Seed>& candidates, AnalysisOptions options,
-               SeedSearch& best) {
+// Tries dimensions of the other batch leaves as additional seeds. Keeps a seed if it raises the score and adds no
+// coupling. This finds labels that only serve as indices (a scatter of ones). They are not followers, because no op
+// reads them in slices. If a label stayed replicated, all values computed from it would be replicated
+// too.
+void AddOthers(const Graph& program, const plan::Roles& roles, const std::vector<Seed>& candidates,
+               AnalysisOptions options, SeedSearch& best) {
   std::set<int32_t> seeded;
   for (const Seed& seed : best.seeds) seeded.insert(seed.leaf);
   for (const Seed& candidate : candidates) {
@@ -145,7 +149,7 @@ SeedSearch FindSeeds(const Graph& program, const plan::Roles& roles, int64_t chu
       if (CanSplit(shape.dims, d, 1, chunks)) candidates.push_back({static_cast<int32_t>(p), d});
     }
   }
-  // Large leaves first: they are the likelier ones, should there be too many.
+  // Large leaves come first: if there are too many candidates, a large leaf is more likely to hold the batch.
   std::stable_sort(candidates.begin(), candidates.end(), [&](const Seed& a, const Seed& b) {
     return program.shape(program.parameters()[a.leaf]).elements() >
            program.shape(program.parameters()[b.leaf]).elements();
@@ -169,7 +173,8 @@ SeedSearch FindSeeds(const Graph& program, const plan::Roles& roles, int64_t chu
       found_here.seeds = options.seeds;
     }
     for (const Seed& seed : found_here.seeds) covered.insert({seed.leaf, seed.dim});
-    if (!found || Score(program, found_here.analysis, avoid_couplings) > Score(program, best.analysis, avoid_couplings)) {
+    if (!found ||
+        Score(program, found_here.analysis, avoid_couplings) > Score(program, best.analysis, avoid_couplings)) {
       best = std::move(found_here);
       found = true;
     }

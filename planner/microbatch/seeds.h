@@ -1,4 +1,4 @@
-// Finds which dimension of which input is the batch, when the user does not say.
+// Finds the batch dimension of each input, if the user does not specify it.
 #pragma once
 
 #include <vector>
@@ -9,12 +9,13 @@
 namespace alpa::planner {
 
 struct SeedSearch {
-  std::vector<plan::Seed> seeds;   // empty: nothing can be cut in so many chunks
-  AxisAnalysis analysis;           // with them
+  std::vector<plan::Seed> seeds;   // empty: no dimension of a batch leaf is divisible by the number of chunks
+  AxisAnalysis analysis;           // of the program with these seeds
 };
 
-// Tries each dimension of each batch leaf that `chunks` divides; leaves of which only matching slices are read follow it.
-// The best cuts the most matrix-product FLOPs with the fewest couplings (where `avoid_couplings`).
+// Tries each dimension of each batch leaf that `chunks` divides. An input that the chunks only read in matching slices
+// becomes a seed too. Returns the seeds that split the most matrix-product FLOPs. Among equals, prefers seeds without
+// couplings (if `avoid_couplings`), then those with the fewest loops, then those that split the most bytes.
 SeedSearch FindSeeds(const graph::Graph& program, const plan::Roles& roles, int64_t chunks, bool avoid_couplings,
                      bool local_statistics);
 
