@@ -71,9 +71,9 @@ std::vector<int64_t> ChooseStageCuts(const std::vector<ForwardOp>& forward, cons
     }
     if (end == n || cost[stages - 2][end] == infinity) continue;
     const double thickness = cost[stages - 2][end] / thinnest / static_cast<double>(stages - 1) - 1;
-    const double cost = slack + kImbalancePerThickness * thickness;
-    if (cost >= best_cost) continue;
-    best_cost = cost;
+    const double balanced_cost = slack + kImbalancePerThickness * thickness;
+    if (balanced_cost >= best_cost) continue;
+    best_cost = balanced_cost;
     best.assign(stages - 1, 0);
     for (size_t s = stages - 1; s-- > 0;) {
       best[s] = places[end].index;
