@@ -24,20 +24,22 @@ using plan::SlotId;
 
 namespace {
 
-// States settle in a few rounds: every leaf follows its new value at most once.
+// The maximum number of rounds over the instruction list. States settle in a few rounds, because every leaf follows its
+// new value at most once.
 constexpr int kMaxRounds = 16;
 
 class AxisPass {
  public:
-  // `like`: null, or the rules that are followed.
+  // `like`: null, or the rules that the ops must follow, by program and op.
   AxisPass(const Executable& executable, const AxisRequest& request, std::vector<plan::Sharding>* tiles,
            const std::map<int32_t, std::vector<OpRule>>* like = nullptr)
-      : padded_(PadIfNeeded(executable, request)), in_(padded_ ? *padded_ : executable), request_(request), tiles_(tiles), like_(like), mesh_(request.mesh.value()), list_(in_.mesh_programs[mesh_]),
+      : padded_(PadIfNeeded(executable, request)), in_(padded_ ? *padded_ : executable), request_(request),
+        tiles_(tiles), like_(like), mesh_(request.mesh.value()), list_(in_.mesh_programs[mesh_]),
         axis_{static_cast<int64_t>(in_.meshes[mesh_].shape.size()), request.size},
         slots_(list_.slots.size()), settled_(list_.slots.size(), false) {}
 
-  // Leaves that are cut by name where the axis does not divide are stored in ceil tiles. Only one axis may cut such a dimension.
-  // Nothing where there is none.
+  // If a cut names a dimension that the axis does not divide, stores the leaf in ceil-sized tiles. Only one axis may
+  // cut such a dimension. Returns nullopt if there is no such cut.
   static std::optional<Executable> PadIfNeeded(const Executable& executable, const AxisRequest& request) {
     std::optional<Executable> padded;
     const int32_t mesh = request.mesh.value();
@@ -82,7 +84,7 @@ class AxisPass {
   }
 
  private:
-  // The states of all slots and values.
+  // Finds the states of all slots and values.
   absl::Status FindStates() {
     if (!request_.reduce_scatter_along.empty()) {
       AxisRequest along = request_;
@@ -101,14 +103,14 @@ class AxisPass {
       changed_ = false;
       Walk(list_.instructions);
       if (!changed_) return absl::OkStatus();
-      // What does not settle is kept whole.
+      // If `kMaxRounds - 1` rounds reach no fixed point, every unsettled slot becomes replicated.
       if (round == kMaxRounds - 2) {
         for (size_t s = 0; s < slots_.size(); ++s) {
           if (!settled_[s]) slots_[s] = {}, settled_[s] = true;
         }
       }
     }
-    return Internal("states of slots along axis \"%s\" do not settle", request_.name);
+    return Internal("axis \"%s\": the states of the slots reach no fixed point", request_.name);
   }
 
   const plan::LeafPlacement& LeafOf(const Slot& slot) const {
@@ -124,12 +126,15 @@ class AxisPass {
         found = settled_[s] = true;
         if (cut.dim < 0) continue;
         if (!CanSplit(slot.shape.dims, cut.dim, 1, axis_.size)) {
-          return InvalidArgument("axis \"%s\" of size %d does not divide dimension %d of the tile %s of %s", request_.name,
-                                 axis_.size, cut.dim, slot.shape.ToString(), LeafOf(slot).path);
+          return InvalidArgument("axis \"%s\" of size %d does not divide dimension %d of the tile %s of %s",
+                                 request_.name, axis_.size, cut.dim, slot.shape.ToString(), LeafOf(slot).path);
         }
         slots_[s] = {AxisState::Split(cut.dim), cut.rank, false};
       }
-      if (!found) return InvalidArgument("axis \"%s\": leaf %d is not on mesh %d", request_.name, cut.leaf, mesh_);
+      if (!found) {
+        return InvalidArgument("axis \"%s\": a cut names leaf %d, which is not on mesh %d", request_.name, cut.leaf,
+                               mesh_);
+      }
     }
     return absl::OkStatus();
   }
@@ -138,12 +143,16 @@ class AxisPass {
     for (const plan::ValuePin& pin : request_.pins) {
       const bool here = pin.program >= 0 && pin.program < static_cast<int32_t>(in_.programs.size()) &&
                         in_.programs[pin.program].mesh == request_.mesh;
-      if (!here) return InvalidArgument("axis \"%s\": a pin names program %d, which mesh %d has not", request_.name, pin.program, mesh_);
+      if (!here) {
+        return InvalidArgument("axis \"%s\": a pin names program %d, which mesh %d does not run", request_.name,
+                               pin.program, mesh_);
+      }
       pins_[pin.program].push_back(pin);
     }
     for (const auto& [program, pins] : pins_) {
-      ALPA_RETURN_IF_ERROR(Annotate(CheckPins(in_.programs[program].graph, axis_, pins),
-                                    absl::StrCat("axis \"", request_.name, "\", program \"", in_.programs[program].name, "\"")));
+      ALPA_RETURN_IF_ERROR(Annotate(
+          CheckPins(in_.programs[program].graph, axis_, pins),
+          absl::StrCat("axis \"", request_.name, "\", program \"", in_.programs[program].name, "\"")));
     }
     return absl::OkStatus();
   }
@@ -194,13 +203,15 @@ class AxisPass {
         continue;
       }
       ValueState state = slots_[slot.value()];
-      // An accumulator that nothing was added to yet.
+      // An accumulator is zero until something is added to it.
       const auto fill = fills_.find(slot);
       state.zero = state.state.replicated() && fill != fills_.end() && fill->second == 0;
       parameters.push_back(state);
     }
     PropagateOptions options{axis_, request_.reduce_scatter_from, nullptr, {}, nullptr};
-    if (const auto along = along_.find(run.program); along != along_.end()) options.reduce_scatter_like = &along->second.values;
+    if (const auto along = along_.find(run.program); along != along_.end()) {
+      options.reduce_scatter_like = &along->second.values;
+    }
     if (const auto pins = pins_.find(run.program); pins != pins_.end()) options.pins = pins->second;
     if (like_ != nullptr) options.like = &like_->at(run.program);
     return Propagate(in_.programs[run.program].graph, parameters, options);
@@ -217,7 +228,7 @@ class AxisPass {
       made.zero = false;
       const bool tiled = slot.kind != Slot::Kind::kTemporary || (!request_.exchanged.empty() && request_.exchanged[s]);
       if (tiled && (made.state.partial() || (made.state.split() && made.state.outer != 1))) made = {};
-      // A state leaf follows once: its storage is then what its new value is made as.
+      // A state leaf takes the state of its new value once, and is settled then.
       if (slot.kind == Slot::Kind::kState) {
         if (made.state.replicated()) continue;
         settled_[s] = true;
@@ -262,7 +273,9 @@ class AxisPass {
       if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
         ALPA_RETURN_IF_ERROR(DraftRuns(loop->body, draft));
       } else if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
-        if (draft.programs.contains(run->program)) return Unimplemented("a program that is run from two places");
+        if (draft.programs.contains(run->program)) {
+          return Unimplemented("a program that two instructions run cannot be cut along an axis yet");
+        }
         std::vector<AxisState> results;
         for (SlotId slot : run->outputs) results.push_back(slots_[slot.value()].state);
         const graph::Graph& graph = in_.programs[run->program].graph;
@@ -282,10 +295,10 @@ class AxisPass {
   const plan::MeshProgram& list_;
   const MeshAxis axis_;
   std::vector<ValueState> slots_;   // by slot
-  std::vector<bool> settled_;        // by slot: its state is settled
+  std::vector<bool> settled_;        // by slot: its state does not change any more
   std::map<SlotId, double> fills_;
-  std::map<int32_t, Propagation> found_;  // by program, of the last round: in that, nothing changed any more
-  std::map<int32_t, Propagation> along_;  // by program, along request_.reduce_scatter_along alone
+  std::map<int32_t, Propagation> found_;  // by program: the result of the last round, in which no state changed
+  std::map<int32_t, Propagation> along_;  // by program: the result if request_.reduce_scatter_along were the cuts
   std::map<int32_t, std::vector<plan::ValuePin>> pins_;  // by program
   bool changed_ = false;
   Executable out_;
@@ -293,13 +306,17 @@ class AxisPass {
 
 absl::Status CheckRequest(const Executable& executable, const AxisRequest& request) {
   if (!request.mesh.valid() || request.mesh.value() >= static_cast<int32_t>(executable.meshes.size())) {
-    return InvalidArgument("axis \"%s\" is for mesh %d of %d", request.name, request.mesh.value(), executable.meshes.size());
+    return InvalidArgument("axis \"%s\" names mesh %d, but there are %d meshes", request.name, request.mesh.value(),
+                           executable.meshes.size());
   }
-  if (request.size < 1) return InvalidArgument("axis \"%s\" has size %d", request.name, request.size);
+  if (request.size < 1) {
+    return InvalidArgument("axis \"%s\" has size %d; the size must be at least 1", request.name, request.size);
+  }
   return absl::OkStatus();
 }
 
-bool SameRules(const AxisStates& states, const std::map<int32_t, std::vector<OpRule>>& rules, const Executable& executable) {
+bool SameRules(const AxisStates& states, const std::map<int32_t, std::vector<OpRule>>& rules,
+               const Executable& executable) {
   for (const auto& [program, found] : states.programs) {
     const std::vector<graph::Op>& ops = executable.programs[program].graph.ops();
     for (size_t i = 0; i < ops.size(); ++i) {
@@ -309,7 +326,7 @@ bool SameRules(const AxisStates& states, const std::map<int32_t, std::vector<OpR
   return true;
 }
 
-// A pin for every op.
+// Returns a pin for every op. An op that handles its operands separately gets one pin per result.
 std::vector<plan::ValuePin> AllPins(const Executable& executable, const std::map<int32_t, std::vector<OpRule>>& rules) {
   std::vector<plan::ValuePin> pins;
   for (const auto& [program, of_ops] : rules) {
@@ -318,7 +335,8 @@ std::vector<plan::ValuePin> AllPins(const Executable& executable, const std::map
       if (ops[i].opcode == graph::Opcode::kParameter) continue;
       const bool in_parts = HandlesOperandsSeparately(ops[i]);
       for (size_t r = 0; r < (in_parts ? ops[i].results.size() : 1); ++r) {
-        const std::vector<AxisState> part = in_parts ? std::vector<AxisState>{of_ops[i].operands[r]} : of_ops[i].operands;
+        const std::vector<AxisState> part =
+            in_parts ? std::vector<AxisState>{of_ops[i].operands[r]} : of_ops[i].operands;
         pins.push_back({program, ops[i].results[r].value(), of_ops[i].results[r], part});
       }
     }
@@ -329,8 +347,8 @@ std::vector<plan::ValuePin> AllPins(const Executable& executable, const std::map
 }  // namespace
 
 AxisRequest RequestFor(MeshId id, const cluster::Mesh& mesh, const plan::AxisCut& axis) {
-  AxisRequest request{id, mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis], {}, axis.cuts, axis.reduce_scatter_from,
-                      axis.shard_accumulators, axis.reduce_scatter_along, axis.pins, {}};
+  AxisRequest request{id, mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis], {}, axis.cuts,
+                      axis.reduce_scatter_from, axis.shard_accumulators, axis.reduce_scatter_along, axis.pins, {}};
   int64_t devices = 1;
   for (int64_t a = 0; a <= axis.mesh_axis; ++a) devices *= mesh.shape[a];
   request.devices.assign(mesh.devices.begin(), mesh.devices.begin() + devices);
@@ -371,10 +389,12 @@ absl::StatusOr<AxisRequest> WithPins(const Executable& executable, AxisRequest r
   }
   ALPA_ASSIGN_OR_RETURN(const AxisStates states, StatesAlongAxis(executable, request));
   if (SameRules(states, rules, executable)) return request;
-  // The states of slots settled elsewhere with some ops left alone; with all of them pinned there is only one way.
+  // With only some ops pinned, the slots settled in other states. With all ops pinned, only one solution is left.
   request.pins = AllPins(executable, rules);
   ALPA_ASSIGN_OR_RETURN(const AxisStates all, StatesAlongAxis(executable, request));
-  if (!SameRules(all, rules, executable)) return Internal("axis \"%s\": ops do not follow their pins", request.name);
+  if (!SameRules(all, rules, executable)) {
+    return Internal("axis \"%s\": ops do not follow their pins, even if all ops are pinned", request.name);
+  }
   return request;
 }
 

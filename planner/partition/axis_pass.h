@@ -1,10 +1,12 @@
-// Cuts a whole executable along one more mesh axis: tensor parallelism, and whatever else is sharding in space, as a pass from
-// executable to executable. Passes compose: each sees the programs of the one before, collectives included.
+// Cuts an executable along one more mesh axis. This pass implements tensor parallelism and all other sharding in space.
+// It turns one executable into another. Passes compose: each one sees the programs of the previous pass, including
+// their collectives.
 //
-// Model:  every slot has one state along the axis: leaves as the request says, or as their new value turns out to be
-//         made; temporaries as their writer makes them; accumulators as what is added to them. States are found by
-//         running propagation over the instruction list until nothing changes; then every program is written anew.
-//         A partial sum may stay in a slot: a gradient that is partial in the loop is reduced once, where it is used.
+// Model:  Every slot has one state along the axis. A leaf has the state that the request specifies, or the state of its
+//         new value. A temporary has the state that its writer produces. An accumulator has the state of the values
+//         that are added to it. The pass runs propagation over the instruction list until no state changes. Then it
+//         rewrites every program.
+//         A slot may hold a partial sum: a gradient that is partial in the loop is reduced once, after the loop.
 // Threads: a pure function.
 #pragma once
 
@@ -21,50 +23,61 @@ namespace alpa::planner {
 
 struct AxisRequest {
   MeshId mesh;
-  std::string name;                 // of the new axis, which becomes the mesh's last
+  std::string name;                 // of the new axis, which becomes the last axis of the mesh
   int64_t size = 1;
-  std::vector<DeviceId> devices;    // of the mesh with the new axis, row-major
+  std::vector<DeviceId> devices;    // of the mesh including the new axis, row-major
   std::vector<plan::Cut> cuts;
   int64_t reduce_scatter_from = 0;    // as plan::AxisCut
   bool shard_accumulators = false;
   std::vector<plan::Cut> reduce_scatter_along;
   std::vector<plan::ValuePin> pins;
-  // By slot, or empty: what also lies on other meshes, and so has to hold true values in contiguous tiles.
+  // By slot, or empty: whether other meshes also hold the slot's value. Such a slot holds no partial sum, and its tiles
+  // are contiguous.
   std::vector<bool> exchanged;
 };
 
-// The request for an axis of a plan, on mesh `id` of the executable; `mesh` has that axis, and perhaps others behind it.
+// Returns the request that adds axis `axis` of a plan to mesh `id` of an executable. `mesh`: the mesh of the plan. It
+// has this axis and may have more axes after it.
 AxisRequest RequestFor(MeshId id, const cluster::Mesh& mesh, const plan::AxisCut& axis);
 
-// REQUIRES: a verified executable. kInvalidArgument: a cut that names no leaf of the mesh, or a dimension that another axis has
-// cut already and that this one does not divide; kUnimplemented: instructions other than RUN, ALLOC, FREE and LOOP on that mesh.
-// `tiles`: where not null, how each slot is cut already, to which the new axis is added; right for all but sums that are kept in
-// parts and for cuts that are not contiguous.
-// kInvalidArgument too: a pin of what is not there, or that an op cannot make.
+// Returns the executable with mesh `request.mesh` cut along the new axis.
+// `tiles`: if not null, the sharding of each slot so far. The pass adds the new axis to it. The entry is not valid for
+// a slot that holds a partial sum or a split that is not contiguous.
+// REQUIRES: a verified executable.
+// Errors: kInvalidArgument if
+//           - the request names a mesh that does not exist, or a size below 1,
+//           - a cut names a leaf that is not on the mesh,
+//           - a cut names a dimension that another axis already cuts, and this axis does not divide it,
+//           - a pin names a program or value that is not on the mesh, or a state that the value's op cannot produce.
+//         kUnimplemented if the mesh has instructions other than RUN, ALLOC, FREE and LOOP, or if two instructions run
+//         the same program. kInternal if the states reach no fixed point.
 absl::StatusOr<plan::Executable> CutAlongAxis(const plan::Executable& executable, const AxisRequest& request,
                                               std::vector<plan::Sharding>* tiles = nullptr);
 
-// What CutAlongAxis makes of the mesh's programs and slots, not yet simplified: enough to price it, in a fraction of the time.
-// Errors: as CutAlongAxis.
+// The programs and slots of the mesh as CutAlongAxis writes them, but not simplified. They suffice to compute a cost,
+// and take a fraction of the time. Errors: as CutAlongAxis.
 struct AxisDraft {
-  std::map<int32_t, graph::Graph> programs;  // by number: those that the mesh runs
-  std::vector<graph::Shape> slots;           // what a device has of each
+  std::map<int32_t, graph::Graph> programs;  // by program number: the programs that the mesh runs
+  std::vector<graph::Shape> slots;           // by slot: the shape of one device's tile
 };
 absl::StatusOr<AxisDraft> DraftAlongAxis(const plan::Executable& executable, const AxisRequest& request);
 
-// The executable that the axis is really added to: leaves that are cut by name where the axis does not divide are stored in ceil
-// tiles. Values that pins name are numbered as here.
+// Returns the executable to which CutAlongAxis adds the axis. It is `executable`, except that a leaf is stored in
+// ceil-sized tiles if a cut names a dimension that the axis does not divide. Pins use the value numbers of the returned
+// executable.
 plan::Executable Padded(const plan::Executable& executable, const AxisRequest& request);
 
-// How everything lies along the axis. REQUIRES: an executable that Padded leaves as it is.
+// The states of all slots and values along the axis. REQUIRES: an executable that Padded does not change.
+// Errors: as CutAlongAxis.
 struct AxisStates {
   std::vector<ValueState> slots;
-  std::map<int32_t, Propagation> programs;  // by number: those that the mesh runs
+  std::map<int32_t, Propagation> programs;  // by program number: the programs that the mesh runs
 };
 absl::StatusOr<AxisStates> StatesAlongAxis(const plan::Executable& executable, const AxisRequest& request);
 
-// The request with the pins that it takes for every op to follow `rules` (by program, then by op); slots as its cuts say, temporary
-// ones as they are made. REQUIRES: as StatesAlongAxis; rules of the rule table. kInternal: no pins do so.
+// Returns `request` with the pins that make every op follow `rules` (by program, then by op). Replaces the pins that
+// `request` has. Leaves follow the cuts of `request`, and temporaries follow their writers.
+// REQUIRES: as StatesAlongAxis; `rules` are rules of the rule table. Errors: kInternal if no pins have this effect.
 absl::StatusOr<AxisRequest> WithPins(const plan::Executable& executable, AxisRequest request,
                                      const std::map<int32_t, std::vector<OpRule>>& rules);
 

@@ -25,17 +25,20 @@ double Value(const StepCost& cost) {
   return kProductFlopCost * cost.product_flops + cost.sent_bytes + kStateByteCost * cost.state_bytes;
 }
 
-// `program`: the graph of a program's number.
+// Adds the cost of running the instructions `times` times to `cost`. `program`: a function from a program's number to
+// its graph.
 template <typename ProgramFn>
-void AddCost(const std::vector<Instruction>& instructions, double times, const ProgramFn& program, const cluster::Mesh& mesh,
-              StepCost& cost) {
+void AddCost(const std::vector<Instruction>& instructions, double times, const ProgramFn& program,
+             const cluster::Mesh& mesh, StepCost& cost) {
   for (const Instruction& instruction : instructions) {
     if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
       AddCost(loop->body, times * static_cast<double>(loop->count), program, mesh, cost);
     } else if (const auto* run = std::get_if<plan::RunInstruction>(&instruction.action)) {
       const Graph& graph = program(run->program);
       for (const Op& op : graph.ops()) {
-        if (graph::IsProduct(op.opcode)) cost.product_flops += times * static_cast<double>(graph::CostOf(graph, op).flops);
+        if (graph::IsProduct(op.opcode)) {
+          cost.product_flops += times * static_cast<double>(graph::CostOf(graph, op).flops);
+        }
         if (graph::IsCollective(op.opcode)) cost.sent_bytes += times * CollectiveBytes(graph, op, GroupSize(op, mesh));
       }
     }
@@ -43,16 +46,18 @@ void AddCost(const std::vector<Instruction>& instructions, double times, const P
 }
 
 struct Group {
-  bool looked_up = false;      // first used as a table
+  bool looked_up = false;      // the first use is as a table, by a gather
   std::vector<int32_t> leaves;
   graph::Shape shape;  // of the leaf's tile
 };
 
-// Leaves that matrix products and lookups read, by likeness, in order of first use; tables last: how a table is cut says how all
-// that follows lies, and is better fitted to the products than they to it.
+// Finds the leaves that matrix products and gathers read, in groups of leaves that look alike. The groups are in the
+// order of first use, but tables (groups that a gather uses first) come last. The cut of a table decides the states of
+// all values after it. It is therefore chosen last, so that it suits the products.
 class Weights {
  public:
-  Weights(const Executable& executable, int32_t mesh) : executable_(executable), list_(executable.mesh_programs[mesh]) {}
+  Weights(const Executable& executable, int32_t mesh)
+      : executable_(executable), list_(executable.mesh_programs[mesh]) {}
 
   std::vector<Group> Find() {
     Visit(list_.instructions);
@@ -70,7 +75,7 @@ class Weights {
 
   void Visit(const plan::RunInstruction& run) {
     const Graph& graph = executable_.programs[run.program].graph;
-    std::vector<int> slot_of(graph.values().size(), -1);  // whose bytes a value is, rearranged
+    std::vector<int> slot_of(graph.values().size(), -1);  // by value: the slot whose contents it holds; -1: none
     for (size_t p = 0; p < run.inputs.size(); ++p) {
       if (!run.inputs[p].valid()) continue;
       const int input = run.inputs[p].value();
@@ -80,20 +85,22 @@ class Weights {
     }
     for (const Op& op : graph.ops()) {
       switch (op.opcode) {
-        case Opcode::kReshape: case Opcode::kTranspose: case Opcode::kConvert: case Opcode::kCopy: case Opcode::kBroadcast:
+        case Opcode::kReshape: case Opcode::kTranspose: case Opcode::kConvert: case Opcode::kCopy:
+        case Opcode::kBroadcast:
           slot_of[op.results[0].value()] = slot_of[op.operands[0].value()];
           break;
         case Opcode::kDot: case Opcode::kConvolution: case Opcode::kGather:
           for (size_t i = 0; i < op.operands.size(); ++i) {
             const int slot = slot_of[op.operands[i].value()];
             if (slot < 0) continue;
-            Add(slot, absl::StrCat(graph::NameOf(op.opcode), i, graph.shape(op.results[0]).ToString()), op.opcode == Opcode::kGather);
+            Add(slot, absl::StrCat(graph::NameOf(op.opcode), i, graph.shape(op.results[0]).ToString()),
+                op.opcode == Opcode::kGather);
           }
           break;
         default: break;
       }
     }
-    // A weight that is converted once, ahead of the loop that reads it.
+    // A temporary may hold a weight that is converted once, before the loop that reads it.
     for (size_t r = 0; r < run.outputs.size(); ++r) {
       const int output = run.outputs[r].value(), of = slot_of[graph.results()[r].value()];
       if (of >= 0 && list_.slots[output].kind == plan::Slot::Kind::kTemporary) state_of_.emplace(output, of);
@@ -110,7 +117,7 @@ class Weights {
 
   const Executable& executable_;
   const plan::MeshProgram& list_;
-  std::map<int, int> state_of_;  // temporary slot -> state slot whose bytes it holds
+  std::map<int, int> state_of_;  // temporary slot -> state slot whose contents it holds
   std::set<int> seen_;
   std::map<std::string, size_t> group_of_;
   std::vector<Group> groups_;
@@ -131,10 +138,10 @@ StepCost StepCostOf(const Executable& executable, MeshId mesh) {
 
 namespace {
 
-// How a group's best dimension is found, of those that lower the price.
+// How to choose between the dimensions of a group that lower the cost of the step.
 enum class Taste {
-  kLowest,   // that which lowers it most
-  kThrifty,  // that which saves most arithmetic for a byte more on the wire: does not cut everything at once along what all share
+  kLowest,   // takes the dimension with the lowest cost
+  kThrifty,  // takes the dimension that saves the most FLOPs per additional byte sent
 };
 
 double Thrift(const StepCost& before, const StepCost& after) {
@@ -142,7 +149,9 @@ double Thrift(const StepCost& before, const StepCost& after) {
 }
 
 bool IsBetter(const StepCost& one, const StepCost& other, const StepCost& before, Taste taste) {
-  if (taste == Taste::kThrifty && Thrift(before, one) != Thrift(before, other)) return Thrift(before, one) > Thrift(before, other);
+  if (taste == Taste::kThrifty && Thrift(before, one) != Thrift(before, other)) {
+    return Thrift(before, one) > Thrift(before, other);
+  }
   return Value(one) < Value(other);
 }
 
@@ -163,7 +172,7 @@ class Chooser {
   }
 
  private:
-  using Dims = std::vector<int64_t>;  // of each group; -1: not cut by name
+  using Dims = std::vector<int64_t>;  // by group: the dimension to cut; -1: no cut
 
   absl::StatusOr<Dims> ChooseOneByOne(Taste taste) {
     Dims best(groups_.size(), -1);
@@ -203,7 +212,9 @@ class Chooser {
     mesh.shape.push_back(request_.size);
     AddCost(list.instructions, 1, [&](int32_t p) -> const Graph& { return draft.programs.at(p); }, mesh, cost);
     for (size_t s = 0; s < list.slots.size(); ++s) {
-      if (list.slots[s].kind == plan::Slot::Kind::kState) cost.state_bytes += static_cast<double>(draft.slots[s].bytes());
+      if (list.slots[s].kind == plan::Slot::Kind::kState) {
+        cost.state_bytes += static_cast<double>(draft.slots[s].bytes());
+      }
     }
     return costs_[dims] = cost;
   }

@@ -1,10 +1,12 @@
-// Which weights tensor parallelism cuts, and where, when the user only says how many ways.
+// Chooses which weights tensor parallelism cuts, and along which dimensions, if the user only gives the number of
+// devices.
 //
-// Model:  leaves that are alike (same shape, read by the same kind of op) are cut alike. Going through such groups in the order
-//         of their first use, each is given the dimension that makes the whole step cheapest, all else as it stands, by a
-//         price in which arithmetic that every device repeats weighs most, then bytes on the wire, then state. For a
-//         transformer that is Megatron's layout: columns, then rows, heads whole, one all-reduce a block each way.
-// Cost:   groups x dimensions drafts of the step, twice at most.
+// Model:  Leaves that look alike (same shape, read by the same kind of op) form a group and get the same cut. The
+//         search visits the groups in the order of first use. Each group gets the dimension that makes the whole step
+//         cheapest while all other groups stay unchanged. In this cost, arithmetic that every device repeats weighs
+//         most, then bytes sent, then bytes of state. For a transformer the result is Megatron's layout: columns, then
+//         rows, each head on one device, one all-reduce per block in the forward and one in the backward.
+// Cost:   at most 2 x groups x dimensions drafts of the step.
 #pragma once
 
 #include <string>
@@ -15,15 +17,16 @@
 
 namespace alpa::planner {
 
-// Price of an executable's step on one device: FLOPs of matrix products, bytes sent, bytes of state, loops counted.
+// The cost of an executable's step on one device. An op in a loop counts once per iteration.
 struct StepCost {
-  double product_flops = 0;
+  double product_flops = 0;  // of matrix products
   double sent_bytes = 0;
   double state_bytes = 0;
 };
 StepCost StepCostOf(const plan::Executable& executable, MeshId mesh);
 
-// `request` without cuts of state leaves; returns it with them. Errors: as CutAlongAxis.
+// Returns `request` with cuts of weights added. Leaves that `request` already cuts keep their cuts. Errors: as
+// CutAlongAxis.
 absl::StatusOr<AxisRequest> ChooseTensorCuts(const plan::Executable& executable, const AxisRequest& request);
 
 }  // namespace alpa::planner

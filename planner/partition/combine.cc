@@ -26,7 +26,7 @@ class Combiner {
       if (op.opcode == Opcode::kParameter) {
         here_[op.results[0].value()] = builder_.Parameter(program_.shape(op.results[0]), program_.location(op));
       } else if (op.opcode == Opcode::kAllReduce) {
-        // What it reads may be waiting itself.
+        // An operand may be the result of another deferred all-reduce.
         for (ValueId v : op.operands) Require(v);
         const auto& attrs = op.as<graph::CollectiveAttrs>();
         auto& group = waiting_[{attrs.mesh_axes, attrs.kind}];
@@ -72,7 +72,7 @@ class Combiner {
   GraphBuilder builder_;
   std::vector<ValueId> here_;                                          // by value of the program
   std::map<Key, std::vector<std::pair<ValueId, ValueId>>> waiting_;    // operand, result
-  std::set<ValueId> due_;                                              // results that are waiting
+  std::set<ValueId> due_;                                              // results of deferred all-reduces
 };
 
 }  // namespace

@@ -1,12 +1,13 @@
-// Fewer, larger collectives: all-reduces over one set of axes that wait for nothing in between become one.
+// Combines all-reduces over the same mesh axes into fewer and larger ones.
 #pragma once
 
 #include "graph/graph.h"
 
 namespace alpa::planner {
 
-// The same program with every all-reduce put off until something needs it, together with all others that are due by then.
-// Results keep their order; each device of the axes still issues the same collectives in the same order.
+// Returns the same program with every all-reduce deferred until an op needs its result. At that point, one all-reduce
+// replaces all deferred ones of the same kind over the same axes. Results keep their order. All devices of the axes
+// still issue the same collectives in the same order.
 graph::Graph CombineAllReduces(const graph::Graph& program);
 
 }  // namespace alpa::planner

@@ -13,7 +13,7 @@ using graph::ValueId;
 bool ReplicatedFirst(const AxisState& made, const std::vector<AxisState>& wanted, int64_t n) {
   if (made.replicated()) return false;
   int64_t splits = 0;
-  bool whole = false, plain = !made.split() || made.outer == 1;  // plain: what an all-to-all moves
+  bool whole = false, plain = !made.split() || made.outer == 1;  // plain: an all-to-all can do it
   for (const AxisState& state : wanted) {
     if (state == made) continue;
     if (!state.split() || (made.split() && made.dim == state.dim)) {
@@ -24,7 +24,9 @@ bool ReplicatedFirst(const AxisState& made, const std::vector<AxisState>& wanted
     ++splits;
   }
   if (made.split()) return whole || (splits > 0 && (!plain || splits > n));
-  // A reduce-scatter and an all-gather cost what an all-reduce does; beyond that, the first part is what others are made from.
+  // A reduce-scatter followed by an all-gather costs the same as an all-reduce, so one split gains nothing here.
+  // Without the replicated form, the first split comes from a reduce-scatter and the other splits are converted from
+  // it.
   return splits > 1 && (whole || !plain || splits - 1 > n);
 }
 
@@ -65,7 +67,7 @@ ValueId Converter::Collective(Opcode opcode, ValueId operand, std::vector<int64_
   return builder_.AddOp(opcode, {operand}, {{builder_.shape(operand).dtype, std::move(result_dims)}}, attrs)[0];
 }
 
-// As [outer, 1, inner] -> [outer, n, inner] where the split is inside a dimension.
+// If the split is along a factor of the dimension (outer > 1), gathers [outer, 1, inner] to [outer, n, inner].
 ValueId Converter::Gather(ValueId local, const Shape& whole, const AxisState& from) {
   graph::CollectiveAttrs attrs;
   attrs.dim = from.dim;
@@ -90,12 +92,14 @@ ValueId Converter::ReduceScatter(ValueId local, const Shape& whole, ReduceKind k
   return builder_.Reshape(Collective(Opcode::kReduceScatter, operand, factored, attrs), tile);
 }
 
-// One summand of many: the value on the first device, the reduction's identity on the others.
+// Returns `value` as a term of a reduction: the value on the first device, the identity on the others. If the reduction
+// is idempotent, all devices keep the value.
 ValueId Converter::OnFirstDevice(ValueId value, ReduceKind kind) {
   if (kind != ReduceKind::kSum && kind != ReduceKind::kProduct) return value;
   const Shape shape = builder_.shape(value);
   const ValueId first = builder_.Compare(graph::CompareDirection::kEq, Coordinate(), builder_.Scalar(DType::kS32, 0));
-  const ValueId identity = builder_.Broadcast(builder_.Constant(graph::ReduceIdentity(kind, shape.dtype)), shape.dims, {});
+  const ValueId identity =
+      builder_.Broadcast(builder_.Constant(graph::ReduceIdentity(kind, shape.dtype)), shape.dims, {});
   return builder_.Select(builder_.Broadcast(first, shape.dims, {}), value, identity);
 }
 

@@ -1,8 +1,11 @@
-// One array on the devices of a mesh axis, brought from one state along that axis to another.
+// Converts an array on the devices of a mesh axis from one state along that axis to another.
 //
-// Cost, for n devices and B bytes of the whole array: replicated -> split nothing; split -> replicated all-gather,
-// B (n-1)/n; partial -> replicated all-reduce, 2 B (n-1)/n; partial -> split reduce-scatter, B (n-1)/n; split -> split of
-// another dimension all-to-all, B (n-1)/n².
+// Cost:   bytes that each device sends, for n devices and B bytes of the full array:
+//           replicated -> split       a slice           0
+//           split -> replicated       an all-gather     B (n-1)/n
+//           partial -> replicated     an all-reduce     2 B (n-1)/n
+//           partial -> split          a reduce-scatter  B (n-1)/n
+//           split -> another split    an all-to-all     B (n-1)/n²
 #pragma once
 
 #include <vector>
@@ -17,27 +20,31 @@ struct MeshAxis {
   int64_t size = 1;
 };
 
-// Whether an array of which `wanted` is needed is made whole first, and the rest cut from that: where the whole is needed itself or
-// by a conversion, or where so many splits cost less that way. `made`: the state that it is in.
+// Returns whether an array should become replicated first, so that the needed splits are slices of the replicated form.
+// This holds if the replicated form is needed anyway, by a reader or by a conversion. It also holds if readers need
+// several splits and slices cost less than conversions. `made`: the current state of the array. `wanted`: the needed
+// states. `n`: the axis size.
 bool ReplicatedFirst(const AxisState& made, const std::vector<AxisState>& wanted, int64_t n);
 
 class Converter {
  public:
-  // Writes into `builder`, which must outlive it.
+  // Writes conversions into `builder`, which must outlive the converter.
   Converter(graph::GraphBuilder& builder, MeshAxis axis) : builder_(builder), axis_(axis) {}
 
-  // `local` is what each device has of an array of shape `whole` in state `from` (partial sums of 16-bit floats may be
-  // f32); returns what it has of it in state `to`, in `whole`'s type unless `to` is partial.
+  // Converts an array of shape `whole` from state `from` to state `to`. `local`: each device's tile or term of the
+  // array in state `from`. Returns each device's tile or term in state `to`. Partial sums of 16-bit floats may be f32.
+  // The result has the dtype of `whole`, unless `to` is partial.
   graph::ValueId Convert(graph::ValueId local, const graph::Shape& whole, const AxisState& from, const AxisState& to);
 
-  // This device's coordinate on the axis, s32[].
+  // Returns this device's coordinate on the axis, s32[].
   graph::ValueId Coordinate();
 
  private:
   graph::ValueId Collective(graph::Opcode opcode, graph::ValueId operand, std::vector<int64_t> result_dims,
                             graph::CollectiveAttrs attrs);
   graph::ValueId Gather(graph::ValueId local, const graph::Shape& whole, const AxisState& from);
-  graph::ValueId ReduceScatter(graph::ValueId local, const graph::Shape& whole, graph::ReduceKind kind, const AxisState& to);
+  graph::ValueId ReduceScatter(graph::ValueId local, const graph::Shape& whole, graph::ReduceKind kind,
+                               const AxisState& to);
   graph::ValueId OnFirstDevice(graph::ValueId value, graph::ReduceKind kind);
 
   graph::GraphBuilder& builder_;

@@ -51,9 +51,12 @@ class GraphPartitioner {
     return std::any_of(op.results.begin(), op.results.end(), [&](ValueId v) { return !needs_[v.value()].empty(); });
   }
 
-  // Only slices are needed of a replicated result, and the op can make each of them from slices of its operands.
+  // Returns whether readers only need slices of the op's replicated result, and the op can compute each slice from
+  // slices of its operands.
   bool Sinks(const Op& op) const {
-    if (op.opcode == Opcode::kParameter || op.opcode == Opcode::kOptimizationBarrier || op.results.size() != 1) return false;
+    if (op.opcode == Opcode::kParameter || op.opcode == Opcode::kOptimizationBarrier || op.results.size() != 1) {
+      return false;
+    }
     const ValueId v = op.results[0];
     if (!State(v).replicated() || needs_[v.value()].empty()) return false;
     return std::all_of(needs_[v.value()].begin(), needs_[v.value()].end(), [&](const AxisState& needed) {
@@ -78,7 +81,7 @@ class GraphPartitioner {
       }
       return;
     }
-    // Other states are converted from its own.
+    // Other states of a result are converted from its own state.
     for (ValueId v : op.results) Need(v, State(v));
     for (size_t k = 0; k < op.operands.size(); ++k) Need(op.operands[k], propagation_.rules[index].operands[k]);
   }
@@ -90,7 +93,8 @@ class GraphPartitioner {
         if (needs_[op.results[k].value()].empty()) continue;
         const ValueId local = Get(op.operands[k], State(op.results[k]));
         Set(op.results[k], State(op.results[k]),
-            builder_.AddOp(Opcode::kOptimizationBarrier, {local}, {builder_.shape(local)}, {}, {}, program_.location(op))[0]);
+            builder_.AddOp(Opcode::kOptimizationBarrier, {local}, {builder_.shape(local)}, {}, {},
+                           program_.location(op))[0]);
       }
       return;
     }
@@ -107,7 +111,8 @@ class GraphPartitioner {
   std::vector<ValueId> Emit(const Op& op, const std::vector<AxisState>& wanted, const std::vector<AxisState>& made) {
     std::vector<ValueId> operands;
     for (size_t k = 0; k < wanted.size(); ++k) operands.push_back(Get(op.operands[k], wanted[k]));
-    return EmitLocalOp(builder_, program_, op, operands, wanted, made, axis_.size, [&] { return converter_.Coordinate(); });
+    return EmitLocalOp(builder_, program_, op, operands, wanted, made, axis_.size,
+                       [&] { return converter_.Coordinate(); });
   }
 
   void Set(ValueId v, const AxisState& state, ValueId local) { forms_[v.value()].push_back({state, local}); }
@@ -120,8 +125,7 @@ class GraphPartitioner {
     const bool has_own = std::any_of(forms_[v.value()].begin(), forms_[v.value()].end(),
                                      [&](const auto& form) { return form.first == State(v); });
     if (has_own && !state.replicated() && ReplicatedFirst(State(v), needs_[v.value()], axis_.size)) Get(v, whole);
-    // From the whole where that is there anyway, and rather from a truth in parts than from a partial sum; else from the
-    // value's own state.
+    // Convert from the replicated form if it exists. Otherwise prefer a split form to a partial one.
     const AxisState* from = nullptr;
     ValueId local;
     for (const auto& [known, candidate] : forms_[v.value()]) {
@@ -142,7 +146,7 @@ class GraphPartitioner {
   const RuleContext context_;
   Converter converter_;
   std::vector<std::vector<AxisState>> needs_;                       // by value
-  std::vector<std::vector<std::pair<AxisState, ValueId>>> forms_;   // by value: what is written
+  std::vector<std::vector<std::pair<AxisState, ValueId>>> forms_;   // by value: the forms written so far
 };
 
 }  // namespace

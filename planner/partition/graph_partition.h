@@ -1,9 +1,10 @@
-// Writes the program of one device of a mesh axis, given the states that propagation found.
+// Writes the program of one device of a mesh axis from the states that propagation found.
 //
-// Model:  a backward sweep finds in which states each value is needed; a forward sweep writes each value in its own state
-//         and converts it where another is needed. Slices of replicated values are not cut from the whole where the ops
-//         that make it can make the slice alone (a dropout mask, the square of a gradient that is needed in parts only).
-// Numbers: partial sums of 16-bit floats are f32, rounded once when their true value is taken.
+// Model:  A backward sweep finds the states in which each value is needed. A forward sweep writes each value in its own
+//         state, and converts it if another state is needed. A slice of a replicated value is computed directly, if the
+//         op that produces the value can compute the slice alone. Examples are a dropout mask, or the square of a
+//         gradient of which each device only needs a slice.
+// Numbers: Partial sums of 16-bit floats are f32. They are rounded once, when the reduced value is computed.
 #pragma once
 
 #include <vector>
@@ -12,8 +13,9 @@
 
 namespace alpa::planner {
 
-// `results`: the state wanted of each program result. Parameters come in the states that propagation was given.
-graph::Graph PartitionGraph(const graph::Graph& program, const Propagation& propagation, const std::vector<AxisState>& results,
-                            const MeshAxis& axis);
+// Returns the program of one device. `results`: the needed state of each program result. Parameters arrive in the
+// states that propagation was given.
+graph::Graph PartitionGraph(const graph::Graph& program, const Propagation& propagation,
+                            const std::vector<AxisState>& results, const MeshAxis& axis);
 
 }  // namespace alpa::planner

@@ -40,10 +40,12 @@ Graph PadProgram(const Graph& program, const plan::RunInstruction& run, plan::Sl
   return builder.Build();
 }
 
-void PadRuns(plan::Executable& executable, const std::vector<plan::Instruction>& instructions, plan::SlotId slot, int64_t dim,
-             int64_t size) {
+void PadRuns(plan::Executable& executable, const std::vector<plan::Instruction>& instructions, plan::SlotId slot,
+             int64_t dim, int64_t size) {
   for (const plan::Instruction& instruction : instructions) {
-    if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) PadRuns(executable, loop->body, slot, dim, size);
+    if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
+      PadRuns(executable, loop->body, slot, dim, size);
+    }
     const auto* run = std::get_if<plan::RunInstruction>(&instruction.action);
     if (run == nullptr) continue;
     const bool named = std::find(run->inputs.begin(), run->inputs.end(), slot) != run->inputs.end() ||

@@ -14,18 +14,21 @@ using graph::ValueId;
 
 namespace {
 
+// The maximum number of passes over the program for one set of pins.
 constexpr int kMaxPasses = 4;
 
 bool KeepsZero(const Op& op) {
   switch (op.opcode) {
     case Opcode::kBroadcast: case Opcode::kReshape: case Opcode::kTranspose: case Opcode::kConvert: case Opcode::kCopy:
-    case Opcode::kSlice: case Opcode::kReverse: case Opcode::kConcatenate: case Opcode::kAllReduce: case Opcode::kAllGather:
+    case Opcode::kSlice: case Opcode::kReverse: case Opcode::kConcatenate: case Opcode::kAllReduce:
+    case Opcode::kAllGather:
       return true;
     default: return false;
   }
 }
 
-// In which state a part of a barrier or collective reads its operand to make its result in `state`.
+// Returns the state in which a part of a barrier or collective reads its operand to produce its result in `state`.
+// Returns nullopt if the part cannot produce this state.
 std::optional<AxisState> PartMaking(const RuleContext& context, const Op& op, size_t part, const AxisState& state) {
   std::vector<AxisState> possible = SplitsOf(context.graph->shape(op.operands[part]).dims, context.chunks);
   possible.push_back(state);
@@ -38,11 +41,13 @@ std::optional<AxisState> PartMaking(const RuleContext& context, const Op& op, si
 absl::Status CheckPin(const RuleContext& context, const plan::ValuePin& pin) {
   const Graph& program = *context.graph;
   if (pin.value < 0 || pin.value >= static_cast<int32_t>(program.values().size())) {
-    return InvalidArgument("a pin names value %d of %d", pin.value, program.values().size());
+    return InvalidArgument("a pin names value %d, but the program has %d values", pin.value, program.values().size());
   }
   const graph::Value& value = program.value(ValueId(pin.value));
   const Op& op = program.op(value.op);
-  if (op.opcode == Opcode::kParameter) return InvalidArgument("a pin names value %d, a parameter; cuts of leaves say how these lie", pin.value);
+  if (op.opcode == Opcode::kParameter) {
+    return InvalidArgument("a pin names value %d, which is a parameter; use a cut of its leaf instead", pin.value);
+  }
   bool possible = false;
   if (HandlesOperandsSeparately(op)) {
     const auto part = static_cast<size_t>(value.result);
@@ -62,8 +67,8 @@ absl::Status CheckPin(const RuleContext& context, const plan::ValuePin& pin) {
   if (possible) return absl::OkStatus();
   std::string from;
   for (const AxisState& state : pin.operands) absl::StrAppend(&from, from.empty() ? " from " : ", ", state.ToString());
-  return InvalidArgument("a pin wants value %d, a %s of %s, made %s%s, which that op cannot", pin.value, graph::NameOf(op.opcode),
-                         value.shape.ToString(), pin.state.ToString(), from);
+  return InvalidArgument("a pin requires value %d, a %s of %s, in state %s%s, which that op cannot produce", pin.value,
+                         graph::NameOf(op.opcode), value.shape.ToString(), pin.state.ToString(), from);
 }
 
 class Propagator {
@@ -76,7 +81,7 @@ class Propagator {
     for (const plan::ValuePin& pin : options_.pins) pins_[pin.value] = pin;
   }
 
-  // Anew for each set of pins, so that nothing is left of what was thought before they were known.
+  // Starts again whenever pins are added, so that no decision depends on an earlier set of pins.
   Propagation Run() {
     do {
       more_pins_ = false;
@@ -89,9 +94,8 @@ class Propagator {
   }
 
  private:
-
-  // Twice or thrice: what one op needs the truth of, all others take the truth of, rather than carry the partial on to a
-  // reduction of their own.
+  // Repeats the pass until it finds no more partial sums whose reduced values an op needs. If one op needs the reduced
+  // value, all other readers use it too. They do not carry the partial sum on to a reduction of their own.
   void RunPasses() {
     truths_.assign(program_.values().size(), std::nullopt);
     for (int pass = 0; pass < kMaxPasses; ++pass) {
@@ -142,7 +146,7 @@ class Propagator {
 
   // ---- Pins ----
 
-  // Which result is pinned, or as many as there are.
+  // Returns the index of the first pinned result, or the number of results if none is pinned.
   size_t FirstPinnedResult(const Op& op) const {
     size_t r = 0;
     while (r < op.results.size() && !pins_[op.results[r].value()]) ++r;
@@ -161,14 +165,15 @@ class Propagator {
   OpRule RuleOf(const Op& op, const std::vector<AxisState>& states, const plan::ValuePin& pin, size_t r) {
     std::optional<OpRule> rule = pin.operands.empty() ? RuleMaking(context_, op, states, r, pin.state)
                                                       : RuleReading(context_, op, pin.operands, r, pin.state);
-    ALPA_CHECK(rule.has_value());  // CheckPins
+    ALPA_CHECK(rule.has_value());  // CheckPins ensures this
     return *std::move(rule);
   }
 
   void PinParts(const Op& op, OpRule& rule) {
     for (size_t r = 0; r < op.results.size(); ++r) {
       const std::optional<plan::ValuePin>& pin = pins_[op.results[r].value()];
-      if (!pin && options_.like != nullptr && (rule.operands[r] != Like(op).operands[r] || rule.results[r] != Like(op).results[r])) {
+      if (!pin && options_.like != nullptr &&
+          (rule.operands[r] != Like(op).operands[r] || rule.results[r] != Like(op).results[r])) {
         Pin(op, Like(op), r);
       }
       if (!pin) continue;
@@ -179,7 +184,8 @@ class Propagator {
     }
   }
 
-  // Operands of less than the highest rank present do not lead; they are converted to what the others want.
+  // Chooses the rule from the split operands of the highest rank. Operands of a lower rank are converted to the states
+  // that the rule needs.
   OpRule Choose(const Op& op, std::vector<AxisState> states, plan::CutRank& rank) {
     if (op.opcode != Opcode::kOptimizationBarrier) {
       for (size_t i = 0; i < states.size(); ++i) {
@@ -193,7 +199,7 @@ class Propagator {
     bool sharded = false;
     for (size_t i = 0; i < states.size(); ++i) {
       if (!states[i].partial() || rule.operands[i].partial()) continue;
-      // Its truth is taken. Where it is to be split, see what follows from that.
+      // The rule needs the reduced value. If this value is split, the rule is chosen again from that state.
       AxisState truth = rule.operands[i];
       if (truth.replicated()) truth = Truth(op.operands[i]);
       truths_[op.operands[i].value()] = truth;
@@ -212,7 +218,9 @@ class Propagator {
       const AxisState& like = (*options_.reduce_scatter_like)[v.value()].state;
       if (like.split() && like.outer == 1) return like;
     }
-    if (options_.reduce_scatter_from == 0 || shape.elements() < options_.reduce_scatter_from) return AxisState::Replicated();
+    if (options_.reduce_scatter_from == 0 || shape.elements() < options_.reduce_scatter_from) {
+      return AxisState::Replicated();
+    }
     const std::optional<int64_t> dim = StoredDim(shape.dims, options_.axis.size);
     return dim ? AxisState::Split(*dim) : AxisState::Replicated();
   }
@@ -229,7 +237,7 @@ class Propagator {
   const std::vector<ValueState>& parameters_;
   const PropagateOptions options_;
   RuleContext context_;
-  std::vector<std::optional<AxisState>> truths_;  // by value: the state in which the truth of a partial is taken
+  std::vector<std::optional<AxisState>> truths_;  // by value: the state of its reduced value, if an op needs that
   bool more_truths_ = false;
   std::vector<std::optional<plan::ValuePin>> pins_;  // by value
   bool more_pins_ = false;
@@ -245,8 +253,9 @@ RuleContext ContextOf(const Graph& program, const MeshAxis& axis, const std::vec
 void ForgetZeroParameters(const Graph& program, std::vector<ValueState>& values) {
   for (const Op& op : program.ops()) {
     if (op.opcode == Opcode::kConstant) continue;
-    const bool zero = !op.operands.empty() &&
-                      std::all_of(op.operands.begin(), op.operands.end(), [&](ValueId v) { return values[v.value()].zero; });
+    const bool zero =
+        !op.operands.empty() &&
+        std::all_of(op.operands.begin(), op.operands.end(), [&](ValueId v) { return values[v.value()].zero; });
     for (ValueId v : op.results) values[v.value()].zero = values[v.value()].zero && zero;
   }
 }
@@ -266,13 +275,16 @@ absl::Status CheckPins(const Graph& program, const MeshAxis& axis, const std::ve
     const graph::Value& value = program.value(ValueId(pin.value));
     const Op& op = program.op(value.op);
     if (HandlesOperandsSeparately(op)) continue;
-    if (pinned[value.op.value()]) return InvalidArgument("two pins name results of one %s", graph::NameOf(op.opcode));
+    if (pinned[value.op.value()]) {
+      return InvalidArgument("two pins name results of the same %s op; pin only one of them", graph::NameOf(op.opcode));
+    }
     pinned[value.op.value()] = true;
   }
   return absl::OkStatus();
 }
 
-Propagation Propagate(const Graph& program, const std::vector<ValueState>& parameters, const PropagateOptions& options) {
+Propagation Propagate(const Graph& program, const std::vector<ValueState>& parameters,
+                      const PropagateOptions& options) {
   return Propagator(program, parameters, options).Run();
 }
 

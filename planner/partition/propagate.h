@@ -1,12 +1,13 @@
-// States of all values of one program along one mesh axis, from those of its parameters.
+// Finds the states of all values of one program along one mesh axis from the states of its parameters.
 //
-// Model:  op by op, the rule table says in which states an op wants its operands and what its results are then. Of the
-//         operands that could lead, the one of the highest *rank* does: a split that a strategy asked for by name (a
-//         tensor-parallel weight) before one that came with the batch, and that before one that only says where a value is
-//         stored (ZeRO). Where an op needs the true value of a partial sum, that is replicated (an all-reduce), or, for
-//         a stored axis, split (a reduce-scatter). A pinned value is made as its pin says, and then leads like a cut by name.
-// Source: GSPMD's propagation (arXiv 2105.04663), forward only: what the backward wants is asked for when programs are
-//         written (graph_partition.h).
+// Model:  Propagation visits the ops in order. The rule table gives the states in which an op needs its operands, and
+//         the resulting states of its results. Of the split operands, only those with the highest *rank* decide the
+//         rule. A pinned cut (a tensor-parallel weight) beats a split of the batch. A split of the batch beats a
+//         split that only describes how a value is stored (ZeRO). If an op needs the reduced value of a partial sum,
+//         this value is replicated (an all-reduce) or, if the options ask for it, split (a reduce-scatter). An op with
+//         a pinned result follows the pin, and the result then ranks as a pinned cut.
+// Source: GSPMD's propagation (arXiv 2105.04663), but only the forward direction. The states that readers need are
+//         handled when programs are written (graph_partition.h).
 #pragma once
 
 #include <optional>
@@ -22,41 +23,49 @@ namespace alpa::planner {
 struct ValueState {
   AxisState state;
   plan::CutRank rank = plan::CutRank::kStored;  // of a split
-  bool zero = false;                    // known to be zero everywhere
+  bool zero = false;                            // known to be zero everywhere
   bool operator==(const ValueState&) const = default;
 };
 
 struct PropagateOptions {
   MeshAxis axis;
-  // True values of partial sums of at least so many elements are split over the axis where a dimension divides. 0: never.
+  // The minimum number of elements for which the reduced value of a partial sum is split over the axis, if the axis
+  // divides one of its dimensions. 0: never.
   int64_t reduce_scatter_from = 0;
-  // Where not null: states of the program's values, of which splits say how true values are split rather.
+  // If not null: the states of the program's values in another propagation. If a value is split there, its reduced
+  // value is split in the same way here, whatever its size.
   const std::vector<ValueState>* reduce_scatter_like = nullptr;
-  // Of this program; CheckPins is OK.
+  // The pins of this program. REQUIRES: CheckPins accepts them.
   std::vector<plan::ValuePin> pins;
-  // Where not null: rules by op that are followed whatever the table says; Propagation::pins then tells where it says otherwise.
+  // If not null: by op, the rule that the op follows, whatever the rule table prefers. `Propagation::pins` then lists
+  // the ops for which the table prefers another rule.
   const std::vector<OpRule>* like = nullptr;
 };
 
 struct Propagation {
   std::vector<ValueState> values;  // by value
   std::vector<OpRule> rules;       // by op
-  std::vector<plan::ValuePin> pins;  // with which the same comes out without `like`; their program is not set
+  // The pins that give the same result without `like`. Their `program` is not set.
+  std::vector<plan::ValuePin> pins;
 };
 
-// `parameters`: by program parameter.
-Propagation Propagate(const graph::Graph& program, const std::vector<ValueState>& parameters, const PropagateOptions& options);
+// Finds the state of each value and the rule of each op. `parameters`: by program parameter.
+Propagation Propagate(const graph::Graph& program, const std::vector<ValueState>& parameters,
+                      const PropagateOptions& options);
 
-// OK, or kInvalidArgument: a pin of a value that is not there or that is a parameter, or of a state that its op cannot make.
+// Returns OK, or kInvalidArgument if a pin names a value that does not exist, a parameter, or a state that the value's
+// op cannot produce, or if two pins name results of the same op.
 absl::Status CheckPins(const graph::Graph& program, const MeshAxis& axis, const std::vector<plan::ValuePin>& pins);
 
-// The rule table's context for `program`; `values` must outlive it.
+// Returns the rule table's context for `program`. `values` must outlive the context.
 RuleContext ContextOf(const graph::Graph& program, const MeshAxis& axis, const std::vector<ValueState>& values);
 
-// Takes back which values are zero because a parameter is: an accumulator is, but only before it is first added to.
+// Clears `zero` of the values that are only zero because a parameter is zero. An accumulator is such a parameter: it is
+// only zero in the first iteration.
 void ForgetZeroParameters(const graph::Graph& program, std::vector<ValueState>& values);
 
-// The dimension over which a stored array of `dims` is cut: the first that `n` divides; nothing where none does.
+// Returns the dimension along which a stored array of `dims` is split: the first one that `n` divides. Returns nullopt
+// if there is none.
 std::optional<int64_t> StoredDim(const std::vector<int64_t>& dims, int64_t n);
 
 }  // namespace alpa::planner
