@@ -44,7 +44,7 @@ struct WorkerFlags {
   double coordinator_timeout_seconds = 0;
 };
 
-// Four fifths of this machine's memory, shared by the devices.
+// Returns four fifths of this machine's memory, divided by the number of devices.
 Bytes DefaultDeviceMemory(int64_t devices) {
   const Bytes total = static_cast<Bytes>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
   return total / 5 * 4 / devices;
@@ -67,7 +67,7 @@ std::unique_ptr<grpc::Server> Serve(const std::string& listen, TensorServiceImpl
   builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), port);
   builder.RegisterService(&service);
   builder.SetMaxReceiveMessageSize(static_cast<int>(8 * kMiB));
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a port in use is an error, not shared
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a port that is in use is an error
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, static_cast<int>(2 * kMiB));
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, static_cast<int>(8 * kMiB));
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
@@ -81,7 +81,7 @@ int Fail(int code, absl::string_view message) {
   return code;
 }
 
-// UCX's settings that change how fast messages are; the operator may have set them.
+// Returns the transport with the UCX settings that affect its speed, as the operator has set them.
 std::string TransportSettings(const std::string& transport) {
   std::string text = transport;
   for (const char* name : {"UCX_TLS", "UCX_NET_DEVICES"}) {
@@ -90,7 +90,8 @@ std::string TransportSettings(const std::string& transport) {
   return text;
 }
 
-// What this machine does: from the cache, measured now, or assumed. A worker that could not measure still works.
+// Returns the facts of this machine. Its profile comes from the cache, from a measurement, or is assumed. A worker that
+// cannot measure still works.
 cluster::NodeFacts FactsFor(const WorkerFlags& flags, const Machine& machine, const DeviceSettings& settings) {
   const std::string name = DeviceName(machine, settings);
   if (flags.measure == "never") return FactsOf(machine, settings, AssumedProfile(name, settings.threads));
@@ -108,11 +109,13 @@ cluster::NodeFacts FactsFor(const WorkerFlags& flags, const Machine& machine, co
                            CacheKey(machine, settings, Version()));
   auto obtained = ObtainProfile(cache, flags.measure == "always", [&] { return MeasureNode(options); });
   if (!obtained.ok()) {
-    LogWarning({.worker = flags.name}, "this machine cannot be measured, usual numbers are assumed: %s", obtained.status().message());
+    LogWarning({.worker = flags.name}, "cannot measure this machine, so round numbers are assumed: %s",
+               obtained.status().message());
     return FactsOf(machine, settings, AssumedProfile(name, settings.threads));
   }
   for (const std::string& remark : obtained->remarks) LogWarning({.worker = flags.name}, "%s", remark);
-  LogInfo({.worker = flags.name}, "%s in %.2f s%s%s", obtained->measured_now ? "this machine was measured" : "measurements of this machine read",
+  LogInfo({.worker = flags.name}, "%s in %.2f s%s%s",
+          obtained->measured_now ? "this machine was measured" : "the measurements of this machine were read",
           obtained->seconds, cache.path().empty() ? "" : ", kept in ", cache.path());
   return FactsOf(machine, settings, std::move(obtained->profile));
 }
@@ -120,8 +123,9 @@ cluster::NodeFacts FactsFor(const WorkerFlags& flags, const Machine& machine, co
 int Run(const WorkerFlags& flags) {
   const Machine machine = ReadMachine();
   DeviceSettings settings;
-  settings.threads = flags.threads > 0 ? static_cast<int>(flags.threads)
-                                       : std::max(1, static_cast<int>(machine.cores / static_cast<double>(flags.devices)));
+  settings.threads = flags.threads > 0
+                         ? static_cast<int>(flags.threads)
+                         : std::max(1, static_cast<int>(machine.cores / static_cast<double>(flags.devices)));
   settings.transport = TransportSettings(flags.transport);
   kernels::cpu::CpuBackendOptions backend_options;
   backend_options.devices = static_cast<int>(flags.devices);
@@ -137,7 +141,10 @@ int Run(const WorkerFlags& flags) {
     transport = comm::MakeLocalTransport();
   } else {
     auto made = comm::MakeUcxTransport({.listen_host = host, .advertise_host = advertised});
-    if (!made.ok()) return Fail(kExitUnavailable, absl::StrCat("transport between workers: ", made.status().message()));
+    if (!made.ok()) {
+      return Fail(kExitUnavailable,
+                  absl::StrCat("cannot open the transport between workers: ", made.status().message()));
+    }
     transport = *std::move(made);
   }
 
@@ -150,15 +157,17 @@ int Run(const WorkerFlags& flags) {
   int port = 0;
   const std::unique_ptr<grpc::Server> server = Serve(flags.common.listen, service, &port);
   if (server == nullptr || port == 0) {
-    return Fail(kExitUnavailable, absl::StrFormat("cannot listen on %s: is the port in use, or the address not of this "
-                                                  "machine? Choose another --listen; port 0 takes any free one",
-                                                  flags.common.listen));
+    return Fail(kExitUnavailable,
+                absl::StrFormat("cannot listen on %s: is the port in use, or does the address belong to another "
+                                "machine? Choose another --listen; port 0 takes any free port",
+                                flags.common.listen));
   }
   const std::string address = absl::StrFormat("%s:%d", advertised, port);
   if (absl::Status written = WritePortFile(flags.common.port_file, address, ""); !written.ok()) {
     return Fail(kExitConfig, written.message());
   }
-  LogInfo({.worker = flags.name}, "%d cpu devices, tensors at %s, coordinator %s", flags.devices, address, flags.coordinator);
+  LogInfo({.worker = flags.name}, "offering %d CPU devices; tensor address %s, coordinator %s", flags.devices, address,
+          flags.coordinator);
 
   Session::Options options;
   options.coordinator = flags.coordinator;
@@ -168,7 +177,8 @@ int Run(const WorkerFlags& flags) {
   options.transport_address = transport->address();
   options.device_kind = backend->kind();
   options.device_memory = core_options.device_memory;
-  options.coordinator_timeout = std::chrono::milliseconds(static_cast<int64_t>(1000 * flags.coordinator_timeout_seconds));
+  options.coordinator_timeout =
+      std::chrono::milliseconds(static_cast<int64_t>(1000 * flags.coordinator_timeout_seconds));
   options.drain_timeout = std::chrono::milliseconds(static_cast<int64_t>(1000 * flags.common.drain_timeout_seconds));
   options.on_registered = [&] {
     LogInfo({.worker = flags.name}, "registered with %s", flags.coordinator);
@@ -178,7 +188,7 @@ int Run(const WorkerFlags& flags) {
   options.facts = FactsFor(flags, machine, settings);
   Session session(options, core);
 
-  // Signals were blocked before the first thread; one thread waits for them. SIGUSR2 is our own "enough".
+  // Signals were blocked before the first thread started, so only this thread receives them. SIGUSR2 ends the thread.
   std::thread signals([&] {
     sigset_t set;
     sigemptyset(&set);
@@ -204,8 +214,9 @@ int Run(const WorkerFlags& flags) {
   return kExitOk;
 }
 
-// Tensors arrive and leave in messages of about 1 MiB. By default each of them would be fresh pages, given back at once: half
-// the cost of a transfer. Buffers of devices are larger, and still go back to the system when they are freed.
+// Makes malloc keep the memory of messages. Tensors arrive and leave in messages of about 1 MiB. By default, malloc
+// maps fresh pages for each message and unmaps them afterwards, which is half the cost of a transfer. Blocks of 4 MiB
+// and more, such as large device buffers, still return to the system when they are freed.
 void KeepMessageMemory() {
   mallopt(M_MMAP_THRESHOLD, static_cast<int>(4 * kMiB));
   mallopt(M_TRIM_THRESHOLD, static_cast<int>(256 * kMiB));
@@ -226,23 +237,24 @@ int Main(int argc, char** argv) {
   worker.common.Declare(flags);
   flags.Add("coordinator", &worker.coordinator, "HOST:PORT", "the coordinator's gRPC address");
   flags.Add("name", &worker.name, "NAME", "this worker's name, unique in the cluster");
-  flags.Add("devices", &worker.devices, "N", "how many devices to make of this machine", Between(1, 1024));
-  flags.Add("threads", &worker.threads, "T", "threads of each device; 0: the cores, shared evenly", Between(0, 1024));
-  flags.Add("device-memory", &worker.device_memory, "BYTES", "most that a device may hold; 0: its share of this machine's",
-            Between(0, int64_t{1} << 60));
-  flags.Add("transport", &worker.transport, "KIND", "between workers: ucx, or local where there is only one",
-            OneOf({"ucx", "local"}));
+  flags.Add("devices", &worker.devices, "N", "number of devices that share this machine's cores", Between(1, 1024));
+  flags.Add("threads", &worker.threads, "T", "threads per device; 0: the cores, divided evenly", Between(0, 1024));
+  flags.Add("device-memory", &worker.device_memory, "BYTES",
+            "memory limit per device; 0: an even share of 4/5 of this machine's memory", Between(0, int64_t{1} << 60));
+  flags.Add("transport", &worker.transport, "KIND",
+            "transport between workers: ucx, or local if there is only one worker", OneOf({"ucx", "local"}));
   flags.Add("measure", &worker.measure, "WHEN",
-            "what this machine does: auto, at its first start; always, at this start; never, usual numbers are assumed",
+            "when to measure the machine: auto, at the first start; always, at each start; never, assume round numbers",
             OneOf({"auto", "always", "never"}));
   flags.Add("cache-dir", &worker.cache_dir, "DIR",
-            "where measurements are kept; default: alpa in $XDG_CACHE_HOME or ~/.cache");
-  flags.Add("advertise-host", &worker.advertise_host, "HOST", "name or address by which others reach this machine");
+            "directory of the measurements; default: alpa in $XDG_CACHE_HOME or ~/.cache");
+  flags.Add("advertise-host", &worker.advertise_host, "HOST",
+            "host name or address at which other machines reach this one");
   flags.Add("coordinator-timeout", &worker.coordinator_timeout_seconds, "SECONDS",
-            "give up after so long without a coordinator; 0: never", BetweenReal(0, 1e9));
+            "give up after this time without a coordinator; 0: never", BetweenReal(0, 1e9));
   flags.ParseOrExit(argc, argv);
   if (absl::Status status = worker.common.Apply("worker"); !status.ok()) return Fail(kExitConfig, status.message());
-  if (worker.name.empty() || worker.name.size() > 255) return Fail(kExitConfig, "--name: 1 to 255 characters");
+  if (worker.name.empty() || worker.name.size() > 255) return Fail(kExitConfig, "--name must have 1 to 255 characters");
   if (worker.coordinator.rfind(':') == std::string::npos) {
     return Fail(kExitConfig, absl::StrFormat("--coordinator %s: expected HOST:PORT", worker.coordinator));
   }

@@ -50,7 +50,7 @@ def test_the_first_start_measures_and_the_others_read(start, tmp_path):
     # The same machine and threads, whatever the number of devices.
     second = start({"a": 1, "b": 2})
     for worker in "ab":
-        assert "measurements of this machine read" in told(second, worker)[0]
+        assert "measurements of this machine were read" in told(second, worker)[0]
     assert profiles(second) == profiles(first)
     inventory = second.describe().inventory
     assert len(inventory.hosts) == 1 and inventory.hosts[0].cores > 0

@@ -275,8 +275,8 @@ TEST(EdgeParts, APartThatIsContiguousInTheTileNeedsNoStaging) {
   const plan::Executable executable = ExchangeExecutable(exchange);
   const auto layout = MakeLayout(executable, TestRanks(4));
   ASSERT_TRUE(layout.ok());
-  // The edge goes from a split of rows to a split of columns. In the sender's tile, a part is 2 rows of 3 elements, which
-  // are not contiguous. In the receiver's tile the part is contiguous.
+  // The edge goes from a split of rows to a split of columns. In the sender's tile, a part is 2 rows of 3 elements,
+  // which are not contiguous. In the receiver's tile the part is contiguous.
   const EdgeParts sends = PartsOf(executable, *layout, layout->devices[1], executable.edges[0]);
   ASSERT_EQ(sends.parts.size(), 2u);
   EXPECT_FALSE(sends.any_direct);

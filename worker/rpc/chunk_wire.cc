@@ -9,8 +9,10 @@ namespace {
 
 constexpr uint32_t kRefField = 1, kDataField = 2;
 constexpr uint32_t kVarint = 0, kFixed64 = 1, kLength = 2, kFixed32 = 5;
+// Limits a serialized LeafRef, in bytes.
 constexpr size_t kMaxRefBytes = 64 * 1024;
 
+// Reads the pieces of a message as one sequence of bytes.
 class Reader {
  public:
   explicit Reader(std::span<const ByteSpan> pieces) : pieces_(pieces) {
@@ -18,6 +20,7 @@ class Reader {
   }
   size_t left() const { return left_; }
 
+  // Returns false if the bytes end or do not form a varint.
   bool Varint(uint64_t* value) {
     *value = 0;
     for (int shift = 0; shift < 64; shift += 7) {
@@ -39,7 +42,7 @@ class Reader {
   }
 
  private:
-  // The longest contiguous part of the next `most` bytes; not empty where any are left.
+  // Returns the longest contiguous part of the next `most` bytes; never empty. REQUIRES: left() > 0 and most > 0.
   ByteSpan Take(size_t most) {
     while (at_ == pieces_[piece_].size()) ++piece_, at_ = 0;
     const ByteSpan part = pieces_[piece_].subspan(at_, std::min(most, pieces_[piece_].size() - at_));
@@ -55,7 +58,7 @@ class Reader {
 }  // namespace
 
 absl::StatusOr<PutChunkView> ParsePutChunk(std::span<const ByteSpan> message) {
-  const auto broken = [] { return absl::InvalidArgumentError("a broken PutChunk message"); };
+  const auto broken = [] { return absl::InvalidArgumentError("cannot parse a PutChunk message"); };
   PutChunkView view;
   bool has_data = false;
   Reader reader(message);
@@ -76,11 +79,13 @@ absl::StatusOr<PutChunkView> ParsePutChunk(std::span<const ByteSpan> message) {
     if (size > reader.left()) return broken();
     const uint64_t field = (key & 7) == kLength ? key >> 3 : 0;
     if (field == kRefField) {
-      if (size > kMaxRefBytes) return InvalidArgument("a LeafRef of %d bytes", size);
-      view.has_ref = true;  // repeated ones are merged, as protobuf does
-      reader.Bytes(size, [&](ByteSpan part) { view.ref.append(reinterpret_cast<const char*>(part.data()), part.size()); });
+      if (size > kMaxRefBytes) return InvalidArgument("the LeafRef of a PutChunk is too large: %d bytes", size);
+      view.has_ref = true;  // repeated fields are merged, as protobuf does
+      reader.Bytes(size, [&](ByteSpan part) {
+        view.ref.append(reinterpret_cast<const char*>(part.data()), part.size());
+      });
     } else if (field == kDataField) {
-      if (has_data) return InvalidArgument("a PutChunk with its data twice");
+      if (has_data) return InvalidArgument("a PutChunk has its data field twice");
       has_data = true;
       view.data_size = size;
       reader.Bytes(size, [&](ByteSpan part) { view.data.push_back(part); });

@@ -1,8 +1,8 @@
-// PutChunk and GetChunk in their wire form, so that tensor bytes go between the network's memory and device buffers
-// without another copy.
+// Reads PutChunk and writes GetChunk in their wire format. Tensor bytes can then move between network buffers and
+// device buffers without an extra copy.
 //
 // Threads: pure functions.
-// Errors:  kInvalidArgument for bytes that are not such a message.
+// Errors:  kInvalidArgument if the bytes are not a PutChunk.
 #pragma once
 
 #include <cstddef>
@@ -19,14 +19,14 @@ using ByteSpan = std::span<const std::byte>;
 struct PutChunkView {
   bool has_ref = false;
   std::string ref;             // serialized LeafRef
-  std::vector<ByteSpan> data;  // parts of the message's memory, in order
-  size_t data_size = 0;
+  std::vector<ByteSpan> data;  // pieces of the message's memory, in order
+  size_t data_size = 0;        // in bytes
 };
 
-// `message` is the serialized PutChunk, in pieces, which must outlive the view. Unknown fields are skipped.
+// Parses a serialized PutChunk, given in pieces. The pieces must outlive the view. Unknown fields are skipped.
 absl::StatusOr<PutChunkView> ParsePutChunk(std::span<const ByteSpan> message);
 
-// What stands before the data of a serialized GetChunk with `size` bytes: at most 11 bytes.
+// Returns the bytes that precede the data in a serialized GetChunk with `size` bytes of data. At most 11 bytes.
 std::string GetChunkHeader(size_t size);
 
 }  // namespace alpa::worker

@@ -20,7 +20,7 @@ std::vector<ByteSpan> CutUp(const std::string& message, std::mt19937& random) {
   return pieces;
 }
 
-TEST(ChunkWireTest, ReadsWhatProtobufWritesHoweverItIsCut) {
+TEST(ChunkWire, ReadsAProtobufMessageCutIntoAnyPieces) {
   std::mt19937 random(1);
   for (int i = 0; i < 200; ++i) {
     proto::PutChunk chunk;
@@ -44,7 +44,7 @@ TEST(ChunkWireTest, ReadsWhatProtobufWritesHoweverItIsCut) {
   }
 }
 
-TEST(ChunkWireTest, RefusesBrokenBytesAndNeverReadsPastThem) {
+TEST(ChunkWire, RefusesBrokenMessagesAndNeverReadsPastTheirEnd) {
   std::mt19937 random(2);
   proto::PutChunk chunk;
   chunk.mutable_ref()->set_job_id("a job");
@@ -58,12 +58,12 @@ TEST(ChunkWireTest, RefusesBrokenBytesAndNeverReadsPastThem) {
   for (int i = 0; i < 5000; ++i) {
     std::string bad(random() % 40, ' ');
     for (char& c : bad) c = static_cast<char>(random());
-    static_cast<void>(ParsePutChunk(CutUp(bad, random)));  // must return
+    static_cast<void>(ParsePutChunk(CutUp(bad, random)));  // must return, with any result
   }
   EXPECT_FALSE(ParsePutChunk(CutUp(good + good, random)).ok());
 }
 
-TEST(ChunkWireTest, WritesAHeaderThatProtobufReads) {
+TEST(ChunkWire, WritesAHeaderThatProtobufReads) {
   for (size_t size : {0, 1, 127, 128, 300, 16384, 1 << 20}) {
     proto::GetChunk chunk;
     ASSERT_TRUE(chunk.ParseFromString(GetChunkHeader(size) + std::string(size, 'y')));

@@ -1,7 +1,8 @@
-// What waits to be sent to the coordinator over one session, in order. The session's JobSink: jobs put their answers
-// here and never wait for the network.
+// The queue of messages to the coordinator in one session. It is the session's JobSink: jobs put their reports here and
+// never wait for the network.
 //
-// Threads: thread-safe. After Close everything is dropped: its session is gone, and the next one starts from nothing.
+// Threads: thread-safe. After Close all messages are dropped, because the session has ended and the next session starts
+//          without jobs.
 #pragma once
 
 #include <deque>
@@ -17,19 +18,19 @@ class Outbox : public JobSink {
  public:
   void OnPrepared(const std::string& job_id, uint64_t epoch, const absl::Status& status, double seconds,
                   Bytes temporary_bytes) override;
-  void OnStepDone(const std::string& job_id, uint64_t epoch, int64_t step, const absl::Status& status, const StepCost& cost,
-                  std::vector<InlineAux> scalars) override;
+  void OnStepDone(const std::string& job_id, uint64_t epoch, int64_t step, const absl::Status& status,
+                  const StepCost& cost, std::vector<InlineAux> scalars) override;
   void OnReleased(const std::string& job_id, uint64_t epoch) override;
 
-  // The next message; nothing once `deadline` came, Poke was called, or all is over.
+  // Waits for the next message. Returns nothing if the deadline passes, Poke is called, or the outbox is over.
   std::optional<proto::FromWorker> Next(MonotonicTime deadline);
   // Makes a waiting Next return.
   void Poke();
-  // No more messages are taken; those that are here can still be taken out.
+  // Refuses new messages. Next still returns the messages in the queue.
   void Finish();
-  // Drops everything.
+  // Refuses new messages and drops the queue.
   void Close();
-  // Finished or closed, and empty.
+  // Returns true if the outbox is finished or closed, and empty.
   bool over() const;
 
  private:

@@ -9,11 +9,12 @@
 namespace alpa::worker {
 namespace {
 
+// Limits the bytes of executables whose last part has not come yet, over all jobs.
 constexpr size_t kMaxCollected = size_t{1} << 30;
 
 absl::StatusOr<plan::Executable> Load(const std::string& bytes) {
   proto::Executable message;
-  if (!message.ParseFromString(bytes)) return InvalidArgument("%d bytes that are not an executable", bytes.size());
+  if (!message.ParseFromString(bytes)) return InvalidArgument("cannot parse the executable of %d bytes", bytes.size());
   return plan::FromProto(message);
 }
 
@@ -29,7 +30,8 @@ absl::StatusOr<std::optional<JobRuntime::Spec>> PrepareAssembler::Add(proto::Pre
   if (collected_ > kMaxCollected) {
     collected_ -= parts.bytes.size() + part.executable_part().size();
     parts_.erase(part.job_id());
-    return absl::ResourceExhaustedError(absl::StrFormat("executables of more than %d bytes are being sent", kMaxCollected));
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("the incomplete executables have more than %d bytes in total", kMaxCollected));
   }
   parts.bytes += part.executable_part();
   if (!part.last_part()) return std::nullopt;

@@ -1,4 +1,4 @@
-// Puts the parts of a Prepare together and turns it into what the core takes.
+// Joins the parts of a Prepare message and converts them to a JobRuntime::Spec.
 //
 // Threads: thread-compatible.
 #pragma once
@@ -16,11 +16,11 @@ namespace alpa::worker {
 
 class PrepareAssembler {
  public:
-  // `name` is this worker's, `device_ids` its devices' by local index.
+  // `name` is this worker's name. `device_ids` has the ids of its devices, by local index.
   PrepareAssembler(std::string name, std::vector<int32_t> device_ids)
       : name_(std::move(name)), device_ids_(std::move(device_ids)) {}
 
-  // Nothing: more parts are to come. An error drops what was collected for the job.
+  // Adds one part. Returns nothing until the last part has come. An error drops the job's parts.
   absl::StatusOr<std::optional<JobRuntime::Spec>> Add(proto::Prepare part);
 
  private:

@@ -17,15 +17,19 @@
 namespace alpa::worker {
 namespace {
 
+// Limits how long the coordinator may take to answer a registration.
 constexpr std::chrono::seconds kWelcomeTimeout{15};
+// Limits how long a drained worker waits for the coordinator to end the stream.
 constexpr std::chrono::seconds kGoodbyeTimeout{2};
+// The shortest time between two log lines about a missing session.
 constexpr std::chrono::seconds kLogInterval{10};
-// So long may a name of ours stay taken by our own broken session.
+// Limits how long the worker keeps trying if the coordinator refuses its name. The worker's own broken session may
+// still hold the name.
 constexpr std::chrono::seconds kNameTimeout{60};
 
 std::shared_ptr<grpc::Channel> Dial(const std::string& address) {
   grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // no back-off left from earlier attempts
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // no back-off from earlier attempts
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
@@ -33,7 +37,7 @@ std::shared_ptr<grpc::Channel> Dial(const std::string& address) {
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
-// Codes of a coordinator that will not change its mind.
+// Returns true if the code means that the coordinator refuses the worker and another attempt would not help.
 bool IsRefusal(grpc::StatusCode code) {
   switch (code) {
     case grpc::StatusCode::ALREADY_EXISTS:
@@ -48,12 +52,12 @@ bool IsRefusal(grpc::StatusCode code) {
 
 }  // namespace
 
-// One stream. Reads on the caller's thread, writes on its own.
+// One stream to the coordinator. The caller's thread reads, and a thread of the connection writes.
 class Session::Connection {
  public:
   Connection(const Options& options, WorkerCore& core) : options_(options), core_(core) {}
 
-  // Until the stream ends. OK: it ended well or was drained.
+  // Runs one session until the stream ends. Returns the stream's status.
   grpc::Status Run(const std::string& incarnation) {
     const auto channel = Dial(options_.coordinator);
     const auto stub = proto::WorkerService::NewStub(channel);
@@ -132,7 +136,7 @@ class Session::Connection {
       }
       const MonotonicTime now = Clock::Real().Now();
       if (interval == Duration{0} && now - begin > kWelcomeTimeout) {
-        context_.TryCancel();  // the coordinator took the call and says nothing
+        context_.TryCancel();  // the coordinator accepted the call and does not answer
         return;
       }
       if (drain) {
@@ -154,7 +158,7 @@ class Session::Connection {
   void DrainJobs() {
     core_.Drain(Clock::Real().Now() + options_.drain_timeout);
     outbox_->Finish();
-    // The coordinator ends the stream when it sees the end of ours; it need not.
+    // The coordinator should now end the stream. If it does not, this side cancels the call.
     MutexLock lock(mutex_);
     const MonotonicTime deadline = Clock::Real().Now() + kGoodbyeTimeout;
     while (!ended_ && Clock::Real().Now() < deadline) changed_.WaitUntil(lock, deadline);
@@ -166,7 +170,8 @@ class Session::Connection {
       case proto::ToWorker::kWelcome: {
         MutexLock lock(mutex_);
         assembler_ = std::make_unique<PrepareAssembler>(
-            options_.name, std::vector<int32_t>(message.welcome().device_ids().begin(), message.welcome().device_ids().end()));
+            options_.name,
+            std::vector<int32_t>(message.welcome().device_ids().begin(), message.welcome().device_ids().end()));
         const double seconds = message.welcome().heartbeat_seconds();
         heartbeat_interval_ =
             std::chrono::milliseconds(static_cast<int64_t>(1000 * std::clamp(seconds > 0 ? seconds : 1.0, 0.02, 60.0)));
@@ -183,10 +188,11 @@ class Session::Connection {
         return;
       }
       case proto::ToWorker::kRelease:
-        core_.Release(message.release().job_id(), message.release().epoch(), FromProto(message.release().cause()), *outbox_);
+        core_.Release(message.release().job_id(), message.release().epoch(), FromProto(message.release().cause()),
+                      *outbox_);
         return;
       case proto::ToWorker::kDrain: return Drain();
-      case proto::ToWorker::MESSAGE_NOT_SET: return;  // of a newer version: not for us
+      case proto::ToWorker::MESSAGE_NOT_SET: return;  // a message of a newer version; ignored
     }
   }
 
@@ -194,7 +200,8 @@ class Session::Connection {
     const std::string job_id = part.job_id();
     const uint64_t epoch = part.epoch();
     if (assembler_ == nullptr) {
-      outbox_->OnPrepared(job_id, epoch, absl::FailedPreconditionError("a job came before the welcome"), 0, 0);
+      outbox_->OnPrepared(
+          job_id, epoch, absl::FailedPreconditionError("the coordinator sent a job before its Welcome"), 0, 0);
       return;
     }
     auto spec = assembler_->Add(std::move(part));
@@ -209,13 +216,13 @@ class Session::Connection {
   WorkerCore& core_;
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReaderWriter<proto::FromWorker, proto::ToWorker>> stream_;
-  // Shared with jobs, which may outlive the session by moments.
+  // Shared with jobs, which may outlive the session for a moment.
   const std::shared_ptr<Outbox> outbox_ = std::make_shared<Outbox>();
-  std::unique_ptr<PrepareAssembler> assembler_;  // of the reading thread
+  std::unique_ptr<PrepareAssembler> assembler_;  // used by the reading thread only
   std::thread drainer_;                          // started by the writer, joined after it
   mutable Mutex mutex_;
   CondVar changed_;
-  Duration heartbeat_interval_ ALPA_GUARDED_BY(mutex_){0};  // 0: not welcomed yet
+  Duration heartbeat_interval_ ALPA_GUARDED_BY(mutex_){0};  // 0: no Welcome yet
   bool welcomed_ ALPA_GUARDED_BY(mutex_) = false;
   bool drain_wanted_ ALPA_GUARDED_BY(mutex_) = false;
   bool ended_ ALPA_GUARDED_BY(mutex_) = false;
@@ -246,7 +253,7 @@ Session::Result Session::Run() {
   Clock& clock = Clock::Real();
   MonotonicTime lost = clock.Now(), logged{};
   Duration wait = std::chrono::milliseconds(100);
-  bool known = false;  // the coordinator has taken us once
+  bool known = false;  // the coordinator has accepted this worker before
   while (true) {
     Connection connection(options_, core_);
     {
@@ -259,7 +266,8 @@ Session::Result Session::Run() {
       MutexLock lock(mutex_);
       connection_ = nullptr;
     }
-    core_.ReleaseAll(absl::UnavailableError(absl::StrCat("the session with the coordinator ended: ", status.error_message())));
+    core_.ReleaseAll(
+        absl::UnavailableError(absl::StrCat("the session with the coordinator ended: ", status.error_message())));
     if (connection.drained()) return {End::kDrained, ""};
     const MonotonicTime now = clock.Now();
     if (connection.welcomed()) {
@@ -268,11 +276,15 @@ Session::Result Session::Run() {
       logged = {};
       wait = std::chrono::milliseconds(100);
     }
-    const std::string why = absl::StrFormat("%s (code %d)", status.error_message(), static_cast<int>(status.error_code()));
+    const std::string why =
+        absl::StrFormat("%s (code %d)", status.error_message(), static_cast<int>(status.error_code()));
     if (!connection.welcomed() && IsRefusal(status.error_code())) {
-      const bool own_name = known && status.error_code() == grpc::StatusCode::ALREADY_EXISTS && now - lost < kNameTimeout;
-      if (!own_name) return {End::kRefused, absl::StrFormat("coordinator %s refuses worker \"%s\": %s", options_.coordinator,
-                                                            options_.name, why)};
+      const bool own_name =
+          known && status.error_code() == grpc::StatusCode::ALREADY_EXISTS && now - lost < kNameTimeout;
+      if (!own_name) {
+        return {End::kRefused, absl::StrFormat("coordinator %s refuses worker \"%s\": %s", options_.coordinator,
+                                               options_.name, why)};
+      }
     }
     if (options_.coordinator_timeout > Duration{0} && now - lost >= options_.coordinator_timeout) {
       return {End::kUnreachable, absl::StrFormat("coordinator %s cannot be reached: %s", options_.coordinator, why)};

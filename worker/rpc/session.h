@@ -1,8 +1,9 @@
-// The worker's side of its session with the coordinator: dials, registers, obeys, reports, and dials again.
+// The worker's side of the session with the coordinator. It connects, registers, carries out requests, sends reports,
+// and reconnects.
 //
-// Model:   Run keeps one session at a time. When it breaks, all jobs are released, since nobody would ever tell how they
-//          end, and the worker registers anew, as if it had just started. Waits between attempts grow from 0.1 to 10 s,
-//          with jitter.
+// Model:   Run keeps one session at a time. If the session breaks, Run releases all jobs, because nobody would receive
+//          their reports. The worker then registers again, as if it had just started. The waits between attempts grow
+//          from 0.1 to 10 s, with jitter.
 // Threads: Run blocks its caller; RequestDrain may come from any thread.
 // Errors:  Run's result says how the worker should exit.
 #pragma once
@@ -28,15 +29,15 @@ class Session {
     std::string transport_address;
     std::string device_kind;
     Bytes device_memory = 0;
-    std::optional<cluster::NodeFacts> facts;  // of this machine; nothing: plans on these devices cannot be priced
-    Duration coordinator_timeout{0};  // give up after so long without a session; 0: never
+    std::optional<cluster::NodeFacts> facts;  // of this machine; if unset, plans on its devices have no predicted cost
+    Duration coordinator_timeout{0};  // give up after this time without a session; 0: never
     Duration drain_timeout = std::chrono::seconds(30);
-    std::function<void()> on_registered;          // first time, and after each reconnect
-    std::function<void(const std::string&)> log;  // lines for people
+    std::function<void()> on_registered;          // called at the first registration and after each reconnect
+    std::function<void(const std::string&)> log;  // called with human-readable lines
   };
   enum class End {
-    kDrained,       // as asked
-    kRefused,       // the coordinator does not want this worker; trying again would not help
+    kDrained,       // as requested
+    kRefused,       // the coordinator refuses this worker; another attempt would not help
     kUnreachable,   // coordinator_timeout passed
   };
   struct Result {
@@ -48,7 +49,7 @@ class Session {
   ~Session();
 
   Result Run();
-  // Finish what runs, release all, leave. Run then returns.
+  // Lets running steps end, releases all jobs and ends the session. Run then returns.
   void RequestDrain();
 
  private:
@@ -60,7 +61,7 @@ class Session {
   Mutex mutex_;
   CondVar changed_;
   bool draining_ ALPA_GUARDED_BY(mutex_) = false;
-  Connection* connection_ ALPA_GUARDED_BY(mutex_) = nullptr;  // of Run's frame
+  Connection* connection_ ALPA_GUARDED_BY(mutex_) = nullptr;  // a local of Run
 };
 
 }  // namespace alpa::worker

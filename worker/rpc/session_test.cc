@@ -23,7 +23,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// Speaks the coordinator's side by hand: what the worker sent can be waited for, and anything can be sent to it.
+// A coordinator that the test controls: the test can send any message and wait for messages of the worker.
 class FakeCoordinator : public proto::WorkerService::Service {
  public:
   explicit FakeCoordinator(int port = 0) {
@@ -76,7 +76,8 @@ class FakeCoordinator : public proto::WorkerService::Service {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, kPatience, [&] { return sessions_ >= n && stream_ != nullptr; });
   }
-  // The first message, from now or before, for which `wanted` holds.
+  // Waits for a message for which `wanted` holds, and returns the first one. Messages that came before count. Returns
+  // an empty message if none comes within kPatience.
   template <typename Wanted>
   proto::FromWorker WaitFor(Wanted wanted) {
     std::unique_lock lock(mutex_);
@@ -103,8 +104,9 @@ class FakeCoordinator : public proto::WorkerService::Service {
 
 class SessionTest : public ::testing::Test {
  protected:
-  SessionTest() : backend_(2), transport_(comm::MakeLocalTransport()), core_({&backend_, transport_.get(), 0, &Clock::Real()}),
-                  service_(core_) {
+  SessionTest()
+      : backend_(2), transport_(comm::MakeLocalTransport()),
+        core_({&backend_, transport_.get(), 0, &Clock::Real()}), service_(core_) {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &tensor_port_);
     builder.RegisterService(&service_);
@@ -136,7 +138,7 @@ class SessionTest : public ::testing::Test {
     proto::Executable message;
     plan::ToProto(executable, &message);
     const std::string bytes = message.SerializeAsString();
-    for (size_t at = 0; at < bytes.size(); at += 100) {  // many parts
+    for (size_t at = 0; at < bytes.size(); at += 100) {  // splits the executable into many parts
       proto::ToWorker to;
       proto::Prepare* prepare = to.mutable_prepare();
       prepare->set_job_id("job");
@@ -155,7 +157,8 @@ class SessionTest : public ::testing::Test {
     }
   }
 
-  proto::LeafRef Ref(proto::LeafRef::Kind kind, int leaf, int64_t version, std::vector<int64_t> size, uint64_t epoch = 1) {
+  proto::LeafRef Ref(proto::LeafRef::Kind kind, int leaf, int64_t version, std::vector<int64_t> size,
+                     uint64_t epoch = 1) {
     proto::LeafRef ref;
     ref.set_job_id("job");
     ref.set_epoch(epoch);
@@ -183,7 +186,9 @@ class SessionTest : public ::testing::Test {
     const grpc::Status status = writer->Finish();
     if (reason != nullptr) {
       const auto found = context.GetServerTrailingMetadata().find("alpa-reason");
-      *reason = found == context.GetServerTrailingMetadata().end() ? "" : std::string(found->second.data(), found->second.size());
+      *reason = found == context.GetServerTrailingMetadata().end()
+                    ? ""
+                    : std::string(found->second.data(), found->second.size());
     }
     EXPECT_EQ(reply.bytes(), status.ok() ? static_cast<int64_t>(bytes.size()) : 0);
     return status;
@@ -247,9 +252,11 @@ TEST_F(SessionTest, RunsAJobFromPrepareToRelease) {
   EXPECT_THAT(*Get(Ref(proto::LeafRef::AUX, 1, 3, {})), ::testing::ElementsAre(34));
   EXPECT_EQ(Get(Ref(proto::LeafRef::STATE, 0, 2, {4})).status().code(), absl::StatusCode::kFailedPrecondition);
   std::string reason;
-  EXPECT_EQ(Put(Ref(proto::LeafRef::STATE, 0, 3, {4}, 7), {1, 2, 3, 4}, &reason).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(Put(Ref(proto::LeafRef::STATE, 0, 3, {4}, 7), {1, 2, 3, 4}, &reason).error_code(),
+            grpc::StatusCode::NOT_FOUND);
   EXPECT_EQ(reason, "JOB_NOT_FOUND");
-  EXPECT_EQ(Put(Ref(proto::LeafRef::STATE, 0, 3, {4}), {1, 2, 3}, &reason).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(Put(Ref(proto::LeafRef::STATE, 0, 3, {4}), {1, 2, 3}, &reason).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
   const auto heartbeat = coordinator.WaitFor(
       [](const auto& m) { return m.has_heartbeat() && m.heartbeat().device_bytes_in_use(0) > 0; });
   EXPECT_EQ(heartbeat.heartbeat().device_bytes_in_use_size(), 2);
@@ -261,7 +268,7 @@ TEST_F(SessionTest, RunsAJobFromPrepareToRelease) {
   EXPECT_EQ(Get(Ref(proto::LeafRef::STATE, 0, 3, {4})).status().code(), absl::StatusCode::kAborted);
 }
 
-TEST_F(SessionTest, AnUnreadableExecutableIsAnErrorNotAnEnd) {
+TEST_F(SessionTest, ReportsAnUnreadableExecutableAndGoesOn) {
   FakeCoordinator coordinator;
   Start(coordinator.address());
   ASSERT_TRUE(coordinator.WaitForSession(1));
@@ -279,11 +286,12 @@ TEST_F(SessionTest, AnUnreadableExecutableIsAnErrorNotAnEnd) {
   rank->set_device(17);
   to.mutable_prepare()->set_job_id("other");
   coordinator.Send(to);
-  const auto other = coordinator.WaitFor([](const auto& m) { return m.has_prepared() && m.prepared().job_id() == "other"; });
+  const auto other =
+      coordinator.WaitFor([](const auto& m) { return m.has_prepared() && m.prepared().job_id() == "other"; });
   EXPECT_THAT(other.prepared().error().message(), HasSubstr("device 17"));
 }
 
-TEST_F(SessionTest, ComesBackAfterTheCoordinatorWasGoneAndHasNoJobsThen) {
+TEST_F(SessionTest, ReconnectsAfterTheCoordinatorRestartsAndHasNoJobs) {
   auto coordinator = std::make_unique<FakeCoordinator>();
   const int port = coordinator->port();
   Start(coordinator->address());
@@ -307,14 +315,14 @@ TEST_F(SessionTest, ARefusalIsFinal) {
   EXPECT_THAT(result.message, HasSubstr("there is a worker"));
 }
 
-TEST_F(SessionTest, GivesUpOnAnUnreachableCoordinatorInTime) {
+TEST_F(SessionTest, GivesUpOnAnUnreachableCoordinatorAfterTheTimeout) {
   int port = 0;
   { port = FakeCoordinator().port(); }
   Start("127.0.0.1:" + std::to_string(port), std::chrono::milliseconds(500));
   EXPECT_EQ(Join().end, Session::End::kUnreachable);
 }
 
-TEST_F(SessionTest, DrainsWhenTold) {
+TEST_F(SessionTest, DrainsWhenTheCoordinatorAsks) {
   FakeCoordinator coordinator;
   Start(coordinator.address());
   ASSERT_TRUE(coordinator.WaitForSession(1));

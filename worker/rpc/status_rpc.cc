@@ -5,7 +5,7 @@
 namespace alpa::worker {
 namespace {
 
-// What HTTP/2 headers can carry of a message: printable, and not without end.
+// Makes a message fit for an HTTP/2 header: replaces control characters, and cuts it to 4000 bytes.
 std::string Clean(absl::string_view message) {
   constexpr size_t kMost = 4000;
   std::string clean(message.substr(0, kMost));

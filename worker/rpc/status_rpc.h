@@ -1,4 +1,4 @@
-// Our statuses as gRPC's and the protocol's.
+// Converts absl::Status to gRPC statuses, and to and from WorkerError messages.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -8,12 +8,12 @@
 
 namespace alpa::worker {
 
-// Code and message; the reason word goes into the trailing metadata.
+// Returns code and message as a gRPC status. Puts the reason word into the trailing metadata.
 grpc::Status ToGrpc(const absl::Status& status, grpc::ServerContext& context);
 
-// OK becomes code 0.
+// Writes the status and its payloads. OK becomes code 0.
 void ToProto(const absl::Status& status, proto::WorkerError* out);
-// An unknown code becomes kUnknown.
+// Reads a status. An unknown code becomes kUnknown.
 absl::Status FromProto(const proto::WorkerError& error);
 
 }  // namespace alpa::worker

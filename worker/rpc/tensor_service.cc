@@ -14,8 +14,8 @@
 namespace alpa::worker {
 namespace {
 
-constexpr int64_t kChunkBytes = kMiB;
-constexpr int kMaxRank = 64;
+constexpr int64_t kChunkBytes = kMiB;  // data per message of a get
+constexpr int kMaxRank = 64;           // of a region in a request
 
 absl::Status BadRequest(std::string message) {
   return WithReason(absl::InvalidArgumentError(message), "BAD_REQUEST");
@@ -37,13 +37,13 @@ absl::StatusOr<LeafKind> KindOf(const proto::LeafRef& ref) {
 
 absl::StatusOr<Region> RegionOf(const proto::LeafRef& ref) {
   if (ref.region().start_size() > kMaxRank || ref.region().size_size() > kMaxRank) {
-    return BadRequest(absl::StrFormat("a region of rank %d", ref.region().start_size()));
+    return BadRequest(absl::StrFormat("the region's rank is too large: %d starts", ref.region().start_size()));
   }
   return Region{{ref.region().start().begin(), ref.region().start().end()},
                 {ref.region().size().begin(), ref.region().size().end()}};
 }
 
-// "put of state leaf 3 of job x": where an error happened.
+// Names a transfer for error messages: put of leaf 3, job "x".
 std::string Describe(const char* what, const proto::LeafRef& ref) {
   return absl::StrFormat("%s of leaf %d, job \"%s\"", what, ref.leaf(), ref.job_id());
 }
@@ -56,11 +56,11 @@ absl::StatusOr<std::unique_ptr<JobRuntime::Transfer>> Begin(WorkerCore& core, co
              : job->BeginGet(kind, ref.leaf(), ref.version(), region);
 }
 
-// Takes one message of a put; the first one opens the transfer.
+// Handles one message of a put. The first message opens the transfer.
 absl::Status TakeChunk(WorkerCore& core, const grpc::ByteBuffer& message, proto::LeafRef* ref,
                        std::unique_ptr<JobRuntime::Transfer>* transfer) {
   std::vector<grpc::Slice> slices;
-  if (!message.Dump(&slices).ok()) return absl::InvalidArgumentError("a compressed message that does not unpack");
+  if (!message.Dump(&slices).ok()) return absl::InvalidArgumentError("cannot decompress a message of the put");
   std::vector<ByteSpan> pieces;
   for (const grpc::Slice& slice : slices) {
     if (slice.size() > 0) pieces.push_back({reinterpret_cast<const std::byte*>(slice.begin()), slice.size()});
@@ -68,11 +68,11 @@ absl::Status TakeChunk(WorkerCore& core, const grpc::ByteBuffer& message, proto:
   ALPA_ASSIGN_OR_RETURN(const PutChunkView chunk, ParsePutChunk(pieces));
   if (*transfer == nullptr) {
     if (!chunk.has_ref || !ref->ParseFromString(chunk.ref)) {
-      return BadRequest("the first message of a put must say which leaf it is for");
+      return BadRequest("the first message of a put must name the leaf");
     }
     ALPA_ASSIGN_OR_RETURN(*transfer, Begin(core, *ref, true));
   } else if (chunk.has_ref) {
-    return BadRequest("only the first message of a put says which leaf it is for");
+    return BadRequest("only the first message of a put may name the leaf");
   }
   for (ByteSpan data : chunk.data) ALPA_RETURN_IF_ERROR((*transfer)->Write(data));
   return absl::OkStatus();
@@ -107,9 +107,9 @@ grpc::Status TensorServiceImpl::Put(grpc::ServerContext* context, grpc::ServerRe
     message.Clear();
     if (!status.ok()) return ToGrpc(Annotate(status, Describe("put", ref)), *context);
   }
-  // A read also ends when the call was cancelled or its deadline passed: then the region stays "not put".
-  if (context->IsCancelled()) return grpc::Status(grpc::StatusCode::CANCELLED, "the put was broken off");
-  if (transfer == nullptr) return ToGrpc(BadRequest("a put without a message"), *context);
+  // The reads also end if the call was cancelled or its deadline passed. The region then stays missing.
+  if (context->IsCancelled()) return grpc::Status(grpc::StatusCode::CANCELLED, "the put was cancelled");
+  if (transfer == nullptr) return ToGrpc(BadRequest("the put has no messages"), *context);
   if (const absl::Status status = transfer->Finish(); !status.ok()) {
     return ToGrpc(Annotate(status, Describe("put", ref)), *context);
   }
@@ -124,24 +124,24 @@ grpc::Status TensorServiceImpl::Get(grpc::ServerContext* context, const grpc::By
   proto::GetRequest get;
   grpc::Slice bytes;
   if (!request->DumpToSingleSlice(&bytes).ok() || !get.ParseFromArray(bytes.begin(), static_cast<int>(bytes.size()))) {
-    return ToGrpc(BadRequest("a broken GetRequest"), *context);
+    return ToGrpc(BadRequest("cannot parse the GetRequest"), *context);
   }
   auto transfer = Begin(core_, get.ref(), false);
   if (!transfer.ok()) return ToGrpc(Annotate(transfer.status(), Describe("get", get.ref())), *context);
   for (int64_t at = 0; at < (*transfer)->size();) {
     const int64_t size = std::min(kChunkBytes, (*transfer)->size() - at);
     const std::string header = GetChunkHeader(static_cast<size_t>(size));
-    // One block for header and data; gRPC sends from it.
+    // Header and data share one block, from which gRPC sends.
     grpc_slice block = grpc_slice_malloc(header.size() + static_cast<size_t>(size));
     std::byte* const to = reinterpret_cast<std::byte*>(GRPC_SLICE_START_PTR(block));
     std::memcpy(to, header.data(), header.size());
     const absl::Status status = (*transfer)->Read({to + header.size(), static_cast<size_t>(size)});
-    const grpc::Slice owner(block, grpc::Slice::STEAL_REF);  // not before: a small slice holds its bytes itself
+    const grpc::Slice owner(block, grpc::Slice::STEAL_REF);  // made after the read, because it copies a small block
     if (!status.ok()) {
       return ToGrpc(Annotate(status, Describe("get", get.ref())), *context);
     }
     if (!writer->Write(grpc::ByteBuffer(&owner, 1))) {
-      return grpc::Status(grpc::StatusCode::CANCELLED, "the get was broken off");
+      return grpc::Status(grpc::StatusCode::CANCELLED, "the get was cancelled");
     }
     at += size;
   }

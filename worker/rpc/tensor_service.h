@@ -1,8 +1,8 @@
-// TensorService: puts and gets of regions, straight between the network's memory and device buffers.
+// TensorService: puts and gets of regions. Bytes move directly between network buffers and device buffers.
 //
-// Model:   the calls of proto/tensor_service.proto, registered by hand with raw messages, so that tensor bytes are not
-//          copied through protobuf strings.
-// Threads: one of gRPC's for each call; a call blocks on the network only.
+// Model:   the calls of proto/tensor_service.proto are registered by hand with raw messages, so that tensor bytes are
+//          not copied through protobuf strings.
+// Threads: each call runs on a gRPC thread. It blocks on the network and on its copies to or from devices.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -71,7 +71,8 @@ Executable LoopExecutable(int k) {
   out.meshes = {TestMesh({1})};
   {
     GraphBuilder b;  // x, accumulator, counter, index -> accumulator, counter
-    const ValueId batch = b.Parameter(x), accumulator = b.Parameter(w), counter = b.Parameter(kIndex), i = b.Parameter(kIndex);
+    const ValueId batch = b.Parameter(x), accumulator = b.Parameter(w), counter = b.Parameter(kIndex),
+                  i = b.Parameter(kIndex);
     const ValueId row = b.Reshape(b.DynamicSlice(batch, {i, b.Scalar(DType::kS32, 0)}, {1, 2}), {2});
     b.SetResults({b.Binary(Opcode::kAdd, accumulator, row), b.Binary(Opcode::kAdd, counter, i)});
     out.programs.push_back({"microbatch", MeshId(0), b.Build(), {1, 2}});
@@ -164,7 +165,7 @@ Executable ExchangeExecutable(const Exchange& exchange) {
   plan::MeshProgram first, second;
   first.slots = {{Slot::Kind::kState, first_tile, 0, 0}, {Slot::Kind::kState, half, 2, 0}};
   second.slots = {{Slot::Kind::kState, second_tile, 1, 0}, {Slot::Kind::kState, half, 2, 1}};
-  for (int t = 0; t < 3; ++t) {   // what is sent or received, two of them, and the answer
+  for (int t = 0; t < 3; ++t) {   // two slots for the sent or received array, and one for the answer
     first.slots.push_back({Slot::Kind::kTemporary, first_tile});
     second.slots.push_back({Slot::Kind::kTemporary, second_tile});
   }
@@ -172,7 +173,9 @@ Executable ExchangeExecutable(const Exchange& exchange) {
   std::vector<plan::Instruction> here, there;
   for (int round = 0; round < rounds; ++round) {
     const SlotId t(2 + round % 2), answer(4);
-    auto add = [](std::vector<plan::Instruction>& list, auto action) { list.emplace_back().action = std::move(action); };
+    auto add = [](std::vector<plan::Instruction>& list, auto action) {
+      list.emplace_back().action = std::move(action);
+    };
     add(here, plan::RunInstruction{0, {SlotId(0), SlotId()}, {t}, exchange.in_a_loop ? -1 : round});
     add(here, plan::SendInstruction{t, 0});
     if (exchange.answers) {

@@ -1,4 +1,4 @@
-// Hand-made executables for tests, and what goes with them.
+// Hand-made executables for tests, and the meshes and ranks that they need.
 #pragma once
 
 #include <vector>
@@ -8,44 +8,48 @@
 
 namespace alpa::worker {
 
-// Devices 0..n-1 in a mesh with axes of these sizes.
+// Returns a mesh with axes of the sizes in `shape`. Its devices are first_device, first_device + 1, ...
 cluster::Mesh TestMesh(std::vector<int64_t> shape, int first_device = 0);
 
-// state w f32[4] (replicated), batch x f32[n * 4] (split on n devices) -> w' = w + all-reduce sum of the rows of x seen
-// as [n*?, 4], aux loss f32[] = sum of w'. One RUN of one program.
+// One mesh of n devices, one RUN of one program. State w f32[4] is replicated. Batch x f32[4 * n] is split, so each
+// device has a tile of 4 elements. w' = w + the sum of all tiles (an all-reduce); aux loss f32[] = the sum of the
+// elements of w'.
 plan::Executable AddExecutable(int devices);
 
-// One device: state w f32[2], batch x f32[k, 2], aux total s32[]: a LOOP of k adds row i of x to an accumulator and i to a
-// counter; then w' = w + accumulator, total = counter.
+// One device with state w f32[2], batch x f32[k, 2] and aux total s32[]. A LOOP of k rounds adds row i of x to an
+// accumulator, which starts from 0.5, and i to a counter. Then w' = w + accumulator and total = counter.
 plan::Executable LoopExecutable(int k);
 
-// Two meshes of one device: mesh 0 holds w f32[3], makes y = 2 w and sends it; mesh 1 holds v f32[3], v' = v + y, and has
-// aux y. w' = w + 1.
+// Two meshes of one device each. Mesh 0 holds w f32[3], computes y = 2 w and w' = w + 1, and sends y. Mesh 1 holds v
+// f32[3], computes v' = v + y, and has y as aux.
 plan::Executable SendExecutable();
 
-// Two devices, state m f32[4, 5] split on dimension 1 (tiles of 3 and 2 columns), and r f32[4] replicated; m' = m + 1.
+// Two devices. State m f32[4, 5] is split along dimension 1 into tiles of 3 and 2 columns, and state r f32[4] is
+// replicated. m' = m + 1 and r' = r.
 plan::Executable SplitStateExecutable();
 
-// Two meshes that exchange f32 arrays of `dims` in each of some rounds: mesh 0 sends t = w + round, cut like `from`, and mesh 1
-// takes it, cut like `to`, into v' = t - v. With `answers` it sends back v' + 1, and mesh 0 makes w' = v' + 1 - w. Leaves: w; v;
-// s f32[4], whose first half lies on mesh 0 and whose second on mesh 1, which add 1 to it for each array they get.
+// Two meshes that exchange f32 arrays of shape `dims`. In each round, mesh 0 sends t = w + round with the sharding
+// `from`. Mesh 1 receives t with the sharding `to` and computes v' = t - v. With `answers`, mesh 1 also sends v' + 1
+// back, and mesh 0 computes w' = v' + 1 - w. The state leaves are w, v and s f32[4]. The first half of s is on mesh 0,
+// the second half on mesh 1. Each mesh adds 1 to its half for every array that it receives.
 struct Exchange {
   cluster::Mesh first, second;
   std::vector<int64_t> dims;
   plan::Sharding from, to;
   int rounds = 1;
   bool answers = true;
-  bool in_a_loop = false;      // else unrolled, over two slots for what is sent and two for what is received
+  bool in_a_loop = false;      // otherwise unrolled, with two slots for sent arrays and two for received ones
 };
 plan::Executable ExchangeExecutable(const Exchange& exchange);
 
-// The leaves, whole, after one more step.
+// The full values of the leaves. ExpectExchange advances them by one step.
 struct ExchangeState {
   std::vector<float> w, v, s;
 };
 void ExpectExchange(const Exchange& exchange, ExchangeState& state);
 
-// Device i of the job is local device i of worker "me" where i is in `local`; others are elsewhere.
+// Returns ranks for the devices first_device, first_device + 1, ... of worker "me". A device has the same number in the
+// job and on the worker.
 std::vector<Rank> TestRanks(int devices, int first_device = 0);
 
 }  // namespace alpa::worker

@@ -36,8 +36,10 @@ class FakeProgram : public kernels::CompiledProgram {
   FakeProgram(FakeBackend& backend, int device, graph::Graph graph, kernels::CollectiveProvider* collectives)
       : backend_(backend), device_(device), graph_(std::move(graph)), collectives_(collectives) {}
 
-  void Run(kernels::Stream& stream, std::vector<kernels::Buffer*> inputs, std::vector<kernels::Buffer*> outputs) override {
-    stream.Enqueue([this, inputs = std::move(inputs), outputs = std::move(outputs)] { return Execute(inputs, outputs); });
+  void Run(kernels::Stream& stream, std::vector<kernels::Buffer*> inputs,
+           std::vector<kernels::Buffer*> outputs) override {
+    stream.Enqueue(
+        [this, inputs = std::move(inputs), outputs = std::move(outputs)] { return Execute(inputs, outputs); });
   }
   Bytes temporary_bytes() const override { return 0; }
 
@@ -61,13 +63,16 @@ class FakeProgram : public kernels::CompiledProgram {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::vector<graph::Literal>> Collective(const graph::Op& op, std::span<const graph::Literal> operands) {
+  absl::StatusOr<std::vector<graph::Literal>> Collective(const graph::Op& op,
+                                                         std::span<const graph::Literal> operands) {
     const auto& attrs = op.as<graph::CollectiveAttrs>();
     ALPA_ASSIGN_OR_RETURN(kernels::CollectiveGroup * group, collectives_->GroupFor(attrs.mesh_axes));
     if (op.opcode == graph::Opcode::kAxisIndex) {
       return std::vector<graph::Literal>{graph::Literal::Scalar<int32_t>(graph::DType::kS32, group->rank())};
     }
-    if (op.opcode != graph::Opcode::kAllReduce) return absl::UnimplementedError("collective of the fake backend");
+    if (op.opcode != graph::Opcode::kAllReduce) {
+      return absl::UnimplementedError("the fake backend has no collectives other than all-reduce and axis index");
+    }
     std::vector<graph::Literal> results;
     for (const graph::Literal& operand : operands) {
       std::vector<std::byte> bytes = Copy(operand.bytes());
@@ -152,7 +157,8 @@ absl::StatusOr<std::unique_ptr<kernels::CompiledProgram>> FakeBackend::Compile(i
   return std::make_unique<FakeProgram>(*this, device, graph, options.collectives);
 }
 
-void FakeBackend::CopyToDevice(int device, std::span<const std::byte> source, kernels::Buffer& destination, Bytes offset) {
+void FakeBackend::CopyToDevice(int device, std::span<const std::byte> source, kernels::Buffer& destination,
+                               Bytes offset) {
   stream(device).Enqueue([source, &destination, offset] {
     std::memcpy(destination.data() + offset, source.data(), source.size());
     return absl::OkStatus();
@@ -168,7 +174,8 @@ void FakeBackend::CopyToHost(int device, kernels::Buffer& source, Bytes offset, 
 
 void FakeBackend::Fill(int device, kernels::Buffer& buffer, std::span<const std::byte> pattern) {
   stream(device).Enqueue([&buffer, pattern = std::vector<std::byte>(pattern.begin(), pattern.end())] {
-    for (Bytes at = 0; at + static_cast<Bytes>(pattern.size()) <= buffer.size(); at += static_cast<Bytes>(pattern.size())) {
+    for (Bytes at = 0; at + static_cast<Bytes>(pattern.size()) <= buffer.size();
+         at += static_cast<Bytes>(pattern.size())) {
       std::memcpy(buffer.data() + at, pattern.data(), pattern.size());
     }
     return absl::OkStatus();

@@ -1,4 +1,5 @@
-// A backend for tests: one thread a device, programs run by the reference evaluator, failures and delays on demand.
+// A backend for tests. Each device has one thread, the reference evaluator runs the programs, and a test can inject
+// failures and delays.
 #pragma once
 
 #include <atomic>
@@ -28,13 +29,13 @@ class FakeStream : public kernels::Stream {
   std::condition_variable changed_;
   std::deque<std::function<void()>> queue_;
   bool stop_ = false;
-  absl::Status failure_;  // of the stream's thread, and of Reset when nothing is enqueued
+  absl::Status failure_;  // only the stream's thread uses it
   std::thread thread_;
 };
 
 class FakeBackend : public kernels::Backend {
  public:
-  // `host_addressable` false: copies go through the stream, as on a GPU.
+  // Without `host_addressable`, copies go through the stream, as on a GPU.
   explicit FakeBackend(int devices, bool host_addressable = true);
 
   std::string kind() const override { return "fake"; }
@@ -48,7 +49,7 @@ class FakeBackend : public kernels::Backend {
   void CopyToHost(int device, kernels::Buffer& source, Bytes offset, std::span<std::byte> destination) override;
   void Fill(int device, kernels::Buffer& buffer, std::span<const std::byte> pattern) override;
 
-  // Called on the stream before each run of a program; an error makes the run fail. Set before use.
+  // The stream calls this before each run of a program. An error makes the run fail. Set it before the backend is used.
   std::function<absl::Status(int device)> before_run;
   std::atomic<int> runs{0};
 

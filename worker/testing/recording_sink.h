@@ -1,4 +1,4 @@
-// A JobSink that remembers, and lets a test wait.
+// A JobSink that records all reports and lets a test wait for them.
 #pragma once
 
 #include <condition_variable>
@@ -26,8 +26,8 @@ class RecordingSink : public JobSink {
     prepared_[job_id].push_back(status);
     changed_.notify_all();
   }
-  void OnStepDone(const std::string& job_id, uint64_t epoch, int64_t step, const absl::Status& status, const StepCost& cost,
-                  std::vector<InlineAux> scalars) override {
+  void OnStepDone(const std::string& job_id, uint64_t epoch, int64_t step, const absl::Status& status,
+                  const StepCost& cost, std::vector<InlineAux> scalars) override {
     std::lock_guard lock(mutex_);
     steps_[job_id].push_back({step, status, cost, std::move(scalars)});
     changed_.notify_all();
@@ -38,21 +38,24 @@ class RecordingSink : public JobSink {
     changed_.notify_all();
   }
 
-  // Each waits up to 20 s for the n-th (from 1) report of its kind; kDeadlineExceeded where it did not come.
+  // Each of the three waits up to 20 s for the n-th report of its kind (n from 1). If it does not come, Prepared and
+  // Step return kDeadlineExceeded, and Released returns false.
   absl::Status Prepared(const std::string& job_id, size_t n = 1) {
     std::unique_lock lock(mutex_);
     const bool came = changed_.wait_for(lock, kPatience, [&] { return prepared_[job_id].size() >= n; });
-    return came ? prepared_[job_id][n - 1] : absl::DeadlineExceededError("never prepared");
+    return came ? prepared_[job_id][n - 1] : absl::DeadlineExceededError("no OnPrepared within 20 s");
   }
   StepReport Step(const std::string& job_id, size_t n = 1) {
     std::unique_lock lock(mutex_);
     const bool came = changed_.wait_for(lock, kPatience, [&] { return steps_[job_id].size() >= n; });
-    return came ? steps_[job_id][n - 1] : StepReport{-1, absl::DeadlineExceededError("no report"), {}, {}};
+    return came ? steps_[job_id][n - 1]
+                : StepReport{-1, absl::DeadlineExceededError("no OnStepDone within 20 s"), {}, {}};
   }
   bool Released(const std::string& job_id, int n = 1) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, kPatience, [&] { return released_[job_id] >= n; });
   }
+  // Returns the number of step reports so far.
   size_t reports(const std::string& job_id) {
     std::lock_guard lock(mutex_);
     return steps_[job_id].size();
