@@ -1,6 +1,6 @@
 // Memory that a group keeps between calls.
 //
-// Threads: none.
+// Threads: only one thread at a time may use it.
 #pragma once
 
 #include <cstddef>

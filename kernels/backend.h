@@ -1,15 +1,14 @@
-// What a kind of device can do for a worker: hold memory, compile a StageProgram, run it.
+// The interface of a kind of device: it holds memory, compiles a StageProgram and runs it.
 //
-// Model:     A Backend owns some devices of one node. Each device has memory and a Stream: a queue of work that is executed
-//            in order, asynchronously. Host code enqueues; an Event tells when a point in the stream was reached. A
-//            CompiledProgram belongs to one device. Its temporary memory is planned and held from compile time on, and shared
-//            with the device's other programs.
-// Ownership: buffers and programs must be destroyed before their backend, and after the work that uses them was waited
-//            for.
-// Threads:   a Backend is thread-safe; a Stream's Enqueue may be called from any thread; a CompiledProgram's Run is called
-//            from one thread at a time.
-// Errors:    work that fails makes its stream fail: later work is skipped, and every Event from then on carries the first
-//            failure until Reset().
+// Model:     A Backend owns some devices of one node. Each device has memory and a Stream: a queue of work that is
+//            executed in order, asynchronously. Host code enqueues work. An Event shows when the stream has reached a
+//            certain point. A CompiledProgram belongs to one device. Its temporary memory is planned at compile time
+//            and held from then on; all programs of the device share it.
+// Ownership: buffers and programs must be destroyed before their backend, and after the work that uses them is done.
+// Threads:   a Backend is thread-safe. Any thread may call a Stream's Enqueue. Only one thread at a time may call a
+//            CompiledProgram's Run.
+// Errors:    if work fails, its stream fails: the stream skips later work, and later Events return the first failure,
+//            until Reset().
 #pragma once
 
 #include <cstddef>
@@ -26,20 +25,20 @@
 
 namespace alpa::kernels {
 
-// Device memory. Dense, aligned to 64 bytes at least, registrable with the transport where the backend can.
+// Device memory: dense, aligned to at least 64 bytes. The transport can register it if the backend supports that.
 class Buffer {
  public:
   virtual ~Buffer() = default;
   virtual Bytes size() const = 0;
-  // Address in the device's memory; for CPU, an ordinary pointer.
+  // Returns the address in the device's memory. For CPU, this is an ordinary pointer.
   virtual std::byte* data() = 0;
 };
 
-// A point in a stream. Copies share it.
+// A point in a stream. Copies refer to the same point.
 class Event {
  public:
   virtual ~Event() = default;
-  // Blocks until the stream has passed the point. The stream's first failure, if any.
+  // Blocks until the stream has passed the point. Returns the stream's first failure, if any.
   virtual absl::Status Wait() = 0;
   virtual bool Done() = 0;
 };
@@ -47,33 +46,33 @@ class Event {
 class Stream {
  public:
   virtual ~Stream() = default;
-  // Runs `work` in order after everything enqueued before. `work` may block (collectives do).
+  // Enqueues `work`, which runs after all work that was enqueued before. `work` may block; collectives do.
   virtual void Enqueue(std::function<absl::Status()> work) = 0;
   virtual std::shared_ptr<Event> Record() = 0;
-  // After a failure: forgets it, so that the stream can be used again. REQUIRES: nothing is enqueued.
+  // Clears a failure, so that the stream can be used again. REQUIRES: nothing is enqueued.
   virtual void Reset() = 0;
 };
 
-// The collective groups of one device: for each set of mesh axes that the program's collectives name, its group.
+// The collective groups of one device: one group for each set of mesh axes that the program's collectives name.
 class CollectiveProvider {
  public:
   virtual ~CollectiveProvider() = default;
-  // The group of devices that differ from this one only along `mesh_axes`; owned by the provider.
+  // Returns the group of devices that differ from this one only along `mesh_axes`. The provider owns it.
   virtual absl::StatusOr<CollectiveGroup*> GroupFor(std::span<const int64_t> mesh_axes) = 0;
 };
 
 struct CompileOptions {
-  std::vector<int32_t> alias;                    // as StageProgram::alias
-  CollectiveProvider* collectives = nullptr;     // null: the program must have none. Must outlive the program.
+  std::vector<int32_t> alias;                    // like StageProgram::alias
+  CollectiveProvider* collectives = nullptr;     // must outlive the program; null if the program has no collectives
 };
 
 class CompiledProgram {
  public:
   virtual ~CompiledProgram() = default;
-  // Enqueues one execution. inputs[i] is parameter i, outputs[j] result j; an aliased pair must be the same buffer; no
-  // other overlap. Loop-index parameters are ordinary s32[] buffers.
+  // Enqueues one execution. inputs[i] is parameter i, outputs[j] is result j. An aliased pair must be the same buffer;
+  // otherwise buffers must not overlap. Loop-index parameters are ordinary s32[] buffers.
   virtual void Run(Stream& stream, std::vector<Buffer*> inputs, std::vector<Buffer*> outputs) = 0;
-  // Bytes of temporary memory that it needs, for accounting: the programs of a device hold the largest of theirs.
+  // Returns the bytes of temporary memory that the program needs. The device holds the largest of its programs' needs.
   virtual Bytes temporary_bytes() const = 0;
 };
 
@@ -82,17 +81,18 @@ class Backend {
   virtual ~Backend() = default;
   virtual std::string kind() const = 0;          // "cpu"
   virtual int device_count() const = 0;
-  // Whether host code may read and write Buffer::data() itself, where no enqueued work does so.
+  // Returns whether host code may access Buffer::data() directly, while no enqueued work uses the buffer.
   virtual bool host_addressable() const { return kind() == "cpu"; }
   virtual Stream& stream(int device) = 0;
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int device, Bytes size) = 0;
-  // kUnimplemented names an op that this backend lacks, with its location.
+  // kUnimplemented names an op that this backend does not support, with its location.
   virtual absl::StatusOr<std::unique_ptr<CompiledProgram>> Compile(int device, const graph::Graph& graph,
                                                                    const CompileOptions& options) = 0;
-  // Enqueued copies between host and device. The host memory must stay until the stream has passed.
+  // Enqueue a copy between host and device. The host memory must stay valid until the stream has passed the copy.
   virtual void CopyToDevice(int device, std::span<const std::byte> source, Buffer& destination, Bytes offset) = 0;
   virtual void CopyToHost(int device, Buffer& source, Bytes offset, std::span<std::byte> destination) = 0;
-  // Enqueued: every element of `buffer` set to `pattern` (1, 2, 4 or 8 bytes, repeated), which need not stay.
+  // Enqueues a fill: repeats `pattern` (1, 2, 4 or 8 bytes) over the whole buffer. `pattern` may be freed after the
+  // call.
   virtual void Fill(int device, Buffer& buffer, std::span<const std::byte> pattern) = 0;
 };
 

@@ -275,7 +275,7 @@ TEST_P(SeparateTransportTest, AbortEndsAWaitForAPeerThatNeverOpens) {
 TEST_P(TransportTest, MessagesOfAnOldEpochDoNotReachANewOne) {
   World world(GetParam(), 2);
   for (bool abort : {true, false}) {
-    const uint64_t epoch = abort ? 1 : 300;   // 300 and 301 differ from 44 and 45 by 256
+    const uint64_t epoch = abort ? 1 : 300;   // 300: an epoch that does not fit the 8 bits in a tag
     std::vector<int> old(1, 111), fresh(1, 222), in(1);
     {
       Endpoints endpoints = world.Open(epoch);

@@ -16,7 +16,7 @@ namespace {
 
 using graph::ValueId;
 
-// For values of zero bytes.
+// The address of all values of zero bytes.
 alignas(kAlignment) std::byte nowhere[kAlignment];
 
 std::byte* AddressOf(const Place& place, std::span<std::byte* const> parameters, std::span<std::byte* const> results,
@@ -38,7 +38,8 @@ std::byte* AddressOf(const Place& place, std::span<std::byte* const> parameters,
   return nowhere;
 }
 
-// For profiles. A device of one thread can tell the time that it worked from the time that others had its core.
+// Reads the clock for profiles, in seconds. A device with one thread uses processor time, which excludes time of other
+// processes.
 double Seconds(const ThreadPool& pool) {
   timespec time;
   clock_gettime(pool.size() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
@@ -59,7 +60,8 @@ absl::StatusOr<std::unique_ptr<Body>> Body::Compile(std::shared_ptr<const graph:
   const graph::Graph& g = *graph;
   const int values = static_cast<int>(g.values().size());
 
-  const FusionPlan plan = PlanFusion(g, [](const graph::Op& op, graph::DType type) { return OpPrim(op, type) != nullptr; });
+  const FusionPlan plan =
+      PlanFusion(g, [](const graph::Op& op, graph::DType type) { return OpPrim(op, type) != nullptr; });
   StorageProblem problem = StorageOf(g, plan, options.alias);
   for (const Unit& unit : plan.units) {
     const int scratch = values + static_cast<int>(problem.units.size());

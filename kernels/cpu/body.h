@@ -1,8 +1,8 @@
-// A graph compiled for one device: kernels in order and the plan of its memory. Regions of loops and conditionals are
-// bodies inside bodies.
+// A graph compiled for one device: kernels in order, and the plan of its memory. The regions of loops and conditionals
+// are nested bodies.
 //
-// Ownership: keeps the graph; the arena is the caller's, so that a nested body's is part of its parent's.
-// Threads:   Run from one thread at a time.
+// Ownership: keeps the graph. The caller owns the arena, so that a nested body's arena is part of its parent's.
+// Threads:   only one thread at a time may call Run.
 #pragma once
 
 #include <memory>
@@ -15,15 +15,15 @@ namespace alpa::kernels::cpu {
 
 class Body {
  public:
-  // kUnimplemented names the op that no kernel computes, with its location.
+  // kUnimplemented names an op that no kernel computes, with its location.
   static absl::StatusOr<std::unique_ptr<Body>> Compile(std::shared_ptr<const graph::Graph> graph,
                                                        const CompileOptions& options, int threads);
 
   Bytes arena_bytes() const { return plan_.arena; }
   const graph::Graph& graph() const { return *graph_; }
 
-  // parameters[i] and results[j] may be the same address where the alias says so; `arena` has arena_bytes(), aligned to
-  // kAlignment.
+  // parameters[i] and results[j] may be the same address if the alias allows it. `arena` has arena_bytes() bytes and is
+  // aligned to kAlignment.
   absl::Status Run(std::span<std::byte* const> parameters, std::span<std::byte* const> results, std::byte* arena,
                    ThreadPool& pool);
 

@@ -7,16 +7,16 @@
 namespace alpa::kernels::cpu {
 namespace {
 
-constexpr int64_t kBlock = 16;         // elements a side
-constexpr int64_t kPart = 16 * 1024;   // elements of a run that go together
-constexpr int64_t kGrain = 16 * 1024;  // elements that are worth a thread
+constexpr int64_t kBlock = 16;         // elements per side of a square block
+constexpr int64_t kPart = 16 * 1024;   // elements of a run that one row copies
+constexpr int64_t kGrain = 16 * 1024;  // minimum elements per thread
 
-// to[i, j] for i < rows, j < columns: dense along j in `to`, along i in `from`.
+// Copies element (i, j) for i < rows, j < columns. `to` is dense along j, `from` is dense along i.
 template <typename T>
 void CopyBlock(int64_t rows, int64_t columns, const std::byte* from, int64_t from_column, std::byte* to,
                int64_t to_row) {
   if (rows == kBlock && columns == kBlock) {
-    // Through a small buffer, so that the compiler sees loops of fixed length.
+    // The copy goes through a small buffer, so that the compiler sees loops of fixed length.
     alignas(64) T block[kBlock][kBlock];
     for (int64_t j = 0; j < kBlock; ++j) {
       T row[kBlock];
@@ -50,7 +50,7 @@ void Steps(int64_t n, const std::byte* from, int64_t from_step, std::byte* to, i
     *reinterpret_cast<T*>(to + i * to_step) = *reinterpret_cast<const T*>(from + i * from_step);
 }
 
-// f(an element type of `element` bytes).
+// Calls f with an unsigned integer of `element` bytes.
 template <typename F>
 void WithElement(int element, F&& f) {
   switch (element) {
@@ -79,7 +79,7 @@ StridedCopy::StridedCopy(const std::vector<int64_t>& dims, const std::vector<int
     rows_ = 0;
     return;
   }
-  // The destination in order; then neighbours that are one walk on both sides become one.
+  // Sorts the loops by the order of the destination. Merges neighbours that both sides walk with one stride.
   std::stable_sort(loops.begin(), loops.end(),
                    [](const Loop& a, const Loop& b) { return std::abs(a.to) > std::abs(b.to); });
   std::vector<Loop> merged;

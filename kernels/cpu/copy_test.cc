@@ -12,7 +12,7 @@ namespace {
 
 using Dims = std::vector<int64_t>;
 
-// One walk over `dims` on both sides: dense arrays in random orders, the source perhaps backwards or repeated.
+// A walk over `dims` on both sides. Both are dense arrays in random orders. The source may be reversed or repeated.
 struct Walk {
   Dims dims, from, to;
   int64_t from_offset = 0;
@@ -38,7 +38,7 @@ Walk RandomWalk(std::mt19937_64& random) {
   return walk;
 }
 
-TEST(StridedCopyTest, EqualsOneElementAtATime) {
+TEST(StridedCopyTest, CopiesTheSameElementsAsAPlainLoop) {
   std::mt19937_64 random(1);
   ThreadPool one(1), three(3);
   for (int round = 0; round < 300; ++round) {
@@ -63,7 +63,7 @@ TEST(StridedCopyTest, EqualsOneElementAtATime) {
   }
 }
 
-TEST(StridedCopyTest, SharesOutLargeCopies) {
+TEST(StridedCopyTest, SplitsALargeCopyAmongThreads) {
   ThreadPool pool(3);
   const int64_t rows = 300, columns = 500;
   std::vector<uint32_t> from(rows * columns), to(rows * columns);
@@ -75,7 +75,7 @@ TEST(StridedCopyTest, SharesOutLargeCopies) {
   }
 }
 
-TEST(StridedCopyTest, SeesOneRun) {
+TEST(StridedCopyTest, RecognizesASingleDenseRun) {
   EXPECT_TRUE(StridedCopy({4, 1, 8}, {8, 99, 1}, 3, {8, 7, 1}, 0, 4).IsRun());
   EXPECT_FALSE(StridedCopy({4, 8}, {9, 1}, 0, {8, 1}, 0, 4).IsRun());
   EXPECT_FALSE(StridedCopy({4, 8}, {1, 4}, 0, {8, 1}, 0, 4).IsRun());

@@ -23,7 +23,7 @@ namespace {
 
 constexpr Bytes kHugePage = 2 * kMiB;
 
-// Memory that one device has given out.
+// Counts the memory that one device has allocated, and enforces the limit.
 class MemoryCounter {
  public:
   MemoryCounter(int device, Bytes limit) : device_(device), limit_(limit) {}
@@ -33,7 +33,7 @@ class MemoryCounter {
     if (limit_ <= 0 || size <= limit_ - before) return absl::OkStatus();
     used_.fetch_sub(size, std::memory_order_relaxed);
     return absl::ResourceExhaustedError(absl::StrFormat(
-        "device %d: %s of %d bytes does not fit: %d of its %d bytes are in use. Use more devices, smaller "
+        "device %d cannot hold %s of %d bytes: %d of its %d bytes are in use. Use more devices or smaller "
         "microbatches, or raise the memory limit",
         device_, what, size, before, limit_));
   }
@@ -45,10 +45,13 @@ class MemoryCounter {
   std::atomic<Bytes> used_{0};
 };
 
-// Asking for more gives addresses where the system overcommits, and a killed process later.
-Bytes MachineMemory() { return static_cast<Bytes>(sysconf(_SC_PHYS_PAGES)) * static_cast<Bytes>(sysconf(_SC_PAGESIZE)); }
+// Returns the machine's memory in bytes. If the system overcommits, a larger allocation succeeds, and the process is
+// killed later, when it uses the memory.
+Bytes MachineMemory() {
+  return static_cast<Bytes>(sysconf(_SC_PHYS_PAGES)) * static_cast<Bytes>(sysconf(_SC_PAGESIZE));
+}
 
-// Aligned memory, counted while it lives.
+// Aligned memory, counted as long as it exists.
 class Memory {
  public:
   static absl::StatusOr<std::unique_ptr<Memory>> Allocate(MemoryCounter& counter, Bytes size, absl::string_view what) {
@@ -59,7 +62,8 @@ class Memory {
     if (data == nullptr) {
       counter.Return(size);
       return absl::ResourceExhaustedError(absl::StrFormat(
-          "%s of %d bytes: the machine has %d, and not enough of it left", what, size, MachineMemory()));
+          "cannot allocate %s of %d bytes: the machine has %d bytes, and too few are free", what, size,
+          MachineMemory()));
     }
     if (size >= kHugePage) madvise(data, rounded, MADV_HUGEPAGE);  // only a hint
     return std::unique_ptr<Memory>(new Memory(counter, size, static_cast<std::byte*>(data)));
@@ -90,24 +94,27 @@ class CpuBuffer : public Buffer {
   const std::unique_ptr<Memory> memory_;
 };
 
-// The temporary memory of all programs of a device: its stream runs one at a time, and nothing in it outlives a run.
+// The temporary memory that all programs of a device share. The stream runs one program at a time, and no data in the
+// arena outlives a run.
 class SharedArena {
  public:
-  // At least `size` bytes from now on. A run under way keeps what it has.
+  // Makes the arena at least `size` bytes large. A run in progress keeps its memory.
   absl::Status Grow(MemoryCounter& counter, Bytes size) {
     std::lock_guard lock(mutex_);
-    const Bytes had = memory_ == nullptr ? 0 : memory_->size();
-    if (memory_ != nullptr && size <= had) return absl::OkStatus();
-    memory_.reset();  // both at once might not fit
+    const Bytes old_size = memory_ == nullptr ? 0 : memory_->size();
+    if (memory_ != nullptr && size <= old_size) return absl::OkStatus();
+    memory_.reset();  // both might not fit at the same time
     auto larger = Memory::Allocate(counter, size, "a program's temporary memory");
     if (larger.ok()) {
       memory_ = *std::move(larger);
       return absl::OkStatus();
     }
-    if (auto again = Memory::Allocate(counter, had, "a program's temporary memory"); again.ok()) memory_ = *std::move(again);
+    if (auto again = Memory::Allocate(counter, old_size, "a program's temporary memory"); again.ok()) {
+      memory_ = *std::move(again);
+    }
     return larger.status();
   }
-  // Null: Grow failed, and what was there could not be had again.
+  // Returns null if Grow failed and could not allocate memory of the old size again.
   std::shared_ptr<Memory> Use() {
     std::lock_guard lock(mutex_);
     return memory_;
@@ -136,7 +143,9 @@ class CpuProgram : public CompiledProgram {
     for (Buffer* buffer : outputs) results.push_back(buffer->data());
     stream.Enqueue([this, parameters = std::move(parameters), results = std::move(results)]() -> absl::Status {
       const std::shared_ptr<Memory> arena = arena_->Use();
-      if (arena == nullptr) return absl::ResourceExhaustedError("the programs' temporary memory was lost for want of memory");
+      if (arena == nullptr) {
+        return absl::ResourceExhaustedError("the device's programs have no temporary memory: growing it failed");
+      }
       return body_->Run(parameters, results, arena->data(), pool_);
     });
   }
@@ -144,18 +153,18 @@ class CpuProgram : public CompiledProgram {
   Body& body() const { return *body_; }
 
  private:
-  // A buffer that is too small would be written past its end.
+  // A program would write past the end of a buffer that is too small.
   absl::Status CheckSizes(const std::vector<Buffer*>& inputs, const std::vector<Buffer*>& outputs) const {
     const graph::Graph& g = body_->graph();
     auto check = [&](const std::vector<Buffer*>& buffers, const std::vector<graph::ValueId>& values,
                      const char* what) -> absl::Status {
       if (buffers.size() != values.size()) {
-        return InvalidArgument("program run with %d %ss, it has %d", buffers.size(), what, values.size());
+        return InvalidArgument("cannot run the program with %d %ss: it has %d", buffers.size(), what, values.size());
       }
       for (size_t i = 0; i < buffers.size(); ++i) {
         const Bytes needed = g.shape(values[i]).bytes();
         if (buffers[i] == nullptr || buffers[i]->size() < needed) {
-          return InvalidArgument("program run with a buffer of %d bytes for %s %d, which has %d",
+          return InvalidArgument("cannot run the program with a buffer of %d bytes for %s %d, which needs %d bytes",
                                  buffers[i] == nullptr ? 0 : buffers[i]->size(), what, i, needed);
         }
       }
@@ -180,9 +189,9 @@ struct Device {
   }
   MemoryCounter memory;
   std::mutex mutex;
-  std::weak_ptr<SharedArena> arena;  // of the programs that there are
+  std::weak_ptr<SharedArena> arena;  // null if the device has no programs
   ThreadPool pool;
-  CpuStream stream;  // last: its thread ends before the pool
+  CpuStream stream;  // last, so that its thread ends before the pool does
 };
 
 int UsableCores() {
@@ -206,7 +215,7 @@ class CpuBackend : public Backend {
   Stream& stream(int device) override { return devices_[device]->stream; }
 
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int device, Bytes size) override {
-    if (size < 0) return InvalidArgument("a buffer of %d bytes", size);
+    if (size < 0) return InvalidArgument("cannot allocate a buffer of %d bytes", size);
     ALPA_ASSIGN_OR_RETURN(std::unique_ptr<Memory> memory, Memory::Allocate(devices_[device]->memory, size, "a buffer"));
     return std::unique_ptr<Buffer>(std::make_unique<CpuBuffer>(std::move(memory)));
   }
@@ -245,10 +254,10 @@ class CpuBackend : public Backend {
         [element = std::move(element), data = buffer.data(), size = buffer.size()]() -> absl::Status {
           const Bytes step = static_cast<Bytes>(element.size());
           if (step != 1 && step != 2 && step != 4 && step != 8)
-            return InvalidArgument("fill with a pattern of %d bytes", step);
+            return InvalidArgument("cannot fill a buffer with a pattern of %d bytes: use 1, 2, 4 or 8", step);
           Bytes done = std::min(step, size);
           std::memcpy(data, element.data(), done);
-          while (done < size) {  // doubling what is there
+          while (done < size) {  // doubles the filled part
             const Bytes more = std::min(done, size - done);
             std::memcpy(data + done, data, more);
             done += more;
@@ -258,11 +267,11 @@ class CpuBackend : public Backend {
   }
 
  private:
-  // Else the stream fails.
+  // Returns whether the range is inside the buffer. If not, makes the stream fail.
   bool Inside(int device, Buffer& buffer, Bytes offset, size_t size) {
     if (offset >= 0 && offset <= buffer.size() && static_cast<Bytes>(size) <= buffer.size() - offset) return true;
     stream(device).Enqueue([offset, size, whole = buffer.size()] {
-      return InvalidArgument("a copy of %d bytes at offset %d of a buffer of %d", size, offset, whole);
+      return InvalidArgument("cannot copy %d bytes at offset %d: the buffer has %d bytes", size, offset, whole);
     });
     return false;
   }

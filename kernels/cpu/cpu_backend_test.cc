@@ -48,7 +48,7 @@ TEST(CpuBackendTest, AliasedResultsReplaceTheirParameters) {
   auto backend = MakeCpuBackend({.devices = 1, .threads_per_device = 1});
   GraphBuilder b;
   const ValueId x = b.Parameter({DType::kF32, {2}}), y = b.Parameter({DType::kF32, {2}});
-  // Swap with a change: each result needs the other's old value.
+  // A swap with a change: each result needs the other parameter's old value.
   const ValueId sum = b.Binary(Opcode::kAdd, x, y), difference = b.Binary(Opcode::kSubtract, x, y);
   b.SetResults({sum, difference});
   auto program = backend->Compile(0, b.Build(), {.alias = {1, 0}});
@@ -59,7 +59,7 @@ TEST(CpuBackendTest, AliasedResultsReplaceTheirParameters) {
   EXPECT_EQ(Read(*backend, *bx), (std::vector<float>{4, 5}));
 }
 
-TEST(CpuBackendTest, StreamFailsUntilReset) {
+TEST(CpuBackendTest, AFailedStreamSkipsItsWorkUntilReset) {
   auto backend = MakeCpuBackend({});
   Stream& stream = backend->stream(0);
   bool ran = false;
@@ -82,7 +82,7 @@ TEST(CpuBackendTest, AnExceptionFailsTheStream) {
   EXPECT_EQ(backend->stream(0).Record()->Wait().code(), absl::StatusCode::kResourceExhausted);
 }
 
-TEST(CpuBackendTest, MemoryLimitIsKept) {
+TEST(CpuBackendTest, AllocateKeepsToTheMemoryLimit) {
   auto backend = MakeCpuBackend({.devices = 2, .memory_limit = 1000});
   auto first = backend->Allocate(0, 600);
   ASSERT_TRUE(first.ok());
@@ -94,7 +94,7 @@ TEST(CpuBackendTest, MemoryLimitIsKept) {
   EXPECT_TRUE(backend->Allocate(0, 600).ok());
 }
 
-TEST(CpuBackendTest, AbsurdSizesAreRefused) {
+TEST(CpuBackendTest, ImpossibleSizesAreRefused) {
   auto backend = MakeCpuBackend({});
   EXPECT_EQ(backend->Allocate(0, int64_t{1} << 60).status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(backend->Allocate(0, -1).status().code(), absl::StatusCode::kInvalidArgument);
@@ -111,7 +111,7 @@ TEST(CpuBackendTest, BuffersOfTheWrongSizeAreRefused) {
   EXPECT_EQ(backend->stream(0).Record()->Wait().code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST(CpuBackendTest, LoopCarriesItsValues) {
+TEST(CpuBackendTest, ALoopCarriesItsValues) {
   GraphBuilder condition, body, b;
   const Shape counter{DType::kS32, {}}, vector{DType::kF32, {2}};
   ValueId i = condition.Parameter(counter);

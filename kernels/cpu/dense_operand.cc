@@ -38,7 +38,7 @@ const std::byte* DenseOperand::Ready(const std::byte* operand, std::byte* scratc
 }
 
 void ConvertFloats(DType from_type, const std::byte* from, DType to_type, std::byte* to, int64_t n, ThreadPool& pool) {
-  // Memory to register, to the other type's register, to memory; each may be nothing.
+  // From memory to a register, to the other type's register, and to memory. A step that changes nothing is left out.
   Prim steps[3];
   int count = 0;
   for (Prim step : {LoadPrim(from_type), ConvertPrim(from_type, to_type), StorePrim(to_type)}) {

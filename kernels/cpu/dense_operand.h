@@ -1,5 +1,6 @@
-// An operand as a dense array of T, its dimensions in an order of one's choice: the operand itself where it lies so,
-// else a copy in the unit's scratch memory. 16-bit floats become f32 or f64 on the way.
+// An operand as a dense array of T, with its dimensions in a chosen order. It is the operand itself if that is already
+// in this order, and otherwise a copy in the unit's scratch memory. 16-bit floats can become f32 or f64 in the same
+// step.
 #pragma once
 
 #include <functional>
@@ -10,10 +11,10 @@
 
 namespace alpa::kernels::cpu {
 
-// Parts of a unit's scratch memory, in the order in which they are asked for.
+// Divides a unit's scratch memory into parts, in the order of the calls.
 class ScratchLayout {
  public:
-  // The part's offset.
+  // Adds a part of `size` bytes, and returns its offset.
   Bytes Take(Bytes size) {
     const Bytes at = size_;
     size_ += (size + kAlignment - 1) / kAlignment * kAlignment;
@@ -28,12 +29,13 @@ class ScratchLayout {
 class DenseOperand {
  public:
   DenseOperand() = default;
-  // Dimensions order[0], order[1], ... from the slowest; those in `reversed` are walked backwards. `type`: the
-  // operand's, or kF32 or kF64 for any type of floats.
+  // order[0], order[1], ... are the operand's dimensions from the slowest to the fastest. Those in `reversed` are
+  // walked backwards. `type` is the operand's type; for an operand of floats it may also be kF32 or kF64.
   DenseOperand(const graph::Shape& shape, const std::vector<int64_t>& order, const std::vector<int64_t>& reversed,
                graph::DType type, ScratchLayout& scratch);
 
-  // Copies where it has to. The result is valid while the operand and the scratch memory are left alone.
+  // Returns the dense array, and copies if necessary. It is valid as long as the operand and the scratch memory are
+  // unchanged.
   const std::byte* Ready(const std::byte* operand, std::byte* scratch, ThreadPool& pool) const;
   template <typename T>
   const T* Ready(const std::byte* operand, std::byte* scratch, ThreadPool& pool) const {
@@ -41,13 +43,13 @@ class DenseOperand {
   }
 
  private:
-  std::shared_ptr<const StridedCopy> packing_;  // null: lies in order
-  Bytes packed_at_ = 0, widened_at_ = -1;       // in scratch; -1: not widened
+  std::shared_ptr<const StridedCopy> packing_;  // null: the operand is already in order
+  Bytes packed_at_ = 0, widened_at_ = -1;       // offsets in scratch; -1: not widened
   graph::DType from_ = graph::DType::kF32, to_ = graph::DType::kF32;
   int64_t elements_ = 0;
 };
 
-// n elements from one type of floats to another, shared out among threads.
+// Converts n elements from one float type to another, with the threads of `pool`.
 void ConvertFloats(graph::DType from_type, const std::byte* from, graph::DType to_type, std::byte* to, int64_t n,
                    ThreadPool& pool);
 

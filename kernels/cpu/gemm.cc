@@ -24,7 +24,7 @@ int64_t SizeOf(const Dims& dims, const Dims& list) {
   return size;
 }
 
-// The one stride that walks `list` in its order, or -1. 0: there is one position only.
+// Returns the one stride that walks `list` in its order, -1 if there is none, or 0 if there is only one position.
 int64_t StrideOf(const Dims& dims, const Dims& strides, const Dims& list) {
   int64_t stride = 0;
   for (size_t i = list.size(); i-- > 0;) {
@@ -54,7 +54,7 @@ Dims BatchOffsets(const Dims& dims, const Dims& strides, const Dims& batch) {
   return offsets;
 }
 
-// `rows` and `columns`: dimensions of the matrix as the product reads it, before any transposition.
+// `rows` and `columns` are the dimensions of the matrix as the product reads it, before any transposition.
 GemmOperand OperandOf(const Dims& dims, const Dims& batch, const Dims& rows, const Dims& columns) {
   GemmOperand operand;
   const Dims strides = graph::Strides(dims);
@@ -70,7 +70,7 @@ GemmOperand OperandOf(const Dims& dims, const Dims& batch, const Dims& rows, con
     operand.leading = std::max<int64_t>({column, row_count, 1});
     return operand;
   }
-  // Dense: batch, rows, columns.
+  // A dense copy in the order batch, rows, columns.
   Dims order = batch;
   order.insert(order.end(), rows.begin(), rows.end());
   order.insert(order.end(), columns.begin(), columns.end());
@@ -89,7 +89,7 @@ Gemm GemmOf(const Dims& lhs, const Dims& rhs, const graph::DotAttrs& attrs) {
   const Dims rhs_free = FreeDims(rhs.size(), attrs.rhs_batch, attrs.rhs_contracting);
   Gemm best;
   int best_copies = 3;
-  // Contracted dimensions may be walked in any order, the same on both sides: try each side's own.
+  // Contracted dimensions may be walked in any order that is the same on both sides. Tries each side's own order.
   Dims order(attrs.lhs_contracting.size());
   std::iota(order.begin(), order.end(), 0);
   Dims by_lhs = order, by_rhs = order;

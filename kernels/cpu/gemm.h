@@ -9,13 +9,14 @@
 
 namespace alpa::kernels::cpu {
 
-// How one operand is read: element (row, column) of matrix b lies at batch_offsets[b] + row * leading + column, or with
-// row and column exchanged where it is transposed.
+// How to read one operand. Element (row, column) of matrix b is at batch_offsets[b] + row * leading + column. If
+// `transposed`, row and column are exchanged.
 struct GemmOperand {
   bool transposed = false;
   int64_t leading = 1;
   std::vector<int64_t> batch_offsets;
-  // Not empty: the operand must be copied first, with its dimensions in this order; the rest speaks of the copy.
+  // If not empty: the operand must first be copied with its dimensions in this order. The other fields describe the
+  // copy.
   std::vector<int64_t> packing;
 };
 
@@ -24,8 +25,9 @@ struct Gemm {
   GemmOperand lhs, rhs;
 };
 
-// The product that gives the dot's result, whose matrices lie dense one after the other. Copies are asked for only
-// where the free or the contracted dimensions of an operand cannot be walked with one stride each, one of them 1.
+// Returns the product that computes the dot. The result's matrices are dense, one after the other. An operand must be
+// copied only if its free or its contracted dimensions cannot be walked with one stride each, or if neither stride is
+// 1.
 Gemm GemmOf(const std::vector<int64_t>& lhs, const std::vector<int64_t>& rhs, const graph::DotAttrs& attrs);
 
 }  // namespace alpa::kernels::cpu

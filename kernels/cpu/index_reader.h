@@ -1,4 +1,4 @@
-// Reads integers of any type from memory: starts of slices, indices of gathers, branches.
+// Reads integers of any type from memory: starts of slices, indices of gathers, branch numbers.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,8 @@ namespace alpa::kernels::cpu {
 class IndexReader {
  public:
   explicit IndexReader(graph::DType dtype) : dtype_(dtype) {}
-  // Element i of what lies at `data`. Unsigned 64-bit values past the signed range become the largest signed one.
+  // Returns element i of the array at `data`. Unsigned 64-bit values above the signed range become the largest signed
+  // value.
   int64_t Read(const std::byte* data, int64_t i) const {
     switch (dtype_) {
       case graph::DType::kS32:

@@ -1,5 +1,5 @@
-// Programs that JAX wrote (graph/testdata), against what JAX computed, and that those of a training step have fast
-// kernels.
+// Runs programs that JAX wrote (graph/testdata), and compares the results with JAX's. Also tests that the kernels of
+// training steps are fast ones.
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -23,12 +23,12 @@ std::string ReadFile(const std::string& path) {
 
 struct Case {
   const char* name;
-  bool fast;  // nothing is left to the reference evaluator
+  bool fast;  // no kernel uses the reference evaluator
 };
 
 class JaxProgramsTest : public testing::TestWithParam<Case> {};
 
-TEST_P(JaxProgramsTest, EqualsJax) {
+TEST_P(JaxProgramsTest, ResultsEqualThoseOfJax) {
   const std::string path = std::string("graph/testdata/") + GetParam().name;
   absl::StatusOr<graph::Graph> imported = graph::ImportHlo(ReadFile(path + ".pb"));
   ASSERT_TRUE(imported.ok()) << imported.status();

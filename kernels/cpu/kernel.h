@@ -1,9 +1,9 @@
-// What a compiled program is made of: kernels that read and write slots.
+// The kernels of a compiled program. They read and write slots.
 //
-// Model:    a slot is the address of a value (by the value's number in its graph) or of a unit's scratch memory. Addresses
-//           are known when the program runs, so kernels are built before memory is planned.
-// Rules:    a kernel may write its outputs and scratch only. An output may be at the same address as an input only
-//           where the kernel's `shares` say so. Inputs of zero bytes may be any address.
+// Model:    a slot holds the address of a value (its number is the value's number in its graph) or of a unit's scratch
+//           memory. Addresses are known only when the program runs. So kernels are built before memory is planned.
+// Rules:    a kernel may write only its outputs and its scratch. An output may have the same address as an input only
+//           if the kernel's `shares` allow it. Inputs of zero bytes may have any address.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@
 
 namespace alpa::kernels::cpu {
 
-using namespace fusion;  // how a program is divided into kernels, and where its values lie
+using namespace fusion;  // the division of a program into kernels, and the places of its values
 
 struct Frame {
   std::byte* const* slots;
@@ -33,18 +33,18 @@ struct Frame {
 
 using Kernel = std::function<absl::Status(const Frame&)>;
 
-// One op being compiled.
+// One op that is being compiled.
 struct OpContext {
-  std::shared_ptr<const graph::Graph> graph;  // kernels that need it at run time keep it
+  std::shared_ptr<const graph::Graph> graph;  // shared with kernels that need it at run time
   const graph::Op* op = nullptr;              // of *graph
-  std::vector<int> in, out;                   // slots of operands and results
-  int scratch = -1;                           // slot of this unit's scratch
+  std::vector<int> in, out;                   // slots of the operands and results
+  int scratch = -1;                           // slot of the unit's scratch memory
   CollectiveProvider* collectives = nullptr;
   int threads = 1;
 
   const graph::Shape& in_shape(size_t i) const { return graph->shape(op->operands[i]); }
   const graph::Shape& out_shape(size_t i = 0) const { return graph->shape(op->results[i]); }
-  // "dot at model.py:12", for messages.
+  // Returns the op and its location for messages: "dot at model.py:12".
   std::string Where() const;
 };
 

@@ -1,12 +1,12 @@
-// One product of row-major matrices on the calling thread: the only place that knows the BLAS library.
+// One product of row-major matrices, on the calling thread. Only its implementation calls the BLAS library.
 #pragma once
 
 #include <cstdint>
 
 namespace alpa::kernels::cpu {
 
-// C[m, n] = A[m, k] B[k, n], or C += where `add`. Row r of a matrix begins at r * its leading dimension; where it is
-// transposed, that is a column's.
+// Computes C[m, n] = A[m, k] B[k, n], or adds to C if `add`. Row r of a matrix begins at r * its leading dimension. If
+// the matrix is transposed, column r begins there.
 template <typename T>
 struct MatrixProduct {
   int64_t m = 0, n = 0, k = 0;
@@ -25,8 +25,8 @@ struct MatrixProduct {
 void Multiply(const MatrixProduct<float>& product);
 void Multiply(const MatrixProduct<double>& product);
 
-// Makes the BLAS library use the calling thread only, for calls from this thread. Every thread that multiplies calls it
-// first: the threads of the devices share the work out among themselves.
+// Makes the BLAS library use only the calling thread, for calls from this thread. Every thread that multiplies calls it
+// first, because the threads of a device split the work among themselves.
 void KeepBlasOnThisThread();
 
 }  // namespace alpa::kernels::cpu

@@ -17,7 +17,7 @@ absl::StatusOr<BuiltKernel> BuildOp(const OpContext& context) {
     ALPA_ASSIGN_OR_RETURN(BuiltKernel kernel, build(context));
     if (kernel.run) return kernel;
   }
-  return Unimplemented("the cpu backend has no %s", context.Where());
+  return Unimplemented("the cpu backend has no kernel for %s", context.Where());
 }
 
 }  // namespace alpa::kernels::cpu

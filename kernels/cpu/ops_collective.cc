@@ -1,4 +1,4 @@
-// Collective ops: each becomes calls of the device's CollectiveGroup for its mesh axes.
+// Collective ops. Each calls the device's CollectiveGroup for its mesh axes.
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -29,7 +29,7 @@ absl::StatusOr<BuiltKernel> BuildAllReduce(const OpContext& context, CollectiveG
     std::vector<Piece> pieces;
     Bytes size = 0;
   };
-  std::vector<Bucket> buckets;               // small operands, by dtype
+  std::vector<Bucket> buckets;               // small operands, one bucket per dtype
   std::vector<std::pair<graph::DType, Piece>> alone;
   std::map<graph::DType, size_t> bucket_of;
   const fusion::Packing packing = fusion::PackingOf(*context.graph, *context.op);
@@ -40,7 +40,7 @@ absl::StatusOr<BuiltKernel> BuildAllReduce(const OpContext& context, CollectiveG
     const graph::DType dtype = context.in_shape(i).dtype;
     const Bytes size = context.in_shape(i).bytes();
     if (size == 0) continue;
-    // One operand may feed two results: only its first may replace it, and only if no other reads it later in this op.
+    // If one operand feeds two results, neither result may overwrite it: the other result still reads it in this op.
     if (std::count(context.in.begin(), context.in.end(), context.in[i]) == 1) {
       kernel.shares[i].push_back({context.in[i], Sharing::kUpdate});
     }
@@ -73,10 +73,10 @@ absl::StatusOr<BuiltKernel> BuildAllReduce(const OpContext& context, CollectiveG
   return kernel;
 }
 
-// An array seen as [outer, split, inner]: the bytes around one dimension.
+// An array seen as [outer, dimension, inner], around one dimension.
 struct Cut {
   int64_t outer = 1;
-  Bytes inner = 1;  // bytes of all that lies inside one index of the dimension
+  Bytes inner = 1;  // bytes of everything inside one index of the dimension
 };
 Cut CutAt(const graph::Shape& shape, int64_t dim) {
   Cut cut;
@@ -86,7 +86,7 @@ Cut CutAt(const graph::Shape& shape, int64_t dim) {
   return cut;
 }
 
-// Blocks [n][outer][row] <-> rows interleaved [outer][n][row].
+// Interleave turns blocks [n][outer][row] into rows [outer][n][row]. Deinterleave does the reverse.
 void Interleave(const std::byte* from, std::byte* to, int64_t n, int64_t outer, Bytes row) {
   for (int64_t o = 0; o < outer; ++o) {
     for (int64_t r = 0; r < n; ++r) std::memcpy(to + (o * n + r) * row, from + (r * outer + o) * row, row);
@@ -103,7 +103,10 @@ std::span<std::byte> Span(std::byte* data, Bytes size) { return {data, static_ca
 absl::StatusOr<BuiltKernel> BuildAllGather(const OpContext& context, CollectiveGroup* group) {
   const int64_t n = group->size();
   const Bytes in_size = context.in_shape(0).bytes(), out_size = context.out_shape().bytes();
-  if (in_size * n != out_size) return Internal("%s: %d bytes of %d ranks make %d", context.Where(), in_size, n, out_size);
+  if (in_size * n != out_size) {
+    return Internal("%s: %d bytes from each of %d ranks do not make a result of %d bytes", context.Where(), in_size, n,
+                    out_size);
+  }
   const int64_t dim = context.op->as<CollectiveAttrs>().dim;
   const Cut cut = CutAt(context.in_shape(0), dim);
   const Bytes row = cut.inner * context.in_shape(0).dims[dim];
@@ -124,7 +127,10 @@ absl::StatusOr<BuiltKernel> BuildAllGather(const OpContext& context, CollectiveG
 absl::StatusOr<BuiltKernel> BuildReduceScatter(const OpContext& context, CollectiveGroup* group) {
   const int64_t n = group->size();
   const Bytes in_size = context.in_shape(0).bytes(), out_size = context.out_shape().bytes();
-  if (in_size != out_size * n) return Internal("%s: %d bytes for %d ranks of %d", context.Where(), in_size, n, out_size);
+  if (in_size != out_size * n) {
+    return Internal("%s: an operand of %d bytes does not make %d blocks of %d bytes", context.Where(), in_size, n,
+                    out_size);
+  }
   const auto& attrs = context.op->as<CollectiveAttrs>();
   const Cut cut = CutAt(context.out_shape(), attrs.dim);
   const Bytes row = cut.inner * context.out_shape().dims[attrs.dim];
@@ -151,9 +157,10 @@ absl::StatusOr<BuiltKernel> BuildAllToAll(const OpContext& context, CollectiveGr
   const auto& attrs = context.op->as<CollectiveAttrs>();
   const graph::Shape& in = context.in_shape(0);
   if (in.dims[attrs.dim] % n != 0 || size != context.out_shape().bytes()) {
-    return Internal("%s: dimension of %d among %d ranks", context.Where(), in.dims[attrs.dim], n);
+    return Internal("%s: a dimension of size %d is not divisible among %d ranks, or the result has another size",
+                    context.Where(), in.dims[attrs.dim], n);
   }
-  graph::Shape block = in;  // what one rank sends to another
+  graph::Shape block = in;  // the part that one rank sends to another
   block.dims[attrs.dim] /= n;
   const Cut split = CutAt(block, attrs.dim), join = CutAt(block, attrs.concat_dim);
   const Bytes split_row = split.inner * block.dims[attrs.dim], join_row = join.inner * block.dims[attrs.concat_dim];

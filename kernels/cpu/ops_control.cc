@@ -1,4 +1,4 @@
-// Loops and conditionals: regions are nested bodies, whose arenas lie in this unit's scratch memory.
+// Loops and conditionals. Regions are nested bodies, whose arenas are in this unit's scratch memory.
 #include <algorithm>
 #include <cstring>
 
@@ -22,13 +22,13 @@ absl::StatusOr<std::shared_ptr<Body>> CompileRegion(const OpContext& c, size_t r
   return std::shared_ptr<Body>(*std::move(body));
 }
 
-// Carried values live in the results and in a second set of buffers in turn.
+// Carried values alternate between the results' buffers and a second set of buffers.
 absl::StatusOr<BuiltKernel> BuildWhile(const OpContext& context) {
   ALPA_ASSIGN_OR_RETURN(const std::shared_ptr<Body> condition, CompileRegion(context, 0));
   ALPA_ASSIGN_OR_RETURN(const std::shared_ptr<Body> body, CompileRegion(context, 1));
   const size_t n = context.out.size();
   std::vector<Bytes> sizes, offsets;
-  Bytes at = kAlignment;  // the condition's result lies first
+  Bytes at = kAlignment;  // the condition's result is at offset 0
   for (size_t i = 0; i < n; ++i) {
     sizes.push_back(context.out_shape(i).bytes());
     offsets.push_back(at);
@@ -72,7 +72,7 @@ absl::StatusOr<BuiltKernel> BuildConditional(const OpContext& context) {
     kernel.scratch = std::max(kernel.scratch, body->arena_bytes());
     branches.push_back(std::move(body));
   }
-  if (branches.empty()) return InvalidArgument("%s has no branch", context.Where());
+  if (branches.empty()) return InvalidArgument("%s has no branches", context.Where());
   kernel.scratch = std::max<Bytes>(kernel.scratch, kAlignment);
   const graph::DType dtype = context.in_shape(0).dtype;
   kernel.run = [=, in = context.in, out = context.out, scratch = context.scratch](const Frame& frame) -> absl::Status {

@@ -1,10 +1,10 @@
-// Convolution as matrix products over patches: rows of A are the positions of the output, its columns the window's
-// elements times the input features; B is the kernel.
+// Convolution as matrix products over patches. The rows of matrix A are the positions of the output. Its columns are
+// the elements of the window times the input features. B is the kernel.
 //
-// Operands are brought to [batch, spatial..., feature] and [spatial..., input feature, output feature] first, as f32
-// (f64), unless they lie so. A is never made whole: a piece of some rows and columns at a time, one for each thread,
-// and products of one piece after the other are added. Feature groups take their columns of the input and of B; batch
-// groups their part of the batch.
+// Operands are first converted to [batch, spatial..., feature] and [spatial..., input feature, output feature], in f32
+// (or f64), unless they are already in this form. A is never stored completely. Each thread fills a piece of some rows
+// and some columns at a time, and the products of successive pieces are added. A feature group uses its own columns of
+// the input and of B. A batch group uses its own part of the batch.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -25,7 +25,9 @@ using graph::Shape;
 using graph::WindowDim;
 using Dims = std::vector<int64_t>;
 
-constexpr int64_t kPieceElements = 128 * 1024;  // of A, for one thread
+// Limits of a piece of A. kPieceElements: elements per thread, so that a piece stays in the second-level cache.
+// kPieceColumns: columns.
+constexpr int64_t kPieceElements = 128 * 1024;
 constexpr int64_t kPieceColumns = 2048;
 
 int64_t Product(const Dims& dims) {
@@ -34,13 +36,13 @@ int64_t Product(const Dims& dims) {
   return product;
 }
 
-// The problem in the normal order of dimensions.
+// The sizes of the convolution, with the dimensions in a fixed order.
 struct Problem {
   std::vector<WindowDim> window;
-  Dims in_spatial, out_spatial, taps;           // sizes
+  Dims in_spatial, out_spatial, taps;           // sizes; taps: of the window
   int64_t batch = 1, in_features = 1;           // of the input
-  int64_t group_batch = 1, group_features = 1;  // that one group reads
-  int64_t groups = 1, out_features = 1;         // all groups' outputs
+  int64_t group_batch = 1, group_features = 1;  // the part that one group reads
+  int64_t groups = 1, out_features = 1;         // out_features: of all groups
   int64_t rows = 1, columns = 1;                // of A
 };
 
@@ -56,7 +58,7 @@ Problem ProblemOf(const OpContext& c) {
   }
   p.batch = in[attrs.input_batch];
   p.in_features = in[attrs.input_feature];
-  p.groups = attrs.feature_group_count * attrs.batch_group_count;  // one of them is 1
+  p.groups = attrs.feature_group_count * attrs.batch_group_count;  // one of the two counts is 1
   p.group_batch = p.batch / attrs.batch_group_count;
   p.group_features = kernel[attrs.kernel_input_feature];
   p.out_features = out[attrs.output_feature];
@@ -65,7 +67,7 @@ Problem ProblemOf(const OpContext& c) {
   return p;
 }
 
-// A piece of A: rows [r0, r1), columns [c0, c1), dense, of one group.
+// Fills a piece of A: rows [r0, r1) and columns [c0, c1) of one group, as a dense matrix.
 template <typename T>
 class Patches {
  public:
@@ -117,10 +119,11 @@ struct Plan {
   static constexpr DType kComputed = sizeof(T) == 4 ? DType::kF32 : DType::kF64;
   Problem p;
   DenseOperand input, kernel;
-  // The output: made in scratch as [batch, spatial..., feature] and then stored, or written there at once.
+  // If `direct`, the product writes the output itself. Otherwise it writes [batch, spatial..., feature] to scratch, and
+  // `placed` copies this to the output.
   bool direct = false;
   DType out_dtype = DType::kF32;
-  std::unique_ptr<const StridedCopy> placed;  // of elements of out_dtype
+  std::unique_ptr<const StridedCopy> placed;  // copies elements of out_dtype
   Bytes out_at = 0, narrow_at = 0, pieces_at = 0, piece_bytes = 0;
   int64_t piece_rows = 1, piece_columns = 1;
   int in = -1, weights = -1, out = -1, scratch = -1;
@@ -133,15 +136,15 @@ struct Plan {
     Multiply(frame, a, b, c);
     if (direct) return;
     const int64_t n = p.rows * p.out_features;
-    const std::byte* made = reinterpret_cast<const std::byte*>(c);
+    const std::byte* computed = reinterpret_cast<const std::byte*>(c);
     if (narrow_at >= 0) {
-      ConvertFloats(kComputed, made, out_dtype, scratch_memory + narrow_at, n, *frame.pool);
-      made = scratch_memory + narrow_at;
+      ConvertFloats(kComputed, computed, out_dtype, scratch_memory + narrow_at, n, *frame.pool);
+      computed = scratch_memory + narrow_at;
     }
-    placed->Run(made, frame.slots[out], *frame.pool);
+    placed->Run(computed, frame.slots[out], *frame.pool);
   }
 
-  // Pieces of rows of all groups are shared out.
+  // Splits the row pieces of all groups among the threads.
   void Multiply(const Frame& frame, const T* a, const T* b, T* c) const {
     const int64_t per_group = (p.rows + piece_rows - 1) / piece_rows, pieces = per_group * p.groups;
     const int64_t group_out = p.out_features / p.groups;
@@ -202,15 +205,15 @@ BuiltKernel Build(const OpContext& c) {
   Dims out_order{attrs.output_batch};
   out_order.insert(out_order.end(), attrs.output_spatial.begin(), attrs.output_spatial.end());
   out_order.push_back(attrs.output_feature);
-  const Dims made = StridesInOrder(out.dims, out_order), placed = graph::Strides(out.dims);
+  const Dims computed = StridesInOrder(out.dims, out_order), placed = graph::Strides(out.dims);
   plan->placed =
-      std::make_unique<StridedCopy>(out.dims, made, 0, placed, 0, static_cast<int>(graph::SizeOf(out.dtype)));
+      std::make_unique<StridedCopy>(out.dims, computed, 0, placed, 0, static_cast<int>(graph::SizeOf(out.dtype)));
   plan->direct = plan->placed->IsRun() && out.dtype == kComputed;
   if (!plan->direct) plan->out_at = scratch.Take(out.elements() * sizeof(T));
   plan->narrow_at = out.dtype == kComputed ? -1 : scratch.Take(out.bytes());
 
   plan->piece_columns = std::clamp<int64_t>(p.columns, 1, kPieceColumns);
-  // Every thread has rows, and pieces of A stay within the second-level cache.
+  // Every thread gets rows, if there are enough.
   const int64_t share = (p.rows * p.groups + c.threads - 1) / c.threads;
   plan->piece_rows = std::clamp<int64_t>(std::min(kPieceElements / plan->piece_columns, share), 1, p.rows);
   plan->piece_bytes = plan->piece_rows * plan->piece_columns * static_cast<Bytes>(sizeof(T));

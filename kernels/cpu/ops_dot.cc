@@ -1,8 +1,8 @@
-// Dot as a batch of matrix products: operands are read in place through BLAS's transposition flags and leading
-// dimensions where their dimensions allow it, and packed otherwise. 16-bit floats are widened to f32 and accumulate
-// there.
+// Dot as a batch of matrix products. If the dimensions of an operand allow it, the operand is read in place, through
+// BLAS's transposition flags and leading dimensions. Otherwise it is packed. 16-bit floats are widened to f32 and
+// accumulate in f32.
 //
-// The device's threads split batches or rows among themselves; BLAS itself runs on one thread a call.
+// The device's threads split batches or rows among themselves. Each BLAS call runs on one thread.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -21,7 +21,7 @@ namespace {
 using graph::DotAttrs;
 using graph::DType;
 
-// Rows [m0, m1) and columns [n0, n1) of C = A B for one matrix of the batch.
+// Computes rows [m0, m1) and columns [n0, n1) of C = A B, for one matrix of the batch.
 template <typename T>
 void MultiplyPart(const Gemm& g, const T* a, const T* b, T* c, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
   MatrixProduct<T> p;
@@ -41,12 +41,12 @@ void MultiplyPart(const Gemm& g, const T* a, const T* b, T* c, int64_t m0, int64
 
 template <typename T>
 void MultiplyAll(const Gemm& g, ThreadPool& pool, const T* a, const T* b, T* c) {
-  const int64_t work = 2 * g.m * g.n * g.k;  // of one matrix
+  const int64_t work = 2 * g.m * g.n * g.k;  // operations of one matrix
   const int64_t batches = static_cast<int64_t>(g.lhs.batch_offsets.size());
   auto matrix = [&](int64_t i, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
     MultiplyPart(g, a + g.lhs.batch_offsets[i], b + g.rhs.batch_offsets[i], c + i * g.m * g.n, m0, m1, n0, n1);
   };
-  constexpr int64_t kWorthAThread = 1 << 19;  // operations
+  constexpr int64_t kWorthAThread = 1 << 19;  // minimum operations per thread
   if (batches >= pool.size()) {
     pool.For(batches, std::max<int64_t>(1, kWorthAThread / std::max<int64_t>(work, 1)),
              [&](int64_t begin, int64_t end) {
@@ -65,7 +65,8 @@ void MultiplyAll(const Gemm& g, ThreadPool& pool, const T* a, const T* b, T* c) 
   }
 }
 
-// Sums of products in the type itself, wrapping; for integers and pred.
+// For integers: sums products in 64 bits and keeps the low bits, which is the result of wrapping arithmetic in the
+// type.
 template <typename T, typename R>
 void MultiplyPlain(const Gemm& g, ThreadPool& pool, const T* a, const T* b, R* c) {
   const int64_t batches = static_cast<int64_t>(g.lhs.batch_offsets.size());
@@ -86,7 +87,7 @@ void MultiplyPlain(const Gemm& g, ThreadPool& pool, const T* a, const T* b, R* c
            });
 }
 
-// Both operands, ready to be multiplied.
+// Both operands as dense arrays.
 struct Operands {
   int slots[2], scratch;
   std::array<DenseOperand, 2> dense;

@@ -1,4 +1,4 @@
-// The last resort: the reference evaluator, op by op. Slow, and right.
+// Runs ops that have no other kernel with the reference evaluator: correct, but slow.
 #include <cstring>
 
 #include "base/status.h"

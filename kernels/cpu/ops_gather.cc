@@ -1,7 +1,7 @@
-// Gather and scatter: for every index vector, a window of the big array.
+// Gather and scatter: each index vector selects a window of the big array.
 //
-// Gather's windows are shared out among threads. Scatter's are not: they may fall on each other, and are combined in
-// the order of the indices; threads share out the elements of each window instead.
+// Threads split the windows of a gather. The windows of a scatter may overlap and are combined in the order of the
+// indices, so threads split the elements of each window instead.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -36,15 +36,15 @@ Dims Pick(const Dims& values, const Dims& at) {
   return picked;
 }
 
-// Walks the windows of a gather or scatter: where each begins in the big array and in the array of all windows.
+// Enumerates the windows of a gather or scatter: the begin of each in the big array and in the array of all windows.
 class Windows {
  public:
   struct Attrs {
     const Dims &index_map, &batching, &indices_batching;
     int64_t vector_dim;
   };
-  // `extent`: of a window along each dimension of the big array. `batch`: dimensions of the array of windows that count
-  // windows.
+  // `extent` is the size of a window along each dimension of the big array. `batch` lists those dimensions of the array
+  // of all windows that number the windows.
   Windows(const Shape& big, const Dims& extent, const Shape& indices, const Attrs& attrs, const Dims& windows,
           const Dims& batch)
       : reader_(indices.dtype), sizes_(Pick(windows, batch)), out_strides_(Pick(graph::Strides(windows), batch)) {
@@ -66,8 +66,8 @@ class Windows {
 
   int64_t count() const { return count_; }
 
-  // f(offset in the big array, offset in the windows) for windows [begin, end), in elements. Starts are clamped, or
-  // windows that do not fit left out.
+  // Calls f(offset in the big array, offset in the array of windows), in elements, for windows [begin, end). If kClamp,
+  // clamps the starts. Otherwise skips windows that do not fit.
   template <bool kClamp, typename F>
   void ForEach(const std::byte* indices, int64_t begin, int64_t end, const F& f) const {
     if (begin >= end) return;
@@ -111,7 +111,7 @@ class Windows {
   };
   IndexReader reader_;
   Dims sizes_, out_strides_, index_strides_;
-  Dims big_strides_;  // by batch dimension: what a step adds in the big array
+  Dims big_strides_;  // by batch dimension: the step in the big array
   std::vector<Component> components_;
   int64_t count_ = 1;
 };
@@ -161,10 +161,10 @@ BuiltKernel BuildGather(const OpContext& c) {
   return kernel;
 }
 
-// to[i] = to[i] op from[i] for n elements in memory's form.
+// Computes to[i] = to[i] op from[i] for n elements in their memory form.
 class Combiner {
  public:
-  // False: the region is not one op, or of a kind without a loop.
+  // Returns false unless the region returns its second operand, or is a single op that has a loop.
   static bool Make(const graph::Graph& region, DType dtype, Combiner& combiner) {
     combiner.dtype_ = dtype;
     if (region.parameters().size() != 2 || region.results().size() != 1) return false;
@@ -204,9 +204,9 @@ class Combiner {
   Prim op_ = nullptr;
 };
 
-// One window's elements as rows that are dense on both sides (of one element, where nothing is).
+// The elements of one window as rows that are dense on both sides. If no dimension is dense, a row is one element.
 struct WindowRows {
-  Dims sizes, big_strides, update_strides;  // around the rows
+  Dims sizes, big_strides, update_strides;  // of the dimensions around the rows
   int64_t length = 1, rows = 1;
 
   WindowRows(const Dims& window, const Dims& big, const Dims& update) {
@@ -218,7 +218,7 @@ struct WindowRows {
     for (int64_t size : sizes) rows *= size;
   }
 
-  // f(offset in the big array, offset in the updates) of rows [begin, end).
+  // Calls f(offset in the big array, offset in the updates) for rows [begin, end).
   template <typename F>
   void ForEach(int64_t begin, int64_t end, const F& f) const {
     if (sizes.empty()) {
@@ -249,7 +249,7 @@ BuiltKernel BuildScatter(const OpContext& c) {
   const Dims window = Pick(updates.dims, attrs.update_window_dims);
   Dims extent(out.dims.size(), 1);
   for (size_t i = 0; i < window_dims.size(); ++i) extent[window_dims[i]] = window[i];
-  auto whole = std::make_shared<const StridedCopy>(Dims{out.elements()}, Dims{1}, 0, Dims{1}, 0, element);
+  auto copy_all = std::make_shared<const StridedCopy>(Dims{out.elements()}, Dims{1}, 0, Dims{1}, 0, element);
   BuiltKernel kernel;
   kernel.kind = "scatter";
   if (c.in[0] != c.in[1] && c.in[0] != c.in[2]) kernel.shares = {{{c.in[0], Sharing::kUpdate}}};
@@ -265,13 +265,13 @@ BuiltKernel BuildScatter(const OpContext& c) {
                                                  Pick(graph::Strides(updates.dims), attrs.update_window_dims));
   kernel.run = [=, in = c.in, slot = c.out[0]](const Frame& frame) {
     std::byte* const to = frame.slots[slot];
-    if (frame.slots[in[0]] != to) whole->Run(frame.slots[in[0]], to, *frame.pool);
+    if (frame.slots[in[0]] != to) copy_all->Run(frame.slots[in[0]], to, *frame.pool);
     if (windows == nullptr) return absl::OkStatus();
     const std::byte* const indices = frame.slots[in[1]];
     const std::byte* const from = frame.slots[in[2]];
     const int64_t work = windows->count() * rows->length * rows->rows;
     const bool by_rows = rows->rows >= frame.pool->size();
-    // Not less than a line of the first-level cache for each thread.
+    // Each thread gets at least 16 elements: a line of the first-level cache, if an element has 4 bytes.
     const int64_t items = by_rows ? rows->rows : rows->length, least = by_rows ? 1 : 16;
     const int64_t grain = work < 32768 ? items : least;
     frame.pool->For(items, std::max<int64_t>(1, grain), [&](int64_t begin, int64_t end) {

@@ -1,4 +1,4 @@
-// Ops that move elements without looking at them: each is a few strided copies.
+// Ops that move elements without computing with them. Each is a few strided copies.
 #include <algorithm>
 #include <memory>
 
@@ -17,7 +17,7 @@ using Dims = std::vector<int64_t>;
 
 int ElementOf(const Shape& shape) { return static_cast<int>(graph::SizeOf(shape.dtype)); }
 
-// Broadcast, slice, transpose, reverse: the operand read in another order.
+// Broadcast, slice, transpose and reverse: read the operand in another order.
 BuiltKernel BuildView(const OpContext& c) {
   const Shape& out = c.out_shape();
   BuiltKernel kernel;
@@ -62,7 +62,7 @@ BuiltKernel BuildPad(const OpContext& c) {
   Dims count = in.dims, to = strides;
   int64_t from_offset = 0, to_offset = 0;
   for (int d = 0; d < in.rank(); ++d) {
-    // Operand element i lands at low + i * step; those that land inside stay.
+    // Operand element i goes to position low + i * step. Elements outside the result are dropped.
     const int64_t step = attrs.interior[d] + 1, low = attrs.low[d];
     const int64_t first = low >= 0 ? 0 : (-low + step - 1) / step;
     const int64_t room = out.dims[d] - 1 - low;
@@ -85,8 +85,8 @@ BuiltKernel BuildPad(const OpContext& c) {
   return kernel;
 }
 
-// Where a dynamic slice of `sizes` begins, in elements of an array of `dims`: starts are operands [first, first +
-// rank).
+// Computes where a dynamic slice of `sizes` begins in an array of `dims`, in elements. Operands [first, first + rank)
+// are the starts.
 class DynamicStart {
  public:
   DynamicStart(const OpContext& c, size_t first, const Dims& dims, const Dims& sizes) : strides_(graph::Strides(dims)) {
@@ -132,14 +132,14 @@ BuiltKernel BuildDynamicUpdateSlice(const OpContext& c) {
   const int element = ElementOf(out);
   auto copy = std::make_shared<const StridedCopy>(update.dims, graph::Strides(update.dims), 0, graph::Strides(out.dims),
                                                   0, element);
-  auto whole = std::make_shared<const StridedCopy>(Dims{out.elements()}, Dims{1}, 0, Dims{1}, 0, element);
+  auto copy_all = std::make_shared<const StridedCopy>(Dims{out.elements()}, Dims{1}, 0, Dims{1}, 0, element);
   BuiltKernel kernel;
   kernel.kind = "update";
   if (c.in[0] != c.in[1]) kernel.shares = {{{c.in[0], Sharing::kUpdate}}};
   kernel.run = [=, start = DynamicStart(c, 2, out.dims, update.dims), in = c.in, slot = c.out[0]](const Frame& frame) {
-    // The start may lie where the result goes.
+    // Reads the start first, because the result may overwrite it.
     const int64_t offset = start(frame) * element;
-    if (frame.slots[in[0]] != frame.slots[slot]) whole->Run(frame.slots[in[0]], frame.slots[slot], *frame.pool);
+    if (frame.slots[in[0]] != frame.slots[slot]) copy_all->Run(frame.slots[in[0]], frame.slots[slot], *frame.pool);
     copy->Run(frame.slots[in[1]], frame.slots[slot] + offset, *frame.pool);
     return absl::OkStatus();
   };

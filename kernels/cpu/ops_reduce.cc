@@ -1,8 +1,8 @@
-// Reductions that no fused group computes: several operands at once (argmax), combiners of their own.
+// Reductions that no fused group computes: those with several operands (argmax) or with a combiner of several ops.
 //
-// The combiner is compiled as a program on vectors: a lane is one combination at a time. Operands are brought to
-// [reduced, kept] and combined row after row into the results; where few elements are kept, some rows side by side make
-// the lanes.
+// The combiner is compiled as a program on vectors, in which each lane is one combination. Operands are converted to
+// [reduced, kept], and their rows are combined one after the other into the results. If few elements are kept, several
+// rows next to each other fill the lanes.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -22,7 +22,7 @@ using graph::Opcode;
 using graph::ValueId;
 using Dims = std::vector<int64_t>;
 
-// `region` of scalars on vectors of n instead; null where it has more than elementwise ops and constants.
+// Converts `region` from scalars to vectors of n. Returns null if it has other ops than elementwise ones and constants.
 std::shared_ptr<const Graph> OnVectors(const Graph& region, int64_t n) {
   graph::GraphBuilder builder;
   std::vector<ValueId> now(region.values().size());
@@ -47,7 +47,8 @@ std::shared_ptr<const Graph> OnVectors(const Graph& region, int64_t n) {
   return std::make_shared<const Graph>(builder.Build());
 }
 
-// Combines lanes: results and first parameters are the same memory.
+// Compiles the combiner for `lanes` lanes. Results and first parameters share their memory. Returns null if OnVectors
+// does.
 absl::StatusOr<std::shared_ptr<Body>> CompileCombiner(const OpContext& c, int64_t lanes) {
   const std::shared_ptr<const Graph> vectors = OnVectors(*c.op->regions[0], lanes);
   if (vectors == nullptr) return std::shared_ptr<Body>();
@@ -61,16 +62,16 @@ absl::StatusOr<std::shared_ptr<Body>> CompileCombiner(const OpContext& c, int64_
 struct Reduction {
   size_t n = 1;  // operands
   int64_t kept = 1, reduced = 1;
-  int64_t together = 1;                // rows that are combined side by side
+  int64_t together = 1;                // rows that one combination takes at the same time
   std::vector<DenseOperand> operands;  // [reduced, kept]
-  std::vector<Bytes> elements;         // bytes
-  std::vector<Bytes> parts_at;         // accumulators of rows side by side, in scratch
-  std::shared_ptr<Body> wide, narrow;  // on together * kept lanes, on kept lanes
+  std::vector<Bytes> elements;         // bytes per element
+  std::vector<Bytes> parts_at;         // offsets in scratch of the accumulators for `together` rows
+  std::shared_ptr<Body> wide, narrow;  // combiner on together * kept lanes, and on kept lanes
   Bytes arena_at = 0;
   std::vector<int> in, out;
   int scratch = -1;
 
-  // accumulators[i] = combiner(accumulators, rows) on a body's lanes.
+  // Computes accumulators = combiner(accumulators, rows) on all lanes of a body.
   absl::Status Combine(Body& body, const std::vector<std::byte*>& accumulators, const std::vector<std::byte*>& rows,
                        const Frame& frame) const {
     std::vector<std::byte*> parameters = accumulators;
@@ -84,7 +85,7 @@ struct Reduction {
     for (size_t i = 0; i < n; ++i) {
       results[i] = frame.slots[out[i]];
       parts[i] = memory + parts_at[i];
-      // Only read from here on.
+      // rows[i] is only read from here on.
       rows[i] = const_cast<std::byte*>(operands[i].Ready(frame.slots[in[i]], memory, *frame.pool));
       StridedCopy({kept}, {0}, 0, {1}, 0, static_cast<int>(elements[i])).RunHere(frame.slots[in[n + i]], results[i]);
     }

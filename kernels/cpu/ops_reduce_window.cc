@@ -1,7 +1,8 @@
-// Windows summed (or their maximum taken, ...): pooling, cumulative sums.
+// Reductions over windows (sum, maximum, ...), as in pooling and cumulative sums.
 //
-// Rows of the output are shared out. Of each row, one position of the window after the other is added to all the
-// elements that it has an operand element for; accumulators as in fused reductions (tile_prims.h).
+// Threads split the rows of the output. For each row, and for each position of the window in turn, the operand's
+// elements are added to all outputs that have an element at that position. Accumulators are like those of fused
+// reductions (tile_prims.h).
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -20,14 +21,14 @@ using graph::ReduceKind;
 using graph::WindowDim;
 using Dims = std::vector<int64_t>;
 
-// The outputs that one position of a window has an operand element for: first, first + step, ... (count of them),
-// reading from, from + from_step, ...
+// The outputs that have an operand element at one position of the window: first, first + step, ..., `count` of them.
+// They read operand elements from, from + from_step, ...
 struct Tap {
   int64_t first = 0, step = 1, count = 0, from = 0, from_step = 1;
 };
 
 Tap TapOf(const WindowDim& w, int64_t k, int64_t in, int64_t out) {
-  // Output o reads padded position o * stride + at, which holds an element at multiples of the dilation.
+  // Output o reads padded position o * stride + at. Only positions that are multiples of the dilation hold an element.
   const int64_t at = k * w.window_dilation - w.padding_low, dilation = w.base_dilation;
   Tap tap;
   tap.step = dilation / std::gcd(w.stride, dilation);
@@ -37,7 +38,7 @@ Tap TapOf(const WindowDim& w, int64_t k, int64_t in, int64_t out) {
     return padded >= 0 && padded % dilation == 0 && padded / dilation < in;
   };
   tap.first = at >= 0 ? 0 : std::min(out, (-at + w.stride - 1) / w.stride);
-  // Within one period a position fits, or none does.
+  // If any position of one period fits, the search finds the first one. Otherwise no position fits.
   for (int64_t i = 0; i < tap.step && tap.first < out && !inside(tap.first); ++i) ++tap.first;
   if (tap.first >= out || !inside(tap.first)) return tap;
   tap.from = (tap.first * w.stride + at) / dilation;
@@ -49,12 +50,12 @@ Tap TapOf(const WindowDim& w, int64_t k, int64_t in, int64_t out) {
 
 struct WindowPlan {
   Dims in_dims, out_dims, in_strides;
-  std::vector<std::vector<Tap>> taps;  // by dimension, by position of the window
+  std::vector<std::vector<Tap>> taps;  // by dimension, then by position in the window
   DType dtype = DType::kF32;
   FoldPrim fold = nullptr;
   DType accumulator = DType::kF32;
   int in = -1, initial = -1, out = -1, scratch = -1;
-  Bytes row_bytes = 0;  // of a thread's scratch: accumulators, lanes, results
+  Bytes row_bytes = 0;  // scratch per thread: accumulators, lanes, results
 
   void Run(const Frame& frame) const;
   void RunRow(const Frame& frame, int64_t row, std::byte* memory) const;
@@ -92,7 +93,7 @@ void WindowPlan::RunRow(const Frame& frame, int64_t row, std::byte* memory) cons
   const int64_t n = out_dims[last], width = graph::SizeOf(accumulator), element = graph::SizeOf(dtype);
   std::byte* const accumulators = memory;
   std::byte* const lanes = memory + (n * 8 + 63) / 64 * 64;
-  // The initial value in the accumulators' type.
+  // Converts the initial value to the accumulators' type.
   alignas(8) std::byte lane[8], start[8];
   const Prim load = LoadPrim(dtype), widen = ConvertPrim(dtype, accumulator), narrow = ConvertPrim(accumulator, dtype);
   if (load != nullptr)
@@ -112,7 +113,7 @@ void WindowPlan::RunRow(const Frame& frame, int64_t row, std::byte* memory) cons
     at[d] = rest % out_dims[d];
     rest /= out_dims[d];
   }
-  // Every position of the window but along the last dimension.
+  // All positions of the window in the dimensions before the last.
   int64_t positions = 1;
   for (size_t d = 0; d < last; ++d) positions *= static_cast<int64_t>(taps[d].size());
   for (int64_t p = 0; p < positions; ++p) {
@@ -171,7 +172,7 @@ absl::StatusOr<BuiltKernel> BuildReduceWindow(const OpContext& c) {
   plan->in_strides = graph::Strides(in.dims);
   plan->dtype = in.dtype;
   const bool wide = graph::IsFloat(in.dtype) && (*kind == ReduceKind::kSum || *kind == ReduceKind::kProduct);
-  // What lanes of narrow types hold.
+  // The element type of a lane, by Lane.
   static constexpr DType kLaneTypes[] = {DType::kF32, DType::kF64, DType::kS32, DType::kU32, DType::kS64, DType::kU64};
   plan->accumulator = wide ? DType::kF64 : kLaneTypes[static_cast<int>(LaneOf(in.dtype))];
   const auto& window = c.op->as<graph::WindowAttrs>().window;

@@ -1,5 +1,5 @@
 // cpu-profile FILE [--runs N] [--threads N] [--top N] [--print]: compiles a serialized HloModuleProto for the CPU
-// backend, runs it on random inputs, and prints where the time goes.
+// backend, runs it on random inputs, and prints the time by kernel.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -53,7 +53,7 @@ absl::StatusOr<Flags> Parse(int argc, char** argv) {
   return flags;
 }
 
-// Small numbers: indices stay in range, exponentials finite.
+// Fills with small numbers, so that indices stay in range and exponentials stay finite.
 void FillRandom(const graph::Shape& shape, std::mt19937_64& random, std::byte* to) {
   const int64_t n = shape.elements();
   if (shape.dtype == DType::kF32) {
@@ -99,7 +99,7 @@ absl::Status Main(int argc, char** argv) {
 
   std::vector<double> seconds;
   for (int i = -1; i < flags.runs; ++i) {
-    if (i == 0) EnableProfiling(*program);  // once memory was touched
+    if (i == 0) EnableProfiling(*program);  // after one run, which touches the memory
     const auto begin = std::chrono::steady_clock::now();
     program->Run(backend->stream(0), inputs, outputs);
     ALPA_RETURN_IF_ERROR(backend->stream(0).Record()->Wait());
@@ -107,7 +107,7 @@ absl::Status Main(int argc, char** argv) {
   }
   std::sort(seconds.begin(), seconds.end());
   std::vector<KernelTime> profile = ReadProfile(*program);
-  std::printf("%d ops, %zu kernels, compiled in %.0f ms, arena %.1f MiB; median of %d runs %.3f ms, least %.3f ms\n",
+  std::printf("%d ops, %zu kernels, compiled in %.0f ms, arena %.1f MiB; median of %d runs %.3f ms, minimum %.3f ms\n",
               graph.size(), profile.size(), compiled * 1e3, static_cast<double>(program->temporary_bytes()) / kMiB,
               flags.runs, seconds[seconds.size() / 2] * 1e3, seconds[0] * 1e3);
   std::map<std::string, std::pair<int, double>> by_kind;

@@ -35,7 +35,8 @@ class CpuStream::CpuEvent : public Event {
 
 namespace {
 
-// The libraries below kernels may throw (std::bad_alloc first of all); nothing may leave the stream.
+// Runs `work` and converts exceptions into a Status. Libraries below the kernels may throw, above all std::bad_alloc,
+// and no exception may leave the stream.
 absl::Status RunGuarded(const std::function<absl::Status()>& work) {
   try {
     return work();

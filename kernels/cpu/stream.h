@@ -1,4 +1,4 @@
-// A device's thread: executes what is enqueued, in order; see Stream in kernels/backend.h.
+// A device's thread. It executes enqueued work in order; see Stream in kernels/backend.h.
 #pragma once
 
 #include <deque>
@@ -14,7 +14,7 @@ namespace alpa::kernels::cpu {
 class CpuStream : public Stream {
  public:
   CpuStream();
-  // Executes what is still enqueued first.
+  // Executes all enqueued work first.
   ~CpuStream() override;
 
   void Enqueue(std::function<absl::Status()> work) override;
@@ -25,7 +25,7 @@ class CpuStream : public Stream {
   class CpuEvent;
   struct Item {
     std::function<absl::Status()> work;
-    std::shared_ptr<CpuEvent> event;  // set: a recorded point, no work
+    std::shared_ptr<CpuEvent> event;  // if set: a recorded point, without work
   };
   void Push(Item item);
   void Work();

@@ -5,7 +5,8 @@
 namespace alpa::kernels::cpu {
 namespace {
 
-// Kernels follow each other closely in a program: a worker looks this often before it sleeps (some tens of microseconds).
+// The number of times that a worker checks for work before it sleeps: some tens of microseconds. In a program, one
+// kernel closely follows another.
 constexpr int kSpins = 2000;
 
 inline void Pause() {
@@ -33,7 +34,7 @@ void ThreadPool::Start(int parts, Function function, const void* context) {
   parts_ = parts;
   function_ = function;
   context_ = context;
-  // Every worker answers every round, also those without a part: none can then be a round behind.
+  // Every worker counts itself done in every round, even without a part. So no worker can be a round behind.
   pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   bool wake;
   {

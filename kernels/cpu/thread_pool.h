@@ -1,8 +1,8 @@
-// The threads of one device: runs a kernel's parts side by side.
+// The threads of one device. They run the parts of a kernel in parallel.
 //
-// Threads:  Run is called from one thread at a time (the device's stream); it does the first part itself and returns when
-//           all parts are done. Workers sleep between calls after a short spin.
-// Same bits: the caller decides the parts, from sizes and size() alone.
+// Threads:   only one thread at a time (the device's stream) may call Run. It does the first part itself and returns
+//            when all parts are done. Workers spin briefly between calls and then sleep.
+// Same bits: the caller chooses the parts, by sizes and size() alone.
 #pragma once
 
 #include <atomic>
@@ -24,7 +24,7 @@ class ThreadPool {
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // f(part) for every part in [0, parts). Parts are at most size(). f must not throw.
+  // Calls f(part) for every part in [0, parts). REQUIRES: parts <= size(); f does not throw.
   template <typename F>
   void Run(int parts, const F& f) {
     if (parts <= 1) {
@@ -36,8 +36,8 @@ class ThreadPool {
     Finish();
   }
 
-  // f(begin, end) over [0, n) in at most size() even parts; parts begin at multiples of `grain`, and there is one part only
-  // below 2 * grain.
+  // Calls f(begin, end) over [0, n), in at most size() parts of about equal size. Parts begin at multiples of `grain`.
+  // If n <= grain, there is one part.
   template <typename F>
   void For(int64_t n, int64_t grain, const F& f) {
     const int64_t grains = (n + grain - 1) / grain;
@@ -60,7 +60,7 @@ class ThreadPool {
   std::atomic<uint64_t> round_{0};
   std::atomic<int> pending_{0};
   std::atomic<bool> stopping_{false};
-  int sleeping_ = 0;  // under mutex_
+  int sleeping_ = 0;  // workers; guarded by mutex_
   int parts_ = 0;
   Function function_ = nullptr;
   const void* context_ = nullptr;

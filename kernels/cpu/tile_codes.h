@@ -1,5 +1,5 @@
-// What tile_prims.cc asks of the loops compiled for one instruction set. No other headers here: whatever inline
-// function the AVX2 source emitted could be linked into code that must run without.
+// The interface between tile_prims.cc and the loops compiled for one instruction set. Include no other headers here:
+// the linker could use an inline function from the AVX2 source in code that must run without AVX2.
 #pragma once
 
 #include <cstdint>
@@ -56,7 +56,7 @@ enum class PrimCode : uint8_t {
   kSelect,
   kClamp,
 };
-// Element types as numbers of graph::DType.
+// Element types, with the numbers of graph::DType.
 enum class Element : uint8_t {
   kPred = 1,
   kS8 = 2,

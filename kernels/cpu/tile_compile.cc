@@ -1,4 +1,5 @@
-// From a fused unit to a register program: loads, one instruction or two an op, stores, and buffers by last use.
+// Compiles a fused unit to a register program. It emits loads, one or two instructions per op, and stores, and assigns
+// buffers to registers.
 #include <algorithm>
 #include <map>
 #include <utility>
@@ -55,7 +56,7 @@ class Compiler {
     return d;
   }
 
-  // A register with what lies in memory at `slot`, read through `view` (null: linear).
+  // Returns a register with the elements at `slot`, read through `view` (null: linearly).
   int Load(int slot, DType dtype, const View* view) {
     const Lane lane = LaneOf(dtype);
     const int element = static_cast<int>(graph::SizeOf(dtype));
@@ -102,7 +103,7 @@ class Compiler {
     return r;
   }
 
-  // The register of an operand whose element type is `dtype` (which may differ from its root's: a bitcast between).
+  // Returns the register of an operand as type `dtype`, which may differ from its root's type after a bitcast.
   absl::StatusOr<int> Operand(ValueId id, bool scalar) {
     const int root = Root(id);
     const DType dtype = g_.shape(id).dtype;
@@ -118,7 +119,7 @@ class Compiler {
       r = register_of_.at({root, root_dtype});
       if (dtype != root_dtype) r = Reinterpret(r, root_dtype, dtype);
     } else if (in_group) {
-      // Computed here under another type of the same size: through memory of a buffer.
+      // This group computed the value as another type of the same size. A buffer reinterprets the bytes.
       const int raw = register_of_.at({root, root_dtype});
       r = Reinterpret(raw, root_dtype, dtype);
     } else if (scalar) {
@@ -137,7 +138,7 @@ class Compiler {
     return r;
   }
 
-  // The same bits as another type: back to memory's form and from there.
+  // Returns a register with the same bits as another type: stores to the old type's memory form, loads as the new type.
   int Reinterpret(int r, DType from, DType to) {
     const Prim store = StorePrim(from), load = LoadPrim(to);
     if (store == nullptr && load == nullptr) return r;
@@ -174,7 +175,7 @@ class Compiler {
       r = prim == nullptr ? in[0] : EmitPrim(prim, NewBuffer(LaneOf(dtype)), in[0]);
     } else {
       const Prim prim = OpPrim(op, operand);
-      if (prim == nullptr) return Internal("no loop for %s", std::string(graph::NameOf(op.opcode)));
+      if (prim == nullptr) return Internal("no tile loop for %s", std::string(graph::NameOf(op.opcode)));
       r = EmitPrim(prim, NewBuffer(LaneOf(dtype)), in[0], in[1], in[2]);
       if (NeedsWrap(op.opcode, dtype)) EmitPrim(WrapPrim(dtype), r, r);
     }
@@ -201,7 +202,7 @@ class Compiler {
     TileProgram::Reduction reduction;
     const DType dtype = g_.shape(op.results[0]).dtype;
     const std::optional<ReduceLayout> layout = LayoutOf(g_, op);
-    if (!layout.has_value()) return Internal("a reduction without a layout");
+    if (!layout.has_value()) return Internal("a fused reduction has no layout");
     p_.layout = *layout;
     if (layout->order.has_value()) {
       reduction.source = Load(Root(op.operands[0]), dtype, &*layout->order);
@@ -230,14 +231,15 @@ class Compiler {
     return absl::OkStatus();
   }
 
-  // Results that go to memory. One made by a last instruction of its own, in memory's form, is written in place.
+  // Emits the stores of results that go to memory. If the last instruction already produces a result in its memory
+  // form, that instruction writes to the output directly.
   void Stores() {
     for (int value : outputs_) {
       const DType dtype = g_.values()[value].shape.dtype;
       const int r = register_of_.at({value, dtype});
       const int element = static_cast<int>(graph::SizeOf(dtype));
       const Prim store = StorePrim(dtype);
-      if (store == nullptr && p_.registers[r].kind == Register::Kind::kBuffer && Made(r)) {
+      if (store == nullptr && p_.registers[r].kind == Register::Kind::kBuffer && FilledByPrim(r)) {
         p_.registers[r].kind = Register::Kind::kOutput;
         p_.registers[r].slot = value;
         p_.registers[r].element = element;
@@ -248,14 +250,14 @@ class Compiler {
       EmitPrim(store != nullptr ? store : CopyPrim(element), out, r);
     }
   }
-  // Whether an operation (not a view, which may point elsewhere) fills the register.
-  bool Made(int r) const {
-    bool made = false;
+  // Returns whether an operation fills the register. A view does not count, because it may point to other memory.
+  bool FilledByPrim(int r) const {
+    bool filled = false;
     for (const Instruction& i : p_.instructions) {
       if (i.d == r && i.kind == Instruction::Kind::kView) return false;
-      made = made || i.d == r;
+      filled = filled || i.d == r;
     }
-    return made;
+    return filled;
   }
   static Prim CopyPrim(int element) {
     return element == 8
@@ -263,8 +265,8 @@ class Compiler {
                : [](int64_t n, void* d, const void* a, const void*, const void*) { __builtin_memmove(d, a, n * 4); };
   }
 
-  // Buffers are given out in the order of instructions and returned after the last use. Those of outputs and scalars
-  // stay.
+  // Assigns buffers in the order of the instructions, and reuses them after their last use. Buffers of outputs and
+  // scalars are not reused.
   void Buffers() {
     const int64_t tile = std::min<int64_t>(kTile, std::max<int64_t>(p_.n, 1));
     std::vector<int> last(p_.registers.size(), -1);
@@ -295,13 +297,14 @@ class Compiler {
     for (size_t i = 0; i < p_.instructions.size(); ++i) {
       const Instruction& x = p_.instructions[i];
       Register& d = p_.registers[x.d];
-      // Before its operands return theirs: loops may not write where another operand is still read in another width.
+      // Takes the buffer before the operands return theirs. A loop must not overwrite an operand of another width that
+      // it still reads.
       if (d.kind == Register::Kind::kBuffer && d.buffer < 0) d.buffer = take(d.element);
       for (int r : {x.a, x.b, x.c, x.d}) {
         if (r < 0 || last[r] != static_cast<int>(i)) continue;
         Register& done = p_.registers[r];
         if (done.kind == Register::Kind::kBuffer && done.buffer >= 0) free[done.element].push_back(done.buffer);
-        last[r] = -1;  // once only
+        last[r] = -1;  // returns each buffer only once
       }
     }
     p_.thread_bytes = top;
@@ -326,7 +329,7 @@ absl::StatusOr<FusedUnit> BuildFused(const Graph& graph, const FusionPlan& plan,
                                      int threads) {
   ALPA_ASSIGN_OR_RETURN(TileProgram compiled, CompileTiles(graph, plan, unit, threads));
   FusedUnit fused;
-  // Slots read linearly only: candidates for being overwritten.
+  // Slots that are only read linearly. An output may overwrite them.
   std::vector<int> linear, other;
   for (const Register& r : compiled.registers) {
     if (r.kind == Register::Kind::kInput) linear.push_back(r.slot);

@@ -47,7 +47,7 @@ bool CodeFor(const graph::Op& op, DType type, PrimCode& code) {
     case Opcode::kNot:
       code = pred ? PrimCode::kNotPred : PrimCode::kNot;
       return true;
-    // Of booleans, sum is "or" and product is "and".
+    // For booleans, a sum is "or" and a product is "and".
     case Opcode::kAdd:
       code = pred ? PrimCode::kOr : PrimCode::kAdd;
       return true;
@@ -72,7 +72,7 @@ bool CodeFor(const graph::Op& op, DType type, PrimCode& code) {
     case Opcode::kSelect:
       code = PrimCode::kSelect;
       return true;
-    // These look at the width of the type.
+    // The width of the type matters to these ops, so small types have no loop.
     case Opcode::kShiftLeft:
       code = PrimCode::kShiftLeft;
       return !small;

@@ -1,11 +1,11 @@
-// The inner loops of fused kernels: each applies one operation to a tile of elements held in registers.
+// The inner loops of fused kernels. Each applies one operation to a tile of elements in registers.
 //
-// Model:    a register is a small buffer of 32- or 64-bit lanes. Element types narrower than that live widened: f16 and
-//           bf16 as f32 rounded after every operation, small integers sign- or zero-extended and wrapped after every
-//           operation, pred as 0 or 1 in 32 bits. Loops are compiled twice, for any x86-64 and for AVX2 with FMA, and
-//           chosen by what the processor has.
-// Errors of functions (against the true value, f32): exp, log, rsqrt, tanh, erf, sin, cos, log1p, expm1, pow at most
-//           2 ulp, logistic 2.5; f64 is the C library's. NaN and infinities give what IEEE says.
+// Model:    a register is a small buffer of 32- or 64-bit lanes. Narrower element types are widened. f16 and bf16
+//           become f32 and are rounded after every operation. Small integers are sign- or zero-extended and wrapped
+//           after every operation. pred is 0 or 1 in 32 bits. Loops are compiled twice, for any x86-64 and for AVX2
+//           with FMA. The processor's features decide which ones run.
+// Accuracy: in f32, the error of exp, log, rsqrt, tanh, erf, sin, cos, log1p, expm1 and pow is at most 2 ulp, that of
+//           logistic 2.5 ulp. f64 has the accuracy of the C library. NaN and infinities give the results of IEEE 754.
 // Threads:  no state.
 #pragma once
 
@@ -15,7 +15,7 @@
 
 namespace alpa::kernels::cpu {
 
-// Lanes of a register.
+// The type of a register's lanes.
 enum class Lane : uint8_t { kF32, kF64, kI32, kU32, kI64, kU64 };
 Lane LaneOf(graph::DType dtype);
 inline int LaneSize(Lane lane) { return lane == Lane::kF64 || lane == Lane::kI64 || lane == Lane::kU64 ? 8 : 4; }
@@ -23,24 +23,25 @@ inline int LaneSize(Lane lane) { return lane == Lane::kF64 || lane == Lane::kI64
 // d[i] = op(a[i], b[i], c[i]) for i < n. d may be a, b or c.
 using Prim = void (*)(int64_t n, void* d, const void* a, const void* b, const void* c);
 
-// The loop for an elementwise op on operands of `lane` (select: of its branches), or null where there is none. Small
-// types need WrapPrim after it.
+// Returns the loop for an elementwise op on operands of type `operand` (for a select, the type of its branches), or
+// null if there is no loop. Narrow types need WrapPrim after it.
 Prim OpPrim(const graph::Op& op, graph::DType operand);
-// From one type's register to another's, with the values that a convert gives; null: the register is the same.
+// Converts one type's register to another's, with the values of the convert op. Null: the registers are the same.
 Prim ConvertPrim(graph::DType from, graph::DType to);
-// Brings the result of an operation back into the range (or precision) of a narrow type; null where nothing is to do.
+// Brings an operation's result back into the range (or precision) of a narrow type. Null: nothing to do.
 Prim WrapPrim(graph::DType dtype);
-// Memory to register and back; null where they are the same bytes.
+// Load from memory to a register, and store back. Null: the bytes are the same.
 Prim LoadPrim(graph::DType dtype);
 Prim StorePrim(graph::DType dtype);
 
-// One value from n elements, and acc[i] = acc[i] op a[i]. Accumulators are double for floats' sums and products, and
-// the lane's own type otherwise.
+// RowFold combines n elements into one value; ColumnFold computes acc[i] = acc[i] op a[i]. For sums and products of
+// floats, accumulators are double. Otherwise they have the lane's own type. RowFold first combines the elements in the
+// lane's type.
 using FoldPrim = void (*)(int64_t n, void* accumulator, const void* a);
 FoldPrim RowFold(graph::ReduceKind kind, Lane lane);
 FoldPrim ColumnFold(graph::ReduceKind kind, Lane lane);
 
-// For tests: the same loops as compiled for any x86-64, whatever the processor has.
+// For tests: if `on`, uses the loops compiled for any x86-64, whatever the processor supports.
 void UseBaselinePrims(bool on);
 
 }  // namespace alpa::kernels::cpu

@@ -1,3 +1,3 @@
-// Compiled for any x86-64 (or whatever the build is for).
+// Compiled for any x86-64, or for the build's own target.
 #define ALPA_TILE_ISA baseline
 #include "kernels/cpu/tile_prims.inc"

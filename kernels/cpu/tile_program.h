@@ -1,11 +1,12 @@
 // A fused group compiled to a small register program, and its execution tile by tile.
 //
-// Model:    n elements are taken kTile at a time (reductions: whole rows or pieces of one). For each tile the
-//           instructions run one after the other, each a loop over the tile (tile_prims.h), on registers that stay in
-//           the first-level cache. A register is a buffer, or directly the memory of a value that is read or written
-// linearly. In place: an output may lie where an input lies that is read linearly only: it is then made in a buffer and
-//           stored when the tile is done.
-// Same bits: parts are cut by sizes and thread count alone; partial results are combined in order.
+// Model:     n elements are processed in tiles of kTile (for reductions: whole rows, or pieces of one row). For each
+//            tile, the instructions run one after the other. Each is a loop over the tile (tile_prims.h). Registers
+//            stay in the first-level cache. A register is a buffer, or directly the memory of a value that is read or
+//            written linearly.
+// In place:  an output may have the address of an input that is only read linearly. The output is then computed in a
+//            buffer and stored when the tile is done.
+// Same bits: work is split into parts by sizes and thread count alone. Partial results are combined in order.
 #pragma once
 
 #include <cstdint>
@@ -17,16 +18,17 @@
 
 namespace alpa::kernels::cpu {
 
+// Elements per tile: few enough that the registers of a group stay in the first-level cache.
 inline constexpr int64_t kTile = 512;
 
 struct TileProgram {
   struct Register {
     enum class Kind : uint8_t { kBuffer, kInput, kOutput, kScalar };
     Kind kind = Kind::kBuffer;
-    Bytes buffer = -1;  // offset of its buffer in a thread's memory; inputs have none
+    Bytes buffer = -1;  // offset of the buffer in a thread's memory; -1 for inputs
     int slot = -1;      // kInput, kOutput, kScalar
-    int element = 4;    // bytes of an element in memory (kInput, kOutput); of a lane else
-    // kScalar: how it gets its value before the first tile.
+    int element = 4;    // bytes per element in memory (kInput, kOutput), or bytes per lane
+    // kScalar: how the register gets its value before the first tile.
     Bytes slot_offset = 0;
     Prim load = nullptr;
   };
@@ -34,20 +36,20 @@ struct TileProgram {
     enum class Kind : uint8_t { kPrim, kView, kIota };
     Kind kind = Kind::kPrim;
     Prim prim = nullptr;
-    int d = -1, a = -1, b = -1, c = -1;  // registers; of kPrim
-    int index = -1;                      // kView: in views; kIota: in iotas
+    int d = -1, a = -1, b = -1, c = -1;  // registers; kPrim uses all, the other kinds only d
+    int index = -1;                      // kView: in `views`; kIota: in `iotas`
   };
   struct ViewLoad {
     View view;
     int slot = -1, element = 4;
-    bool may_point = false;  // the register may point into memory where a tile lies within one run
+    bool may_point = false;  // the register may point into memory if a tile lies within one run
   };
   struct IotaLoad {
     int64_t inner = 1, size = 1;
     graph::DType dtype = graph::DType::kS32;
   };
   struct Reduction {
-    int source = -1;  // register
+    int source = -1;  // the register with the elements
     int slot = -1, initial_slot = -1;
     graph::ReduceKind kind = graph::ReduceKind::kSum;
     graph::DType dtype = graph::DType::kF32;
@@ -63,24 +65,26 @@ struct TileProgram {
   std::vector<IotaLoad> iotas;
   std::vector<Reduction> reductions;
   ReduceLayout layout;     // of the reductions
-  Bytes thread_bytes = 0;  // registers' buffers and pointers
-  Bytes shared_bytes = 0;  // partial results
+    Bytes thread_bytes = 0;  // per thread: the registers' buffers and pointers
+    Bytes shared_bytes = 0;  // partial results of all threads
   Bytes scratch_bytes(int threads) const { return thread_bytes * threads + shared_bytes; }
 };
 
-// Whether a reduction over columns goes piece by piece of kTile results: each needs no partial results of others.
+// Returns whether a reduction over columns runs in pieces of kTile results. A piece needs no partial results of other
+// pieces.
 inline bool InPieces(const ReduceLayout& layout, int threads) {
   return layout.inner >= kTile && layout.outer * ((layout.inner + kTile - 1) / kTile) >= threads;
 }
 
-// REQUIRES: a fused unit of `plan`. `slots` as in OpContext; `scratch` is the unit's.
+// Compiles a unit to a register program for `threads` threads. Registers refer to slots as in OpContext.
+// REQUIRES: `unit` is a fused unit of `plan`.
 absl::StatusOr<TileProgram> CompileTiles(const graph::Graph& graph, const FusionPlan& plan, const Unit& unit,
                                          int threads);
 
-// Executes it with `scratch_bytes(threads)` at `scratch`.
+// Executes the program. `scratch` has scratch_bytes(threads) bytes.
 void RunTiles(const TileProgram& program, const Frame& frame, std::byte* scratch);
 
-// The kernel of a fused unit, with the reads and writes that it makes (roots, which are its slots).
+// The kernel of a fused unit, with the slots that it reads and writes (roots).
 struct FusedUnit {
   BuiltKernel kernel;
   std::vector<int> reads, writes;

@@ -15,7 +15,7 @@ using Register = TileProgram::Register;
 using Instruction = TileProgram::Instruction;
 using Reduction = TileProgram::Reduction;
 
-// Below this many element operations a kernel runs on one thread.
+// A kernel with fewer element operations than this runs on one thread.
 constexpr int64_t kParallelWork = 64 * 1024;
 
 template <typename T>
@@ -53,7 +53,7 @@ void LoadIota(const TileProgram::IotaLoad& iota, int64_t begin, int64_t count, s
 
 // ---- Accumulators ----
 
-// f(accumulator's type) for a reduction: double, or the lane's type.
+// Calls f with a value of a reduction's accumulator type: double, or the lane's type.
 template <typename F>
 void VisitAccumulator(const Reduction& r, F&& f) {
   const bool wide = graph::IsFloat(r.dtype) && (r.kind == ReduceKind::kSum || r.kind == ReduceKind::kProduct);
@@ -134,7 +134,7 @@ T Combine(ReduceKind kind, T a, T b) {
   }
 }
 
-// accumulators[i] and the other parts' i-th, combined in order.
+// Combines the accumulators of all parts, in order, into those of the first part. Parts are `stride` bytes apart.
 void CombineParts(const Reduction& r, int64_t n, int parts, Bytes stride, std::byte* first) {
   VisitAccumulator(r, [&](auto type) {
     using T = decltype(type);
@@ -146,7 +146,8 @@ void CombineParts(const Reduction& r, int64_t n, int parts, Bytes stride, std::b
   });
 }
 
-// Results [begin, begin + n) from their accumulators, with the initial value, in the result's type.
+// Writes results [begin, begin + n): combines the accumulators with the initial value and converts to the result's
+// type.
 void Finish(const Reduction& r, const Frame& frame, int64_t begin, int64_t n, const std::byte* accumulators) {
   std::byte* const out = frame.slots[r.slot];
   const std::byte* const initial = frame.slots[r.initial_slot];
@@ -212,7 +213,7 @@ class Tiles {
     }
   }
 
-  // Elements [begin, begin + count). REQUIRES: count <= kTile.
+  // Computes elements [begin, begin + count). REQUIRES: count <= kTile.
   void Run(int64_t begin, int64_t count) {
     for (size_t i = 0; i < p_.registers.size(); ++i) {
       const Register& r = p_.registers[i];
@@ -247,7 +248,8 @@ class Tiles {
   const std::byte* at(int r) const { return registers_[r]; }
 
  private:
-  // The next tile, while this one is computed: with several arrays in turn, a tile of each, the processor sees no streams.
+  // Prefetches the next tile while this one is computed. Tiles of several arrays alternate, so the processor does not
+  // detect the streams itself.
   static void Prefetch(const std::byte* from, int64_t bytes) {
     constexpr int64_t kLine = 64;
     for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(from + at);
@@ -319,7 +321,7 @@ class Run {
     });
   }
 
-  // Results are sums of neighbours.
+  // Reduces over neighbouring elements: each result comes from one row.
   void Rows() {
     const int64_t rows = p_.layout.outer, length = p_.layout.reduced;
     if (length <= kTile) {
@@ -356,7 +358,7 @@ class Run {
     }
   }
 
-  // Results are sums over elements `inner` apart.
+  // Reduces over elements that are `inner` apart.
   void Columns() {
     const int64_t outer = p_.layout.outer, reduced = p_.layout.reduced, inner = p_.layout.inner;
     if (InPieces(p_.layout, frame_.pool->size())) return Pieces();
@@ -382,7 +384,7 @@ class Run {
     }
   }
 
-  // Columns, kTile results at a time.
+  // Reduces columns, kTile results at a time.
   void Pieces() {
     const int64_t reduced = p_.layout.reduced, inner = p_.layout.inner;
     const int64_t pieces = (inner + kTile - 1) / kTile;
@@ -399,7 +401,7 @@ class Run {
     });
   }
 
-  // Nothing to go over: results are the initial values.
+  // Handles a reduction over no elements: the results are the initial values.
   void Empty() {
     const int64_t results = p_.layout.outer * p_.layout.inner;
     for (const Reduction& r : p_.reductions) {
@@ -410,13 +412,13 @@ class Run {
   }
 
  private:
-  // Rows of `length` elements that are worth a thread.
+  // Returns the minimum number of rows of `length` elements per thread.
   int64_t GrainOf(int64_t length) const {
     const int64_t work = length * std::max<int64_t>(1, static_cast<int64_t>(p_.instructions.size()) + 1);
     return std::max<int64_t>(1, kParallelWork / 2 / std::max<int64_t>(1, work));
   }
 
-  // f(tiles, part, begin, end) over [0, n) in parts; returns how many.
+  // Splits [0, n) and calls f(tiles, part, begin, end) for each part. Returns the number of parts.
   template <typename F>
   int Split(int64_t n, int64_t grain, const F& f) {
     const int64_t grains = (n + grain - 1) / grain;
