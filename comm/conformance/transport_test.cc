@@ -178,7 +178,7 @@ TEST_P(TransportTest, AbortUnblocksEveryOperationWithItsCause) {
   }
 }
 
-// A rank that fails may have no open message with the ranks that wait for it.
+// Rank 3 fails while it has no open message with the ranks that wait for it.
 TEST_P(TransportTest, AbortUnblocksTheOtherRanks) {
   World world(GetParam(), 4);
   Endpoints endpoints = world.Open(1);

@@ -1,13 +1,13 @@
 // One epoch of one process: its own ucp_worker, its connections, and the threads that move its messages.
 //
-// Progress: UCX moves data only while a thread calls it. Among the threads that wait for operations, one makes these
-//           calls: the driver. It first spins and then sleeps on UCX's event descriptor. If operations are open and
+// Progress: UCX moves data only while a thread calls it. One of the threads that wait for operations, the driver,
+//           makes these calls. It first spins and then sleeps on UCX's event descriptor. If operations are open and
 //           nobody waits, a watching thread takes over within a few milliseconds. While no operations are open, the
 //           watching thread sleeps.
 // Meeting:  two processes exchange greetings as soon as both have opened the epoch; then they have met. Sends wait for
-//           that. If either end breaks a connection that is being established, UCX 1.13 ends the process. Therefore no
-//           such connection is given up. An epoch that ends early first meets the peers that have opened it, for about
-//           a second at most.
+//           that. If either end breaks a connection that is being established, UCX 1.13 ends the process. Therefore an
+//           epoch never gives up such a connection. An epoch that ends early first meets the peers that have opened it,
+//           for about a second at most.
 // Loss:     if the connections to a peer break, operations with it fail with kUnavailable. Over TCP a break shows at
 //           once, over shared memory within the keepalive interval.
 // Abort:    fails every present and later operation at once. By then, UCX no longer uses their memory. The address book

@@ -1,8 +1,8 @@
 // Reductions that no fused group computes: those with several operands (argmax) or with a combiner of several ops.
 //
-// The combiner is compiled as a program on vectors, in which each lane is one combination. Operands are converted to
-// [reduced, kept], and their rows are combined one after the other into the results. If few elements are kept, several
-// rows next to each other fill the lanes.
+// The combiner is compiled as a program on vectors, in which each lane is one combination. Operands are transposed
+// to [reduced, kept] dimensions, and their rows are combined one after the other into the results. If few elements are
+// kept, several consecutive rows fill the lanes.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -22,7 +22,7 @@ using graph::Opcode;
 using graph::ValueId;
 using Dims = std::vector<int64_t>;
 
-// Converts `region` from scalars to vectors of n. Returns null if it has other ops than elementwise ones and constants.
+// Converts `region` from scalars to vectors of n. Returns null if an op is neither elementwise nor a constant.
 std::shared_ptr<const Graph> OnVectors(const Graph& region, int64_t n) {
   graph::GraphBuilder builder;
   std::vector<ValueId> now(region.values().size());

@@ -1,8 +1,8 @@
 // Reductions over windows (sum, maximum, ...), as in pooling and cumulative sums.
 //
-// Threads split the rows of the output. For each row, and for each position of the window in turn, the operand's
-// elements are added to all outputs that have an element at that position. Accumulators are like those of fused
-// reductions (tile_prims.h).
+// Threads split the rows of the output. For each row, a thread goes through the positions of the window. At each
+// position, it combines operand elements into all outputs of the row that have an element there. Accumulators are like
+// those of fused reductions (tile_prims.h).
 #include <algorithm>
 #include <cstring>
 #include <memory>
