@@ -1,4 +1,4 @@
-// alpa-coordinator: keeps the cluster's jobs, plans them, and watches over their steps.
+// alpa-coordinator: the daemon that accepts jobs, plans them, and supervises their steps.
 #include <signal.h>
 #include <unistd.h>
 #if defined(ALPA_SYSTEMD)
@@ -45,7 +45,7 @@ void NotifySupervisor(const char* state) {
 #endif
 }
 
-// A supervisor must not try again with what only a person can put right.
+// Returns kExitConfig for errors that a restart cannot fix, so that a supervisor does not restart the daemon.
 int ExitCode(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
@@ -82,11 +82,13 @@ Limits LimitsOf(const CoordinatorFlags& flags) {
   return limits;
 }
 
-// Until a signal comes, then until steps in flight are done, the time is up, or another signal comes.
+// Waits for a signal and then drains. Returns when no steps are in flight, after `drain_seconds`, or at the next
+// signal.
 void ServeUntilDrained(Coordinator& coordinator, RpcServer& rpc, const sigset_t& signals, double drain_seconds) {
   int signal_number = 0;
   sigwait(&signals, &signal_number);
-  LogInfo("%s: draining, steps in flight get %.0f s", signal_number == SIGTERM ? "SIGTERM" : "SIGINT", drain_seconds);
+  LogInfo("received %s: draining; steps in flight have %.0f s to finish",
+          signal_number == SIGTERM ? "SIGTERM" : "SIGINT", drain_seconds);
   NotifySupervisor("STOPPING=1");
   rpc.SetServing(false);
   coordinator.With([](Core& core) { core.BeginDrain(); });
@@ -98,7 +100,7 @@ void ServeUntilDrained(Coordinator& coordinator, RpcServer& rpc, const sigset_t&
 }
 
 int Run(const CoordinatorFlags& flags) {
-  // Signals are taken by this thread alone: blocked before there is another one.
+  // Only this thread takes signals. It blocks them before it starts other threads, which inherit the mask.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
@@ -125,17 +127,17 @@ int Run(const CoordinatorFlags& flags) {
     (*rpc)->Stop(Duration(0));
     return Fail(ExitCode(started), started);
   }
-  LogInfo("version %s, gRPC on %s, status on http://%s/", version, (*rpc)->address(), (*http)->address());
+  LogInfo("version %s, gRPC on %s, status page on http://%s/", version, (*rpc)->address(), (*http)->address());
   NotifySupervisor("READY=1");
 
   ServeUntilDrained(coordinator, **rpc, signals, flags.common.drain_timeout_seconds);
   coordinator.With([](Core& core) { core.StopRunning("the coordinator was shut down"); });
   coordinator.FlushSessions(std::chrono::seconds(1));
   const bool stopped = coordinator.Shutdown(std::chrono::milliseconds(500));
-  (*rpc)->Stop(std::chrono::seconds(3));  // as soon as the last stream has ended
+  (*rpc)->Stop(std::chrono::seconds(3));  // returns as soon as the last stream has ended
   LogInfo("drained");
   StopLog();
-  // A plan that is still being made cannot be stopped; its job is on disk, and is planned again after the next start.
+  // A planning thread that still works cannot be stopped. Its job is on disk and is planned again after the next start.
   if (!stopped) std::_Exit(kExitOk);
   return kExitOk;
 }
@@ -149,21 +151,24 @@ int main(int argc, char** argv) {
   flags.common.listen = "127.0.0.1:7400";
   flags.common.data_dir = "alpa-data";
   Flags parser(
-      "alpa-coordinator", "Plans jobs, hands them to workers, and watches over them.",
+      "alpa-coordinator", "Plans jobs, hands them to workers, and supervises their steps.",
       {{"alpa-coordinator --data-dir /var/lib/alpa", "serve on 127.0.0.1:7400, status page on 127.0.0.1:7480"},
-       {"alpa-coordinator --listen 10.0.0.1:7400 --insecure", "be reachable from other machines, unprotected"}});
+       {"alpa-coordinator --listen 10.0.0.1:7400 --insecure",
+        "accept connections from other machines, without authentication"}});
   flags.common.Declare(parser);
   parser.Add("http", &flags.http, "HOST:PORT", "address of the status page and metrics");
-  parser.Add("http-allow-host", &flags.http_allow_host, "NAME", "further Host names that the status page answers to");
-  parser.Add("lease", &flags.lease_seconds, "SECONDS", "a worker that is silent for so long is lost",
+  parser.Add("http-allow-host", &flags.http_allow_host, "NAME", "another Host name that the status page answers to");
+  parser.Add("lease", &flags.lease_seconds, "SECONDS", "a worker that is silent for longer is lost",
              BetweenReal(0.1, 3600));
-  parser.Add("heartbeat", &flags.heartbeat_seconds, "SECONDS", "how often workers report", BetweenReal(0.02, 60));
-  parser.Add("watchdog", &flags.watchdog_seconds, "SECONDS", "least time after which a step counts as stuck",
+  parser.Add("heartbeat", &flags.heartbeat_seconds, "SECONDS", "time between two heartbeats of a worker",
+             BetweenReal(0.02, 60));
+  parser.Add("watchdog", &flags.watchdog_seconds, "SECONDS",
+             "minimum time after which a step counts as stuck; 10 x the median step time if that is longer",
              BetweenReal(0.1, 86400));
-  parser.Add("idle-timeout", &flags.idle_timeout_seconds, "SECONDS", "a job without steps for so long is stopped",
-             BetweenReal(1, 1e9));
-  parser.Add("search-seconds", &flags.search_seconds, "SECONDS", "a plan that is searched for is the best after so long",
-             BetweenReal(0, 500));
+  parser.Add("idle-timeout", &flags.idle_timeout_seconds, "SECONDS",
+             "a running job without steps or clients for longer is stopped", BetweenReal(1, 1e9));
+  parser.Add("search-seconds", &flags.search_seconds, "SECONDS",
+             "time limit of the plan search, which then takes the best plan so far", BetweenReal(0, 500));
   parser.ParseOrExit(argc, argv);
   if (absl::Status status = flags.common.Apply("coordinator"); !status.ok())
     return coordinator::Fail(kExitConfig, status);
@@ -173,6 +178,7 @@ int main(int argc, char** argv) {
   try {
     return coordinator::Run(flags);
   } catch (const std::exception& e) {
-    return coordinator::Fail(kExitInternal, absl::InternalError(absl::StrCat("this should not happen: ", e.what())));
+    return coordinator::Fail(kExitInternal,
+                             absl::InternalError(absl::StrCat("unexpected exception, please report it: ", e.what())));
   }
 }

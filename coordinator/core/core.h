@@ -1,17 +1,15 @@
-// The coordinator's mind: which workers there are, what each job is doing, who may have which devices.
+// The coordinator's core: it knows the workers and the jobs, and decides which job gets which devices.
 //
-// Model:   Events come in by method calls (a worker registered, a client submitted, a plan is ready, time passed);
-//          actions go out through `Actions` (send this to that worker, plan this job, a job changed). No sockets, no
-//          threads, no clock of its own. A job goes PENDING -> PLANNING (planning, then compiling on its workers) ->
-//          RUNNING -> SUCCEEDED | FAILED | STOPPED. Every change of a job that a client may rely on is in the Store
-//          before anybody hears of it; steps are not, they are cheap to repeat.
-// Queue:   First come, first served, on disjoint devices. A job that waits reserves the workers that it may use, so
-// that
-//          nobody behind it can starve it; a job that asks for more than the cluster has reserves nothing.
-// Threads: thread-compatible: the owner holds one lock around every call. Actions are called under that lock and must
-//          not call back.
-// Errors:  absl::Status with a reason word (core/errors.h). Messages from workers that are stale or senseless are
-//          dropped.
+// Model:   Events come in by method calls: a worker registered, a client submitted a job, a plan is ready, time passed.
+//          Actions go out through `Actions`: send a message to a worker, plan a job, wake a job's watchers. The core
+//          has no sockets, no threads and no clock of its own. A job goes PENDING -> PLANNING (planning, then compiling
+//          on its workers) -> RUNNING -> SUCCEEDED | FAILED | STOPPED. The core writes each change of a job's state to
+//          the Store before it tells anybody. It does not store single steps, because they are cheap to repeat.
+// Queue:   First come, first served, on disjoint devices. A waiting job reserves the workers that it may use, so that
+//          no later job can starve it. A job that asks for more devices than these workers have reserves nothing.
+// Threads: thread-compatible: the owner holds one lock around every call. The core calls Actions under that lock;
+//          Actions must not call the core.
+// Errors:  absl::Status with a reason word (core/errors.h). The core drops stale and invalid messages from workers.
 // Start at: Replay, OnRegister, Submit.
 #pragma once
 
@@ -34,96 +32,108 @@ class Actions {
  public:
   virtual ~Actions() = default;
   virtual void SendToWorker(uint64_t session, proto::ToWorker message) = 0;
-  // Gives up the worker's stream. Its end may be reported to the core, which knows already.
+  // Closes the worker's stream. The owner may report the end of the stream to the core, which then ignores it.
   virtual void EndSession(uint64_t session, const absl::Status& why) = 0;
+  // Starts to plan the task on another thread. The answer is a call of OnPlanned, or of OnChecked if the task has no
+  // devices.
   virtual void StartPlanning(PlanTask task) = 0;
-  // A watcher of the job may have something new to see.
+  // The job may have changed: wakes its watchers.
   virtual void Changed(const std::string& job_id) = 0;
 };
 
 class Core {
  public:
-  // All must outlive the core.
+  // `clock`, `store` and `actions` must outlive the core.
   Core(Limits limits, std::string version, Clock& clock, Store& store, Actions& actions);
 
-  // Reads the store. Jobs that were waiting wait again; jobs that ran have failed. REQUIRES: called first, once.
-  // kDataLoss for a record that cannot be read.
+  // Reads the store. Queues PENDING and PLANNING jobs again, and fails RUNNING jobs. kDataLoss if a stored record
+  // cannot be parsed. REQUIRES: called first, once.
   absl::Status Replay();
 
-  // ---- From workers. `session` is the rim's number of the stream, never reused. ----
-  // Refused (kAlreadyExists, kFailedPrecondition, kInvalidArgument): nothing changed. Sends nothing to the worker: the
-  // welcome must be the first message.
+  // ---- From workers. `session` is the number that the I/O layer gave the stream; it is never reused. ----
+  // Registers a worker. On kAlreadyExists, kFailedPrecondition or kInvalidArgument nothing has changed. Sends nothing
+  // to the worker, because the caller must send the Welcome first.
   absl::StatusOr<proto::Welcome> OnRegister(uint64_t session, const proto::Register& message);
-  void OnMessage(uint64_t session, const proto::FromWorker& message);  // all but Register
+  void OnMessage(uint64_t session, const proto::FromWorker& message);  // any message except Register
   void OnSessionEnd(uint64_t session, const std::string& why);
 
   // ---- From the planner ----
-  // How far a PlanTask has come, for whoever watches the job. False where nobody waits for the answer any more.
+  // Shows the progress of a PlanTask to the job's watchers. Returns false if the answer is no longer wanted.
   bool OnPlanning(const PlanTask& task, const std::string& progress);
-  // The answer to a PlanTask; stale ones are dropped.
+  // Takes the answer to a PlanTask with devices. Drops a stale answer.
   void OnPlanned(const std::string& job_id, uint64_t epoch, absl::StatusOr<Planned> planned);
-  // The answer to a PlanTask without devices.
+  // Takes the answer to a PlanTask without devices. An error fails the job if it is still PENDING.
   void OnChecked(const std::string& job_id, const absl::Status& status);
-  // False where nobody waits for the answer any more.
+  // Whether the task's answer is still wanted.
   bool Wants(const PlanTask& task) const;
 
   // ---- From clients ----
   absl::StatusOr<proto::Job> Submit(const proto::SubmitRequest& request);
   absl::StatusOr<proto::Job> GetJob(const std::string& job_id) const;
-  std::vector<proto::Job> ListJobs() const;                    // in order of submission, without plans
-  absl::StatusOr<proto::Job> Stop(const std::string& job_id);  // of a job in a final state: the job as it is
-  absl::StatusOr<proto::Job> Finish(
-      const std::string& job_id);                  // REQUIRES no steps in flight; else kFailedPrecondition
-  absl::Status Delete(const std::string& job_id);  // only in final states
+  std::vector<proto::Job> ListJobs() const;  // in order of submission, without plans
+  // Stops the job. Returns a job in a final state unchanged.
+  absl::StatusOr<proto::Job> Stop(const std::string& job_id);
+  // Makes a RUNNING job SUCCEEDED, and returns a SUCCEEDED job unchanged. Returns the failure of a FAILED job as an
+  // error. kFailedPrecondition in any other state, or if steps are in flight.
+  absl::StatusOr<proto::Job> Finish(const std::string& job_id);
+  // Deletes a job in a final state; kFailedPrecondition in any other state.
+  absl::Status Delete(const std::string& job_id);
   absl::StatusOr<std::vector<StoredEvent>> Events(const std::string& job_id) const;
   absl::StatusOr<proto::Placement> GetPlacement(const std::string& job_id);
-  // OK: the steps will run, also when the client goes away. kUnavailable with reason BUSY where as many as may be in
-  // flight are waiting already: try again when the job changes.
+  // OK means that the steps will run, even if the client disconnects. kUnavailable with reason BUSY if
+  // Limits::steps_in_flight steps are in flight already; call again when the job changes.
   absl::Status RunSteps(const proto::StepCommand& command);
   struct Results {
     std::vector<proto::StepResult> results;
-    bool more = true;  // may come
+    bool more = true;  // whether more results can follow
   };
-  // Kept results from `step` on, at most `limit`. Where there are none and the job has failed or was stopped: why.
+  // Returns at most `limit` of the kept results, from `step` on. If there are none and the job is FAILED or STOPPED,
+  // returns the cause as an error.
   absl::StatusOr<Results> ResultsFrom(const std::string& job_id, int64_t step, int limit) const;
-  // A stream of a client that follows the job opens (+1) or closes (-1). A job with one is not idle.
+  // Counts the client streams that follow the job: `change` is +1 when one opens and -1 when one closes. A job with an
+  // open stream is not idle.
   void CountStream(const std::string& job_id, int change);
 
-  // ---- Time, looks, shutdown ----
-  void Tick();  // several times a second
+  // ---- Time, status, shutdown ----
+  // Checks all deadlines. The owner calls it several times per second.
+  void Tick();
   proto::ClusterReply Cluster() const;
-  // All devices of the workers that are up, with what is known about their machines.
+  // Returns all devices of the workers that are up, with the known facts about their machines.
   cluster::Cluster Inventory() const;
   const std::map<std::string, JobRecord>& jobs() const { return jobs_; }
   const std::map<std::string, WorkerRecord>& workers() const { return workers_; }
-  // The value that is shown as the step's loss; NaN where there is none.
+  // Returns the value that is shown as the step's loss; NaN if there is none.
   static double LossOf(const JobRecord& record, const proto::StepResult& result);
 
-  void BeginDrain() { draining_ = true; }  // no new jobs, no new steps; accepted ones go on
+  // From now on the core refuses new jobs and steps, and starts no waiting job. Accepted steps go on.
+  void BeginDrain() { draining_ = true; }
   bool draining() const { return draining_; }
   bool StepsInFlight() const;
-  void StopRunning(const std::string& why);  // at the end of a drain; waiting jobs stay in the store as they are
+  // Stops all RUNNING jobs, at the end of a drain. PENDING and PLANNING jobs stay unchanged in the store.
+  void StopRunning(const std::string& why);
 
  private:
   absl::StatusOr<JobRecord*> Find(const std::string& job_id);
   absl::StatusOr<const JobRecord*> Find(const std::string& job_id) const;
   proto::Job JobOf(const JobRecord& record, bool with_plan) const;
   absl::Status JobFailure(const JobRecord& record) const;
-  // Sets state and reason, recorded first. On failure (of the disk) nothing has changed.
+  // Records the job's new state and reason with `event`, then sets them. If the store fails, returns its error with
+  // reason STORAGE and changes nothing.
   absl::Status Change(JobRecord& record, proto::Job::State state, const std::string& reason, const std::string& event);
   void Fail(JobRecord& record, const PendingFailure& failure);
   void Fail(JobRecord& record, proto::Job::Cause cause, absl::string_view reason_word, const std::string& message,
             const std::string& worker = "", const std::string& op = "");
-  // After the change to a final state: releases workers and devices, forgets what only a live job needs.
+  // Releases the workers and devices of a job that has just reached a final state, and clears the fields that only a
+  // running job needs.
   void Retire(JobRecord& record, const absl::Status& cause);
   void TrimResults();
 
   struct Offer {
     std::vector<DeviceId> devices;  // free and not reserved, best first
-    int64_t free = 0, total = 0;    // of the workers that the job may use
-    std::string ahead;              // a job that has reserved one of them
+    int64_t free = 0, total = 0;    // numbers of devices of the workers that the job may use
+    std::string ahead;              // an earlier waiting job that has reserved one of these workers
   };
-  using Reserved = std::map<std::string, std::string>;  // worker -> job that waits for it
+  using Reserved = std::map<std::string, std::string>;  // worker -> the waiting job that has reserved it
   Offer OfferFor(const JobRecord& record, const Reserved& reserved) const;
   void Schedule();
   void ScheduleOne(JobRecord& record, Reserved& reserved);
@@ -154,12 +164,12 @@ class Core {
   uint64_t next_job_ = 1;
   bool draining_ = false;
   std::map<std::string, WorkerRecord> workers_;              // by name
-  std::map<std::string, std::vector<DeviceId>> device_ids_;  // of every name ever seen: stable within the epoch
+  std::map<std::string, std::vector<DeviceId>> device_ids_;  // by worker name; a name keeps its ids for the epoch
   std::map<std::string, JobRecord> jobs_;                    // by id
-  std::map<uint64_t, JobRecord*> order_;                     // by number; into jobs_, like the next two
-  std::map<uint64_t, JobRecord*> queue_;                     // PENDING
-  std::map<uint64_t, JobRecord*> live_;                      // PLANNING or RUNNING
-  std::map<DeviceId, std::string> device_job_;               // device -> the job that has it
+  std::map<uint64_t, JobRecord*> order_;                     // by number; points into jobs_, as do the next two
+  std::map<uint64_t, JobRecord*> queue_;                     // PENDING jobs
+  std::map<uint64_t, JobRecord*> live_;                      // PLANNING and RUNNING jobs
+  std::map<DeviceId, std::string> device_job_;               // device -> the job that holds it
 };
 
 }  // namespace alpa::coordinator

@@ -1,4 +1,4 @@
-// Jobs: submission, looks, ends.
+// Jobs: how they are submitted, queried and ended.
 
 #include <algorithm>
 #include <cmath>
@@ -18,8 +18,8 @@ using proto::Job;
 
 namespace {
 
-constexpr size_t kMaxReasonBytes = 4000;
-constexpr size_t kMaxNameBytes = 200;
+constexpr size_t kMaxReasonBytes = 4000;  // of a job's reason or failed op; longer text is cut
+constexpr size_t kMaxNameBytes = 200;     // of a job's name; a longer name is refused
 
 int64_t Millis(WallTime time) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
@@ -33,12 +33,12 @@ bool ValidJobId(const std::string& id) {
 
 absl::Status CheckRequest(const proto::SubmitRequest& request) {
   if (request.total_steps() < 0) {
-    return WithReason(InvalidArgument("total_steps=%d: it may not be negative", request.total_steps()),
+    return WithReason(InvalidArgument("total_steps is %d; it must be 0 or more", request.total_steps()),
                       reason::kBadRequest);
   }
   if (request.name().size() > kMaxNameBytes) {
     return WithReason(
-        InvalidArgument("a name of %d bytes; at most %d are allowed", request.name().size(), kMaxNameBytes),
+        InvalidArgument("the job's name has %d bytes; at most %d are allowed", request.name().size(), kMaxNameBytes),
         reason::kBadRequest);
   }
   return plan::Check(request.plan());
@@ -51,7 +51,7 @@ Core::Core(Limits limits, std::string version, Clock& clock, Store& store, Actio
 
 absl::Status Core::Replay() {
   ALPA_ASSIGN_OR_RETURN(cluster_epoch_, store_.NextEpoch());
-  // Transport epochs are never used twice, also across restarts.
+  // A transport epoch is never used twice, not even across restarts: its high bits are the cluster epoch.
   next_transport_epoch_ = (cluster_epoch_ << 32) + 1;
   ALPA_ASSIGN_OR_RETURN(std::vector<StoredJob> stored, store_.Jobs());
   for (const StoredJob& entry : stored) {
@@ -59,8 +59,8 @@ absl::Status Core::Replay() {
     if (!record.request.ParseFromString(entry.request) || !record.job.ParseFromString(entry.job) ||
         record.job.job_id() != entry.job_id) {
       return absl::DataLossError(absl::StrCat("job ", entry.job_id,
-                                              " in the job database cannot be read; restore the "
-                                              "database from a copy, or move it away to begin anew"));
+                                              " in the job database cannot be read; restore the database "
+                                              "from a backup, or move it away to start with an empty one"));
     }
     record.stored_request = entry.request;
     record.number = next_job_++;
@@ -124,7 +124,7 @@ absl::Status Core::Change(JobRecord& record, Job::State state, const std::string
   const absl::Status status = store_.Record({next.job_id(), record.stored_request, next.SerializeAsString()},
                                             {record.events + 1, now, event, text});
   if (!status.ok()) {
-    LogError({.job = next.job_id()}, "%s could not be recorded: %s", event, std::string(status.message()));
+    LogError({.job = next.job_id()}, "cannot record the event \"%s\": %s", event, std::string(status.message()));
     return WithReason(status, reason::kStorage);
   }
   ++record.events;
@@ -145,22 +145,26 @@ absl::StatusOr<Job> Core::Submit(const proto::SubmitRequest& original) {
   proto::SubmitRequest request = original;
   if (!request.job_id().empty() && !ValidJobId(request.job_id())) {
     return WithReason(
-        InvalidArgument("job id \"%s\" is not 1 to 63 of a-z, 0-9 and -", CleanText(request.job_id(), 80)),
+        InvalidArgument("job id \"%s\" is invalid; use 1 to 63 characters from a-z, 0-9 and -",
+                        CleanText(request.job_id(), 80)),
         reason::kBadRequest);
   }
   if (const auto known = jobs_.find(request.job_id()); known != jobs_.end()) {
     if (known->second.stored_request == request.SerializeAsString()) return JobOf(known->second, true);
     return WithReason(absl::AlreadyExistsError(
-                          absl::StrCat("job ", request.job_id(), " exists, with another request; choose another id")),
+                          absl::StrCat("job ", request.job_id(),
+                                       " already exists with a different request; choose another id")),
                       reason::kJobExists);
   }
   if (draining_) {
-    return WithReason(absl::UnavailableError("the coordinator is draining and takes no more jobs"), reason::kDraining);
+    return WithReason(absl::UnavailableError("the coordinator is draining and accepts no more jobs"),
+                      reason::kDraining);
   }
   ALPA_RETURN_IF_ERROR(CheckRequest(request));
   if (static_cast<int64_t>(queue_.size() + live_.size()) >= limits_.max_jobs) {
-    return WithReason(absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", queue_.size(), " jobs wait and ",
-                                                                live_.size(), " run; the limit is ", limits_.max_jobs)),
+    return WithReason(absl::ResourceExhaustedError(
+                          absl::StrCat("the queue is full: ", queue_.size(), " jobs wait and ", live_.size(),
+                                       " are in planning or running; the limit is ", limits_.max_jobs)),
                       reason::kQueueFull);
   }
   const uint64_t number = next_job_++;
@@ -218,7 +222,7 @@ absl::StatusOr<Job> Core::Finish(const std::string& job_id) {
                       reason::kJobNotRunning);
   }
   if (record->accepted > record->done) {
-    return WithReason(FailedPrecondition("job %s has %d steps in flight; wait for them, or stop it", job_id,
+    return WithReason(FailedPrecondition("job %s has %d steps in flight; wait for them, or stop the job", job_id,
                                          record->accepted - record->done),
                       reason::kStepsInFlight);
   }
@@ -231,11 +235,12 @@ absl::StatusOr<Job> Core::Finish(const std::string& job_id) {
 absl::Status Core::Delete(const std::string& job_id) {
   ALPA_ASSIGN_OR_RETURN(JobRecord * record, Find(job_id));
   if (!record->final()) {
-    return WithReason(FailedPrecondition("job %s is %s; stop it first", job_id, Job::State_Name(record->job.state())),
+    return WithReason(FailedPrecondition("job %s is %s and cannot be deleted; stop it first", job_id,
+                                         Job::State_Name(record->job.state())),
                       reason::kJobNotFinal);
   }
   if (absl::Status status = store_.Remove(job_id); !status.ok()) return WithReason(status, reason::kStorage);
-  const std::string id = job_id;  // may lie inside what is erased
+  const std::string id = job_id;  // a copy, because `job_id` may be part of the erased record
   order_.erase(record->number);
   jobs_.erase(id);
   actions_.Changed(id);
@@ -251,7 +256,7 @@ absl::StatusOr<proto::Placement> Core::GetPlacement(const std::string& job_id) {
   ALPA_ASSIGN_OR_RETURN(JobRecord * record, Find(job_id));
   if (record->job.state() == Job::FAILED || record->job.state() == Job::STOPPED) return JobFailure(*record);
   if (record->job.state() != Job::RUNNING) {
-    return WithReason(FailedPrecondition("job %s is %s; its placement is known while it is RUNNING", job_id,
+    return WithReason(FailedPrecondition("job %s is %s; only a RUNNING job has a placement", job_id,
                                          Job::State_Name(record->job.state())),
                       reason::kJobNotRunning);
   }
@@ -273,7 +278,7 @@ absl::Status Core::JobFailure(const JobRecord& record) const {
   std::string where;
   const std::string& worker = record.job.failed_worker();
   if (!worker.empty() && !absl::StrContains(record.job.reason(), worker)) {
-    where = absl::StrCat(" (first on worker ", worker, ")");
+    where = absl::StrCat(" (the first error was on worker ", worker, ")");
   }
   return WithReason(absl::AbortedError(absl::StrCat(
                         "job ", record.job.job_id(),
@@ -288,14 +293,15 @@ void Core::Fail(JobRecord& record, Job::Cause cause, absl::string_view reason_wo
 
 void Core::Fail(JobRecord& record, const PendingFailure& failure) {
   if (record.final()) return;
-  const std::string message = failure.message;  // the failure may be the record's own, which goes now
+  const std::string message = failure.message;  // a copy, because `failure` may be record.pending_failure
   record.job.set_cause(failure.cause);
   record.job.set_error_reason(failure.reason_word);
   record.job.set_failed_worker(failure.worker);
   record.job.set_failed_op(CleanText(failure.op, kMaxReasonBytes));
   record.pending_failure.reset();
   if (!Change(record, Job::FAILED, message, "failed").ok()) {
-    // The disk is gone too: clients must still hear of it. After a restart the job is found running, and fails again.
+    // The disk fails too, but clients must still see the failure. After a restart the store holds the job's earlier
+    // state: Replay fails a RUNNING job again, and queues any other.
     record.job.set_state(Job::FAILED);
     record.job.set_reason(CleanText(message, kMaxReasonBytes));
     queue_.erase(record.number);

@@ -28,7 +28,7 @@ TEST(CoreJobsTest, AJobIsOnDiskBeforeItIsAcknowledged) {
   EXPECT_EQ(world.store.Jobs()->size(), 1u);
 }
 
-TEST(CoreJobsTest, SubmittingTheSameAgainReturnsTheJob) {
+TEST(CoreJobsTest, SubmittingTheSameRequestAgainReturnsTheJob) {
   CoreWorld world;
   world.Worker("a", 1);
   world.RunningJob("job", 1);
@@ -37,11 +37,11 @@ TEST(CoreJobsTest, SubmittingTheSameAgainReturnsTheJob) {
   EXPECT_EQ(other.status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_EQ(ReasonOf(other.status()), reason::kJobExists);
   world.Restart();
-  EXPECT_EQ(world.Submit("job", 1).state(), Job::FAILED) << "also after a restart, and when it has ended";
+  EXPECT_EQ(world.Submit("job", 1).state(), Job::FAILED) << "even after a restart and after the job has ended";
   EXPECT_EQ(world.core->ListJobs().size(), 1u);
 }
 
-TEST(CoreJobsTest, JobsWithoutIdsGetOnesOfTheirOwn) {
+TEST(CoreJobsTest, AJobWithoutAnIdGetsAUniqueId) {
   CoreWorld world;
   const std::string first = world.Submit("", 1).job_id(), second = world.Submit("", 1).job_id();
   EXPECT_NE(first, second);
@@ -104,7 +104,7 @@ TEST(CoreJobsTest, TheQueueHasALimit) {
   world.Submit("c", 1);
 }
 
-TEST(CoreJobsTest, AProgramThatCannotBeAcceptedFailsWhileItWaits) {
+TEST(CoreJobsTest, ABadProgramFailsItsJobWhileTheJobWaits) {
   CoreWorld world;
   world.Submit("job", 1);
   ASSERT_EQ(world.actions.tasks.size(), 1u);
@@ -134,7 +134,7 @@ TEST(CoreJobsTest, JobsRunOnDisjointDevicesInOrder) {
   EXPECT_EQ(world.Submit("four", 1).reason(), "needs 1 device, 0 free of 4");
 }
 
-TEST(CoreJobsTest, AWaitingJobSaysWhyAndStartsWhenItCan) {
+TEST(CoreJobsTest, AWaitingJobReportsWhyAndStartsWhenDevicesAreFree) {
   CoreWorld world;
   EXPECT_EQ(world.Submit("first", 2).reason(), "needs 2 devices, there are no workers");
   const uint64_t a = world.Worker("a", 1);
@@ -151,21 +151,21 @@ TEST(CoreJobsTest, AWaitingJobSaysWhyAndStartsWhenItCan) {
   EXPECT_THAT(world.EventKinds("first"), ElementsAre("submitted", "planning", "planned", "running", "succeeded"));
 }
 
-TEST(CoreJobsTest, NobodyStarvesAWaitingJobButWhatItCannotUseIsFree) {
+TEST(CoreJobsTest, AWaitingJobReservesItsWorkersUnlessItAsksForTooManyDevices) {
   CoreWorld world;
   world.Worker("a", 2);
   world.RunningJob("runs", 1);
   world.Submit("big", 2);
-  EXPECT_EQ(world.Submit("small", 1).reason(), "waits behind job big") << "one device is free, but kept";
+  EXPECT_EQ(world.Submit("small", 1).reason(), "waits behind job big") << "one device is free, but reserved";
   EXPECT_EQ(world.Submit("impossible", 64).reason(), "needs 64 devices, the cluster has 2");
   ASSERT_TRUE(world.core->Stop("runs").ok());
   EXPECT_EQ(world.Job("big").state(), Job::PLANNING);
   EXPECT_EQ(world.Job("small").state(), Job::PENDING);
   ASSERT_TRUE(world.core->Stop("big").ok());
-  EXPECT_EQ(world.Job("small").state(), Job::PLANNING) << "what asks for more than there is holds nobody up";
+  EXPECT_EQ(world.Job("small").state(), Job::PLANNING) << "a job that asks for too many devices blocks no other";
 }
 
-TEST(CoreJobsTest, AJobOfNamedWorkersLeavesTheOthersAlone) {
+TEST(CoreJobsTest, AJobThatNamesWorkersReservesNoOthers) {
   CoreWorld world;
   world.Worker("a", 1);
   world.Worker("b", 1);
@@ -186,12 +186,12 @@ TEST(CoreJobsTest, OneWorkerIsPreferredToSeveral) {
   world.Worker("b", 2);
   world.Worker("c", 4);
   world.RunningJob("two", 2);
-  EXPECT_THAT(world.core->jobs().at("two").workers, ElementsAre("b")) << "the smallest that suffices alone";
+  EXPECT_THAT(world.core->jobs().at("two").workers, ElementsAre("b")) << "the smallest worker that suffices alone";
   world.RunningJob("five", 5);
   EXPECT_THAT(world.core->jobs().at("five").workers, ElementsAre("a", "c"));
 }
 
-TEST(CoreJobsTest, DevicesThatThePlanLeavesIdleGoBack) {
+TEST(CoreJobsTest, DevicesThatThePlanDoesNotUseAreReleased) {
   CoreWorld world;
   world.Worker("a", 4);
   world.Submit("job", 0);
@@ -203,7 +203,7 @@ TEST(CoreJobsTest, DevicesThatThePlanLeavesIdleGoBack) {
   EXPECT_EQ(world.Submit("next", 2).state(), Job::PLANNING);
 }
 
-TEST(CoreJobsTest, ItIsToldHowFarPlanningIs) {
+TEST(CoreJobsTest, TheReasonShowsThePlanningProgress) {
   CoreWorld world;
   world.Worker("a", 4);
   world.Submit("job", 0);
@@ -212,11 +212,11 @@ TEST(CoreJobsTest, ItIsToldHowFarPlanningIs) {
   EXPECT_EQ(world.Job("job").reason(), "planning: 3 plans evaluated");
   EXPECT_EQ(world.Job("job").state(), Job::PLANNING);
   world.core->OnPlanned("job", task.epoch, absl::InternalError("no"));
-  EXPECT_FALSE(world.core->OnPlanning(task, "planning: 4 plans evaluated")) << "nobody waits for it any more";
+  EXPECT_FALSE(world.core->OnPlanning(task, "planning: 4 plans evaluated")) << "the plan is no longer wanted";
   EXPECT_NE(world.Job("job").reason(), "planning: 4 plans evaluated");
 }
 
-TEST(CoreJobsTest, APlanOnSomebodyElsesDevicesIsOurFault) {
+TEST(CoreJobsTest, APlanOnDevicesThatTheJobDoesNotHoldIsAPlatformFailure) {
   CoreWorld world;
   world.Worker("a", 2);
   world.Submit("job", 1);
@@ -230,7 +230,7 @@ TEST(CoreJobsTest, APlanOnSomebodyElsesDevicesIsOurFault) {
   }
 }
 
-TEST(CoreJobsTest, PlanningErrorsHaveTheirCause) {
+TEST(CoreJobsTest, APlanningErrorSetsTheCause) {
   struct Row {
     absl::string_view word;
     Job::Cause cause;
@@ -244,7 +244,7 @@ TEST(CoreJobsTest, PlanningErrorsHaveTheirCause) {
     EXPECT_EQ(world.Job("job").state(), Job::FAILED);
     EXPECT_EQ(world.Job("job").error_reason(), row.word);
     EXPECT_EQ(world.Job("job").cause(), row.cause) << row.word;
-    EXPECT_EQ(world.Submit("next", 1).state(), Job::PLANNING) << "its device is free";
+    EXPECT_EQ(world.Submit("next", 1).state(), Job::PLANNING) << "the failed job's device is free";
   }
 }
 
@@ -288,9 +288,9 @@ TEST(CoreJobsTest, TransportEpochsAreNeverUsedTwice) {
   }
 }
 
-// ---- Ends ----
+// ---- How jobs end ----
 
-TEST(CoreJobsTest, AJobCanBeStoppedWhateverItDoes) {
+TEST(CoreJobsTest, AJobCanBeStoppedInAnyState) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1);
   world.Submit("planning", 1);
@@ -314,14 +314,14 @@ TEST(CoreJobsTest, AJobCanBeStoppedWhateverItDoes) {
   ASSERT_TRUE(world.Steps("running", 1, 5).ok());
   EXPECT_EQ(world.core->Stop("running")->state(), Job::STOPPED);
   EXPECT_EQ(world.SentReleases(a, "running"), 1);
-  EXPECT_EQ(world.core->Stop("running")->state(), Job::STOPPED) << "stopping twice is one stop";
+  EXPECT_EQ(world.core->Stop("running")->state(), Job::STOPPED) << "a second stop changes nothing";
   EXPECT_EQ(world.SentReleases(a, "running"), 1);
   const absl::Status after = world.core->ResultsFrom("running", 1, 1).status();
   EXPECT_EQ(ReasonOf(after), reason::kJobEnded);
   EXPECT_EQ(ReasonOf(world.core->GetPlacement("running").status()), reason::kJobEnded);
 }
 
-TEST(CoreJobsTest, FinishWaitsForNothing) {
+TEST(CoreJobsTest, FinishNeedsARunningJobWithoutStepsInFlight) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1);
   EXPECT_EQ(ReasonOf(world.core->Finish("nobody").status()), reason::kJobNotFound);
@@ -333,11 +333,11 @@ TEST(CoreJobsTest, FinishWaitsForNothing) {
   EXPECT_EQ(ReasonOf(world.core->Finish("job").status()), reason::kStepsInFlight);
   world.StepDone(a, "job", 1);
   EXPECT_EQ(world.core->Finish("job")->reason(), "1 step done");
-  EXPECT_EQ(world.core->Finish("job")->state(), Job::SUCCEEDED) << "again is the same";
+  EXPECT_EQ(world.core->Finish("job")->state(), Job::SUCCEEDED) << "a second finish changes nothing";
   EXPECT_EQ(world.SentReleases(a, "job"), 1);
 }
 
-TEST(CoreJobsTest, OnlyEndedJobsAreForgotten) {
+TEST(CoreJobsTest, OnlyEndedJobsCanBeDeleted) {
   CoreWorld world;
   world.Submit("job", 1);
   EXPECT_EQ(ReasonOf(world.core->Delete("job")), reason::kJobNotFinal);
@@ -365,12 +365,12 @@ TEST(CoreJobsTest, AnIdleJobIsStoppedUnlessAClientFollowsIt) {
   EXPECT_EQ(world.Job("followed").state(), Job::RUNNING);
   world.core->CountStream("followed", -1);
   world.Advance(limits.idle_timeout - seconds(1));
-  EXPECT_EQ(world.Job("followed").state(), Job::RUNNING) << "the time starts when the client goes";
+  EXPECT_EQ(world.Job("followed").state(), Job::RUNNING) << "the time starts when the client disconnects";
   world.Advance(seconds(2));
   EXPECT_EQ(world.Job("followed").state(), Job::STOPPED);
 }
 
-TEST(CoreJobsTest, AFailureIsToldEvenWithoutADisk) {
+TEST(CoreJobsTest, AFailureIsReportedEvenIfTheDiskFails) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1);
   world.RunningJob("job", 1);
@@ -379,10 +379,10 @@ TEST(CoreJobsTest, AFailureIsToldEvenWithoutADisk) {
   EXPECT_EQ(world.Job("job").state(), Job::FAILED);
   world.store.failure = absl::OkStatus();
   world.Restart();
-  EXPECT_EQ(world.Job("job").state(), Job::FAILED) << "found running on disk, it fails again";
+  EXPECT_EQ(world.Job("job").state(), Job::FAILED) << "the stored job is still RUNNING, so it fails again";
 }
 
-TEST(CoreJobsTest, ADiskThatFailsWhileStartingIsTriedAgain) {
+TEST(CoreJobsTest, AStartThatADiskErrorPreventsIsRetried) {
   CoreWorld world;
   world.Submit("job", 1);
   world.store.failure = absl::UnavailableError("disk");
@@ -399,7 +399,7 @@ TEST(CoreJobsTest, ADiskThatFailsWhileStartingIsTriedAgain) {
 
 // ---- Restart and drain ----
 
-TEST(CoreJobsTest, AfterARestartAllAcknowledgedJobsAreThere) {
+TEST(CoreJobsTest, AllAcknowledgedJobsSurviveARestart) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 3);
   world.RunningJob("done", 1);
@@ -429,7 +429,7 @@ TEST(CoreJobsTest, AfterARestartAllAcknowledgedJobsAreThere) {
   EXPECT_EQ(world.core->Cluster().cluster_epoch(), 2u);
 }
 
-TEST(CoreJobsTest, ARecordThatCannotBeReadStopsTheStart) {
+TEST(CoreJobsTest, AnUnreadableRecordPreventsTheStart) {
   FakeClock clock;
   FakeStore store;
   RecordingActions actions;
@@ -440,7 +440,7 @@ TEST(CoreJobsTest, ARecordThatCannotBeReadStopsTheStart) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("job"));
 }
 
-TEST(CoreJobsTest, ADrainTakesNothingNewAndLetsWhatRunsGoOn) {
+TEST(CoreJobsTest, ADrainRefusesNewWorkAndLetsAcceptedStepsFinish) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1);
   world.RunningJob("runs", 1);
@@ -472,7 +472,7 @@ TEST(CoreJobsTest, TheResultsOfEndedJobsAreBounded) {
     world.RunningJob(id, 1);
     ASSERT_TRUE(world.Steps(id, 1, 6).ok());
     for (int step = 1; step <= 6; ++step) world.StepDone(a, id, step);
-    EXPECT_EQ(world.core->ResultsFrom(id, 1, 100)->results.front().step(), 3) << "the last four";
+    EXPECT_EQ(world.core->ResultsFrom(id, 1, 100)->results.front().step(), 3) << "the last four results are kept";
     ASSERT_TRUE(world.core->Finish(id).ok());
   }
   EXPECT_TRUE(world.core->ResultsFrom("old", 1, 100)->results.empty());

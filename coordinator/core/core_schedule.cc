@@ -1,4 +1,4 @@
-// The queue: which waiting job gets which devices, and from there to running on workers.
+// The queue: gives devices to waiting jobs, has the jobs planned, and prepares their workers.
 
 #include <algorithm>
 
@@ -16,9 +16,9 @@ using proto::Job;
 
 namespace {
 
-constexpr size_t kPartBytes = 1 << 20;  // of an executable in one message
-constexpr size_t kMaxPlanTextBytes = 256 << 10;
-constexpr size_t kMaxProgressBytes = 300;
+constexpr size_t kPartBytes = 1 << 20;           // of an executable in one Prepare message (worker_service.proto)
+constexpr size_t kMaxPlanTextBytes = 256 << 10;  // of a job's plan text; longer text is cut
+constexpr size_t kMaxProgressBytes = 300;        // of the planner's progress text; longer text is cut
 constexpr absl::string_view kBehind = "waits behind job ";
 
 std::string Plural(int64_t n, absl::string_view noun) { return absl::StrCat(n, " ", noun, n == 1 ? "" : "s"); }
@@ -39,7 +39,8 @@ bool Serves(const WorkerRecord& worker, const proto::PlanRequest& plan) {
 
 }  // namespace
 
-// Few workers a job: the smallest one that suffices alone, else the largest first; then by name.
+// Orders the free devices so that a job gets few workers. Workers that suffice alone come first, those with the fewest
+// free devices in front. The others follow, those with the most free devices in front. Ties go by name.
 Core::Offer Core::OfferFor(const JobRecord& record, const Reserved& reserved) const {
   Offer offer;
   std::vector<std::vector<DeviceId>> by_worker;
@@ -77,8 +78,8 @@ void Core::Schedule() {
   Reserved reserved;
   for (auto next = queue_.begin(); next != queue_.end();) {
     JobRecord& record = *next->second;
-    ++next;  // the job may leave the queue
-    // In a long queue behind one job there is nothing to work out.
+    ++next;  // before the call below, which may erase the job from the queue
+    // Keeps long queues cheap: skips a job if all workers are reserved and its reason already says so.
     const bool settled = !reserved.empty() && reserved.size() == up && record.request.plan().workers().empty() &&
                          record.job.reason() == absl::StrCat(kBehind, reserved.begin()->second);
     if (!settled) ScheduleOne(record, reserved);
@@ -98,7 +99,7 @@ void Core::ScheduleOne(JobRecord& record, Reserved& reserved) {
   const bool behind = needed <= offer.total && !offer.ahead.empty();
   const std::string why = behind ? absl::StrCat(kBehind, offer.ahead) : WaitReason(plan, offer.free, offer.total);
   if (record.job.reason() != why) {
-    record.job.set_reason(why);  // not worth a record: it is worked out anew after a restart
+    record.job.set_reason(why);  // not stored, because a restart computes it again
     actions_.Changed(record.job.job_id());
   }
 }
@@ -106,9 +107,9 @@ void Core::ScheduleOne(JobRecord& record, Reserved& reserved) {
 void Core::StartPlanning(JobRecord& record, std::vector<DeviceId> devices) {
   record.job.set_epoch(record.job.epoch() + 1);
   if (!Change(record, Job::PLANNING, "planning", "planning").ok()) {
-    // It stays in the queue; the next event tries again.
+    // The job stays in the queue, and the next Schedule tries again.
     record.job.set_epoch(record.job.epoch() - 1);
-    record.job.set_reason("waits for the coordinator's disk");
+    record.job.set_reason("waits until the coordinator can write to its disk");
     return;
   }
   record.devices = std::move(devices);
@@ -143,14 +144,14 @@ bool Core::Wants(const PlanTask& task) const {
 bool Core::OnPlanning(const PlanTask& task, const std::string& progress) {
   if (!Wants(task)) return false;
   proto::Job& job = jobs_.at(task.job_id).job;
-  job.set_reason(CleanText(progress, kMaxProgressBytes));  // not worth a record
+  job.set_reason(CleanText(progress, kMaxProgressBytes));  // not stored
   actions_.Changed(task.job_id);
   return true;
 }
 
 namespace {
 
-// Whose fault it is that a program cannot be planned.
+// Returns the cause of a planning error: PLATFORM for internal and storage errors, otherwise USER.
 Job::Cause PlanningCause(absl::string_view word) {
   return word == reason::kInternal || word == reason::kStorage ? Job::PLATFORM : Job::USER;
 }
@@ -179,11 +180,11 @@ void Core::OnPlanned(const std::string& job_id, uint64_t epoch, absl::StatusOr<P
     const auto holder = device_job_.find(device);
     if (holder == device_job_.end() || holder->second != job_id) {
       return Fail(record, Job::PLATFORM, reason::kInternal,
-                  absl::StrCat("the plan uses device ", device.value(), ", which the job was not given"));
+                  absl::StrCat("the plan uses device ", device.value(), ", which the job does not hold"));
     }
     workers.insert(HolderOf(device)->name);
   }
-  // Devices that the plan leaves idle go back.
+  // Release the devices that the plan does not use.
   for (DeviceId device : record.devices) {
     if (std::find(planned->devices.begin(), planned->devices.end(), device) == planned->devices.end()) {
       device_job_.erase(device);

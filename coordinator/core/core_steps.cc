@@ -1,7 +1,8 @@
-// Steps: accepted from clients in strict order, sent to the job's workers at once, done when all of them say so.
+// Steps: the core accepts them from clients in strict order and sends them to the job's workers at once. A step is done
+// when all these workers have reported it done.
 //
-// A command goes to the workers whole, however long: they refuse to let state and batches be touched as long as steps
-// are queued that need them, so they must know of all.
+// The core never splits a command, however many steps it has. Workers refuse changes to the state and batches that
+// queued steps need, so they must know all queued steps.
 
 #include <algorithm>
 #include <cmath>
@@ -19,30 +20,31 @@ using proto::Job;
 
 namespace {
 
-constexpr int64_t kMaxCount = 10'000'000;
-constexpr int32_t kMaxBatchSlots = 1024;
-constexpr size_t kRecentSteps = 50;
-constexpr size_t kMaxScalarBytes = 1024;
-constexpr int64_t kMaxBytes = int64_t{1} << 50;  // sent or held by one worker in one step; more is not believed
+constexpr int64_t kMaxCount = 10'000'000;  // steps per command; workers have the same limit (worker/core/job_ledger.h)
+constexpr int32_t kMaxBatchSlots = 1024;   // of a job; workers have the same limit (worker/core/job_ledger.h)
+constexpr size_t kRecentSteps = 50;        // number of steps in the median step time
+constexpr size_t kMaxScalarBytes = 1024;   // of one scalar aux; a larger one is dropped
+// Limits the bytes that one worker can report as sent or in use for one step. Larger values are clamped.
+constexpr int64_t kMaxBytes = int64_t{1} << 50;
 
 double Seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 
 absl::Status CheckCommand(const proto::StepCommand& command) {
   if (command.count() < 1 || command.count() > kMaxCount) {
     return WithReason(
-        InvalidArgument("%d steps were asked for; 1 to %d are allowed at once", command.count(), kMaxCount),
+        InvalidArgument("the command asks for %d steps; 1 to %d are allowed per command", command.count(), kMaxCount),
         reason::kBadRequest);
   }
   const int64_t last_slot = int64_t{command.first_batch_slot()} + command.batch_slots() - 1;
   if (command.first_batch_slot() < 0 || command.batch_slots() < 1 || last_slot >= kMaxBatchSlots) {
-    return WithReason(InvalidArgument("batch slots %d to %d are not within 0 to %d", command.first_batch_slot(),
-                                      last_slot, kMaxBatchSlots - 1),
+    return WithReason(InvalidArgument("the command uses batch slots %d to %d; they must be within 0 to %d",
+                                      command.first_batch_slot(), last_slot, kMaxBatchSlots - 1),
                       reason::kBadRequest);
   }
   return absl::OkStatus();
 }
 
-// Keeps the scalars in order of their output, one an output.
+// Adds the message's scalars to `result`, sorted by output. Skips invalid scalars and outputs that have one already.
 void AddScalars(const proto::StepDone& message, int outputs, proto::StepResult* result) {
   for (const proto::ScalarAux& aux : message.scalars()) {
     if (aux.output() < 0 || aux.output() >= outputs || aux.data().size() > kMaxScalarBytes) continue;
@@ -62,23 +64,24 @@ absl::Status Core::RunSteps(const proto::StepCommand& command) {
   ALPA_ASSIGN_OR_RETURN(JobRecord * record, Find(command.job_id()));
   if (record->final()) return JobFailure(*record);
   if (record->job.state() != Job::RUNNING) {
-    return WithReason(FailedPrecondition("job %s is %s; steps run while it is RUNNING", command.job_id(),
+    return WithReason(FailedPrecondition("job %s is %s; only a RUNNING job runs steps", command.job_id(),
                                          Job::State_Name(record->job.state())),
                       reason::kJobNotRunning);
   }
   if (command.epoch() != record->job.epoch()) {
-    return WithReason(FailedPrecondition("steps are for epoch %d of job %s, which is in epoch %d", command.epoch(),
+    return WithReason(FailedPrecondition("the steps are for epoch %d of job %s, which is in epoch %d", command.epoch(),
                                          command.job_id(), record->job.epoch()),
                       reason::kStaleState);
   }
   ALPA_RETURN_IF_ERROR(CheckCommand(command));
   if (command.first_step() != record->accepted + 1) {
-    return WithReason(FailedPrecondition("step %d was asked for, but the next one of job %s is %d",
+    return WithReason(FailedPrecondition("the command starts at step %d, but the next step of job %s is %d",
                                          command.first_step(), command.job_id(), record->accepted + 1),
                       reason::kStaleState);
   }
   if (draining_) {
-    return WithReason(absl::UnavailableError("the coordinator is draining and takes no more steps"), reason::kDraining);
+    return WithReason(absl::UnavailableError("the coordinator is draining and accepts no more steps"),
+                      reason::kDraining);
   }
   if (record->accepted - record->done >= limits_.steps_in_flight) {
     return WithReason(absl::UnavailableError("too many steps in flight"), reason::kBusy);
@@ -107,18 +110,19 @@ void Core::OnStepDone(const WorkerRecord& worker, const proto::StepDone& message
   JobRecord& record = found->second;
   if (record.job.state() != Job::RUNNING || record.job.epoch() != message.epoch()) return;
   const auto reported = record.reported.find(worker.name);
-  if (reported == record.reported.end()) return;  // none of its workers, or no step was sent
+  if (reported == record.reported.end()) return;  // not a worker of the job, or no step was sent yet
   if (message.error().code() != 0) {
     return OnWorkerError(record, worker, message.error(), absl::StrCat("step ", message.step()));
   }
-  // Workers do steps in order, and tell of each once.
+  // Workers run steps in order and report each step once. Any other report is dropped.
   if (message.step() != reported->second + 1 || message.step() > record.accepted) return;
   ++reported->second;
-  // However far a worker is ahead, what it says is kept no longer than results are.
+  // Bounds the memory: a step that is more than `results_kept` ahead is counted, but the report's values are dropped.
   if (message.step() <= record.done + limits_.results_kept) {
     proto::StepResult& partial = record.partial[message.step()];
     AddScalars(message, record.placement.outputs_size(), &partial);
-    partial.set_device_bytes(std::max(partial.device_bytes(), std::clamp<int64_t>(message.device_bytes(), 0, kMaxBytes)));
+    partial.set_device_bytes(
+        std::max(partial.device_bytes(), std::clamp<int64_t>(message.device_bytes(), 0, kMaxBytes)));
     partial.set_sent_bytes(partial.sent_bytes() + std::clamp<int64_t>(message.sent_bytes(), 0, kMaxBytes));
   }
   int64_t all = record.accepted;
@@ -133,7 +137,7 @@ void Core::FinishStep(JobRecord& record, int64_t step) {
   proto::StepResult result = node.empty() ? proto::StepResult() : std::move(node.mapped());
   result.set_step(step);
   const MonotonicTime now = clock_.Now();
-  // From its dispatch, or from the end of the step before where this one had to wait for it.
+  // The step's time starts at its dispatch, or at the end of the previous step if that is later.
   result.set_seconds(Seconds(now - std::max(record.commands.front().sent, record.last_step_done)));
   result.set_unix_ms(
       std::chrono::duration_cast<std::chrono::milliseconds>(clock_.WallNow().time_since_epoch()).count());

@@ -10,7 +10,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Pair;
 
-TEST(CoreStepsTest, AStepIsDoneWhenAllWorkersSaySo) {
+TEST(CoreStepsTest, AStepIsDoneWhenAllWorkersHaveReportedIt) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1), b = world.Worker("b", 1);
   world.RunningJob("job", 2);
@@ -21,7 +21,7 @@ TEST(CoreStepsTest, AStepIsDoneWhenAllWorkersSaySo) {
   world.StepDone(b, "job", 1, 0.5f);
   EXPECT_EQ(world.Job("job").steps_done(), 0);
   world.StepDone(b, "job", 1, 0.5f);
-  EXPECT_EQ(world.Job("job").steps_done(), 0) << "twice from one worker is once";
+  EXPECT_EQ(world.Job("job").steps_done(), 0) << "a second report from one worker changes nothing";
   world.clock.Advance(milliseconds(10));
   world.StepDone(a, "job", 1, 0.7f);
   EXPECT_EQ(world.Job("job").steps_done(), 1);
@@ -29,30 +29,30 @@ TEST(CoreStepsTest, AStepIsDoneWhenAllWorkersSaySo) {
   ASSERT_TRUE(results.ok());
   ASSERT_EQ(results->results.size(), 1u);
   EXPECT_DOUBLE_EQ(results->results[0].seconds(), 0.04);
-  EXPECT_EQ(results->results[0].scalars_size(), 1) << "the first holder's value counts";
+  EXPECT_EQ(results->results[0].scalars_size(), 1) << "the first value that is reported for an output counts";
   EXPECT_FLOAT_EQ(static_cast<float>(world.Job("job").last_loss()), 0.5f);
   EXPECT_DOUBLE_EQ(world.Job("job").median_step_seconds(), 0.04);
   EXPECT_TRUE(world.core->ResultsFrom("job", 2, 10)->more);
 }
 
-TEST(CoreStepsTest, ResultsComeInOrderWhoeverIsAhead) {
+TEST(CoreStepsTest, ResultsComeInOrderWhicheverWorkerIsAhead) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1), b = world.Worker("b", 1);
   world.RunningJob("job", 2);
   ASSERT_TRUE(world.Steps("job", 1, 3).ok());
   for (int step : {1, 2, 3}) world.StepDone(a, "job", step);
   world.StepDone(b, "job", 2);
-  EXPECT_EQ(world.Job("job").steps_done(), 0) << "a worker does steps in order: this is none of ours";
+  EXPECT_EQ(world.Job("job").steps_done(), 0) << "a worker reports steps in order, so this report is dropped";
   world.StepDone(b, "job", 1);
   EXPECT_EQ(world.Job("job").steps_done(), 1);
   world.StepDone(b, "job", 2);
   world.StepDone(b, "job", 3);
   world.StepDone(b, "job", 4);
-  EXPECT_EQ(world.Job("job").steps_done(), 3) << "nobody asked for a fourth";
+  EXPECT_EQ(world.Job("job").steps_done(), 3) << "no client asked for a fourth step";
   EXPECT_TRUE(world.core->jobs().at("job").partial.empty());
 }
 
-TEST(CoreStepsTest, OnlyTheNextStepOfThisEpochIsTaken) {
+TEST(CoreStepsTest, OnlyTheNextStepOfTheCurrentEpochIsAccepted) {
   CoreWorld world;
   world.Worker("a", 1);
   EXPECT_EQ(ReasonOf(world.core->RunSteps({})), reason::kJobNotFound);
@@ -80,7 +80,7 @@ TEST(CoreStepsTest, OnlyTheNextStepOfThisEpochIsTaken) {
   EXPECT_TRUE(world.Steps("runs", 3, 1).ok());
 }
 
-TEST(CoreStepsTest, ALongCommandGoesToTheWorkersWhole) {
+TEST(CoreStepsTest, ALongCommandIsNotSplit) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1);
   world.RunningJob("job", 1);
@@ -88,7 +88,7 @@ TEST(CoreStepsTest, ALongCommandGoesToTheWorkersWhole) {
   command.set_first_batch_slot(40);
   command.set_batch_slots(7);
   ASSERT_TRUE(world.core->RunSteps(command).ok());
-  // They would otherwise let batches be put in place while the rest still waits here.
+  // If it were split, the workers would let clients overwrite batches that its later steps still need.
   EXPECT_THAT(world.SentSteps(a), ElementsAre(Pair(1, 1000)));
   EXPECT_EQ(world.actions.sent[a].back().run_step().first_batch_slot(), 40);
   EXPECT_EQ(world.actions.sent[a].back().run_step().batch_slots(), 7);
@@ -99,7 +99,7 @@ TEST(CoreStepsTest, ALongCommandGoesToTheWorkersWhole) {
   EXPECT_TRUE(world.Steps("job", 1001, 1).ok());
 }
 
-TEST(CoreStepsTest, AStepsTimeStartsWithItsCommandOrTheStepBefore) {
+TEST(CoreStepsTest, AStepsTimeStartsAtItsDispatchOrAtTheEndOfThePreviousStep) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1);
   world.RunningJob("job", 1);
@@ -122,7 +122,7 @@ TEST(CoreStepsTest, AStepsTimeStartsWithItsCommandOrTheStepBefore) {
   EXPECT_THAT(took, ElementsAre(0.010, 0.005, 0.007, 0.003));
 }
 
-TEST(CoreStepsTest, AWorkerFarAheadCostsBoundedMemory) {
+TEST(CoreStepsTest, AWorkerThatIsFarAheadUsesBoundedMemory) {
   Limits limits;
   limits.results_kept = 10;
   CoreWorld world(limits);
@@ -135,7 +135,7 @@ TEST(CoreStepsTest, AWorkerFarAheadCostsBoundedMemory) {
   EXPECT_EQ(world.Job("job").steps_done(), 1000);
 }
 
-TEST(CoreStepsTest, CommandsBeyondTheBoundWait) {
+TEST(CoreStepsTest, ACommandBeyondTheLimitOfStepsInFlightMustWait) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1);
   world.RunningJob("job", 1);
@@ -145,7 +145,7 @@ TEST(CoreStepsTest, CommandsBeyondTheBoundWait) {
   EXPECT_TRUE(world.Steps("job", 17, 1).ok());
 }
 
-TEST(CoreStepsTest, TheWatchdogFindsAStuckStep) {
+TEST(CoreStepsTest, TheWatchdogFailsTheJobOfAStuckStep) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1), b = world.Worker("b", 1);
   world.RunningJob("job", 2);
@@ -163,7 +163,7 @@ TEST(CoreStepsTest, TheWatchdogFindsAStuckStep) {
   world.StepDone(a, "job", 2);
   EXPECT_EQ(world.Job("job").state(), Job::RUNNING);
   pass(seconds(30));
-  EXPECT_EQ(world.Job("job").state(), Job::RUNNING) << "a step that took 29 s allows 290";
+  EXPECT_EQ(world.Job("job").state(), Job::RUNNING) << "a median of 29 s allows 290 s";
   pass(seconds(270));
   const Job job = world.Job("job");
   EXPECT_EQ(job.state(), Job::FAILED);
@@ -172,7 +172,7 @@ TEST(CoreStepsTest, TheWatchdogFindsAStuckStep) {
   EXPECT_THAT(job.reason(), HasSubstr("step 2 made no progress for"));
 }
 
-TEST(CoreStepsTest, TheFirstStepHasTheFloor) {
+TEST(CoreStepsTest, TheFirstStepMayTakeAsLongAsTheWatchdogFloor) {
   Limits limits;
   limits.watchdog_floor = seconds(5);
   limits.lease = std::chrono::hours(1);
@@ -187,14 +187,14 @@ TEST(CoreStepsTest, TheFirstStepHasTheFloor) {
   EXPECT_EQ(world.Job("job").state(), Job::FAILED);
 }
 
-TEST(CoreStepsTest, AfterAFailureNothingIsTakenAndWhyIsTold) {
+TEST(CoreStepsTest, AfterAFailureStepsAreRefusedWithTheCause) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1);
   world.RunningJob("job", 1);
   ASSERT_TRUE(world.Steps("job", 1, 3).ok());
   world.StepDone(a, "job", 1);
   world.core->OnSessionEnd(a, "killed");
-  EXPECT_EQ(world.core->ResultsFrom("job", 1, 10)->results.size(), 1u) << "what was done can still be read";
+  EXPECT_EQ(world.core->ResultsFrom("job", 1, 10)->results.size(), 1u) << "results of done steps can still be read";
   const absl::Status after = world.core->ResultsFrom("job", 2, 10).status();
   EXPECT_EQ(after.code(), absl::StatusCode::kAborted);
   EXPECT_EQ(ReasonOf(after), reason::kJobFailed);

@@ -1,4 +1,4 @@
-// Workers: registration, heartbeats, leases, their errors, and what happens to jobs when one is lost. Deadlines.
+// Workers: registration, heartbeats, leases, errors, and the jobs of a lost worker. Also checks the jobs' deadlines.
 
 #include <algorithm>
 #include <cctype>
@@ -17,9 +17,9 @@ using proto::Job;
 
 namespace {
 
-constexpr int kMaxDevices = 1024;
-constexpr size_t kMaxAddressBytes = 64 << 10;  // of a transport
-constexpr size_t kMaxTextBytes = 256;          // of the other fields
+constexpr int kMaxDevices = 1024;              // per worker
+constexpr size_t kMaxAddressBytes = 64 << 10;  // of a transport address
+constexpr size_t kMaxTextBytes = 256;          // of a tensor address, device kind or incarnation
 
 double Seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 
@@ -31,11 +31,11 @@ bool ValidWorkerName(const std::string& name) {
 
 absl::Status CheckRegister(const proto::Register& message, const std::string& version) {
   if (!ValidWorkerName(message.name())) {
-    return InvalidArgument("worker name \"%s\" is not 1 to 63 letters, digits, -, _ or .",
+    return InvalidArgument("worker name \"%s\" is invalid; use 1 to 63 letters, digits, -, _ or .",
                            CleanText(message.name(), 80));
   }
   if (message.version() != version) {
-    return FailedPrecondition("worker %s has version %s, the coordinator has %s; install the same on both",
+    return FailedPrecondition("worker %s has version %s, but the coordinator has %s; install the same version on both",
                               message.name(), CleanText(message.version(), 80), version);
   }
   if (message.device_count() < 1 || message.device_count() > kMaxDevices) {
@@ -43,12 +43,12 @@ absl::Status CheckRegister(const proto::Register& message, const std::string& ve
                            kMaxDevices);
   }
   if (message.device_memory_bytes() < 0) {
-    return InvalidArgument("worker %s reports %d bytes of device memory", message.name(),
+    return InvalidArgument("worker %s reports %d bytes of device memory; it must be 0 or more", message.name(),
                            message.device_memory_bytes());
   }
   if (message.transport_address().size() > kMaxAddressBytes || message.tensor_address().size() > kMaxTextBytes ||
       message.device_kind().size() > kMaxTextBytes || message.incarnation().size() > kMaxTextBytes) {
-    return InvalidArgument("worker %s reports an address or name that is too long", message.name());
+    return InvalidArgument("worker %s reports an address, device kind or incarnation that is too long", message.name());
   }
   return absl::OkStatus();
 }
@@ -57,7 +57,8 @@ absl::StatusOr<std::optional<cluster::NodeFacts>> ReadFacts(const proto::Registe
   if (!message.has_facts()) return std::nullopt;
   auto facts = cluster::FromProto(message.facts());
   if (!facts.ok()) {
-    return InvalidArgument("worker %s reports of its machine: %s", message.name(), CleanText(facts.status().message(), 300));
+    return InvalidArgument("worker %s reports invalid facts about its machine: %s", message.name(),
+                           CleanText(facts.status().message(), 300));
   }
   return *std::move(facts);
 }
@@ -70,7 +71,7 @@ absl::StatusOr<proto::Welcome> Core::OnRegister(uint64_t session, const proto::R
   WorkerRecord& worker = workers_[message.name()];
   if (worker.up) {
     return absl::AlreadyExistsError(
-        absl::StrCat("a live worker is already called ", message.name(), "; start this one with another --name"));
+        absl::StrCat("a worker named ", message.name(), " is already connected; start this one with another --name"));
   }
   std::vector<DeviceId>& ids = device_ids_[message.name()];
   while (static_cast<int32_t>(ids.size()) < message.device_count()) ids.push_back(DeviceId(next_device_++));
@@ -86,7 +87,7 @@ absl::StatusOr<proto::Welcome> Core::OnRegister(uint64_t session, const proto::R
   worker.bytes_in_use.clear();
   worker.up = true;
   worker.last_heard = clock_.Now();
-  LogInfo({.worker = worker.name}, "registered with %d %s devices, tensors at %s", message.device_count(),
+  LogInfo({.worker = worker.name}, "registered with %d %s devices, tensor address %s", message.device_count(),
           worker.device_kind, worker.tensor_address);
   proto::Welcome welcome;
   welcome.set_cluster_epoch(cluster_epoch_);
@@ -112,7 +113,7 @@ const WorkerRecord* Core::HolderOf(DeviceId device) const {
 
 void Core::OnMessage(uint64_t session, const proto::FromWorker& message) {
   WorkerRecord* worker = WorkerOf(session);
-  if (worker == nullptr) return;  // of a session that was given up
+  if (worker == nullptr) return;  // the session has ended already
   worker->last_heard = clock_.Now();
   switch (message.message_case()) {
     case proto::FromWorker::kHeartbeat: {
@@ -132,7 +133,7 @@ void Core::OnSessionEnd(uint64_t session, const std::string& why) {
 }
 
 void Core::LoseWorker(WorkerRecord& worker, const std::string& why) {
-  LogWarning({.worker = worker.name}, "lost: %s", why);
+  LogWarning({.worker = worker.name}, "the worker is lost: %s", why);
   worker.up = false;
   std::set<std::string> jobs;
   for (DeviceId device : worker.devices) {
@@ -142,7 +143,7 @@ void Core::LoseWorker(WorkerRecord& worker, const std::string& why) {
     JobRecord& record = jobs_.at(id);
     if (record.job.state() == Job::PLANNING && record.workers.empty() &&
         Change(record, Job::PENDING, "waits for workers", "queued again: worker " + worker.name + " was lost").ok()) {
-      // Nothing is anywhere yet; the plan under way is dropped when it comes.
+      // No worker has received anything of this job yet. OnPlanned will drop the plan that is still being made.
       std::erase_if(device_job_, [&](const auto& entry) { return entry.second == id; });
       record.devices.clear();
       continue;
@@ -155,7 +156,7 @@ void Core::LoseWorker(WorkerRecord& worker, const std::string& why) {
 
 void Core::OnWorkerError(JobRecord& record, const WorkerRecord& worker, const proto::WorkerError& error,
                          const std::string& doing) {
-  // What a worker reports is an op that failed, memory that is short, a peer that is gone.
+  // A worker reports a failed op, a lack of memory or a lost peer. The cause follows from the error's code.
   PendingFailure failure{clock_.Now() + limits_.primary_error_wait,
                          Job::PLATFORM,
                          std::string(reason::kJobFailed),
@@ -177,7 +178,7 @@ void Core::OnWorkerError(JobRecord& record, const WorkerRecord& worker, const pr
     default: break;
   }
   if (!error.secondary()) return Fail(record, failure);
-  // A consequence: its cause is probably on the way, from another worker or as a lost session.
+  // The primary error of this secondary one will probably arrive soon, from another worker or as a lost session.
   if (!record.pending_failure) record.pending_failure = std::move(failure);
 }
 
@@ -197,7 +198,7 @@ void Core::Tick() {
     }
   }
   for (const auto& [number, record] : std::map<uint64_t, JobRecord*>(live_)) CheckDeadlines(*record, now);
-  if (!queue_.empty()) Schedule();  // tries again what the disk refused
+  if (!queue_.empty()) Schedule();  // retries jobs that a disk error has kept from starting
 }
 
 void Core::CheckDeadlines(JobRecord& record, MonotonicTime now) {
@@ -212,7 +213,7 @@ void Core::CheckDeadlines(JobRecord& record, MonotonicTime now) {
     if (now - record.phase_began <= limit) return;
     if (!compiling) {
       return Fail(record, Job::PLATFORM, reason::kNoFeasiblePlan,
-                  absl::StrFormat("no plan was found within %.0f s; pin more of it", Seconds(limit)));
+                  absl::StrFormat("no plan was found within %.0f s; pin more of the plan", Seconds(limit)));
     }
     return Fail(
         record, Job::PLATFORM, reason::kJobFailed,
@@ -232,7 +233,7 @@ void Core::CheckStep(JobRecord& record, MonotonicTime now) {
     const std::chrono::duration<double> ten_medians(10 * JobOf(record, false).median_step_seconds());
     limit = std::max(limit, std::chrono::duration_cast<Duration>(ten_medians));
   }
-  // Steps queue behind each other: the clock of the first starts when the one before was done.
+  // The step's time starts at its dispatch, or at the end of the previous step if that is later.
   const Duration waited = now - std::max(record.commands.front().sent, record.last_step_done);
   if (waited <= limit) return;
   const int64_t step = record.done + 1;
@@ -241,7 +242,7 @@ void Core::CheckStep(JobRecord& record, MonotonicTime now) {
     if (reported < step) slow.push_back(name);
   }
   Fail(record, Job::INFRASTRUCTURE, reason::kJobFailed,
-       absl::StrFormat("step %d made no progress for %.1f s (limit %.1f s); still waited for worker %s", step,
+       absl::StrFormat("step %d made no progress for %.1f s (limit %.1f s); it waits for worker %s", step,
                        Seconds(waited), Seconds(limit), absl::StrJoin(slow, ", ")),
        slow.front());
 }

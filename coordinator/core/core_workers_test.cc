@@ -15,7 +15,7 @@ constexpr int kCode = static_cast<int>(absl::StatusCode::kInternal);
 constexpr int kUnavailable = static_cast<int>(absl::StatusCode::kUnavailable);
 constexpr int kUnimplemented = static_cast<int>(absl::StatusCode::kUnimplemented);
 
-TEST(CoreWorkersTest, RegistrationGivesDevicesAndTheHeartbeat) {
+TEST(CoreWorkersTest, RegistrationReturnsDeviceIdsAndTheHeartbeatInterval) {
   CoreWorld world;
   const auto a = world.core->OnRegister(1, CoreWorld::Registration("a", 2));
   const auto b = world.core->OnRegister(2, CoreWorld::Registration("b", 1));
@@ -24,7 +24,7 @@ TEST(CoreWorkersTest, RegistrationGivesDevicesAndTheHeartbeat) {
   EXPECT_THAT(b->device_ids(), ElementsAre(2));
   EXPECT_EQ(a->heartbeat_seconds(), 1.0);
   EXPECT_EQ(a->cluster_epoch(), 1u);
-  EXPECT_TRUE(world.actions.sent.empty()) << "the welcome must be the first message";
+  EXPECT_TRUE(world.actions.sent.empty()) << "the Welcome must be the first message";
 }
 
 TEST(CoreWorkersTest, BadRegistrationsAreRefusedAndChangeNothing) {
@@ -35,7 +35,7 @@ TEST(CoreWorkersTest, BadRegistrationsAreRefusedAndChangeNothing) {
   };
   const std::vector<Row> rows = {
       {"no name", [](proto::Register& r) { r.set_name(""); }, "worker name"},
-      {"a name of control characters", [](proto::Register& r) { r.set_name("a\nb"); }, "worker name"},
+      {"a name with a control character", [](proto::Register& r) { r.set_name("a\nb"); }, "worker name"},
       {"an endless name", [](proto::Register& r) { r.set_name(std::string(1 << 20, 'a')); }, "worker name"},
       {"another version", [](proto::Register& r) { r.set_version("0.9"); }, "0.9"},
       {"no devices", [](proto::Register& r) { r.set_device_count(0); }, "0 devices"},
@@ -70,7 +70,7 @@ proto::Register WithFacts(const std::string& name, int devices, const std::strin
   return message;
 }
 
-TEST(CoreWorkersTest, TheInventoryIsOfTheWorkersThatAreUp) {
+TEST(CoreWorkersTest, TheInventoryHoldsTheWorkersThatAreUp) {
   CoreWorld world;
   ASSERT_TRUE(world.core->OnRegister(101, WithFacts("a", 2, "one")).ok());
   ASSERT_TRUE(world.core->OnRegister(102, WithFacts("b", 1, "one")).ok());
@@ -87,7 +87,7 @@ TEST(CoreWorkersTest, TheInventoryIsOfTheWorkersThatAreUp) {
   inventory = world.core->Inventory();
   ASSERT_EQ(inventory.devices.size(), 2u);
   EXPECT_EQ(inventory.devices[0].id, DeviceId(2));
-  // A job is planned for the machines of the devices that it gets.
+  // A job is planned for the inventory of its own devices.
   world.Submit("job", 1);
   const cluster::Cluster& given = world.TaskOf("job").cluster;
   ASSERT_EQ(given.devices.size(), 1u);
@@ -95,19 +95,19 @@ TEST(CoreWorkersTest, TheInventoryIsOfTheWorkersThatAreUp) {
   EXPECT_TRUE(given.IsMeasured());
 }
 
-TEST(CoreWorkersTest, SenselessFactsAreRefused) {
+TEST(CoreWorkersTest, InvalidFactsAreRefused) {
   CoreWorld world;
   proto::Register message = WithFacts("a", 1, "one");
   message.mutable_facts()->mutable_device()->mutable_products(0)->set_seconds(-1);
   const auto welcome = world.core->OnRegister(9, message);
   EXPECT_EQ(welcome.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(welcome.status().message()), HasSubstr("worker a reports of its machine"));
+  EXPECT_THAT(std::string(welcome.status().message()), HasSubstr("worker a reports invalid facts about its machine"));
   EXPECT_TRUE(world.core->workers().empty());
-  world.Worker("b", 1);  // one that says nothing is taken
+  world.Worker("b", 1);  // a worker without facts is accepted
   EXPECT_FALSE(world.core->Inventory().IsMeasured());
 }
 
-TEST(CoreWorkersTest, ASecondLiveWorkerOfOneNameIsRefused) {
+TEST(CoreWorkersTest, AWorkerWithTheNameOfAConnectedOneIsRefused) {
   CoreWorld world;
   world.Worker("a", 1);
   const auto second = world.core->OnRegister(9, CoreWorld::Registration("a", 1));
@@ -115,7 +115,7 @@ TEST(CoreWorkersTest, ASecondLiveWorkerOfOneNameIsRefused) {
   EXPECT_TRUE(world.core->workers().at("a").up);
 }
 
-TEST(CoreWorkersTest, ANewIncarnationKeepsTheDeviceNumbersAndGetsMore) {
+TEST(CoreWorkersTest, ANewIncarnationKeepsItsDeviceIdsAndGetsNewOnesForMoreDevices) {
   CoreWorld world;
   const uint64_t first = world.Worker("a", 2);
   world.Worker("b", 1);
@@ -125,7 +125,7 @@ TEST(CoreWorkersTest, ANewIncarnationKeepsTheDeviceNumbersAndGetsMore) {
   EXPECT_THAT(again->device_ids(), ElementsAre(0, 1, 3));
 }
 
-TEST(CoreWorkersTest, MessagesOfAGivenUpSessionAreDropped) {
+TEST(CoreWorkersTest, MessagesOfAnEndedSessionAreDropped) {
   CoreWorld world;
   const uint64_t old = world.Worker("a", 1);
   world.core->OnSessionEnd(old, "broke");
@@ -162,7 +162,7 @@ TEST(CoreWorkersTest, LeaseExpiryFailsOnlyTheJobsOnThatWorker) {
   EXPECT_FALSE(world.core->workers().at("a").up);
 }
 
-TEST(CoreWorkersTest, ALostWorkersJobReleasesTheOthers) {
+TEST(CoreWorkersTest, LosingAWorkerReleasesTheOtherWorkersOfItsJob) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1), b = world.Worker("b", 1);
   world.RunningJob("job", 2);
@@ -173,7 +173,7 @@ TEST(CoreWorkersTest, ALostWorkersJobReleasesTheOthers) {
   EXPECT_EQ(world.Submit("next", 1).state(), Job::PLANNING) << "b's device is free again";
 }
 
-TEST(CoreWorkersTest, AJobThatIsStillPlannedGoesBackToTheQueue) {
+TEST(CoreWorkersTest, AJobWhoseWorkerIsLostDuringPlanningIsQueuedAgain) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1);
   world.Submit("job", 1);
@@ -183,7 +183,7 @@ TEST(CoreWorkersTest, AJobThatIsStillPlannedGoesBackToTheQueue) {
   EXPECT_THAT(world.Job("job").reason(), HasSubstr("no workers"));
   EXPECT_FALSE(world.core->Wants(old));
   world.core->OnPlanned("job", old.epoch, world.PlanOf(old));
-  EXPECT_EQ(world.Job("job").state(), Job::PENDING) << "a stale plan must not start it";
+  EXPECT_EQ(world.Job("job").state(), Job::PENDING) << "a stale plan must not start the job";
   const uint64_t again = world.Worker("a", 1);
   world.Plan("job");
   world.Prepared(again, "job");
@@ -191,7 +191,7 @@ TEST(CoreWorkersTest, AJobThatIsStillPlannedGoesBackToTheQueue) {
   EXPECT_GT(world.Job("job").epoch(), old.epoch);
 }
 
-TEST(CoreWorkersTest, AnErrorNamesWorkerOpAndCause) {
+TEST(CoreWorkersTest, AnErrorSetsWorkerOpAndCause) {
   struct Row {
     int code;
     Job::Cause cause;
@@ -215,7 +215,7 @@ TEST(CoreWorkersTest, AnErrorNamesWorkerOpAndCause) {
   }
 }
 
-TEST(CoreWorkersTest, AConsequenceWaitsForItsCause) {
+TEST(CoreWorkersTest, ASecondaryErrorWaitsForThePrimaryOne) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1), b = world.Worker("b", 1);
   world.RunningJob("job", 2);
@@ -228,7 +228,7 @@ TEST(CoreWorkersTest, AConsequenceWaitsForItsCause) {
   EXPECT_EQ(world.Job("job").failed_op(), "dot");
 }
 
-TEST(CoreWorkersTest, AConsequenceAloneFailsTheJobAfterAMoment) {
+TEST(CoreWorkersTest, ASecondaryErrorAloneFailsTheJobAfterASecond) {
   CoreWorld world;
   world.Worker("a", 1);
   const uint64_t b = world.Worker("b", 1);
@@ -256,7 +256,7 @@ TEST(CoreWorkersTest, PrepareErrorsFailTheJobAndFreeItsDevices) {
   EXPECT_EQ(world.Submit("next", 2).state(), Job::PLANNING);
 }
 
-TEST(CoreWorkersTest, SlowPlanningAndSlowCompilingHaveDeadlines) {
+TEST(CoreWorkersTest, PlanningAndCompilingHaveDeadlines) {
   Limits limits;
   limits.lease = std::chrono::hours(100);
   CoreWorld world(limits);
@@ -272,7 +272,7 @@ TEST(CoreWorkersTest, SlowPlanningAndSlowCompilingHaveDeadlines) {
   EXPECT_EQ(world.Job("compiles").failed_worker(), "a");
 }
 
-TEST(CoreWorkersTest, HostileMessagesHarmNobody) {
+TEST(CoreWorkersTest, HostileMessagesDoNoHarm) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1), b = world.Worker("b", 1);
   world.RunningJob("job", 1);
@@ -288,7 +288,7 @@ TEST(CoreWorkersTest, HostileMessagesHarmNobody) {
   send(a, [](proto::FromWorker& m) { m.mutable_step_done()->set_step(1'000'000); });
   send(b, [](proto::FromWorker&) {});  // not a worker of the job
   send(b, [](proto::FromWorker& m) { m.mutable_step_done()->mutable_error()->set_code(kCode); });
-  send(777, [](proto::FromWorker&) {});  // no session of ours
+  send(777, [](proto::FromWorker&) {});  // a session that does not exist
   send(a, [](proto::FromWorker& m) { *m.mutable_register_() = CoreWorld::Registration("c", 1); });
   send(a, [](proto::FromWorker& m) { m.mutable_prepared()->set_job_id("job"); });
   send(a, [](proto::FromWorker& m) { m.Clear(); });
@@ -299,7 +299,7 @@ TEST(CoreWorkersTest, HostileMessagesHarmNobody) {
   EXPECT_EQ(world.Job("job").steps_done(), 0);
   EXPECT_EQ(world.core->workers().size(), 2u);
   EXPECT_EQ(world.core->workers().at("a").bytes_in_use.size(), 1u);
-  // Scalars that make no sense are left out of a step that counts.
+  // A valid step counts, but its invalid scalars are dropped.
   send(a, [](proto::FromWorker& m) {
     for (int output : {-1, 5, 1 << 30}) m.mutable_step_done()->add_scalars()->set_output(output);
     m.mutable_step_done()->add_scalars()->set_data(std::string(1 << 20, 'x'));
@@ -312,7 +312,7 @@ TEST(CoreWorkersTest, HostileMessagesHarmNobody) {
   EXPECT_TRUE(std::isnan(world.Job("job").last_loss()));
 }
 
-TEST(CoreWorkersTest, AHugeErrorIsCut) {
+TEST(CoreWorkersTest, AHugeErrorMessageIsCut) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1);
   world.RunningJob("job", 1);
@@ -326,7 +326,7 @@ TEST(CoreWorkersTest, AHugeErrorIsCut) {
   EXPECT_LT(world.Job("job").ByteSizeLong(), 20'000u);
 }
 
-TEST(CoreWorkersTest, LostWorkersAreListedForAWhile) {
+TEST(CoreWorkersTest, LostWorkersStayListedForAWhile) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 1);
   world.core->OnSessionEnd(a, "killed");

@@ -19,8 +19,8 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr size_t kComparedShown = 12;
-constexpr size_t kSpansShown = 4000;
+constexpr size_t kComparedShown = 12;  // candidates listed in the plan text
+constexpr size_t kSpansShown = 4000;   // spans kept for the status page; the later ones are dropped
 
 absl::Status Because(const absl::Status& status, absl::string_view word) {
   return status.ok() ? status : WithReason(status, word);
@@ -36,15 +36,15 @@ void FindLoss(const plan::Executable& executable, Planned* planned) {
   }
 }
 
-// The plan, and the candidates that it was compared with, for people.
 struct Chosen {
   plan::Plan plan;
-  std::string compared;
+  std::string compared;  // human-readable table of the candidates that the search compared; empty without a search
 };
 
-absl::StatusOr<Chosen> Choose(const PlanTask& task, const planner::JobProgram& program, const PlanningProgress& progress) {
+absl::StatusOr<Chosen> Choose(const PlanTask& task, const planner::JobProgram& program,
+                              const PlanningProgress& progress) {
   Chosen chosen;
-  // What was not measured cannot be priced.
+  // The search needs a measured cluster to estimate costs, and is needless if the pins decide the parallelism.
   if (!plan::LeavesParallelismOpen(task.request) || !task.cluster.IsMeasured()) {
     ALPA_ASSIGN_OR_RETURN(chosen.plan, planner::PlanJob(program, task.request, task.devices));
     return chosen;
@@ -54,12 +54,14 @@ absl::StatusOr<Chosen> Choose(const PlanTask& task, const planner::JobProgram& p
   limits.progress = [&](const planner::SearchProgress& now) {
     std::string text = absl::StrFormat("planning: %d plans evaluated", now.evaluated);
     if (now.best != nullptr && now.best->status.ok()) {
-      absl::StrAppendFormat(&text, ", the best %.4g s: %s", now.best->simulation.step_seconds, now.best->name);
+      absl::StrAppendFormat(&text, ", the best takes %.4g s per step: %s", now.best->simulation.step_seconds,
+                            now.best->name);
     }
     return !progress || progress(text);
   };
   ALPA_ASSIGN_OR_RETURN(planner::Searched searched, planner::SearchJob(program, task.request, task.cluster, limits));
-  chosen.compared = absl::StrCat("compared with\n", planner::PrintCandidates(searched, kComparedShown));
+  chosen.compared = absl::StrCat("compared with these candidates:\n",
+                                 planner::PrintCandidates(searched, kComparedShown));
   chosen.plan = std::move(searched.plan);
   return chosen;
 }
@@ -91,7 +93,8 @@ absl::StatusOr<Planned> Make(const PlanTask& task, absl::string_view serialized,
   proto::Executable message;
   plan::ToProto(executable, &message);
   if (!message.SerializeToString(&planned.serialized_executable)) {
-    return Because(absl::ResourceExhaustedError("the executable is larger than 2 GiB"), reason::kNoFeasiblePlan);
+    return Because(absl::ResourceExhaustedError("the executable is larger than the limit of 2 GiB"),
+                   reason::kNoFeasiblePlan);
   }
   plan::ToProto(plan, &planned.plan);
   planned.plan_text = absl::StrCat(plan::Print(plan, program.graph, program.roles), chosen.compared);
@@ -107,7 +110,8 @@ absl::StatusOr<Planned> Make(const PlanTask& task, absl::string_view serialized,
   return planned;
 }
 
-// The libraries below throw only where memory is short; a program must not end the daemon.
+// Runs `body` and turns exceptions into errors, because no program may end the daemon. The libraries that `body` uses
+// throw only if memory runs out.
 template <typename Result>
 Result Guarded(const std::function<Result()>& body) {
   try {
@@ -116,13 +120,14 @@ Result Guarded(const std::function<Result()>& body) {
     return Because(absl::ResourceExhaustedError("planning needs more memory than the coordinator has"),
                    reason::kNoFeasiblePlan);
   } catch (const std::exception& e) {
-    return Because(absl::InternalError(absl::StrCat("planning threw: ", e.what())), reason::kInternal);
+    return Because(absl::InternalError(absl::StrCat("planning threw an exception: ", e.what())), reason::kInternal);
   }
 }
 
 }  // namespace
 
-absl::StatusOr<Planned> PlanProgram(const PlanTask& task, absl::string_view serialized_program, const PlanningProgress& progress) {
+absl::StatusOr<Planned> PlanProgram(const PlanTask& task, absl::string_view serialized_program,
+                                    const PlanningProgress& progress) {
   return Guarded<absl::StatusOr<Planned>>([&] { return Make(task, serialized_program, progress); });
 }
 

@@ -1,9 +1,11 @@
-// From an uploaded program to what workers run: import, simplify, plan, verify, lower, verify.
+// Turns an uploaded program into a plan and an executable. The phases are: import, simplify, plan, verify, lower,
+// verify.
 //
-// Threads: pure functions of their arguments. They take seconds for large programs: not to be called under the core's
-//          lock.
-// Errors:  with a reason word: BAD_PROGRAM, UNSUPPORTED_OP, NO_FEASIBLE_PLAN, BAD_PLAN, or INTERNAL for a fault of ours.
-//          Nothing is thrown, also for want of memory.
+// Threads: thread-safe: no shared state. The functions take seconds for large programs, so the caller must not hold the
+//          core's lock.
+// Errors:  with a reason word: BAD_PROGRAM, UNSUPPORTED_OP, NO_FEASIBLE_PLAN, BAD_PLAN, or INTERNAL for a bug of ours.
+//          kCancelled without a reason word if `progress` returned false. The functions never throw, not even if memory
+//          runs out.
 #pragma once
 
 #include <functional>
@@ -16,13 +18,14 @@
 
 namespace alpa::coordinator {
 
-// How far planning has come, for people: "priced 12 plans; ..". False: nobody waits for the plan any more.
+// Receives the progress of planning as human-readable text: "planning: 12 plans evaluated, ...". Returns false if the
+// plan is no longer wanted.
 using PlanningProgress = std::function<bool(const std::string&)>;
 
 absl::StatusOr<Planned> PlanProgram(const PlanTask& task, absl::string_view serialized_program,
                                     const PlanningProgress& progress = {});
 
-// OK where PlanProgram would come as far as planning.
+// Checks a program without planning it: OK if the program can be imported and fits a given plan, if there is one.
 absl::Status CheckProgram(const PlanTask& task, absl::string_view serialized_program);
 
 }  // namespace alpa::coordinator

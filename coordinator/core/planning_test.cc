@@ -15,7 +15,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// graph/testdata/make_testdata.py: a training step of a small GPT on a batch of 2.
+// Plans a training step of a small GPT with a batch of 2 examples (graph/testdata/make_testdata.py).
 class PlanningTest : public ::testing::Test {
  protected:
   PlanningTest() {
@@ -88,7 +88,7 @@ TEST_F(PlanningTest, PinnedDegreesAndSeedsAreKept) {
   EXPECT_EQ(planned->plan.batch_seeds(1).leaf(), 8);
 }
 
-TEST_F(PlanningTest, PipelinesAreKept) {
+TEST_F(PlanningTest, PinnedPipelinesAreKept) {
   task_.request.mutable_pipeline()->set_meshes(2);
   task_.request.mutable_pipeline()->set_schedule("gpipe");
   task_.request.set_microbatches(2);
@@ -106,13 +106,15 @@ cluster::Cluster TwoDevices() {
   profile.memory = cluster::Curve::Line(1e-6, 1e9);
   cluster.profiles = {profile};
   cluster::Host host;
-  for (cluster::LinkProfile* link : {&host.inside, &host.between, &host.outside}) link->message = cluster::Curve::Line(1e-5, 1e9);
+  for (cluster::LinkProfile* link : {&host.inside, &host.between, &host.outside}) {
+    link->message = cluster::Curve::Line(1e-5, 1e9);
+  }
   cluster.hosts = {host};
   for (int id : {4, 7}) cluster.devices.push_back({DeviceId(id), "a", id == 7, "cpu", 0, 0, 0, 1});
   return cluster;
 }
 
-TEST_F(PlanningTest, WhatIsLeftOpenIsSearchedForOnAMeasuredCluster) {
+TEST_F(PlanningTest, OpenParallelismIsSearchedOnAMeasuredCluster) {
   task_.cluster = TwoDevices();
   task_.search_seconds = 60;
   std::vector<std::string> told;
@@ -129,7 +131,7 @@ TEST_F(PlanningTest, WhatIsLeftOpenIsSearchedForOnAMeasuredCluster) {
   EXPECT_NEAR(planned->spans.back().end, planned->plan.predicted_step_seconds(), 1e-9);
   ASSERT_GT(told.size(), 3u);
   EXPECT_THAT(told.back(), HasSubstr("plans evaluated, the best"));
-  // A pin of the way in which it is parallel is no question to search.
+  // If the parallelism is pinned, there is nothing to search.
   task_.request.set_data_parallel(2);
   const auto pinned = PlanProgram(task_, program_);
   ASSERT_TRUE(pinned.ok()) << pinned.status();
@@ -137,7 +139,7 @@ TEST_F(PlanningTest, WhatIsLeftOpenIsSearchedForOnAMeasuredCluster) {
   EXPECT_GE(pinned->plan.predicted_step_seconds(), planned->plan.predicted_step_seconds());
 }
 
-TEST_F(PlanningTest, ASearchThatNobodyWaitsForEnds) {
+TEST_F(PlanningTest, ASearchEndsWhenItsPlanIsNoLongerWanted) {
   task_.cluster = TwoDevices();
   task_.search_seconds = 60;
   int asked = 0;
@@ -146,7 +148,7 @@ TEST_F(PlanningTest, ASearchThatNobodyWaitsForEnds) {
   EXPECT_EQ(asked, 3);
 }
 
-TEST_F(PlanningTest, WhatIsNoProgramIsABadProgram) {
+TEST_F(PlanningTest, InvalidBytesAreABadProgram) {
   for (const std::string& bytes : {std::string(), std::string("garbage"), program_.substr(0, program_.size() / 2)}) {
     const absl::Status status = PlanProgram(task_, bytes).status();
     EXPECT_EQ(ReasonOf(status), reason::kBadProgram) << status;
@@ -154,15 +156,15 @@ TEST_F(PlanningTest, WhatIsNoProgramIsABadProgram) {
   }
 }
 
-TEST_F(PlanningTest, AnUnsupportedOpIsNamed) {
+TEST_F(PlanningTest, AnUnsupportedOpIsNamedWithItsSourceLocation) {
   program_ = graph::testing::ReadTestdata("unsupported.pb");
   const absl::Status status = Error();
   EXPECT_EQ(ReasonOf(status), reason::kUnsupportedOp);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("make_testdata.py")) << "with its place in the source";
+  EXPECT_THAT(std::string(status.message()), HasSubstr("make_testdata.py")) << "the op's source location";
   EXPECT_EQ(ReasonOf(CheckProgram(task_, program_)), reason::kUnsupportedOp);
 }
 
-TEST_F(PlanningTest, WrongRolesAreRefusedByName) {
+TEST_F(PlanningTest, WrongRolesAreABadProgram) {
   struct Row {
     const char* name;
     std::function<void(proto::Roles&)> damage;
@@ -170,11 +172,11 @@ TEST_F(PlanningTest, WrongRolesAreRefusedByName) {
   const std::vector<Row> rows = {
       {"an input is missing", [](proto::Roles& r) { r.mutable_inputs()->RemoveLast(); }},
       {"an output is missing", [](proto::Roles& r) { r.mutable_outputs()->RemoveLast(); }},
-      {"an input too many", [](proto::Roles& r) { r.add_inputs(); }},
+      {"one input too many", [](proto::Roles& r) { r.add_inputs(); }},
       {"no roles", [](proto::Roles& r) { r.Clear(); }},
       {"a state of another shape", [](proto::Roles& r) { r.mutable_outputs(0)->set_state_input(1); }},
-      {"a state from nowhere", [](proto::Roles& r) { r.mutable_outputs(0)->set_state_input(999); }},
-      {"a state from below", [](proto::Roles& r) { r.mutable_outputs(0)->set_state_input(-7); }},
+      {"a state input that does not exist", [](proto::Roles& r) { r.mutable_outputs(0)->set_state_input(999); }},
+      {"a negative state input", [](proto::Roles& r) { r.mutable_outputs(0)->set_state_input(-7); }},
       {"a path twice", [](proto::Roles& r) { r.mutable_inputs(0)->set_path("k"); }},
       {"an unknown kind",
        [](proto::Roles& r) { r.mutable_inputs(0)->set_kind(static_cast<proto::InputRole::Kind>(9)); }},
@@ -190,26 +192,27 @@ TEST_F(PlanningTest, WrongRolesAreRefusedByName) {
   }
 }
 
-TEST_F(PlanningTest, APlanThatDoesNotFitIsNotFeasible) {
+TEST_F(PlanningTest, PinsThatDoNotFitAreNotFeasible) {
   struct Row {
     const char* name;
     std::function<void(proto::PlanRequest&)> pin;
   };
   const std::vector<Row> rows = {
       {"more devices than there are", [](proto::PlanRequest& r) { r.set_devices(3); }},
-      {"a batch that does not divide", [](proto::PlanRequest& r) { r.set_microbatches(7); }},
+      {"microbatches that do not divide the batch", [](proto::PlanRequest& r) { r.set_microbatches(7); }},
       {"more microbatches than rows", [](proto::PlanRequest& r) { r.set_microbatches(int64_t{1} << 40); }},
-      {"a seed that is no leaf",
+      {"a seed of a leaf that does not exist",
        [](proto::PlanRequest& r) { r.set_microbatches(2), r.add_batch_dims()->set_leaf(999); }},
-      {"a tensor cut that is no leaf",
+      {"a tensor cut of a leaf that does not exist",
        [](proto::PlanRequest& r) { r.set_tensor_parallel(2), r.add_tensor_cuts()->set_leaf(9); }},
       {"a tensor cut of the batch",
        [](proto::PlanRequest& r) { r.set_tensor_parallel(2), r.add_tensor_cuts()->set_leaf(7); }},
-      {"a tensor cut that is no dimension",
+      {"a tensor cut of a dimension that does not exist",
        [](proto::PlanRequest& r) { r.set_tensor_parallel(2), r.add_tensor_cuts()->set_dim(5); }},
-      {"a tensor cut without its axis", [](proto::PlanRequest& r) { r.add_tensor_cuts()->set_dim(0); }},
-      {"a seed below", [](proto::PlanRequest& r) { r.set_microbatches(2), r.add_batch_dims()->set_leaf(-1); }},
-      {"a seed that is no dimension",
+      {"a tensor cut without a tensor axis", [](proto::PlanRequest& r) { r.add_tensor_cuts()->set_dim(0); }},
+      {"a seed of a negative leaf",
+       [](proto::PlanRequest& r) { r.set_microbatches(2), r.add_batch_dims()->set_leaf(-1); }},
+      {"a seed of a dimension that does not exist",
        [](proto::PlanRequest& r) {
          r.set_microbatches(2);
          proto::Seed* seed = r.add_batch_dims();
@@ -222,7 +225,7 @@ TEST_F(PlanningTest, APlanThatDoesNotFitIsNotFeasible) {
     row.pin(task_.request);
     const absl::Status status = Error();
     EXPECT_EQ(ReasonOf(status), reason::kNoFeasiblePlan) << row.name << ": " << status;
-    EXPECT_TRUE(CheckProgram(task_, program_).ok()) << row.name << ": the program itself is all right";
+    EXPECT_TRUE(CheckProgram(task_, program_).ok()) << row.name << ": the program itself is valid";
   }
 }
 

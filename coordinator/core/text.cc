@@ -5,7 +5,8 @@
 namespace alpa::coordinator {
 namespace {
 
-// Bytes of the well-formed character at the start of `text` (Unicode 15, table 3-7), or 0.
+// Returns the size in bytes of the well-formed character at the start of `text` (Unicode 15, table 3-7), or 0 if there
+// is none. REQUIRES: `text` is not empty.
 size_t CharacterBytes(absl::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   const uint8_t lead = byte(0);
@@ -13,7 +14,8 @@ size_t CharacterBytes(absl::string_view text) {
   if (lead < 0xC2 || lead > 0xF4) return 0;
   const size_t size = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
   if (text.size() < size) return 0;
-  uint8_t low = 0x80, high = 0xBF;  // of the second byte: no over-long forms, surrogates, or beyond U+10FFFF
+  // The range of the second byte excludes overlong forms, surrogates and values beyond U+10FFFF.
+  uint8_t low = 0x80, high = 0xBF;
   if (lead == 0xE0) low = 0xA0;
   if (lead == 0xED) high = 0x9F;
   if (lead == 0xF0) low = 0x90;

@@ -1,4 +1,4 @@
-// Text from elsewhere (programs, workers, compilers) made fit for records, protobuf strings and JSON.
+// Cleans text from outside (programs, workers, compilers) for use in records, protobuf strings and JSON.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,8 @@
 
 namespace alpa::coordinator {
 
-// What is not UTF-8 becomes "?", and beyond `max_bytes` the text is cut, between characters, and ends with "...".
+// Replaces each byte that is not valid UTF-8 with "?". If the result is longer than `max_bytes`, cuts it between
+// characters and appends "...".
 std::string CleanText(absl::string_view text, size_t max_bytes);
 
 }  // namespace alpa::coordinator

@@ -10,11 +10,12 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kTimelinePoints = 2000;
+constexpr size_t kTimelinePoints = 2000;  // steps in one answer
 
 json Number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
 
-// Everything in the core is valid UTF-8; should that ever be wrong, the page must still work.
+// All text in the core should be valid UTF-8. If some text is not, its invalid bytes are replaced, so that the page
+// still works.
 std::string Text(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n"; }
 
 json Workers(const Core& core, const proto::ClusterReply& cluster) {
@@ -112,7 +113,10 @@ std::optional<std::string> PlanJson(const Core& core, const std::string& job_id)
   }
   out["spans"] = json::array();
   for (const PlannedSpan& span : record->spans) {
-    out["spans"].push_back({{"mesh", span.mesh}, {"program", span.program}, {"begin", Number(span.begin)}, {"end", Number(span.end)}});
+    out["spans"].push_back({{"mesh", span.mesh},
+                            {"program", span.program},
+                            {"begin", Number(span.begin)},
+                            {"end", Number(span.end)}});
   }
   return Text(out);
 }

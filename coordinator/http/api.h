@@ -1,6 +1,6 @@
-// The JSON that /api/v1 answers with: the field names are an interface, units are in them.
+// The JSON answers of /api/v1. Field names are a stable interface, and they include the unit.
 //
-// Threads: to be called with the core's lock held.
+// Threads: the caller holds the core's lock.
 #pragma once
 
 #include <optional>
@@ -13,11 +13,12 @@ namespace alpa::coordinator {
 std::string ClusterJson(const Core& core);
 std::string WorkersJson(const Core& core);
 std::string JobsJson(const Core& core);
-// Nothing where there is no such job.
+// The next three return nullopt if there is no such job.
 std::optional<std::string> JobJson(const Core& core, const std::string& job_id);
-// "text" and, once planned, the plan field by field.
+// Returns the plan: its "text", its fields in "plan" (null until the job is planned), and the predicted timeline of a
+// step in "spans".
 std::optional<std::string> PlanJson(const Core& core, const std::string& job_id);
-// Steps that are kept, thinned to at most 2000 with the last among them: step, seconds, loss, unix_ms.
+// Returns step, seconds, loss and unix_ms of the kept steps, thinned to at most 2000. The last step is always included.
 std::optional<std::string> TimelineJson(const Core& core, const std::string& job_id);
 
 }  // namespace alpa::coordinator

@@ -13,14 +13,14 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr int64_t kEndedShownMillis = 3600 * 1000;
+constexpr int64_t kEndedShownMillis = 3600 * 1000;  // how long an ended job stays in the metrics
 
 std::string Label(const char* name, const std::string& value) {
   return absl::StrFormat("%s=\"%s\"", name,
                          absl::StrReplaceAll(value, {{"\\", "\\\\"}, {"\"", "\\\""}, {"\n", "\\n"}}));
 }
 
-// One metric: its head is written with its first sample.
+// Writes one metric. The first sample also writes the HELP and TYPE lines.
 class Family {
  public:
   Family(std::string* out, const char* name, const char* type, const char* help) : out_(out), name_(name) {
@@ -28,7 +28,7 @@ class Family {
   }
   void Add(const std::string& labels, double value, const char* suffix = "") {
     absl::StrAppend(out_, std::exchange(head_, ""));
-    char digits[32];  // the fewest that read back as the same value
+    char digits[32];  // the shortest text that parses to the same value
     const auto end = std::to_chars(digits, digits + sizeof(digits), value).ptr;
     absl::StrAppendFormat(out_, "%s%s%s %s\n", name_, suffix, labels.empty() ? "" : "{" + labels + "}",
                           absl::string_view(digits, static_cast<size_t>(end - digits)));
@@ -51,14 +51,14 @@ class Family {
 
 void WriteWorkers(const Core& core, std::string* out) {
   const MonotonicTime now = Clock::Real().Now();
-  Family up(out, "alpa_worker_up", "gauge", "1 while the worker's session lives.");
+  Family up(out, "alpa_worker_up", "gauge", "1 while the worker's session is open, 0 after it is lost.");
   for (const auto& [name, worker] : core.workers()) up.Add(Label("worker", name), worker.up);
-  Family age(out, "alpa_worker_heartbeat_age_seconds", "gauge", "Time since the worker was last heard of.");
+  Family age(out, "alpa_worker_heartbeat_age_seconds", "gauge", "Time since the worker's last message.");
   for (const auto& [name, worker] : core.workers()) {
     age.Add(Label("worker", name), std::chrono::duration<double>(now - worker.last_heard).count());
   }
   Family memory(out, "alpa_worker_device_memory_bytes", "gauge",
-                "Memory of the worker's devices together: in use, and all.");
+                "Memory of all the worker's devices together: used and total.");
   for (const auto& [name, worker] : core.workers()) {
     const auto used = std::accumulate(worker.bytes_in_use.begin(), worker.bytes_in_use.end(), 0.0);
     const double total = static_cast<double>(worker.device_memory) * static_cast<double>(worker.devices.size());
@@ -82,24 +82,24 @@ void WriteJobs(const Core& core, std::string* out) {
   Family jobs(out, "alpa_coordinator_jobs", "gauge", "Jobs by state.");
   for (const auto& [state, n] : by_state) jobs.Add(Label("state", state), n);
   Family predicted(out, "alpa_planner_predicted_step_seconds", "gauge",
-                   "Step time that the plan was expected to have.");
+                   "Step time that the planner predicted.");
   for (const auto& [job, record] : shown) {
     if (record->plan->predicted_step_seconds() > 0) predicted.Add(job, record->plan->predicted_step_seconds());
   }
   Family bytes(out, "alpa_planner_predicted_memory_bytes", "gauge",
-               "Peak memory of a device that the plan was expected to need.");
+               "Peak memory per device that the planner predicted.");
   for (const auto& [job, record] : shown) {
     const auto peak = static_cast<double>(record->plan->predicted_peak_device_bytes());
     if (peak > 0) bytes.Add(job, peak);
   }
-  Family steps(out, "alpa_job_steps_total", "counter", "Steps that are done.");
+  Family steps(out, "alpa_job_steps_total", "counter", "Number of steps done.");
   for (const auto& [job, record] : shown) steps.Add(job, static_cast<double>(record->done));
   Family seconds(out, "alpa_job_step_duration_seconds", "histogram",
                  "Step time, from dispatch to the last worker's report.");
   for (const auto& [job, record] : shown) seconds.Add(job, record->step_seconds);
   Family sent(out, "alpa_job_sent_bytes_total", "counter", "Bytes that the job's devices sent to each other.");
   for (const auto& [job, record] : shown) sent.Add(job, record->sent_bytes);
-  Family last(out, "alpa_job_last_step_timestamp_seconds", "gauge", "When the last step was done.");
+  Family last(out, "alpa_job_last_step_timestamp_seconds", "gauge", "Unix time at which the last step was done.");
   for (const auto& [job, record] : shown) {
     if (!record->results.empty()) last.Add(job, static_cast<double>(record->results.back().unix_ms()) / 1e3);
   }
@@ -113,7 +113,7 @@ std::string Metrics(Coordinator& coordinator, const std::string& version) {
   const Coordinator::Counters counters = coordinator.counters();
   Family submits(&out, "alpa_coordinator_submits_total", "counter", "Submissions by status code.");
   for (const auto& [code, n] : counters.submits) submits.Add(Label("code", code), static_cast<double>(n));
-  Family planning(&out, "alpa_planner_duration_seconds", "histogram", "Time to make a plan, by phase.");
+  Family planning(&out, "alpa_planner_duration_seconds", "histogram", "Planning time by phase.");
   for (const auto& [phase, histogram] : counters.planning_seconds) planning.Add(Label("phase", phase), histogram);
   coordinator.With([&](Core& core) {
     WriteWorkers(core, &out);

@@ -1,6 +1,6 @@
-// The text of /metrics, in Prometheus' exposition format.
+// The text of /metrics, in the Prometheus exposition format.
 //
-// Threads: thread-safe, like the coordinator.
+// Threads: thread-safe. Metrics takes the coordinator's lock.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace alpa::coordinator {
 
-// Jobs that ended an hour ago are left out, so that the number of series stays bounded by what goes on.
+// Returns all metrics. Leaves out jobs that ended more than an hour ago, to bound the number of time series.
 std::string Metrics(Coordinator& coordinator, const std::string& version);
 
 }  // namespace alpa::coordinator

@@ -1,4 +1,4 @@
-// The status page's files, served from the binary.
+// The files of the status page, compiled into the binary.
 #pragma once
 
 namespace alpa::coordinator {

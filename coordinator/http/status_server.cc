@@ -22,9 +22,9 @@ namespace {
 
 constexpr char kJson[] = "application/json";
 constexpr char kText[] = "text/plain; charset=utf-8";
-constexpr int kThreads = 4;
-constexpr int kTimeoutSeconds = 5;
-constexpr size_t kMaxRequestBytes = 1 << 16;
+constexpr int kThreads = 4;                   // that answer requests
+constexpr int kTimeoutSeconds = 5;            // for reading from a connection, and for writing to it
+constexpr size_t kMaxRequestBytes = 1 << 16;  // of a request's body
 
 class StatusServerImpl : public StatusServer {
  public:
@@ -39,7 +39,7 @@ class StatusServerImpl : public StatusServer {
     const size_t colon = listen.rfind(':');
     int port = -1;
     if (colon == std::string::npos || !absl::SimpleAtoi(listen.substr(colon + 1), &port) || port < 0 || port > 65535) {
-      return InvalidArgument("--http %s: expected HOST:PORT", listen);
+      return InvalidArgument("--http %s: expected HOST:PORT with a port from 0 to 65535", listen);
     }
     std::string host = listen.substr(0, colon);
     server_.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
@@ -47,7 +47,7 @@ class StatusServerImpl : public StatusServer {
     server_.set_read_timeout(kTimeoutSeconds);
     server_.set_write_timeout(kTimeoutSeconds);
     server_.set_keep_alive_max_count(1000);
-    // The library's own default lets two servers take turns on one port.
+    // The default options of httplib would let two servers share one port.
     server_.set_socket_options([](socket_t fd) {
       const int one = 1;
       setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -60,12 +60,12 @@ class StatusServerImpl : public StatusServer {
     if (bound <= 0) {
       return absl::UnavailableError(
           absl::StrCat("cannot listen on ", listen,
-                       " for HTTP: is the port in use, or the address "
-                       "not of this machine? Choose another --http; port 0 takes any free one"));
+                       " for HTTP: the port is in use, or the address is not one of this "
+                       "machine; choose another --http (port 0 takes any free port)"));
     }
     address_ = absl::StrCat(host, ":", bound);
     thread_ = std::thread([this] { ended_ = !server_.listen_after_bind(); });
-    // Before it runs, stop() would be lost.
+    // stop() has no effect until the server runs, so wait for that.
     while (!server_.is_running() && !ended_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     return absl::OkStatus();
   }
@@ -82,20 +82,20 @@ class StatusServerImpl : public StatusServer {
     server_.set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
       if (!HostAllowed(request.get_header_value("Host"), allowed_)) {
         response.status = 403;
-        response.set_content("this Host is not allowed; see --http-allow-host\n", kText);
+        response.set_content("this Host name is not allowed; see --http-allow-host\n", kText);
         return httplib::Server::HandlerResponse::Handled;
       }
       if (request.method != "GET" && request.method != "HEAD") {
         response.status = 405;
         response.set_header("Allow", "GET, HEAD");
-        response.set_content("only GET: changes go through gRPC\n", kText);
+        response.set_content("only GET and HEAD are allowed; make changes through gRPC\n", kText);
         return httplib::Server::HandlerResponse::Handled;
       }
       return httplib::Server::HandlerResponse::Unhandled;
     });
   }
 
-  // `body(core)` is the answer, made under the core's lock.
+  // Answers `path` with `body(core)`, called under the core's lock.
   void Serve(const char* path, const char* type, std::function<std::string(const Core&)> body) {
     server_.Get(path, [this, type, body = std::move(body)](const httplib::Request&, httplib::Response& response) {
       response.set_content(coordinator_.With([&](Core& core) { return body(core); }), type);
@@ -107,7 +107,7 @@ class StatusServerImpl : public StatusServer {
                   const std::string id = request.matches[1];
                   const auto found = coordinator_.With([&](Core& core) { return body(core, id); });
                   if (!found) response.status = 404;
-                  response.set_content(found ? *found : "{\"error\":\"there is no job of that id\"}\n", kJson);
+                  response.set_content(found ? *found : "{\"error\":\"there is no job with this id\"}\n", kJson);
                 });
   }
 
@@ -115,7 +115,7 @@ class StatusServerImpl : public StatusServer {
     Serve("/", "text/html; charset=utf-8", [](const Core&) { return kPageHtml; });
     Serve("/app.css", "text/css; charset=utf-8", [](const Core&) { return kPageCss; });
     Serve("/app.js", "text/javascript; charset=utf-8", [](const Core&) { return kPageScript; });
-    // Through the core's lock: a coordinator that is stuck does not live.
+    // Takes the core's lock, so that a coordinator that is stuck fails this check.
     Serve("/livez", kText, [](const Core&) { return "ok\n"; });
     server_.Get("/readyz", [this](const httplib::Request&, httplib::Response& response) {
       const bool draining = coordinator_.With([](Core& core) { return core.draining(); });
@@ -139,7 +139,7 @@ class StatusServerImpl : public StatusServer {
   const std::vector<std::string> allowed_;
   httplib::Server server_;
   std::string address_;
-  std::atomic<bool> ended_{false};  // it could not even begin
+  std::atomic<bool> ended_{false};  // the server failed to start or to accept connections
   std::thread thread_;
 };
 
@@ -151,7 +151,7 @@ bool HostAllowed(const std::string& host, const std::vector<std::string>& allowe
   const size_t colon = name.rfind(':');
   if (colon != std::string::npos && (bracket == std::string::npos || bracket < colon)) name.resize(colon);
   if (name == "localhost" || name == "[::1]") return true;
-  // A name such as 127.evil.example is none of ours.
+  // Only digits and dots: a name such as 127.evil.example must not pass.
   const bool digits = std::all_of(name.begin(), name.end(), [](char c) { return absl::ascii_isdigit(c) || c == '.'; });
   if (digits && absl::StartsWith(name, "127.")) return true;
   return std::find(allowed.begin(), allowed.end(), name) != allowed.end();

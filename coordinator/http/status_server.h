@@ -1,10 +1,12 @@
-// The status endpoint, for looking only: a page, health, metrics, and what the page reads.
+// The read-only status endpoint: a page, health checks, metrics, and the JSON that the page reads.
 //
 //   GET / /app.js /app.css /livez /readyz /version /metrics
 //   GET /api/v1/{cluster,workers,jobs,jobs/ID,jobs/ID/plan,jobs/ID/timeline}
 //
-// Safe by default: GET only, loopback Host names only (plus `allowed_hosts`), a strict content policy, no CORS.
-// Threads: has its own.
+// Safe by default: the server answers only GET and HEAD, and only requests whose Host is a loopback name or one of
+// `allowed_hosts`. It sends a strict Content-Security-Policy and no CORS headers.
+//
+// Threads: the server runs its own threads. They take the coordinator's lock.
 #pragma once
 
 #include <memory>
@@ -18,18 +20,18 @@ namespace alpa::coordinator {
 
 class StatusServer {
  public:
-  virtual ~StatusServer() = default;  // stops
+  virtual ~StatusServer() = default;  // stops the server
   virtual const std::string& address() const = 0;
 };
 
-// `listen` is host:port; port 0 takes a free one. kInvalidArgument for another form, kUnavailable where the port is in
-// use. The coordinator must outlive the server.
+// Starts the server on `listen`, host:port; port 0 takes a free port. kInvalidArgument if `listen` has another form,
+// kUnavailable if the port is in use or the address is not local. The coordinator must outlive the server.
 absl::StatusOr<std::unique_ptr<StatusServer>> StartStatusServer(Coordinator& coordinator, const std::string& version,
                                                                 const std::string& listen,
                                                                 std::vector<std::string> allowed_hosts);
 
-// Whether a request that names this Host is answered: a page elsewhere could otherwise read what is here, by a name
-// that resolves to this machine.
+// Whether to answer a request with this Host header. Without this check, a web page from elsewhere could read the
+// status under a host name of its own that resolves to this machine.
 bool HostAllowed(const std::string& host, const std::vector<std::string>& allowed);
 
 }  // namespace alpa::coordinator

@@ -31,7 +31,7 @@ class StatusServerTest : public ::testing::Test {
     EXPECT_TRUE(result) << path;
     return result ? *result : httplib::Response();
   }
-  // A job that ran three steps, and one that waits.
+  // Submits a job "waits" that asks for too many devices, and a job "ran" that runs three steps.
   void RunSomething(HandWorker& worker) {
     proto::UploadReply reply;
     const uint64_t hash = XXH64("good", 4, 0);
@@ -60,7 +60,7 @@ class StatusServerTest : public ::testing::Test {
   std::unique_ptr<httplib::Client> client_;
 };
 
-TEST_F(StatusServerTest, HealthAndVersion) {
+TEST_F(StatusServerTest, ServesHealthAndVersion) {
   EXPECT_EQ(Get("/livez").body, "ok\n");
   EXPECT_EQ(Get("/readyz").status, 200);
   EXPECT_EQ(json::parse(Get("/version").body)["version"], "1.0");
@@ -69,7 +69,7 @@ TEST_F(StatusServerTest, HealthAndVersion) {
   EXPECT_EQ(Get("/livez").status, 200);
 }
 
-TEST_F(StatusServerTest, OnlyGetAndOnlyOurOwnHosts) {
+TEST_F(StatusServerTest, AnswersOnlyGetRequestsToAllowedHosts) {
   EXPECT_EQ(client_->Post("/api/v1/jobs", "{}", "application/json")->status, 405);
   EXPECT_EQ(client_->Delete("/api/v1/jobs/ran")->status, 405);
   EXPECT_EQ(client_->Options("/api/v1/jobs")->status, 405);
@@ -84,7 +84,7 @@ TEST_F(StatusServerTest, OnlyGetAndOnlyOurOwnHosts) {
   }
 }
 
-TEST_F(StatusServerTest, ThePageIsItsOwnAndStrict) {
+TEST_F(StatusServerTest, ThePageLoadsNothingFromOtherSites) {
   const httplib::Response page = Get("/");
   EXPECT_THAT(page.get_header_value("Content-Security-Policy"), HasSubstr("default-src 'none'"));
   EXPECT_FALSE(page.has_header("Access-Control-Allow-Origin"));
@@ -95,7 +95,7 @@ TEST_F(StatusServerTest, ThePageIsItsOwnAndStrict) {
   EXPECT_EQ(Get("/nothing").status, 404);
 }
 
-TEST_F(StatusServerTest, TheApiTellsWhatTheCoreKnows) {
+TEST_F(StatusServerTest, TheApiReportsWorkersJobsPlansAndSteps) {
   HandWorker worker(world_, "a", 1);
   worker.Receive(proto::ToWorker::kWelcome);
   RunSomething(worker);
@@ -121,7 +121,7 @@ TEST_F(StatusServerTest, TheApiTellsWhatTheCoreKnows) {
   }
 }
 
-TEST_F(StatusServerTest, MetricsFollowTheFormat) {
+TEST_F(StatusServerTest, MetricsFollowThePrometheusFormat) {
   HandWorker worker(world_, "a", 1);
   worker.Receive(proto::ToWorker::kWelcome);
   RunSomething(worker);
@@ -141,7 +141,7 @@ TEST_F(StatusServerTest, MetricsFollowTheFormat) {
   EXPECT_THAT(text, Not(HasSubstr("alpa_job_steps_total{job=\"waits\"}")));
 }
 
-TEST_F(StatusServerTest, AddressesThatCannotBeHadAreClearErrors) {
+TEST_F(StatusServerTest, AnUnusableAddressGivesAClearError) {
   const auto used = StartStatusServer(*world_.coordinator, "1.0", server_->address(), {});
   EXPECT_EQ(used.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(used.status().message()), HasSubstr(server_->address()));

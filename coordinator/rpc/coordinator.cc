@@ -6,11 +6,11 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr int kPlanningThreads = 2;
-constexpr Duration kProgressInterval = std::chrono::milliseconds(250);
-constexpr size_t kMaxWatches = 1000;
+constexpr int kPlanningThreads = 2;                                     // number of tasks planned at the same time
+constexpr Duration kProgressInterval = std::chrono::milliseconds(250);  // minimum between progress reports of a task
+constexpr size_t kMaxWatches = 1000;                                    // open client streams; each holds a thread
 constexpr std::chrono::milliseconds kTickInterval{200};
-constexpr std::chrono::seconds kRegisterWithin{15};  // of a session's begin
+constexpr std::chrono::seconds kRegisterWithin{15};  // time from the start of a session to its registration
 
 absl::Status ShuttingDown() { return absl::UnavailableError("the coordinator is shutting down"); }
 
@@ -90,7 +90,7 @@ void Coordinator::FlushSessions(Duration limit) {
   MutexLock lock(mutex_);
   for (const auto& [id, session] : sessions_) {
     while (!session.queue->empty() && Clock::Real().Now() < until) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));  // the writers need no lock of ours
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));  // the writer threads do not need mutex_
     }
   }
 }
@@ -110,7 +110,7 @@ absl::Status Coordinator::AddWatch(Watch* watch) {
   MutexLock lock(mutex_);
   if (watches_.size() >= kMaxWatches) {
     return WithReason(absl::ResourceExhaustedError(
-                          absl::StrCat(watches_.size(), " streams of clients are open; the limit is ", kMaxWatches)),
+                          absl::StrCat(watches_.size(), " client streams are open; the limit is ", kMaxWatches)),
                       reason::kTooManyStreams);
   }
   watches_[watch] = false;
@@ -202,7 +202,7 @@ void Coordinator::TickLoop() {
     const MonotonicTime now = Clock::Real().Now();
     for (auto& [id, session] : sessions_) {
       if (session.registered || now - session.opened < kRegisterWithin) continue;
-      session.queue->Close(absl::DeadlineExceededError("the worker did not register"));
+      session.queue->Close(absl::DeadlineExceededError("the worker did not register in time"));
     }
     stopped_.WaitUntil(lock, now + kTickInterval);
   }

@@ -1,8 +1,8 @@
-// The rim around the core: one lock, the planning threads, the clock's ticks, the queues to workers' streams, and the
+// The I/O layer around the core: one lock, the planning threads, a ticker, the queues to workers' streams, and the
 // wake-ups of clients' streams.
 //
-// Threads: thread-safe. Everything that touches the core goes through With; whoever waits for a job uses a Watch. The
-//          lock is taken before a queue's and before a watch's.
+// Threads: thread-safe. All access to the core goes through With. A thread that waits for a job uses a Watch. Lock
+//          order: the coordinator's lock before the lock of a queue or of a watch.
 #pragma once
 
 #include <deque>
@@ -24,9 +24,9 @@
 
 namespace alpa::coordinator {
 
-// What core/planning.h offers; called without the lock, from several threads at once.
+// The functions of core/planning.h. The coordinator calls them without the lock, from several threads at once.
 struct Planner {
-  // `progress` is called now and then; where it returns false, any error will do for an answer.
+  // `plan` calls `progress` now and then. After `progress` returned false, `plan` may return any error.
   std::function<absl::StatusOr<Planned>(const PlanTask& task, absl::string_view program,
                                         const std::function<bool(const std::string&)>& progress)>
       plan;
@@ -38,10 +38,10 @@ class Coordinator : private Actions {
   Coordinator(Limits limits, std::string version, std::unique_ptr<Store> store, std::unique_ptr<ProgramStore> programs,
               Planner planner);
   ~Coordinator() override;
-  // Replays the store, starts threads. REQUIRES: called first, once.
+  // Replays the store and starts the threads. REQUIRES: called first, once.
   absl::Status Start();
-  // Ends sessions, waits and threads; the core stays readable. False where a plan is still being made after `limit`:
-  // its thread cannot be stopped, and this object not be destroyed.
+  // Closes the sessions, wakes all watches and ends the threads. The core stays readable. Returns false if a planning
+  // thread still works after `limit`: it cannot be stopped, and this object must not be destroyed while it works.
   bool Shutdown(Duration limit);
 
   // Runs `body(core)` under the lock.
@@ -54,11 +54,12 @@ class Coordinator : private Actions {
   ProgramStore& programs() { return *programs_; }
 
   // ---- Workers' streams ----
+  // Returns the number of the new session.
   uint64_t OpenSession(std::shared_ptr<SessionQueue> queue);
-  // On success the welcome is the first message in the queue.
+  // Registers the session's worker. On success the Welcome is the first message in the queue.
   absl::Status Register(uint64_t session, const proto::Register& message);
   void CloseSession(uint64_t session, const std::string& why);
-  // Waits until all that was sent to workers is on its way.
+  // Waits, at most `limit`, until all queues to workers are empty.
   void FlushSessions(Duration limit);
 
   // ---- For Watch ----
@@ -66,7 +67,7 @@ class Coordinator : private Actions {
   void FollowJob(Watch* watch, const std::string& job_id);
   void RemoveWatch(Watch* watch);
 
-  // ---- What only the rim can count ----
+  // ---- Counters that the core cannot keep ----
   struct Counters {
     std::map<std::string, int64_t> submits;             // by status code
     std::map<std::string, Histogram> planning_seconds;  // by phase
@@ -101,7 +102,7 @@ class Coordinator : private Actions {
   int planning_threads_ ALPA_GUARDED_BY(mutex_) = 0;
   uint64_t next_session_ ALPA_GUARDED_BY(mutex_) = 1;
   std::map<uint64_t, SessionEntry> sessions_ ALPA_GUARDED_BY(mutex_);
-  std::map<Watch*, bool> watches_ ALPA_GUARDED_BY(mutex_);  // all that are open -> counted by the core
+  std::map<Watch*, bool> watches_ ALPA_GUARDED_BY(mutex_);  // each open watch -> whether the core counts it
   std::multimap<std::string, Watch*> followers_ ALPA_GUARDED_BY(mutex_);
   std::deque<PlanTask> tasks_ ALPA_GUARDED_BY(mutex_);
   Counters counters_ ALPA_GUARDED_BY(mutex_);

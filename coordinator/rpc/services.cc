@@ -20,10 +20,11 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr int64_t kMaxChunk = 1 << 20;
-constexpr int kMaxMessage = 4 << 20;
-constexpr int kMaxThreads = 2500;  // each stream of a client or worker may hold two
-constexpr int kResultsAtOnce = 256;
+constexpr int64_t kMaxChunk = 1 << 20;  // of a program, in bytes per ProgramChunk
+constexpr int kMaxMessage = 4 << 20;    // of a received gRPC message, in bytes
+constexpr int kMaxThreads = 2500;       // of gRPC; each stream of a client or worker may hold two
+constexpr int kResultsAtOnce = 256;     // step results that are copied under one lock
+// The minimum time between two messages that only report new steps. Also the longest wait without a wake-up.
 constexpr std::chrono::milliseconds kWatchInterval{200};
 
 template <typename T>
@@ -50,13 +51,14 @@ class JobServiceImpl : public proto::JobService::WithCallbackMethod_RunSteps<pro
       if (first) hash = chunk.hash(), total = chunk.total_size();
       first = false;
       if (static_cast<int64_t>(chunk.data().size()) > kMaxChunk) {
-        return ToGrpc(InvalidArgument("a chunk of %d bytes; the limit is %d", chunk.data().size(), kMaxChunk), context);
+        return ToGrpc(InvalidArgument("the chunk has %d bytes; the limit is %d", chunk.data().size(), kMaxChunk),
+                      context);
       }
       const auto received = coordinator_.programs().Append(hash, total, chunk.offset(), chunk.data());
       if (!received.ok()) return ToGrpc(UploadError(received.status()), context);
       reply->set_received(*received);
     }
-    if (first) return ToGrpc(InvalidArgument("an upload without any chunk"), context);
+    if (first) return ToGrpc(InvalidArgument("the upload has no chunks; send at least one"), context);
     reply->set_hash(hash);
     return grpc::Status::OK;
   }
@@ -95,7 +97,7 @@ class JobServiceImpl : public proto::JobService::WithCallbackMethod_RunSteps<pro
       auto job = coordinator_.With([&](Core& core) { return core.GetJob(request->job_id()); });
       if (!job.ok()) return ToGrpc(job.status(), context);
       const MonotonicTime now = Clock::Real().Now();
-      // Steps may be many; what else changes is told at once.
+      // New steps can be frequent, so they are sent at most once per interval. All other changes are sent at once.
       const bool news = first || job->changed_unix_ms() != last.changed_unix_ms() || job->state() != last.state() ||
                         job->reason() != last.reason();
       const bool steps = job->steps_done() != last.steps_done();
@@ -217,7 +219,8 @@ class RpcServerImpl : public RpcServer {
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port == 0) {
       return absl::UnavailableError(
-          absl::StrCat("cannot listen on ", listen, ": the port is in use, or the address is not this machine's"));
+          absl::StrCat("cannot listen on ", listen,
+                       ": the port is in use, or the address is not one of this machine; choose another --listen"));
     }
     address_ = absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port);
     return absl::OkStatus();

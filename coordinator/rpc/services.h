@@ -1,4 +1,4 @@
-// JobService and WorkerService over a Coordinator.
+// The gRPC server: JobService and WorkerService on top of a Coordinator.
 #pragma once
 
 #include <memory>
@@ -9,18 +9,19 @@
 
 namespace alpa::coordinator {
 
-// A running gRPC server: both services, health, and reflection on loopback addresses.
+// A running gRPC server with both services, the health service and, on loopback addresses, reflection.
 class RpcServer {
  public:
   virtual ~RpcServer() = default;
   virtual const std::string& address() const = 0;  // host:port that it listens on
-  // What the health service answers; at first that it serves.
+  // Sets the health service's answer, which is "serving" at first.
   virtual void SetServing(bool serving) = 0;
-  // No new calls; calls in progress are cancelled after `grace`.
+  // Refuses new calls, cancels calls that still run after `grace`, and returns when all calls have ended.
   virtual void Stop(Duration grace) = 0;
 };
 
-// kUnavailable where the port is in use. The coordinator must outlive the server.
+// Starts the server on `listen`, host:port. kUnavailable if the port is in use or the address is not local. The
+// coordinator must outlive the server.
 absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(Coordinator& coordinator, const std::string& listen);
 
 }  // namespace alpa::coordinator

@@ -49,7 +49,7 @@ class ServicesTest : public ::testing::Test {
   RpcWorld world_;
 };
 
-TEST_F(ServicesTest, AJobFromUploadToItsEnd) {
+TEST_F(ServicesTest, AJobRunsFromUploadToFinish) {
   HandWorker worker(world_, "a", 1);
   EXPECT_EQ(worker.Receive(proto::ToWorker::kWelcome).welcome().device_ids_size(), 1);
   ASSERT_TRUE(Submit("job", 1).ok());
@@ -82,7 +82,7 @@ TEST_F(ServicesTest, AJobFromUploadToItsEnd) {
   EXPECT_EQ(job.last_loss(), 31.0);
   player.join();
 
-  grpc::ClientContext again;  // what is kept can be read after the end
+  grpc::ClientContext again;  // kept results can be read after the job has ended
   proto::WatchStepsRequest watch;
   watch.set_job_id("job");
   watch.set_from_step(30);
@@ -93,7 +93,7 @@ TEST_F(ServicesTest, AJobFromUploadToItsEnd) {
   EXPECT_TRUE(reader->Finish().ok());
 }
 
-TEST_F(ServicesTest, AStreamOfStepsEndsWithTheJobsFailureWhileItsClientIsSilent) {
+TEST_F(ServicesTest, AStepStreamEndsWithTheJobsFailureWhileTheClientIsSilent) {
   HandWorker worker(world_, "a", 1);
   ASSERT_TRUE(Submit("job", 1).ok());
   worker.AnswerPrepare();
@@ -112,7 +112,7 @@ TEST_F(ServicesTest, AStreamOfStepsEndsWithTheJobsFailureWhileItsClientIsSilent)
   EXPECT_EQ(ReasonIn(context), "JOB_FAILED");
 }
 
-TEST_F(ServicesTest, WrongCommandsEndTheStreamWithWhy) {
+TEST_F(ServicesTest, AWrongCommandEndsTheStreamWithItsReason) {
   HandWorker worker(world_, "a", 1);
   ASSERT_TRUE(Submit("job", 1).ok());
   worker.AnswerPrepare();
@@ -136,7 +136,7 @@ TEST_F(ServicesTest, WrongCommandsEndTheStreamWithWhy) {
   EXPECT_EQ(world_.Get("job").state(), Job::RUNNING);
 }
 
-TEST_F(ServicesTest, ABadProgramFailsItsJobAlsoWhileItWaits) {
+TEST_F(ServicesTest, ABadProgramFailsItsJobEvenWhileItWaits) {
   ASSERT_TRUE(Submit("waits", 1, "bad").ok());
   EXPECT_EQ(world_.WaitFor("waits", Job::FAILED).error_reason(), "BAD_PROGRAM");
   HandWorker worker(world_, "a", 1);
@@ -158,7 +158,7 @@ TEST_F(ServicesTest, UploadsAreChecked) {
   EXPECT_EQ(reply.received(), 0);
 }
 
-TEST_F(ServicesTest, SessionsBeginWithARegistrationThatIsAccepted) {
+TEST_F(ServicesTest, ASessionMustBeginWithAValidRegistration) {
   HandWorker first(world_, "a", 1);
   first.Receive(proto::ToWorker::kWelcome);
   HandWorker second(world_, "a", 1);
@@ -179,7 +179,7 @@ TEST_F(ServicesTest, SessionsBeginWithARegistrationThatIsAccepted) {
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
-TEST_F(ServicesTest, ASilentWorkersStreamIsEnded) {
+TEST_F(ServicesTest, TheStreamOfASilentWorkerIsClosed) {
   Limits limits;
   limits.lease = std::chrono::milliseconds(500);
   RpcWorld world(limits);
@@ -203,11 +203,11 @@ TEST_F(ServicesTest, ErrorsHaveAReasonAndFitIntoHeaders) {
 
   grpc::ServerContext server;
   const std::string message = ToGrpc(absl::InternalError(name), &server).error_message();
-  EXPECT_LT(message.size(), 2100u) << "three bytes each on the wire";
+  EXPECT_LT(message.size(), 2100u) << "each byte of it takes three bytes on the wire";
   EXPECT_THAT(message, HasSubstr("\u20ac"));
 }
 
-TEST_F(ServicesTest, StreamsEndWhenTheCoordinatorDoes) {
+TEST_F(ServicesTest, StreamsEndWhenTheCoordinatorShutsDown) {
   ASSERT_TRUE(Submit("waits", 1).ok());
   grpc::ClientContext context;
   proto::JobRequest request;
@@ -249,7 +249,7 @@ TEST_F(ServicesTest, TheNumberOfStreamsIsBounded) {
   EXPECT_TRUE(Watch::Open(*world_.coordinator).ok());
 }
 
-TEST_F(ServicesTest, APortInUseIsAClearError) {
+TEST_F(ServicesTest, APortInUseGivesAClearError) {
   const auto second = StartRpcServer(*world_.coordinator, world_.server->address());
   EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(second.status().message()), HasSubstr(world_.server->address()));

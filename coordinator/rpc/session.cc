@@ -47,14 +47,16 @@ bool SessionQueue::empty() const {
 
 namespace {
 
-// The worker is told why in the stream's status where it was refused; a stream that is given up later just ends.
+// Passes the worker's messages to the core until the stream ends. Returns the reason if the worker was refused or the
+// coordinator closed the session. Only a refused worker receives this reason: a session that is closed later is
+// cancelled.
 absl::Status ReadAll(Coordinator& coordinator, uint64_t session, SessionQueue& queue,
                      grpc::ServerReaderWriter<proto::ToWorker, proto::FromWorker>* stream) {
   proto::FromWorker message;
   if (!stream->Read(&message)) return queue.why();
-  if (!message.has_register_()) return InvalidArgument("a session begins with Register");
+  if (!message.has_register_()) return InvalidArgument("the first message of a session must be Register");
   if (absl::Status status = coordinator.Register(session, message.register_()); !status.ok()) {
-    LogWarning("worker refused: %s", std::string(status.message()));
+    LogWarning("refused a worker: %s", std::string(status.message()));
     return status;
   }
   while (stream->Read(&message)) {
@@ -67,7 +69,7 @@ absl::Status ReadAll(Coordinator& coordinator, uint64_t session, SessionQueue& q
 
 grpc::Status ServeSession(Coordinator& coordinator, grpc::ServerContext* context,
                           grpc::ServerReaderWriter<proto::ToWorker, proto::FromWorker>* stream) {
-  // Shared with the coordinator, which may still push while this stream ends.
+  // Shared with the coordinator, which may still push messages while this stream ends.
   const auto queue = std::make_shared<SessionQueue>();
   const uint64_t session = coordinator.OpenSession(queue);
   std::thread writer([&] {

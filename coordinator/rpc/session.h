@@ -1,6 +1,7 @@
-// A worker's session: its stream on one side, the core on the other.
+// A worker's session: passes messages between the worker's stream and the core.
 //
-// Threads: SessionQueue is thread-safe. ServeSession blocks its caller, who reads, and writes from a thread of its own.
+// Threads: SessionQueue is thread-safe. ServeSession reads on the calling thread, which it blocks, and writes on a
+//          thread of its own.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -16,16 +17,16 @@ namespace alpa::coordinator {
 
 class Coordinator;
 
-// Messages to one worker, in order; its writer takes them.
+// The messages to one worker, in order. The session's writer thread takes them.
 class SessionQueue {
  public:
-  void Push(proto::ToWorker message);  // nothing once it is closed
-  // Blocks for the next message; false when the queue is closed and empty.
+  void Push(proto::ToWorker message);  // has no effect after Close
+  // Waits for the next message. Returns false when the queue is closed and empty.
   bool Pop(proto::ToWorker* message);
-  // The first call's reason stays.
+  // Closes the queue. Only the first call has an effect.
   void Close(const absl::Status& why);
-  absl::Status why() const;
-  // All that was pushed has been taken.
+  absl::Status why() const;  // as given to Close
+  // Whether the writer has taken all messages.
   bool empty() const;
 
  private:
@@ -36,7 +37,7 @@ class SessionQueue {
   absl::Status why_ ALPA_GUARDED_BY(mutex_);
 };
 
-// From the worker's registration to the end of the stream.
+// Serves one worker's stream, from the registration to the end of the stream.
 grpc::Status ServeSession(Coordinator& coordinator, grpc::ServerContext* context,
                           grpc::ServerReaderWriter<proto::ToWorker, proto::FromWorker>* stream);
 

@@ -1,4 +1,4 @@
-// Our statuses as gRPC's.
+// Converts absl::Status to grpc::Status.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -12,11 +12,11 @@
 
 namespace alpa::coordinator {
 
-// Both have the same codes; the reason word goes into the trailing metadata. A message travels in HTTP/2 headers, of
-// which clients take 8 KiB: everything but printable ASCII is three bytes there.
+// Keeps the code and puts the reason word into the trailing metadata. Cuts a long message, because it travels in HTTP/2
+// headers, which clients limit to 8 KiB. A byte that is not printable ASCII takes three bytes there.
 inline grpc::Status ToGrpc(const absl::Status& status, grpc::ServerContextBase* context) {
   if (status.ok()) return grpc::Status::OK;
-  constexpr size_t kMaxEncodedBytes = 6000;
+  constexpr size_t kMaxEncodedBytes = 6000;  // of the message as it travels
   const absl::string_view message = status.message();
   size_t encoded = 0, fits = 0;
   while (fits < message.size() && encoded < kMaxEncodedBytes) {

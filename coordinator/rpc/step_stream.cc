@@ -9,8 +9,8 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr int kResultsAtOnce = 256;
-constexpr std::chrono::seconds kLookAnyway{1};
+constexpr int kResultsAtOnce = 256;             // step results that are copied under one lock
+constexpr std::chrono::seconds kLookAnyway{1};  // longest wait between two turns without a wake-up
 
 std::unique_ptr<grpc::Status> End(grpc::Status status) { return std::make_unique<grpc::Status>(std::move(status)); }
 
@@ -68,7 +68,8 @@ bool StepStream::TakeCommand() {
     if (!job_id_.empty()) watch_->Follow(job_id_);
   }
   if (command_.job_id() != job_id_ || job_id_.empty()) {
-    refused_ = WithReason(InvalidArgument("one stream is for the steps of one job"), reason::kBadRequest);
+    refused_ = WithReason(InvalidArgument("all commands of a stream must name one and the same job"),
+                          reason::kBadRequest);
     return true;
   }
   const absl::Status status = coordinator_.With([&](Core& core) { return core.RunSteps(command_); });
@@ -105,7 +106,7 @@ std::unique_ptr<grpc::Status> StepStream::Turn(bool* progress) {
         coordinator_.With([&](Core& core) { return core.ResultsFrom(job_id_, next_result_, kResultsAtOnce); });
     if (!results.ok()) return End(ToGrpc(results.status(), context_));
     for (const proto::StepResult& result : results->results) {
-      if (!Send(result)) return End({grpc::StatusCode::CANCELLED, "the client is gone"});
+      if (!Send(result)) return End({grpc::StatusCode::CANCELLED, "the client has disconnected"});
       next_result_ = result.step() + 1;
     }
     sent = !results->results.empty();

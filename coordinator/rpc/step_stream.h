@@ -1,7 +1,7 @@
-// One RunSteps call: takes commands as far as the core lets it, sends results as they come.
+// One RunSteps call: passes commands to the core as fast as the core accepts them, and sends results as they arrive.
 //
-// A reactor, not a handler: the call must be able to end, with the job's failure, while its client is silent.
-// Threads: one of its own for the core and for writes; gRPC's for reads.
+// Model:   a reactor, because a blocking handler cannot end the call with the job's failure while the client is silent.
+// Threads: a thread of its own calls the core and writes; gRPC's threads read.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -28,25 +28,27 @@ class StepStream : public grpc::ServerBidiReactor<proto::StepCommand, proto::Ste
   void OnDone() override;
 
   void Run();
-  // One look at the client's commands and the core's results. Sets `progress` where there may be more at once; a
-  // status other than nullptr ends the call.
+  // Passes on at most one command and sends the available results. Sets `*progress` to whether it did either; there may
+  // then be more to do at once. Returns the status that ends the call, or nullptr if the call goes on.
   std::unique_ptr<grpc::Status> Turn(bool* progress);
-  // Whether a command was taken; `refused_` is set where it was wrong.
+  // Returns true if the core accepted or refused a command; sets `refused_` if it refused. Returns false if there is no
+  // command, or if the core is busy.
   bool TakeCommand();
+  // Writes one result and waits until it is written. Returns false if the stream is broken.
   bool Send(const proto::StepResult& result);
 
   Coordinator& coordinator_;
   grpc::CallbackServerContext* const context_;
-  std::unique_ptr<Watch> watch_;  // null: none could be opened, and the call ends at once
+  std::unique_ptr<Watch> watch_;  // null if no watch could be opened; the call then ends at once
   std::thread thread_;
   Mutex mutex_;
   CondVar written_;
-  proto::StepCommand command_;  // gRPC's while a read is under way, the thread's while has_command_
+  proto::StepCommand command_;  // gRPC writes it during a read; thread_ reads it while has_command_
   bool has_command_ ALPA_GUARDED_BY(mutex_) = false;
   bool no_more_commands_ ALPA_GUARDED_BY(mutex_) = false;
   bool cancelled_ ALPA_GUARDED_BY(mutex_) = false;
   bool write_done_ ALPA_GUARDED_BY(mutex_) = false, write_ok_ ALPA_GUARDED_BY(mutex_) = false;
-  // The thread's own:
+  // Only thread_ uses these:
   std::string job_id_;
   int64_t last_accepted_ = 0, next_result_ = 0;
   absl::Status refused_;

@@ -1,9 +1,8 @@
-// What a client's stream that follows a job waits on.
+// A wake-up signal for a client stream that follows a job.
 //
-// Model:   A stream opens a Watch, tells it which job to follow once it knows, and waits. Whatever woke it since the
-// last
-//          wait counts, so that nothing is missed between a look at the core and the wait.
-// Threads: one thread waits; anybody may wake. The coordinator's lock may be held by who wakes.
+// Model:   A stream opens a Watch, names the job to follow as soon as it knows the job, and waits. Wait returns at once
+//          if a wake-up came since the last Wait. So the stream misses no change between reading the core and waiting.
+// Threads: one thread waits; any thread may wake it, even while it holds the coordinator's lock.
 #pragma once
 
 #include <memory>
@@ -19,16 +18,17 @@ class Coordinator;
 
 class Watch {
  public:
-  // kResourceExhausted with TOO_MANY_STREAMS where as many are open as may be: each holds a thread.
+  // kResourceExhausted with reason TOO_MANY_STREAMS if the maximum number of watches is open. The number is limited
+  // because each watch holds a thread.
   static absl::StatusOr<std::unique_ptr<Watch>> Open(Coordinator& coordinator);
   ~Watch();
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
 
-  // From now on the job's changes wake it, and the job counts as followed. REQUIRES: called at most once.
+  // From now on, changes of the job wake this watch, and the job counts as followed. REQUIRES: called at most once.
   void Follow(const std::string& job_id);
   void Wake();
-  // Blocks until it was woken since the last return, at most for `limit`.
+  // Blocks until Wake has been called since the last Wait returned, at most for `limit`.
   void Wait(Duration limit);
 
  private:
@@ -36,7 +36,7 @@ class Watch {
   explicit Watch(Coordinator& coordinator) : coordinator_(coordinator) {}
 
   Coordinator& coordinator_;
-  std::string job_id_;  // of the coordinator's lock
+  std::string job_id_;  // guarded by the coordinator's lock
   Mutex mutex_;
   CondVar changed_;
   bool woken_ ALPA_GUARDED_BY(mutex_) = false;

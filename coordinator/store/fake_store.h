@@ -1,4 +1,4 @@
-// A Store in memory, for tests: can be told to fail, and outlives the core that wrote it, as a disk would.
+// An in-memory Store for tests. A test can make it fail. It outlives the core that wrote it, as a disk does.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace alpa::coordinator {
 
 class FakeStore : public Store {
  public:
-  // While not OK, every write fails so and changes nothing.
+  // While this is not OK, every write returns it and changes nothing.
   absl::Status failure;
 
   absl::Status Record(const StoredJob& job, const StoredEvent& event) override {

@@ -17,8 +17,8 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr int64_t kMaxProgramBytes = 2 * kGiB;
-constexpr size_t kReadBytes = 1 << 20;
+constexpr int64_t kMaxProgramBytes = 2 * kGiB;  // of one program
+constexpr size_t kReadBytes = 1 << 20;          // that one read asks for
 
 int64_t SizeOfFile(const std::string& path) {
   struct stat info {};
@@ -47,7 +47,7 @@ class File {
     }
     return absl::OkStatus();
   }
-  // Calls `take` with every part of the file in turn.
+  // Reads the file to its end and calls `take` with each part.
   template <typename Take>
   absl::Status ReadAll(Take take) {
     std::vector<char> buffer(kReadBytes);
@@ -67,10 +67,10 @@ class File {
 };
 
 absl::Status CheckSize(int64_t total_size) {
-  if (total_size < 1) return InvalidArgument("a program of %d bytes; at least 1 is needed", total_size);
+  if (total_size < 1) return InvalidArgument("the program has %d bytes; at least 1 is required", total_size);
   if (total_size > kMaxProgramBytes) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("a program of ", total_size, " bytes; the limit is ", kMaxProgramBytes));
+        absl::StrCat("the program has ", total_size, " bytes; the limit is ", kMaxProgramBytes));
   }
   return absl::OkStatus();
 }
@@ -102,11 +102,12 @@ absl::StatusOr<int64_t> ProgramStore::Append(uint64_t hash, int64_t total_size, 
   const int64_t have = std::max<int64_t>(0, SizeOfFile(part));
   const auto size = static_cast<int64_t>(data.size());
   if (offset < 0 || offset > have) {
-    return InvalidArgument("a chunk at offset %d of a program of which %d bytes are here; go on there", offset, have);
+    return InvalidArgument("the chunk starts at byte %d, but %d bytes of the program are stored; continue there",
+                           offset, have);
   }
   if (size > total_size - offset || have > total_size) {
     (void)std::remove(part.c_str());
-    return InvalidArgument("chunks make more than the %d bytes that were announced; upload it again", total_size);
+    return InvalidArgument("the chunks hold more than the announced %d bytes; upload the program again", total_size);
   }
   if (offset + size > have) {
     File file(part, O_WRONLY | O_APPEND | O_CREAT);
@@ -128,7 +129,7 @@ absl::Status ProgramStore::Complete(uint64_t hash, const std::string& part) {
         file.ReadAll([&](absl::string_view bytes) { XXH64_update(state.get(), bytes.data(), bytes.size()); }));
     if (XXH64_digest(state.get()) != hash) {
       (void)std::remove(part.c_str());
-      return InvalidArgument("the program's bytes do not have the hash %016x that was announced; upload it again",
+      return InvalidArgument("the program's bytes do not have the announced hash %016x; upload the program again",
                              hash);
     }
     ALPA_RETURN_IF_ERROR(file.Sync());
@@ -142,7 +143,7 @@ absl::Status ProgramStore::Complete(uint64_t hash, const std::string& part) {
 absl::StatusOr<std::string> ProgramStore::Read(uint64_t hash) {
   MutexLock lock(mutex_);
   const int64_t size = SizeOfFile(Path(hash));
-  if (size < 0) return absl::NotFoundError(absl::StrFormat("program %016x has not been uploaded whole", hash));
+  if (size < 0) return absl::NotFoundError(absl::StrFormat("program %016x has not been uploaded completely", hash));
   File file(Path(hash), O_RDONLY);
   if (!file.ok()) return file.Error("open");
   std::string bytes;

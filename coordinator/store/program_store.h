@@ -1,9 +1,10 @@
-// Uploaded programs on disk, by hash: `DIR/<hash>` when whole, `DIR/<hash>.part` until then. An upload that broke goes
-// on where it stopped, also after a restart, and two clients may upload the same program at once.
+// Uploaded programs on disk, by hash: `DIR/<hash>` if the program is complete, `DIR/<hash>.part` until then. An
+// interrupted upload continues where it stopped, even after a restart. Two clients may upload the same program at once.
 //
 // Threads: thread-safe; calls block on the disk.
-// Errors:  kInvalidArgument for chunks that leave a gap or a wrong hash (what arrived is then dropped);
-//          kResourceExhausted beyond the size limit; kUnavailable where the disk fails; kNotFound.
+// Errors:  kInvalidArgument for a chunk that leaves a gap, for more bytes than announced and for a wrong hash; in the
+//          last two cases the received bytes are dropped. kResourceExhausted if the program is larger than 2 GiB.
+//          kUnavailable if the disk fails.
 #pragma once
 
 #include <cstdint>
@@ -18,14 +19,16 @@ namespace alpa::coordinator {
 
 class ProgramStore {
  public:
-  // Creates the folder. kUnavailable where that fails.
+  // Creates the folder if needed; kUnavailable if that fails.
   static absl::StatusOr<std::unique_ptr<ProgramStore>> Open(const std::string& directory);
 
-  // Bytes that are here: total_size when the program is whole.
+  // Returns the number of bytes that are stored; `total_size` if the program is complete.
   absl::StatusOr<int64_t> Received(uint64_t hash, int64_t total_size);
-  // Adds a chunk at `offset`, at most where the last one ended: what is here already is skipped. Returns the bytes
-  // received; total_size once the program is whole, has the hash, and is safe on disk.
+  // Adds a chunk that starts at byte `offset` of the program, and skips its bytes that are stored already. `offset` may
+  // be at most the number of stored bytes. Returns the number of bytes that are stored then. The result `total_size`
+  // means that the program is complete, has the announced hash, and is safe on disk.
   absl::StatusOr<int64_t> Append(uint64_t hash, int64_t total_size, int64_t offset, absl::string_view data);
+  // Returns a complete program; kNotFound if there is none with this hash.
   absl::StatusOr<std::string> Read(uint64_t hash);
 
  private:
@@ -34,7 +37,7 @@ class ProgramStore {
   absl::Status Complete(uint64_t hash, const std::string& part);
 
   const std::string directory_;
-  Mutex mutex_;  // of the files
+  Mutex mutex_;  // guards the files
 };
 
 }  // namespace alpa::coordinator

@@ -37,7 +37,7 @@ class ProgramStoreTest : public ::testing::Test {
   absl::string_view Part(size_t from, size_t count) const { return absl::string_view(program_).substr(from, count); }
 };
 
-TEST_F(ProgramStoreTest, ChunksMakeAProgram) {
+TEST_F(ProgramStoreTest, ChunksAddUpToAProgram) {
   const auto store = Open();
   EXPECT_EQ(*store->Received(hash_, size_), 0);
   EXPECT_EQ(store->Read(hash_).status().code(), absl::StatusCode::kNotFound);
@@ -47,10 +47,10 @@ TEST_F(ProgramStoreTest, ChunksMakeAProgram) {
   EXPECT_EQ(*store->Append(hash_, size_, 8000, Part(8000, 4000)), size_);
   EXPECT_EQ(*store->Read(hash_), program_);
   EXPECT_EQ(*store->Received(hash_, size_), size_);
-  EXPECT_EQ(*store->Append(hash_, size_, 0, Part(0, 10)), size_) << "again does nothing";
+  EXPECT_EQ(*store->Append(hash_, size_, 0, Part(0, 10)), size_) << "a repeated chunk changes nothing";
 }
 
-TEST_F(ProgramStoreTest, AnUploadGoesOnAfterARestart) {
+TEST_F(ProgramStoreTest, AnUploadContinuesAfterARestart) {
   ASSERT_TRUE(Open()->Append(hash_, size_, 0, Part(0, 3000)).ok());
   const auto store = Open();
   EXPECT_EQ(*store->Received(hash_, size_), 3000);
@@ -58,7 +58,7 @@ TEST_F(ProgramStoreTest, AnUploadGoesOnAfterARestart) {
   EXPECT_EQ(*Open()->Read(hash_), program_);
 }
 
-TEST_F(ProgramStoreTest, WhatIsThereAlreadyIsSkipped) {
+TEST_F(ProgramStoreTest, BytesThatAreStoredAlreadyAreSkipped) {
   const auto store = Open();
   ASSERT_TRUE(store->Append(hash_, size_, 0, Part(0, 5000)).ok());
   EXPECT_EQ(*store->Append(hash_, size_, 0, Part(0, 2000)), 5000);
@@ -66,7 +66,7 @@ TEST_F(ProgramStoreTest, WhatIsThereAlreadyIsSkipped) {
   EXPECT_EQ(*store->Read(hash_), program_);
 }
 
-TEST_F(ProgramStoreTest, AGapIsRefusedAndHarmsNothing) {
+TEST_F(ProgramStoreTest, AGapIsRefusedAndChangesNothing) {
   const auto store = Open();
   ASSERT_TRUE(store->Append(hash_, size_, 0, Part(0, 1000)).ok());
   for (int64_t offset : {int64_t{1001}, int64_t{-1}, INT64_MAX, INT64_MIN}) {
@@ -82,12 +82,12 @@ TEST_F(ProgramStoreTest, AWrongHashIsRefusedAndTheBytesAreDropped) {
   wrong[77] ^= 1;
   const auto result = store->Append(hash_, size_, 0, wrong);
   EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(result.status().message()), HasSubstr("do not have the hash"));
+  EXPECT_THAT(std::string(result.status().message()), HasSubstr("do not have the announced hash"));
   EXPECT_EQ(*store->Received(hash_, size_), 0);
-  EXPECT_EQ(*store->Append(hash_, size_, 0, program_), size_) << "and can be sent again";
+  EXPECT_EQ(*store->Append(hash_, size_, 0, program_), size_) << "the program can be sent again";
 }
 
-TEST_F(ProgramStoreTest, MoreThanAnnouncedIsRefused) {
+TEST_F(ProgramStoreTest, MoreBytesThanAnnouncedAreRefused) {
   const auto store = Open();
   EXPECT_EQ(store->Append(hash_, 100, 0, Part(0, 101)).status().code(), absl::StatusCode::kInvalidArgument);
   ASSERT_TRUE(store->Append(hash_, size_, 0, Part(0, 5000)).ok());
@@ -95,14 +95,14 @@ TEST_F(ProgramStoreTest, MoreThanAnnouncedIsRefused) {
       << "a second client that announces less";
 }
 
-TEST_F(ProgramStoreTest, SizesAreBounded) {
+TEST_F(ProgramStoreTest, TheSizeOfAProgramIsLimited) {
   const auto store = Open();
   EXPECT_EQ(store->Received(hash_, 0).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(store->Received(hash_, -1).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(store->Append(hash_, 3 * kGiB, 0, "x").status().code(), absl::StatusCode::kResourceExhausted);
 }
 
-TEST_F(ProgramStoreTest, TwoClientsMayUploadTheSameAtOnce) {
+TEST_F(ProgramStoreTest, TwoClientsCanUploadTheSameProgramAtOnce) {
   const auto store = Open();
   const auto upload = [&](size_t chunk) {
     for (size_t at = 0; at < program_.size(); at += chunk) {
@@ -116,7 +116,7 @@ TEST_F(ProgramStoreTest, TwoClientsMayUploadTheSameAtOnce) {
   EXPECT_EQ(*store->Read(hash_), program_);
 }
 
-TEST_F(ProgramStoreTest, AFolderThatCannotBeMadeIsAClearError) {
+TEST_F(ProgramStoreTest, AFolderThatCannotBeCreatedGivesAClearError) {
   std::ofstream(directory_.path() + "/file") << "x";
   const auto store = ProgramStore::Open(directory_.path() + "/file/programs");
   EXPECT_EQ(store.status().code(), absl::StatusCode::kUnavailable);

@@ -6,7 +6,7 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr int kBusyMillis = 500;
+constexpr int kBusyMillis = 500;  // how long SQLite waits for the lock of another process
 
 class Statement {
  public:
@@ -22,12 +22,12 @@ class Statement {
     sqlite3_bind_int64(statement_, ++bound_, value);
     return *this;
   }
-  // True for a row, false at the end.
+  // Executes the statement up to its next row. Returns false if there are no more rows.
   absl::StatusOr<bool> Step() {
     const int code = statement_ == nullptr ? SQLITE_ERROR : sqlite3_step(statement_);
     if (code == SQLITE_ROW) return true;
     if (code == SQLITE_DONE) return false;
-    return absl::UnavailableError(absl::StrCat("the job database: ", sqlite3_errmsg(db_)));
+    return absl::UnavailableError(absl::StrCat("the job database failed: ", sqlite3_errmsg(db_)));
   }
   std::string Text(int column) {
     const void* data = sqlite3_column_blob(statement_, column);
@@ -90,7 +90,7 @@ class SqliteStore : public Store {
     if (sqlite3_exec(db_, sql, nullptr, nullptr, &message) == SQLITE_OK) return absl::OkStatus();
     const std::string text = message == nullptr ? sqlite3_errmsg(db_) : message;
     sqlite3_free(message);
-    return absl::UnavailableError("the job database: " + text);
+    return absl::UnavailableError("the job database failed: " + text);
   }
 
  private:
@@ -99,7 +99,7 @@ class SqliteStore : public Store {
     ALPA_RETURN_IF_ERROR(Execute("BEGIN IMMEDIATE"));
     absl::Status status = body();
     if (status.ok()) status = Execute("COMMIT");
-    if (!status.ok()) (void)Execute("ROLLBACK");  // of what did not happen: the first error is told
+    if (!status.ok()) (void)Execute("ROLLBACK");  // its own errors do not matter: the first error is returned
     return status;
   }
 
@@ -125,16 +125,17 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path) 
     return absl::UnavailableError(absl::StrCat("cannot open the job database ", path, ": out of memory"));
   auto store = std::make_unique<SqliteStore>(db);
   const auto failure = [&](int code, const absl::Status& status) {
-    switch (code & 0xff) {  // without the extended part
+    switch (code & 0xff) {  // the primary code, without SQLite's extended part
       case SQLITE_NOTADB:
       case SQLITE_CORRUPT:
         return absl::DataLossError(absl::StrCat("the job database ", path, " is damaged (",
                                                 std::string(status.message()),
-                                                "); restore it from a copy, or move it away to begin anew"));
+                                                "); restore it from a backup, or move it away to start with an "
+                                                "empty one"));
       case SQLITE_BUSY:
       case SQLITE_LOCKED:
         return absl::UnavailableError(
-            absl::StrCat(path, " is in use; does another coordinator run with this --data-dir?"));
+            absl::StrCat(path, " is in use; is another coordinator running with this --data-dir?"));
       default:
         return absl::UnavailableError(
             absl::StrCat("cannot open the job database ", path, ": ", std::string(status.message())));
@@ -142,7 +143,7 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path) 
   };
   if (opened != SQLITE_OK) return failure(opened, absl::UnavailableError(sqlite3_errmsg(db)));
   sqlite3_busy_timeout(db, kBusyMillis);
-  // One coordinator a database: the lock is taken with the first write and kept until the end.
+  // Only one coordinator may use the database: the first write takes the lock, and SQLite keeps it until the end.
   for (const char* sql :
        {"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL",
         "CREATE TABLE IF NOT EXISTS jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, job_id BLOB UNIQUE, request BLOB, "

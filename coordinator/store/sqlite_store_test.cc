@@ -28,7 +28,7 @@ class SqliteStoreTest : public ::testing::Test {
   const std::string path_ = directory_.path() + "/jobs.sqlite";
 };
 
-TEST_F(SqliteStoreTest, WhatWasRecordedIsThereAfterReopening) {
+TEST_F(SqliteStoreTest, RecordsSurviveReopening) {
   const std::string bytes("\0\xff'\"; DROP TABLE jobs; --", 26);
   {
     const auto store = Open();
@@ -40,7 +40,7 @@ TEST_F(SqliteStoreTest, WhatWasRecordedIsThereAfterReopening) {
   const auto jobs = store->Jobs();
   ASSERT_TRUE(jobs.ok());
   ASSERT_EQ(jobs->size(), 2u);
-  EXPECT_EQ((*jobs)[0].job_id, "second") << "in order of their first record";
+  EXPECT_EQ((*jobs)[0].job_id, "second") << "jobs come in the order of their first record";
   EXPECT_EQ((*jobs)[1].job_id, "first");
   EXPECT_EQ((*jobs)[1].request, bytes);
   EXPECT_EQ((*jobs)[1].job, bytes);
@@ -54,17 +54,17 @@ TEST_F(SqliteStoreTest, WhatWasRecordedIsThereAfterReopening) {
   EXPECT_TRUE(store->Events("nobody")->empty());
 }
 
-TEST_F(SqliteStoreTest, ARecordIsWholeOrNotThere) {
+TEST_F(SqliteStoreTest, ARecordIsWrittenCompletelyOrNotAtAll) {
   const auto store = Open();
   ASSERT_TRUE(store->Record({"job", "r", "before"}, {1, 0, "submitted", ""}).ok());
-  // The event's number is taken: neither may be written.
+  // The event's sequence number is taken, so neither the event nor the job may be written.
   EXPECT_EQ(store->Record({"job", "r", "after"}, {1, 0, "running", ""}).code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(store->Jobs()->at(0).job, "before");
   EXPECT_EQ(store->Events("job")->at(0).kind, "submitted");
-  EXPECT_TRUE(store->Record({"job", "r", "after"}, {2, 0, "running", ""}).ok()) << "and it goes on";
+  EXPECT_TRUE(store->Record({"job", "r", "after"}, {2, 0, "running", ""}).ok()) << "the store still works";
 }
 
-TEST_F(SqliteStoreTest, RemovedJobsStayAway) {
+TEST_F(SqliteStoreTest, RemovedJobsStayRemoved) {
   {
     const auto store = Open();
     ASSERT_TRUE(store->Record({"job", "r", "j"}, {1, 0, "submitted", ""}).ok());
@@ -81,7 +81,7 @@ TEST_F(SqliteStoreTest, EpochsGrowWithEveryStart) {
   EXPECT_EQ(*Open()->NextEpoch(), 2u);
 }
 
-TEST_F(SqliteStoreTest, AFileThatIsNoDatabaseIsAClearError) {
+TEST_F(SqliteStoreTest, AFileThatIsNotADatabaseGivesAClearError) {
   std::ofstream(path_) << "this is a text file, long enough to be looked at as a database would be, and more than that";
   const auto store = OpenSqliteStore(path_);
   EXPECT_EQ(store.status().code(), absl::StatusCode::kDataLoss);
@@ -89,7 +89,7 @@ TEST_F(SqliteStoreTest, AFileThatIsNoDatabaseIsAClearError) {
   EXPECT_THAT(std::string(store.status().message()), HasSubstr("move it away"));
 }
 
-TEST_F(SqliteStoreTest, ADamagedDatabaseIsAClearError) {
+TEST_F(SqliteStoreTest, ADamagedDatabaseGivesAClearError) {
   {
     const auto store = Open();
     for (int i = 0; i < 200; ++i) {
@@ -107,14 +107,14 @@ TEST_F(SqliteStoreTest, ADamagedDatabaseIsAClearError) {
   EXPECT_THAT(std::string(store.status().message()), HasSubstr("damaged"));
 }
 
-TEST_F(SqliteStoreTest, OneStoreADatabase) {
+TEST_F(SqliteStoreTest, ADatabaseCanBeOpenedOnlyOnce) {
   const auto store = Open();
   const auto second = OpenSqliteStore(path_);
   EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(second.status().message()), HasSubstr("in use"));
 }
 
-TEST_F(SqliteStoreTest, AFolderThatIsNotThereIsAClearError) {
+TEST_F(SqliteStoreTest, AMissingFolderGivesAClearError) {
   const auto store = OpenSqliteStore(directory_.path() + "/nowhere/jobs.sqlite");
   EXPECT_EQ(store.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(store.status().message()), HasSubstr("nowhere/jobs.sqlite"));

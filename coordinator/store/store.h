@@ -1,7 +1,7 @@
-// What must survive `kill -9`: jobs as they were last acknowledged, and the events of their lives.
+// Storage that survives `kill -9`: each job as it was last acknowledged, and the job's events.
 //
-// Threads: thread-compatible; the core's owner locks.
-// Errors:  kUnavailable where the disk fails; nothing was then recorded.
+// Threads: thread-compatible; the lock that guards the core guards the store.
+// Errors:  kUnavailable if the disk fails; then nothing has been recorded.
 #pragma once
 
 #include <cstdint>
@@ -27,18 +27,19 @@ struct StoredJob {
 class Store {
  public:
   virtual ~Store() = default;
-  // Records the job's present state together with the event that led to it: both or neither, on disk when it returns.
+  // Writes the job's current state and the event that led to it, both or neither. They are on disk when this returns.
+  // Only the first record of a job writes the request.
   virtual absl::Status Record(const StoredJob& job, const StoredEvent& event) = 0;
   virtual absl::Status Remove(const std::string& job_id) = 0;
-  // All jobs, in the order of their first record.
+  // Returns all jobs, in the order of their first record.
   virtual absl::StatusOr<std::vector<StoredJob>> Jobs() = 0;
   virtual absl::StatusOr<std::vector<StoredEvent>> Events(const std::string& job_id) = 0;
-  // A number that grows with every start on this store: the cluster epoch.
+  // Returns the cluster epoch: a number that grows with each call. The coordinator calls this once per start.
   virtual absl::StatusOr<uint64_t> NextEpoch() = 0;
 };
 
-// `path` of the database file (WAL, synchronous=FULL). kUnavailable where it cannot be opened or is in use by another
-// process; kDataLoss where it is damaged.
+// Opens or creates the SQLite database file `path` (WAL, synchronous=FULL). kUnavailable if the file cannot be opened
+// or another process uses it; kDataLoss if it is damaged.
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path);
 
 }  // namespace alpa::coordinator

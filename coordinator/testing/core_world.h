@@ -1,8 +1,8 @@
-// A core with a clock that stands still, a store in memory, and everything it asked for on record.
+// A Core for tests, with a fake clock, an in-memory store, and a record of all its actions.
 //
 //   CoreWorld world;
 //   const uint64_t a = world.Worker("a", 2);
-//   world.RunningJob("job", 2);                       // submitted, planned and prepared on what is free
+//   world.RunningJob("job", 2);                       // submits, plans and prepares it on free devices
 //   world.StepDone(a, "job", 1);
 #pragma once
 
@@ -44,7 +44,7 @@ class CoreWorld {
   RecordingActions actions;
   std::unique_ptr<Core> core;
 
-  // As after `kill -9`: only the store is left.
+  // Replaces the core, as after `kill -9`: only the store is kept.
   void Restart() {
     actions = {};
     core = std::make_unique<Core>(limits_, "1.0", clock, store, actions);
@@ -67,7 +67,7 @@ class CoreWorld {
     message.set_device_memory_bytes(1 << 20);
     return message;
   }
-  // Registers; returns the session.
+  // Registers a worker and returns its session.
   uint64_t Worker(const std::string& name, int devices) {
     const auto welcome = core->OnRegister(next_session_, Registration(name, devices));
     EXPECT_TRUE(welcome.ok()) << welcome.status();
@@ -93,7 +93,7 @@ class CoreWorld {
   }
   proto::Job Submit(const std::string& id, int devices) { return Submit(Request(id, devices)); }
 
-  // A plan that uses all devices of the job's last task; its first output is an f32 loss.
+  // Returns a plan that uses all devices of the task. Its first output is an f32 loss.
   static Planned PlanOf(const PlanTask& task) {
     Planned planned;
     planned.plan_text = "a plan";
@@ -105,6 +105,7 @@ class CoreWorld {
     planned.loss_shape = graph::Shape{graph::DType::kF32, {}};
     return planned;
   }
+  // Returns the job's last PlanTask with devices.
   const PlanTask& TaskOf(const std::string& id) const {
     for (auto it = actions.tasks.rbegin(); it != actions.tasks.rend(); ++it) {
       if (it->job_id == id && !it->devices.empty()) return *it;
@@ -172,7 +173,7 @@ class CoreWorld {
     EXPECT_TRUE(job.ok()) << job.status();
     return job.ok() ? *job : proto::Job();
   }
-  // Steps that a session was told to run for a job, as runs (first, count).
+  // Returns the RunStep messages that a session was sent, as pairs (first step, number of steps).
   std::vector<std::pair<int64_t, int64_t>> SentSteps(uint64_t session) const {
     std::vector<std::pair<int64_t, int64_t>> runs;
     const auto sent = actions.sent.find(session);

@@ -1,4 +1,4 @@
-// A coordinator behind a real gRPC server on loopback, with a planner that plans at once, and a worker to play by hand.
+// A coordinator behind a real gRPC server on loopback, with a fake planner, and a worker that the test drives by hand.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -18,7 +18,7 @@
 
 namespace alpa::coordinator {
 
-// Uses all devices that it is given; a program "bad" is refused.
+// Returns a planner that answers at once. Its plans use all devices of the task. It refuses the program "bad".
 inline Planner FakePlanner() {
   const auto check = [](const PlanTask&, absl::string_view program) -> absl::Status {
     if (program != "bad") return absl::OkStatus();
@@ -58,7 +58,7 @@ class RpcWorld {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<proto::JobService::Stub> jobs;
 
-  // Uploads; returns the reply or the error.
+  // Uploads the program in one chunk. Sets `reply` on success.
   grpc::Status Upload(const std::string& program, uint64_t hash, proto::UploadReply* reply) {
     grpc::ClientContext context;
     auto writer = jobs->UploadProgram(&context, reply);
@@ -78,7 +78,7 @@ class RpcWorld {
     jobs->GetJob(&context, request, &job);
     return job;
   }
-  // Watches the job until it is in `state` or a final one.
+  // Waits until the job is in `state` or in a final state, at most 20 s. Returns the job as it is then.
   proto::Job WaitFor(const std::string& id, proto::Job::State state) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
@@ -96,7 +96,7 @@ class RpcWorld {
   TempDir directory_;
 };
 
-// A worker's side of a session, step by step.
+// The worker's side of a session. The test sends and receives each message.
 class HandWorker {
  public:
   HandWorker(RpcWorld& world, const std::string& name, int devices)
@@ -114,7 +114,7 @@ class HandWorker {
   }
 
   void Send(const proto::FromWorker& message) { stream_->Write(message); }
-  // The next message that is of the kind; an empty one at the end of the stream.
+  // Returns the next message of this kind and drops all before it. Returns an empty message at the end of the stream.
   proto::ToWorker Receive(proto::ToWorker::MessageCase kind) {
     proto::ToWorker message;
     while (stream_->Read(&message)) {
@@ -130,7 +130,7 @@ class HandWorker {
     answer.mutable_prepared()->set_epoch(order.prepare().epoch());
     Send(answer);
   }
-  // Does all steps of the next RunStep, and returns the last; step s has loss s.
+  // Receives the next RunStep, reports all its steps as done, with loss s for step s, and returns the last step.
   int64_t AnswerSteps() {
     const proto::ToWorker order = Receive(proto::ToWorker::kRunStep);
     const proto::RunStep& run = order.run_step();
