@@ -26,21 +26,22 @@ using plan::SlotId;
 
 namespace {
 
-// Bytes count as FLOPs where cells are compared.
+// The weight of a byte that is read or written in Cell::work, in FLOPs.
 constexpr double kFlopsPerByte = 2;
 
-// One program.
+// Splits one program.
 class ProgramSplitter {
  public:
-  // `slot_stage`: where each slot lies, as labelled; of what is written, as it turns out.
-  ProgramSplitter(const Executable& in, const Labels& labels, const CellRequest& request, const ProgramRun& run, Cells& out,
-                  std::vector<int>& slot_stage)
+  // `slot_stage`: by slot, its stage as labelled. Split() updates the entries of the slots that the cells write.
+  ProgramSplitter(const Executable& in, const Labels& labels, const CellRequest& request, const ProgramRun& run,
+                  Cells& out, std::vector<int>& slot_stage)
       : in_(in), run_(run), program_(in.programs[run.run.program].graph), request_(request), out_(out),
         recomputed_(RecomputedAtReaders()), sources_(FindSources()), op_stage_(labels.op_stage[run.run.program]),
-        backward_(labels.backward[run.run.program]), layer_(labels.layer[run.run.program]), slot_stage_(slot_stage), needed_(program_.ops().size(), false),
-        round_(program_.ops().size(), -1), slot_of_(program_.values().size()), read_elsewhere_(program_.values().size(), false) {}
+        backward_(labels.backward[run.run.program]), layer_(labels.layer[run.run.program]), slot_stage_(slot_stage),
+        needed_(program_.ops().size(), false), round_(program_.ops().size(), -1), slot_of_(program_.values().size()),
+        read_elsewhere_(program_.values().size(), false) {}
 
-  // The cells' runs, in order.
+  // Returns the RUN instructions of the cells, in order.
   std::vector<Instruction> Split() {
     FindForwarded();
     FindRecomputable();
@@ -57,7 +58,7 @@ class ProgramSplitter {
     std::vector<Instruction> instructions;
     for (const auto& [round, stage] : cells) {
       plan::RunInstruction run = Emit(round, stage);
-      // All that a cell makes may be recomputed elsewhere.
+      // A cell has no program if other cells recompute all its values.
       if (run.program >= 0) instructions.push_back({std::move(run)});
     }
     return instructions;
@@ -71,17 +72,20 @@ class ProgramSplitter {
 
   int DefOf(ValueId v) const { return program_.value(v).op.value(); }
 
-  // A broadcast is carried in its small form.
+  // Finds the values that every reader recomputes. They include broadcasts: cells exchange the smaller operand instead.
   std::vector<bool> RecomputedAtReaders() const {
     std::vector<bool> recomputed = RecomputedEverywhere(in_, run_);
     for (const Op& op : program_.ops()) {
       if (op.opcode != Opcode::kBroadcast) continue;
-      if (program_.shape(op.operands[0]).elements() < program_.shape(op.results[0]).elements()) recomputed[op.results[0].value()] = true;
+      if (program_.shape(op.operands[0]).elements() < program_.shape(op.results[0]).elements()) {
+        recomputed[op.results[0].value()] = true;
+      }
     }
     return recomputed;
   }
 
-  // By value that is made anew: what it is made from that is not. Of others: themselves.
+  // Returns the sources of each value. The source of a value that readers do not recompute is the value itself. The
+  // sources of a recomputed value are the sources of its operands.
   std::vector<std::vector<ValueId>> FindSources() const {
     std::vector<std::vector<ValueId>> sources(program_.values().size());
     for (const Op& op : program_.ops()) {
@@ -102,14 +106,14 @@ class ProgramSplitter {
     return sources;
   }
 
-  // Calls `visit` with every value out of a cell that is needed to have `v`.
+  // Calls `visit` for every source of `v` that a cell computes.
   template <typename Visit>
   void VisitSources(ValueId v, const Visit& visit) const {
     for (ValueId source : sources_[v.value()]) {
       if (Computed(source)) visit(source);
     }
   }
-  // Outside of loops, stages that share a mesh are one.
+  // Returns the stage that represents `stage`. Outside loops, the first stage of a mesh represents all its stages.
   int Canonical(int stage) const {
     if (run_.in_loop) return stage;
     for (int s = 0; s < stage; ++s) {
@@ -124,7 +128,8 @@ class ProgramSplitter {
     }
     return Canonical(op_stage_[op]);
   }
-  // Comes out of a cell, rather than being given or made anew.
+  // Returns whether a cell computes (or forwards) the value. The other values are given in slots or recomputed by
+  // readers.
   bool Computed(ValueId v) const {
     return !recomputed_[v.value()] && (program_.def(v).opcode != Opcode::kParameter || forwarded_[v.value()]);
   }
@@ -132,11 +137,11 @@ class ProgramSplitter {
     const Op& op = program_.def(v);
     return op.opcode == Opcode::kParameter ? run_.run.inputs[op.as<graph::ParameterAttrs>().index] : SlotId();
   }
-  // A slot that keeps what it has.
+  // Returns whether result `r` is the unchanged content of its slot.
   bool Unchanged(size_t r) const { return GivenSlot(program_.results()[r]) == run_.run.outputs[r]; }
 
-  // What a loop has accumulated goes to other meshes out of a cell of its own: it may be a sum over the devices of its mesh that
-  // is still to be taken.
+  // Finds the temporaries that other stages read after the loop, such as accumulators. A separate cell forwards each of
+  // them, because it may be a partial sum over the devices of its mesh that must be reduced first.
   void FindForwarded() {
     forwarded_.assign(program_.values().size(), false);
     if (run_.in_loop) return;
@@ -157,7 +162,7 @@ class ProgramSplitter {
     }
   }
 
-  // Values of a layer that only that layer's forward reads, and backwards.
+  // Finds the values of a layer's forward that only this layer's forward and the backward read.
   void FindRecomputable() {
     recomputable_.assign(program_.values().size(), false);
     if (!request_.recompute_layers || !run_.in_loop) return;
@@ -201,14 +206,14 @@ class ProgramSplitter {
   }
 
   void FindRounds() {
-    // The earliest that is possible.
+    // First, give each op the earliest possible round.
     int last = 0;
     std::map<int, int> last_of_stage;
     auto note = [&](int stage, int round) {
       last = std::max(last, round);
       last_of_stage[stage] = std::max(last_of_stage[stage], round);
     };
-    // Rounds between an op and one of `stage` that reads it.
+    // Returns the minimum number of rounds between op `def` and an op of `stage` that reads its result.
     const auto apart = [&](int def, int stage, bool backward) {
       return StageOf(def) != stage || (request_.recompute_layers && run_.in_loop && backward && InForward(def)) ? 1 : 0;
     };
@@ -229,7 +234,8 @@ class ProgramSplitter {
     for (size_t r = 0; r < results_.size(); ++r) {
       if (!Unchanged(r)) note(results_[r].stage, after(program_.results()[r], results_[r].stage, false));
     }
-    // The latest: results in the last round of their stage, and no op later than those: what they overwrite has been read.
+    // Then move each op to its latest possible round. Results are written in the last round of their stage. No op of
+    // the stage is later than that. So every op has read its operands before a result overwrites them.
     std::vector<int> latest(needed_.size(), last + 1);
     for (size_t i = 0; i < needed_.size() && !run_.in_loop; ++i) {
       if (needed_[i]) latest[i] = last_of_stage[StageOf(i)];
@@ -269,7 +275,8 @@ class ProgramSplitter {
     }
   }
 
-  // What has to cross from its cell into one of `stage` in `round`. A slot that was given is there in all rounds of its stage.
+  // Marks the values that must cross from another cell into the cell of `stage` in `round`, which reads `wanted`. A
+  // given slot is available in all rounds of its stage.
   void MarkElsewhere(ValueId wanted, int round, int stage) {
     std::vector<ValueId> next = {wanted};
     while (!next.empty()) {
@@ -283,11 +290,13 @@ class ProgramSplitter {
           return;
         }
         const bool given = program_.def(source).opcode == Opcode::kParameter;
-        if (StageOf(DefOf(source)) != stage || (round_[DefOf(source)] != round && !given)) read_elsewhere_[source.value()] = true;
+        if (StageOf(DefOf(source)) != stage || (round_[DefOf(source)] != round && !given)) {
+          read_elsewhere_[source.value()] = true;
+        }
       });
     }
   }
-  // The cell makes the value anew instead of keeping it from its own stage's forward.
+  // Returns whether the cell recomputes the value instead of reading it from its stage's forward.
   bool Recomputes(ValueId v, int round, int stage) const {
     return recomputable_[v.value()] && StageOf(DefOf(v)) == stage && round_[DefOf(v)] < round &&
            backward_cells_.contains({round, stage}) && !backward_cells_.contains({round_[DefOf(v)], stage});
@@ -313,9 +322,10 @@ class ProgramSplitter {
       const std::vector<ValueId> results = builder.Clone(program_, op, std::move(operands));
       for (size_t r = 0; r < results.size(); ++r) here[op.results[r]] = results[r];
       const graph::OpCost cost = graph::CostOf(program_, op);
-      work += static_cast<double>(cost.flops) + kFlopsPerByte * static_cast<double>(cost.bytes_read + cost.bytes_written);
+      work += static_cast<double>(cost.flops) +
+              kFlopsPerByte * static_cast<double>(cost.bytes_read + cost.bytes_written);
     };
-    // The value in this cell: imported, or made anew with all that it takes.
+    // Returns the value in this cell. The cell imports it, or recomputes it together with its operands.
     auto get = [&](ValueId wanted) {
       std::set<int> anew;  // ops, operands first
       std::vector<ValueId> next = {wanted};
@@ -381,7 +391,8 @@ class ProgramSplitter {
       alias.push_back(input == run.inputs.end() ? -1 : static_cast<int32_t>(input - run.inputs.begin()));
     }
     run.program = static_cast<int32_t>(out_.executable.programs.size());
-    out_.executable.programs.push_back({std::move(name), MeshId(0), graph::Simplify(builder.Build()), std::move(alias)});
+    out_.executable.programs.push_back(
+        {std::move(name), MeshId(0), graph::Simplify(builder.Build()), std::move(alias)});
     out_.cells.push_back(cell);
     return run;
   }
@@ -397,12 +408,12 @@ class ProgramSplitter {
   const std::vector<bool>& backward_;
   const std::vector<int>& layer_;
   std::vector<int>& slot_stage_;
-  std::vector<bool> forwarded_;      // by value: parameters that other stages read
+  std::vector<bool> forwarded_;      // by value: parameters that a cell forwards to other stages
   std::vector<bool> needed_;         // by op
   std::vector<int> round_;           // by op
   std::vector<Result> results_;
-  std::vector<SlotId> slot_of_;      // by value: once written by its cell
-  std::vector<bool> read_elsewhere_; // by value: in another cell than its own
+  std::vector<SlotId> slot_of_;      // by value: the slot that its cell writes
+  std::vector<bool> read_elsewhere_; // by value: a cell other than its own reads it
   std::vector<bool> recomputable_;   // by value
   std::set<std::tuple<ValueId, int, int>> recomputes_;     // value, round, stage
   std::set<std::pair<int, int>> backward_cells_;           // round, stage

@@ -1,13 +1,15 @@
 // Splits the programs of a one-mesh executable into *cells*: pieces that run on one stage without waiting for another.
 //
-// Model:  ops are put into rounds: one more than that of any operand from another stage, and as late as their readers allow. A
-//         cell is what one stage does in one round. For a region that is labelled well, these are the forward and backward of
-//         each stage: F0 F1 .. FB(S-1) .. B1 B0. Whatever the labels, cells in order of rounds compute what the program computes.
-//         With `split_weights`, what only leads to accumulators is a cell of its own behind the backward: W of zero-bubble
-//         schedules (Qi et al., arXiv 2401.10241).
-//         With `recompute_layers`, forward and backward of a stage are always cells of their own, and a backward recomputes what it
-//         needs of a layer from what is alive where that begins; but not of the last layer, whose backward comes at once.
-//         Values that cross between cells become slots. Constants and other cheap things are made anew in each.
+// Model:  Each op gets a round. The round is later than that of any operand from another stage, and as late as the op's
+//         readers allow. A cell is the work of one stage in one round. With good labels, the cells of the region are
+//         the forward and the backward of each stage: F0 F1 .. FB(S-1) .. B1 B0. With any labels, the cells in order of
+//         rounds compute the same results as the program.
+//         With `split_weights`, the ops that only lead to accumulators form a separate cell after the backward. This is
+//         the W cell of zero-bubble schedules (Qi et al., arXiv 2401.10241).
+//         With `recompute_layers`, the forward and the backward of a stage are always separate cells. For each layer,
+//         the backward recomputes the values that it needs from the values that are live at the beginning of the layer.
+//         It does not recompute the last layer, because the backward of that layer follows at once.
+//         Values that cross between cells become slots. Each cell recomputes constants and other cheap values.
 #pragma once
 
 #include <vector>
@@ -23,7 +25,7 @@ struct Cell {
   int round = 0;
   bool in_loop = false;
   Pass pass = Pass::kForward;
-  double work = 0;   // FLOPs, and a little for bytes
+  double work = 0;   // FLOPs, plus 2 per byte that is read or written
 };
 
 struct CellRequest {
@@ -33,12 +35,13 @@ struct CellRequest {
 };
 
 struct Cells {
-  plan::Executable executable;   // one mesh still; each cell is a program, run in order of rounds where its program was run
+  // Still on one mesh. Each cell is a program. The cells of a program replace its RUN, in order of rounds.
+  plan::Executable executable;
   std::vector<Cell> cells;       // by program
-  std::vector<int> slot_mesh;    // by slot: the mesh on which it is given or written
+  std::vector<int> slot_mesh;    // by slot: the mesh on which its value is an input or is written
 };
 
-// `labels`: as LabelLoops and LabelRest made them.
+// Splits every program of `executable` into cells. `labels`: as LabelLoops and LabelRest return them.
 Cells SplitIntoCells(const plan::Executable& executable, const Labels& labels, const CellRequest& request);
 
 }  // namespace alpa::planner

@@ -6,9 +6,10 @@
 namespace alpa::planner {
 namespace {
 
-// A byte too many at each cut is worth so much imbalance: as many bytes again as the thinnest place has, this share of a stage.
+// The weight of live bytes against imbalance. The thinnest place has the fewest live bytes. If the cuts have twice as
+// many on average, this counts like a slowest stage that takes 10 % of the ideal time longer.
 constexpr double kImbalancePerThickness = 0.1;
-// How much slower than the ideal the slowest stage may be, tried in turn.
+// Limits for the time of the slowest stage, as multiples of the ideal time. Each one is tried.
 constexpr double kSlack[] = {1.0, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2, 2.5, 3, 4, 8, 1e30};
 
 }  // namespace
@@ -16,7 +17,8 @@ constexpr double kSlack[] = {1.0, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2, 2.5,
 std::vector<int64_t> ChooseStageCuts(const std::vector<ForwardOp>& forward, const std::vector<double>& shares) {
   const size_t stages = shares.size();
   if (stages < 2) return {};
-  // Places where less is alive than right before or behind them; work up to each.
+  // Possible cuts: local minima of the live bytes, or all ops if there are too few minima. `work`: the work before the
+  // cut.
   struct Place { int64_t index; double work, bytes; };
   std::vector<Place> places;
   double work = 0, thinnest = std::numeric_limits<double>::infinity();
@@ -49,7 +51,7 @@ std::vector<int64_t> ChooseStageCuts(const std::vector<ForwardOp>& forward, cons
   std::vector<int64_t> best;
   double best_cost = infinity;
   for (double slack : kSlack) {
-    // cost[s][p]: least bytes where stage s ends at place p.
+    // cost[s][p]: the fewest bytes at the cuts of stages 0 to s, if stage s ends at place p.
     std::vector<std::vector<double>> cost(stages - 1, std::vector<double>(n, infinity));
     std::vector<std::vector<size_t>> from(stages - 1, std::vector<size_t>(n, 0));
     const auto fits = [&](double amount, size_t stage) { return amount <= slack * ideal * shares[stage] * (1 + 1e-9); };
@@ -60,7 +62,9 @@ std::vector<int64_t> ChooseStageCuts(const std::vector<ForwardOp>& forward, cons
       for (size_t p = s; p < n; ++p) {
         for (size_t q = p; q-- > 0;) {
           if (!fits(places[p].work - places[q].work, s)) break;
-          if (cost[s - 1][q] + places[p].bytes < cost[s][p]) cost[s][p] = cost[s - 1][q] + places[p].bytes, from[s][p] = q;
+          if (cost[s - 1][q] + places[p].bytes < cost[s][p]) {
+            cost[s][p] = cost[s - 1][q] + places[p].bytes, from[s][p] = q;
+          }
         }
       }
     }

@@ -1,7 +1,7 @@
-// Where the forward of a region is cut into stages.
+// Chooses the ops at which the forward of a region is cut into stages.
 //
-// Model:  forward ops stand in one order; a cut between two of them costs the bytes that are alive there. Among cuts under
-//         which the slowest stage is hardly slower than the best possible one, the cheapest in bytes are taken.
+// Model:  The forward ops have a fixed order. A cut between two ops costs the bytes that are live there. The choice
+//         trades these bytes against the time of the slowest stage, compared with an even division of the work.
 // Source: the layer clustering of Alpa (OSDI'22, section 5.2), without its separate layers.
 #pragma once
 
@@ -13,11 +13,12 @@ namespace alpa::planner {
 struct ForwardOp {
   int64_t index = 0;     // of the op in its program
   double work = 0;       // FLOPs
-  double bytes_before = 0;  // alive between the op before and this one
+  double bytes_before = 0;  // live between the previous op and this one
 };
 
-// Op indices at which stages 1, 2, ... begin: shares.size() - 1 of them, increasing; fewer where there are fewer ops.
-// `shares`: how much work each stage's devices do in the same time, relative to each other.
+// Returns the op indices at which stages 1, 2, ... begin, in increasing order. There are shares.size() - 1 of them, or
+// fewer if there are too few ops. `shares`: by stage, the work that its devices do in a given time, relative to other
+// stages.
 std::vector<int64_t> ChooseStageCuts(const std::vector<ForwardOp>& forward, const std::vector<double>& shares);
 
 }  // namespace alpa::planner

@@ -38,14 +38,17 @@ int HighestUpTo(Stages stages, int limit) {
 
 double ProductWork(const Graph& graph) {
   double work = 0;
-  for (const Op& op : graph.ops()) work += graph::IsProduct(op.opcode) ? static_cast<double>(graph::CostOf(graph, op).flops) : 0;
+  for (const Op& op : graph.ops()) {
+    work += graph::IsProduct(op.opcode) ? static_cast<double>(graph::CostOf(graph, op).flops) : 0;
+  }
   return work;
 }
 
-// What is made of more is nobody's in particular.
+// A value derived from more than `kMostKin` slots counts as related to none of them.
 constexpr size_t kMostKin = 64;
 
-// Slots that hold arrays of one size, each made from the other element by element: a weight, its moments, its gradient.
+// Relations between slots. Two slots are kin if they have the same size and one is computed from the other element by
+// element: a weight, its moments, its gradient.
 class Kinship {
  public:
   explicit Kinship(const Executable& executable) : kin_(executable.mesh_programs[0].slots.size()) {
@@ -54,7 +57,7 @@ class Kinship {
     }
   }
   const std::set<int>& Of(int slot) const { return kin_[slot]; }
-  // All that can be reached.
+  // Returns `slot`, its kin, their kin, and so on.
   std::set<int> All(int slot) const {
     std::set<int> seen = {slot};
     std::deque<int> next = {slot};
@@ -80,12 +83,15 @@ class Kinship {
         for (size_t i = 0; i < op.operands.size(); ++i) from[op.results[i].value()] = from[op.operands[i].value()];
         continue;
       }
-      const bool kept = graph::IsElementwise(op.opcode) || op.opcode == Opcode::kReshape || op.opcode == Opcode::kTranspose;
+      const bool kept =
+          graph::IsElementwise(op.opcode) || op.opcode == Opcode::kReshape || op.opcode == Opcode::kTranspose;
       if (!kept) continue;
       const int64_t size = program.shape(op.results[0]).elements();
-      if (size == 1) continue;  // a scalar is nobody's kin
+      if (size == 1) continue;  // a scalar has no kin
       for (ValueId v : op.operands) {
-        if (program.shape(v).elements() == size) from[op.results[0].value()].insert(from[v.value()].begin(), from[v.value()].end());
+        if (program.shape(v).elements() == size) {
+          from[op.results[0].value()].insert(from[v.value()].begin(), from[v.value()].end());
+        }
       }
       if (from[op.results[0].value()].size() > kMostKin) from[op.results[0].value()].clear();
     }
@@ -102,37 +108,42 @@ class Kinship {
   std::vector<std::set<int>> kin_;
 };
 
-constexpr size_t kMostWords = size_t{1} << 24;  // of 64 bits, for which op leads to which gradient
+// The memory limit for the table of gradients that each op leads to, in words of 64 bits (128 MiB).
+constexpr size_t kMostWords = size_t{1} << 24;
 
-// A place is a layer's beginning where at most so much more is alive than at the thinnest.
+// A layer may begin at an op if the live bytes there are at most `kThin` times the minimum.
 constexpr double kThin = 1.25;
 
 enum class Side : uint8_t { kOff, kForward, kRecomputed, kBackward };
 
-// One program of a loop (or the only program).
+// Labels one program of a loop (or the only program).
 class RegionLabels {
  public:
   RegionLabels(const Executable& executable, const ProgramRun& run, const std::vector<uint8_t>& origins,
                const std::vector<bool>& gradient_slot, const Kinship& kinship, const LabelRequest& request, Labels& out)
       : executable_(executable), run_(run.run), program_(executable.programs[run.run.program].graph), origins_(origins),
-        recomputed_(RecomputedEverywhere(executable, run)), gradient_slot_(gradient_slot), kinship_(kinship), request_(request), out_(out),
-        stages_(static_cast<int>(request.shares.size())), uses_(graph::Uses(program_)), side_(program_.ops().size(), Side::kOff),
-        stage_(program_.ops().size(), -1), readers_(program_.values().size(), 0), result_of_(program_.values().size(), 0) {
+        recomputed_(RecomputedEverywhere(executable, run)), gradient_slot_(gradient_slot), kinship_(kinship),
+        request_(request), out_(out), stages_(static_cast<int>(request.shares.size())), uses_(graph::Uses(program_)),
+        side_(program_.ops().size(), Side::kOff), stage_(program_.ops().size(), -1),
+        readers_(program_.values().size(), 0), result_of_(program_.values().size(), 0) {
     for (ValueId v : program_.results()) result_of_[v.value()] = 1;
   }
 
-  // The forward is cut anew; `cuts` are set.
+  // Labels the region: cuts its forward as requested, or where ChooseStageCuts says, and sets `cuts`.
   absl::Status LabelMain() {
     FindSides();
     std::vector<ForwardOp> forward = ForwardOps();
     std::vector<int64_t> cuts = request_.cuts;
     if (cuts.empty()) cuts = ChooseStageCuts(forward, request_.shares);
     if (static_cast<int>(cuts.size()) != stages_ - 1) {
-      return FailedPrecondition("the program cannot be cut into %d stages: it has %d places for a cut", stages_, cuts.size());
+      return FailedPrecondition("the program cannot be cut into %d stages: there are %d stage cuts", stages_,
+                                cuts.size());
     }
     for (size_t c = 0; c < cuts.size(); ++c) {
       if (cuts[c] <= (c == 0 ? 0 : cuts[c - 1]) || cuts[c] >= program_.size()) {
-        return InvalidArgument("stage %d begins at op %d of the region's %d: cuts must increase", c + 1, cuts[c], program_.size());
+        return InvalidArgument(
+            "stage %d begins at op %d of the region's %d ops; stage cuts must be increasing op indices", c + 1, cuts[c],
+            program_.size());
       }
     }
     out_.cuts = cuts;
@@ -144,14 +155,14 @@ class RegionLabels {
     return absl::OkStatus();
   }
 
-  // A layer begins where a stage does, and wherever hardly more is alive than at the thinnest place.
+  // Numbers the layers of the forward. A layer begins at the first op of a stage, and at ops where few bytes are live.
   void FindLayers(const std::vector<ForwardOp>& forward) {
     std::vector<int>& layers = out_.layer[run_.program];
     layers.assign(program_.ops().size(), -1);
     double thinnest = std::numeric_limits<double>::infinity();
     for (size_t i = 1; i < forward.size(); ++i) thinnest = std::min(thinnest, forward[i].bytes_before);
     int layer = 0;
-    bool worked = false;  // a layer has a matrix product
+    bool worked = false;  // the current layer has a matrix product
     for (size_t i = 0; i < forward.size(); ++i) {
       const int64_t index = forward[i].index;
       const bool stage_begins = i > 0 && stage_[index] != stage_[forward[i - 1].index];
@@ -161,10 +172,10 @@ class RegionLabels {
     }
   }
 
-  // The forward lies where the weights lie that it reads.
+  // Labels a program other than the region: a forward op gets the stage of the weights that it reads.
   void LabelByLeaves() {
     FindSides();
-    std::vector<int> home(program_.values().size(), -1);  // of the leaf that an off-path value is made from
+    std::vector<int> home(program_.values().size(), -1);  // by value off the main path: the stage of its leaf
     for (size_t i = 0; i < program_.ops().size(); ++i) {
       const Op& op = program_.ops()[i];
       int stage = -1;
@@ -194,7 +205,7 @@ class RegionLabels {
   bool OffPath(ValueId v) const { return side_[DefOf(v)] == Side::kOff; }
 
   void FindSides() {
-    // Gradients, by number, that each op leads to.
+    // Number the gradients, and find the ones that each op leads to.
     std::vector<ValueId> gradients;
     for (size_t r = 0; r < run_.outputs.size(); ++r) {
       if (!gradient_slot_[run_.outputs[r].value()]) continue;
@@ -204,7 +215,8 @@ class RegionLabels {
       }
     }
     const size_t n = program_.ops().size();
-    // Of very many, some tell as much as all.
+    // If the table would be too large, use every second gradient, then every fourth, and so on. A subset of the
+    // gradients classifies the ops equally well.
     while (gradients.size() > 64 && gradients.size() / 64 * n > kMostWords) {
       for (size_t g = 0; 2 * g < gradients.size(); ++g) gradients[g] = gradients[2 * g];
       gradients.resize((gradients.size() + 1) / 2);
@@ -233,7 +245,7 @@ class RegionLabels {
       all += work;
       if (every[i]) forward += work;
     }
-    // Nothing to differentiate, or no common forward: all of it is one chain.
+    // If there are fewer than two gradients, or hardly any work is common to all, the program is one forward chain.
     const bool chain = gradients.size() < 2 || forward < 0.05 * all;
     int peak = -1;
     for (size_t i = 0; i < n; ++i) {
@@ -256,7 +268,7 @@ class RegionLabels {
 
   std::vector<ForwardOp> ForwardOps() const {
     std::vector<ForwardOp> forward;
-    std::map<int64_t, double> change;  // of bytes alive, by op index
+    std::map<int64_t, double> change;  // of live bytes, by op index
     for (size_t i = 0; i < program_.ops().size(); ++i) {
       if (side_[i] != Side::kForward) continue;
       const Op& op = program_.ops()[i];
@@ -280,8 +292,8 @@ class RegionLabels {
     return forward;
   }
 
-  // Stages whose forward reads an off-path value, through other off-path values; where none does, those that read what it is
-  // made from (a weight that only the backward transposes).
+  // Finds the stages whose forward reads an off-path value, directly or through other off-path values. If no forward
+  // reads the value, uses the stages that read its operands (a weight that only the backward transposes).
   void FindReaders() {
     for (size_t i = program_.ops().size(); i-- > 0;) {
       const Op& op = program_.ops()[i];
@@ -307,7 +319,8 @@ class RegionLabels {
 
   void LabelOthers() {
     FindReaders();
-    // What is remade of the forward: with its operands and weights; then up to where it is wanted.
+    // A recomputed forward op first gets the highest stage of its operands and weights. Then it moves up to the lowest
+    // stage of its recomputed readers.
     for (size_t i = 0; i < program_.ops().size(); ++i) {
       if (side_[i] != Side::kRecomputed) continue;
       int stage = 0;
@@ -332,7 +345,7 @@ class RegionLabels {
       if (side_[i] == Side::kBackward) stage_[i] = BackwardStage(i);
     }
     SinkBackward();
-    // Off the main path: the earliest reader.
+    // A value off the main path gets the stage of its earliest reader.
     for (size_t i = program_.ops().size(); i-- > 0;) {
       if (side_[i] != Side::kOff) continue;
       int stage = stages_;
@@ -369,8 +382,8 @@ class RegionLabels {
     return std::min(back, forward);
   }
 
-  // A backward op that only earlier stages read moves there where that sends less: its operands instead of its results, and of those
-  // not what goes there anyway.
+  // Moves a backward op to its last reader's stage if only earlier stages read it and the move sends fewer bytes. The
+  // stages then send the op's operands instead of its results. Operands that the earlier stage reads anyway are free.
   void SinkBackward() {
     for (size_t i = program_.ops().size(); i-- > 0;) {
       if (side_[i] != Side::kBackward) continue;
@@ -396,7 +409,7 @@ class RegionLabels {
     }
   }
 
-  // Of each op: the stages that read the parameters whose gradients it leads to.
+  // Finds for each op the stages that read the parameters to whose gradients it leads.
   void FindOwners() {
     owners_.assign(program_.ops().size(), 0);
     for (size_t r = 0; r < run_.outputs.size(); ++r) {
@@ -418,7 +431,8 @@ class RegionLabels {
     return stages;
   }
 
-  // Leaves and what earlier programs made lie with their first reader; what is written lies where it is made.
+  // Places the slots. A leaf or a result of an earlier program gets the stage of its first reader. A slot that this
+  // program writes gets the stage of the op that writes it.
   void PlaceSlots() {
     for (size_t p = 0; p < run_.inputs.size(); ++p) {
       if (!run_.inputs[p].valid()) continue;
@@ -447,13 +461,13 @@ class RegionLabels {
   const std::vector<std::vector<graph::OpId>> uses_;
   std::vector<Side> side_;        // by op
   std::vector<int> stage_;        // by op
-  std::vector<bool> single_;      // by op: leads to one gradient
-  std::vector<Stages> readers_;   // by value off the main path
-  std::vector<char> result_of_;   // by value: is a result
-  std::vector<Stages> owners_;    // by op
+  std::vector<bool> single_;      // by op: leads to exactly one gradient
+  std::vector<Stages> readers_;   // by value off the main path: the stages whose forward reads it
+  std::vector<char> result_of_;   // by value: whether it is a result
+  std::vector<Stages> owners_;    // by op: see FindOwners
 };
 
-// Slots that lie nowhere yet take the place of their kin.
+// Gives slots without a stage the stage of their kin.
 void PlaceKin(const Kinship& kinship, Labels& labels) {
   std::deque<int> next;
   for (size_t s = 0; s < labels.slot_stage.size(); ++s) {
@@ -468,13 +482,13 @@ void PlaceKin(const Kinship& kinship, Labels& labels) {
   }
 }
 
-// Temporaries that new values of state are made from: accumulated gradients.
+// Returns, by slot, whether it holds a gradient: a temporary that is kin to a state slot.
 std::vector<bool> GradientSlots(const Executable& executable, const Kinship& kinship) {
   const std::vector<Slot>& slots = executable.mesh_programs[0].slots;
   std::vector<bool> gradients(slots.size(), false);
   for (size_t s = 0; s < slots.size(); ++s) {
     if (slots[s].kind == Slot::Kind::kState) {
-      gradients[s] = true;  // where one program does everything, the new state itself
+      gradients[s] = true;  // if one program does everything, the new state stands for its gradient
       continue;
     }
     for (int other : kinship.Of(static_cast<int>(s))) {
@@ -484,7 +498,7 @@ std::vector<bool> GradientSlots(const Executable& executable, const Kinship& kin
   return gradients;
 }
 
-// Programs that run once, after the loops that they read from; or before all loops.
+// Labels a program that runs once: after the loops whose results it reads, or before all loops.
 class OnceLabels {
  public:
   OnceLabels(const Executable& executable, const ProgramRun& run, Labels& labels)
@@ -493,7 +507,7 @@ class OnceLabels {
 
   void Run(bool forward) {
     const size_t n = program_.ops().size();
-    // Where each op's value is wanted.
+    // By op: the stages that need its value.
     std::vector<Stages> wanted(n, 0);
     for (size_t r = 0; r < run_.outputs.size(); ++r) {
       const int home = labels_.slot_stage[run_.outputs[r].value()];
@@ -518,7 +532,9 @@ class OnceLabels {
     }
     for (size_t r = 0; r < run_.outputs.size(); ++r) {
       int& home = labels_.slot_stage[run_.outputs[r].value()];
-      if (home < 0 || slots_[run_.outputs[r].value()].kind != Slot::Kind::kState) home = stage[DefOf(program_.results()[r])];
+      if (home < 0 || slots_[run_.outputs[r].value()].kind != Slot::Kind::kState) {
+        home = stage[DefOf(program_.results()[r])];
+      }
     }
     labels_.op_stage[run_.program] = std::move(stage);
     labels_.backward[run_.program].assign(n, false);
@@ -547,7 +563,9 @@ class OnceLabels {
 
 absl::StatusOr<Labels> LabelLoops(const Executable& executable, const LabelRequest& request) {
   const int stages = static_cast<int>(request.shares.size());
-  if (stages < 1 || stages > kMaxStages) return InvalidArgument("%d stages; 1 to %d are possible", stages, kMaxStages);
+  if (stages < 1 || stages > kMaxStages) {
+    return InvalidArgument("a pipeline of %d stages was requested; 1 to %d stages are possible", stages, kMaxStages);
+  }
   const std::vector<ProgramRun> runs = RunsOf(executable);
   Labels labels;
   labels.op_stage.resize(executable.programs.size());
@@ -567,8 +585,10 @@ absl::StatusOr<Labels> LabelLoops(const Executable& executable, const LabelReque
     const double work = ProductWork(executable.programs[runs[i].run.program].graph);
     if (work > most) most = work, region = static_cast<int>(i);
   }
-  if (region < 0) return FailedPrecondition("a program without any work cannot be cut into stages");
-  auto label = [&](size_t i) { return RegionLabels(executable, runs[i], origins[i], gradients, kinship, request, labels); };
+  if (region < 0) return FailedPrecondition("an executable that runs no program cannot be cut into stages");
+  auto label = [&](size_t i) {
+    return RegionLabels(executable, runs[i], origins[i], gradients, kinship, request, labels);
+  };
   ALPA_RETURN_IF_ERROR(label(region).LabelMain());
   PlaceKin(kinship, labels);
   for (size_t i = runs.size(); i-- > 0;) {

@@ -1,14 +1,16 @@
-// Says in which stage each op of a lowered step belongs.
+// Labels each op of a lowered step with a stage.
 //
-// Model:  the region (the loop that does most of the work) is read by structure. *Forward* is what every gradient depends on; it
-//         is cut where the plan says. What follows from its end is *backward*; the rest (derivatives taken early, what is
-//         recomputed behind a checkpoint) is *remade* forward. Values that do not depend on both state and batch (masks,
-//         labels, weights cast or transposed) lie off the main path and take their earliest reader's stage.
-//         A backward op takes the least of its backward operands' stages and those of the forward values and weights that it
-//         combines them with; but one that leads to a single parameter's gradient takes that parameter's. So each layer's
-//         backward, and its weights' gradients, come to lie where its forward lies.
-//         Leaves lie with their earliest reader; what is updated together lies together.
-// Correctness does not depend on any of this: whatever the labels, the split computes the same (cells.h).
+// Model:  The *region* is the loop that does most of the work. The structure of its program decides the labels. An op
+//         is *forward* if every gradient depends on it. The plan's stage cuts divide the forward. An op is *backward*
+//         if it depends on the end of the forward. The other ops on the main path are *recomputed* forward: derivatives
+//         that are computed early, and recomputation after a checkpoint. A value that does not depend on both state and
+//         batch (a mask, a label, a converted or transposed weight) is off the main path and gets the stage of its
+//         earliest reader.
+//         A backward op gets the lowest stage of its backward operands, forward operands and weights. If it only leads
+//         to the gradient of one parameter, it gets the stage of this parameter instead. So the backward of each layer,
+//         and the gradients of its weights, get the stage of its forward.
+//         A leaf gets the stage of its earliest reader. Slots that are updated together get the same stage.
+// Correctness does not depend on the labels: with any labels, the split computes the same results (cells.h).
 #pragma once
 
 #include <vector>
@@ -20,25 +22,26 @@
 namespace alpa::planner {
 
 struct LabelRequest {
-  // Op indices in the region's program at which stages 1, 2, .. begin. Empty: to be chosen.
+  // The op indices in the region's program at which stages 1, 2, .. begin. Empty: LabelLoops chooses them.
   std::vector<int64_t> cuts;
-  // By stage: how much work its devices do in the same time, relative to each other.
+  // By stage: the work that its devices do in a given time, relative to other stages. Its size is the number of stages.
   std::vector<double> shares;
 };
 
 struct Labels {
   std::vector<std::vector<int>> op_stage;        // by program, by op
-  std::vector<std::vector<bool>> backward;       // by program, by op: only in loops
-  // By program, by op: the layer of the region's forward, counted through all stages; -1: not of that forward. Layers begin where
-  // hardly more is alive than anywhere else.
+  std::vector<std::vector<bool>> backward;       // by program, by op; false in the programs of LabelRest
+  // By program, by op: its layer in the region's forward, counted over all stages; -1: not in that forward. Layers
+  // begin at ops where few bytes are live.
   std::vector<std::vector<int>> layer;
-  std::vector<int> slot_stage;                   // by slot: where it lies; leaves that nobody reads: 0
-  std::vector<int64_t> cuts;
+  std::vector<int> slot_stage;                   // by slot; 0 for a leaf without readers
+  std::vector<int64_t> cuts;                     // the cuts of the region
 };
 
-// Labels of the programs in loops, or of the only program where there is no loop; then, with LabelRest, of the others. Between the
-// two, accumulators may be split (linear_sums.h). kInvalidArgument: cuts that are not increasing op indices of the region;
-// kFailedPrecondition: the region has too few ops for so many stages.
+// LabelLoops labels the programs in loops, or the only program if there is no loop. Then LabelRest labels the other
+// programs. Between the two calls, SplitSums (linear_sums.h) may split accumulators.
+// Errors: kInvalidArgument if the number of stages is not possible, or if the cuts are not increasing op indices of the
+//         region. kFailedPrecondition if the region has too few ops for the number of stages, or if no program runs.
 absl::StatusOr<Labels> LabelLoops(const plan::Executable& executable, const LabelRequest& request);
 void LabelRest(const plan::Executable& executable, Labels& labels);
 

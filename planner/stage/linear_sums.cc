@@ -30,7 +30,8 @@ bool IsZero(const Graph& program, ValueId v) {
   return op->opcode == Opcode::kConstant && op->as<graph::ConstantAttrs>().literal.AllEqual(0);
 }
 
-// The operands that a linear op puts together (its indices are constants); none: it is not linear.
+// Returns the operands that a linear op combines. Returns none if the op is not linear. A dynamic-update-slice is only
+// linear if its indices are constants.
 std::vector<ValueId> Summands(const Graph& program, const Op& op) {
   switch (op.opcode) {
     case Opcode::kAdd: case Opcode::kConcatenate: case Opcode::kNegate: case Opcode::kTranspose: case Opcode::kReshape:
@@ -86,7 +87,8 @@ class SumSplitter {
     return false;
   }
 
-  // The stages of what `v` is put together from. What is put together from one stage's parts is put together there.
+  // Returns the stages of the parts of `v`. If all operands of a linear op come from one stage, moves the op to this
+  // stage.
   uint64_t StagesOf(int32_t program, ValueId v) {
     const Graph& graph = executable_.programs[program].graph;
     if (const auto known = stages_.find({program, v}); known != stages_.end()) return known->second;
@@ -117,7 +119,7 @@ class SumSplitter {
   }
 
   void Split(int32_t program, SlotId slot, ValueId sum) {
-    // Parts, and the values between them and the sum, operands first.
+    // The parts, and the values between the parts and the sum, operands first.
     std::vector<ValueId> parts, between;
     Collect(program, sum, parts, between);
     std::vector<SlotId> slots;
@@ -155,7 +157,7 @@ class SumSplitter {
     return SlotId(static_cast<int32_t>(slots.size()) - 1);
   }
 
-  // ALLOC and FREE of `slot` become those of `slots`; runs that name it are rewritten.
+  // Replaces ALLOC and FREE of `slot` by those of `slots`. Calls `rewrite` for each RUN that reads `slot`.
   template <typename Rewrite>
   void Replace(std::vector<Instruction>& instructions, int32_t program, SlotId slot, const std::vector<SlotId>& slots,
                const Rewrite& rewrite) {
@@ -180,7 +182,7 @@ class SumSplitter {
     instructions = std::move(out);
   }
 
-  // The same ops at the same places.
+  // Copies the ops of `graph` in order, so they keep their numbers. Returns, by value of `graph`, the value in the copy.
   static std::vector<ValueId> Copy(const Graph& graph, GraphBuilder& builder) {
     std::vector<ValueId> to(graph.values().size());
     for (const Op& op : graph.ops()) {
@@ -196,7 +198,8 @@ class SumSplitter {
     return to;
   }
 
-  void Accumulate(plan::RunInstruction& run, SlotId slot, const std::vector<ValueId>& parts, const std::vector<SlotId>& slots) {
+  void Accumulate(plan::RunInstruction& run, SlotId slot, const std::vector<ValueId>& parts,
+                  const std::vector<SlotId>& slots) {
     plan::StageProgram& program = executable_.programs[run.program];
     GraphBuilder builder;
     const std::vector<ValueId> to = Copy(program.graph, builder);
@@ -238,13 +241,15 @@ class SumSplitter {
       arguments[p] = builder.Parameter(graph.shape(graph.parameters()[p]));
       inputs.push_back(run.inputs[p]);
     }
-    std::map<ValueId, ValueId> here;  // of the loop's program
+    std::map<ValueId, ValueId> here;  // by value of the loop's program
     for (size_t i = 0; i < parts.size(); ++i) {
       here[parts[i]] = builder.Parameter(source.shape(parts[i]));
       inputs.push_back(slots[i]);
     }
     ValueId sum;
-    for (ValueId v : between) sum = here[v] = builder.Clone(source, source.def(v), OperandsHere(source, source.def(v), here, builder))[0];
+    for (ValueId v : between) {
+      sum = here[v] = builder.Clone(source, source.def(v), OperandsHere(source, source.def(v), here, builder))[0];
+    }
     for (ValueId& argument : arguments) {
       if (!argument.valid()) argument = sum;
     }
@@ -253,8 +258,10 @@ class SumSplitter {
     program.graph = builder.Build();
   }
 
-  // Parts and ops between are known; the rest are zeros and constant indices, made anew.
-  static std::vector<ValueId> OperandsHere(const Graph& source, const Op& op, std::map<ValueId, ValueId>& here, GraphBuilder& builder) {
+  // Returns the operands of `op` in the new program. `here` has the parts and the values between. All other operands
+  // are zeros and constant indices, which are recomputed.
+  static std::vector<ValueId> OperandsHere(const Graph& source, const Op& op, std::map<ValueId, ValueId>& here,
+                                           GraphBuilder& builder) {
     std::vector<ValueId> operands;
     for (ValueId v : op.operands) {
       auto found = here.find(v);

@@ -1,8 +1,9 @@
-// Sums over microbatches whose summands come from several stages: a tied weight's gradient, or that of a leaf that stacks
-// all layers.
+// Splits sums over microbatches whose terms come from several stages. Examples are the gradient of a tied weight, or of
+// a leaf that stacks all layers.
 //
-// Model:  add, concatenate, dynamic-update-slice, pad and what only moves elements are linear, so they may follow the accumulator
-//         instead of preceding it: each stage accumulates what it makes, and the rest is done once a step.
+// Model:  Add, concatenate, dynamic-update-slice, pad and ops that only move elements are linear. They may therefore
+//         run after the accumulation instead of before it. Each stage accumulates its own terms, and the linear ops run
+//         once per step.
 #pragma once
 
 #include <vector>
@@ -13,11 +14,12 @@
 
 namespace alpa::planner {
 
-// What `value` is put together from by linear ops; itself where its op is none. Zeros are left out.
+// Returns the values that linear ops combine into `value`, without zeros. If the op of `value` is not linear, returns
+// `value` itself.
 std::vector<graph::ValueId> LinearParts(const graph::Graph& program, graph::ValueId value);
 
-// Splits every accumulator of the executable's loops whose parts lie in different stages. `labels`: as LabelLoops made them; they
-// are extended by the new ops and slots.
+// Splits every accumulator of the executable's loops whose parts come from different stages. `labels`: as LabelLoops
+// returns them. SplitSums adds labels for the new ops and slots.
 void SplitSums(plan::Executable& executable, Labels& labels);
 
 }  // namespace alpa::planner

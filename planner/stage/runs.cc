@@ -39,7 +39,8 @@ std::vector<bool> RecomputedEverywhere(const plan::Executable& executable, const
   const std::vector<Slot>& slots = executable.mesh_programs[0].slots;
   std::vector<bool> recomputed(program.values().size(), false), batch_leaf(program.values().size(), false);
   for (const Op& op : program.ops()) {
-    const bool all = std::all_of(op.operands.begin(), op.operands.end(), [&](ValueId v) { return recomputed[v.value()]; });
+    const bool all =
+        std::all_of(op.operands.begin(), op.operands.end(), [&](ValueId v) { return recomputed[v.value()]; });
     bool is = false;
     switch (op.opcode) {
       case Opcode::kParameter: {
@@ -49,8 +50,8 @@ std::vector<bool> RecomputedEverywhere(const plan::Executable& executable, const
         break;
       }
       case Opcode::kConstant: case Opcode::kIota: is = true; break;
-      case Opcode::kBroadcast: case Opcode::kReshape: case Opcode::kTranspose: case Opcode::kSlice: case Opcode::kConvert:
-      case Opcode::kCopy:
+      case Opcode::kBroadcast: case Opcode::kReshape: case Opcode::kTranspose: case Opcode::kSlice:
+      case Opcode::kConvert: case Opcode::kCopy:
         is = all;
         break;
       case Opcode::kDynamicSlice:

@@ -1,4 +1,4 @@
-// The programs of a one-mesh executable in the order in which they run, and what connects them.
+// The programs of a one-mesh executable in the order in which they run, and relations between their values and slots.
 #pragma once
 
 #include <vector>
@@ -12,18 +12,21 @@ struct ProgramRun {
   bool in_loop = false;
 };
 
-// Of the executable's mesh 0.
+// Returns the program runs of the executable's mesh 0, in order.
 std::vector<ProgramRun> RunsOf(const plan::Executable& executable);
 
-// What result `r` of a run adds to the slot that it goes to, given that as a parameter; invalid where it does not.
+// If result `r` of a run is the old value of its slot plus another value, returns the other value. Otherwise returns an
+// invalid id.
 graph::ValueId AddedTo(const graph::Graph& program, const plan::RunInstruction& run, size_t r);
 
-// Values that are made anew wherever they are read, rather than carried: constants, the loop index, what is made from those element
-// by element or by rearranging, and a microbatch's slice of a batch leaf. By value of the run's program.
+// Returns, by value of the run's program, whether each reader recomputes the value instead of receiving it. These
+// values are constants, the loop index, results of elementwise or rearranging ops on these, and a microbatch's slice of
+// a batch leaf.
 std::vector<bool> RecomputedEverywhere(const plan::Executable& executable, const ProgramRun& run);
 
-// By value of `program`: how a value comes to be wanted in a step, as bits. kFromState: it depends on a state leaf; kFromBatch: on
-// a batch leaf. `slots` holds the same of each slot, and is extended by what the run writes.
+// Returns, by value of the run's program, the leaves that the value depends on, as bits. kFromState: it depends on a
+// state leaf. kFromBatch: it depends on a batch leaf or the loop index. `slots`: the same bits by slot. Call with an
+// empty vector for the first run. Each call adds the bits of the slots that the run writes.
 inline constexpr uint8_t kFromState = 1, kFromBatch = 2;
 std::vector<uint8_t> Origins(const plan::Executable& executable, const ProgramRun& run, std::vector<uint8_t>& slots);
 

@@ -24,7 +24,7 @@ using plan::SlotId;
 
 namespace {
 
-// By slot: how many cells of each mesh read it.
+// By slot and mesh: the number of cells that read the slot.
 using Readers = std::vector<std::map<int, int>>;
 
 Readers ReadersOf(const Cells& cells, const StageRequest& request) {
@@ -38,7 +38,7 @@ Readers ReadersOf(const Cells& cells, const StageRequest& request) {
   return readers;
 }
 
-// By slot: some other mesh than its own reads it.
+// Returns, by slot, whether a mesh other than its own reads it.
 std::vector<bool> Exchanged(const Cells& cells, const Readers& readers) {
   std::vector<bool> exchanged;
   for (size_t s = 0; s < readers.size(); ++s) {
@@ -47,7 +47,7 @@ std::vector<bool> Exchanged(const Cells& cells, const Readers& readers) {
   return exchanged;
 }
 
-// The cells of all stages, cut along the axes of one kind of mesh.
+// A mesh variant: the cells of all stages, cut along the axes of one kind of mesh.
 struct Version {
   Executable executable;
   std::vector<Sharding> tiles;   // by slot
@@ -55,9 +55,10 @@ struct Version {
 
 class Assembly {
  public:
-  Assembly(const Cells& cells, const StageRequest& request, const Readers& readers, const std::vector<const Version*>& versions)
-      : cells_(cells), slots_(cells.executable.mesh_programs[0].slots), request_(request), readers_(readers), versions_(versions),
-        in_ring_(slots_.size(), false) {}
+  Assembly(const Cells& cells, const StageRequest& request, const Readers& readers,
+           const std::vector<const Version*>& versions)
+      : cells_(cells), slots_(cells.executable.mesh_programs[0].slots), request_(request), readers_(readers),
+        versions_(versions), in_ring_(slots_.size(), false) {}
 
   Executable Run() {
     out_.meshes = request_.meshes;
@@ -116,11 +117,13 @@ class Assembly {
     }
   }
 
-  // Which slots are a microbatch's own.
+  // Finds the slots of which each microbatch has its own instance.
   void FindRing(const std::vector<Instruction>& instructions, bool in_loop) {
     for (const Instruction& instruction : instructions) {
       if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) FindRing(loop->body, true);
-      if (const auto* alloc = std::get_if<plan::AllocInstruction>(&instruction.action)) accumulators_.insert(alloc->slot);
+      if (const auto* alloc = std::get_if<plan::AllocInstruction>(&instruction.action)) {
+        accumulators_.insert(alloc->slot);
+      }
       const auto* run = std::get_if<plan::RunInstruction>(&instruction.action);
       if (run == nullptr) continue;
       for (SlotId slot : run->outputs) {
@@ -132,7 +135,8 @@ class Assembly {
 
   // ---- Slots ----
 
-  // The slot on `mesh` that holds slot `s` of the cells, of microbatch `m` where each has its own.
+  // Returns the slot on `mesh` for slot `s` of the cells. If each microbatch has its own instance, returns that of
+  // microbatch `m`.
   SlotId SlotOn(int mesh, int s, int64_t m) {
     if (!in_ring_[s]) return Instance(mesh, s, 0);
     const auto key = std::tuple(mesh, s, m);
@@ -148,7 +152,9 @@ class Assembly {
       }
       int uses = 0;
       if (const auto here = readers_[s].find(mesh); here != readers_[s].end()) uses += here->second;
-      if (mesh == cells_.slot_mesh[s]) uses += static_cast<int>(readers_[s].size()) - (readers_[s].contains(mesh) ? 1 : 0);
+      if (mesh == cells_.slot_mesh[s]) {
+        uses += static_cast<int>(readers_[s].size()) - (readers_[s].contains(mesh) ? 1 : 0);
+      }
       held = held_.emplace(key, Held{instance, uses}).first;
     }
     return Instance(mesh, s, held->second.instance);
@@ -204,7 +210,8 @@ class Assembly {
       if (to == from) continue;
       auto [edge, added] = edges_.try_emplace({s, to}, static_cast<int32_t>(out_.edges.size()));
       if (added) {
-        out_.edges.push_back({slots_[s].shape, MeshId(from), MeshId(to), versions_[from]->tiles[s], versions_[to]->tiles[s]});
+        out_.edges.push_back(
+            {slots_[s].shape, MeshId(from), MeshId(to), versions_[from]->tiles[s], versions_[to]->tiles[s]});
       }
       List(from).push_back({plan::SendInstruction{SlotOn(from, s, m), edge->second}});
       Used(from, s, m);
@@ -239,7 +246,7 @@ class Assembly {
 
   struct Held {
     int instance = 0;
-    int uses = 0;    // still to come
+    int uses = 0;    // the reads and sends that are left
   };
 
   const Cells& cells_;
@@ -247,7 +254,7 @@ class Assembly {
   const StageRequest& request_;
   const Readers& readers_;
   const std::vector<const Version*>& versions_;   // by mesh
-  std::vector<bool> in_ring_;                     // by slot: each microbatch has its own
+  std::vector<bool> in_ring_;                     // by slot: each microbatch has its own instance
   std::set<SlotId> accumulators_;
   std::map<std::tuple<int, int, int64_t>, Held> held_;
   std::map<std::pair<int, int>, std::vector<int>> free_;
@@ -283,7 +290,9 @@ absl::StatusOr<Executable> AssembleStages(const Executable& executable, Labels l
   for (size_t m = 0; m < request.meshes.size(); ++m) {
     const Version* known = nullptr;
     for (size_t other = 0; other < m && known == nullptr; ++other) {
-      if (request.meshes[other].shape == request.meshes[m].shape && request.axes[other] == request.axes[m]) known = versions[other];
+      if (request.meshes[other].shape == request.meshes[m].shape && request.axes[other] == request.axes[m]) {
+        known = versions[other];
+      }
     }
     if (known == nullptr) {
       ALPA_ASSIGN_OR_RETURN(Version version, CutFor(cells, request.meshes[m], request.axes[m], exchanged));
@@ -297,7 +306,7 @@ absl::StatusOr<Executable> AssembleStages(const Executable& executable, Labels l
 absl::StatusOr<Staged> CutIntoStages(const Executable& executable, const StageRequest& request) {
   LabelRequest wanted;
   wanted.cuts = request.cuts;
-  // Stages that share a mesh share its time.
+  // Stages on the same mesh divide its time equally.
   for (int mesh : request.mesh_of_stage) {
     const auto sharing = std::count(request.mesh_of_stage.begin(), request.mesh_of_stage.end(), mesh);
     const double share = request.shares.empty() ? 1 : request.shares[mesh];

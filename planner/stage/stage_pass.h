@@ -1,12 +1,13 @@
-// Cuts a lowered step into pipeline stages on meshes of their own.
+// Cuts a lowered step into pipeline stages and puts the stages on their meshes.
 //
-// Model:  1. every op gets a stage (labels.h), sums from several stages are split (linear_sums.h), programs become cells
-//            (cells.h), still on one mesh.
-//         2. For each kind of mesh, the whole of it is cut along that mesh's axes, so that also what comes from other meshes has
-//            the sharding that it has in its own part. Each stage's cells are taken from the version of its mesh.
-//         3. The schedule (schedule/schedule.h) puts cells and messages in order; a value that crosses becomes an edge
-//            between the two shardings, and a slot for each microbatch that is in flight.
-//         What does not change in a step (leaves, what the prologue made) crosses once a step.
+// Model:  1. Every op gets a stage (labels.h), sums over several stages are split (linear_sums.h), and programs become
+//            cells (cells.h). All of this is still on one mesh.
+//         2. For each kind of mesh, all cells are cut along the axes of that mesh: a *mesh variant*. So a value that
+//            another mesh sends also has a sharding on the mesh that receives it. Each stage's cells come from the
+//            variant of its mesh.
+//         3. The schedule (schedule/schedule.h) orders cells and messages. A value that crosses between meshes becomes
+//            an edge with its sharding on both meshes. It has one slot for each microbatch in flight.
+//         A value that does not change during a step (a leaf, a result of the prologue) crosses once per step.
 // Threads: a pure function.
 #pragma once
 
@@ -24,21 +25,25 @@ struct StageRequest {
   std::vector<cluster::Mesh> meshes;
   std::vector<std::vector<plan::AxisCut>> axes;   // by mesh
   std::vector<int> mesh_of_stage;
-  std::vector<int64_t> cuts;                      // as plan::Plan::stage_cuts; empty: chosen
-  std::vector<double> shares;                     // by mesh: of the work, relative to others of as many devices; empty: alike
+  std::vector<int64_t> cuts;                      // as plan::Plan::stage_cuts; empty: LabelLoops chooses
+  // By mesh: its share of the work, relative to a mesh with the same number of devices. Empty: equal shares.
+  std::vector<double> shares;
   Schedule schedule = Schedule::kOneForwardOneBackward;
   plan::Remat remat = plan::Remat::kNone;
 };
 
 struct Staged {
   plan::Executable executable;
-  std::vector<int64_t> cuts;
+  std::vector<int64_t> cuts;   // as plan::Plan::stage_cuts
 };
 
-// REQUIRES: an executable on one mesh of one device, as lowering writes it. Errors: as LabelLoops and CutAlongAxis.
+// Cuts `executable` into the stages of `request`. Returns the new executable and the stage cuts that it used.
+// REQUIRES: an executable on one mesh of one device, as LowerInLoops writes it. Errors: as LabelLoops and CutAlongAxis.
 absl::StatusOr<Staged> CutIntoStages(const plan::Executable& executable, const StageRequest& request);
 
-// The second half of it, for labels of the programs in loops (or of the only program). Any labels give the same results.
-absl::StatusOr<plan::Executable> AssembleStages(const plan::Executable& executable, Labels labels, const StageRequest& request);
+// The second half of CutIntoStages, for given labels of the programs in loops (or of the only program). The executable
+// computes the same results with any labels.
+absl::StatusOr<plan::Executable> AssembleStages(const plan::Executable& executable, Labels labels,
+                                                const StageRequest& request);
 
 }  // namespace alpa::planner
