@@ -35,7 +35,7 @@ struct Coupling {
 
 struct AxisAnalysis {
   int64_t chunks = 1;
-  int loops = 0;                                // L
+  int loops = 0;                                // L: the number of loop segments
   std::vector<AxisState> states;                // by value
   std::vector<OpRule> rules;                    // by op
   std::vector<bool> zero;                       // by value: known to be zero everywhere

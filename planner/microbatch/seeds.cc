@@ -26,10 +26,10 @@ struct Reads {
   }
 };
 
-// Ranks seeds: a larger score is better. FLOPs of split products count first, whether the program is coupled or not: a
-// batch that cannot be split into microbatches is still the batch. Among equals, an uncoupled program wins (if
-// `avoid_couplings`), then the fewest loops. A split along features would need many loops, because each layer would end
-// a phase.
+// Ranks seeds: a larger score is better. The FLOPs of split products count first, even if the program is coupled,
+// because a batch that cannot be split into microbatches is still the batch. Among equals, an uncoupled program wins
+// (if `avoid_couplings`), then the fewest loops. A split along features would need many loops, because each layer would
+// end a phase.
 std::tuple<Flops, bool, int, int64_t> Score(const Graph& program, const AxisAnalysis& analysis, bool avoid_couplings) {
   int64_t cut_bytes = 0;
   for (size_t v = 0; v < analysis.states.size(); ++v) {

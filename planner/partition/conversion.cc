@@ -13,7 +13,7 @@ using graph::ValueId;
 bool ReplicatedFirst(const AxisState& made, const std::vector<AxisState>& wanted, int64_t n) {
   if (made.replicated()) return false;
   int64_t splits = 0;
-  bool whole = false, plain = !made.split() || made.outer == 1;  // plain: an all-to-all can do it
+  bool whole = false, plain = !made.split() || made.outer == 1;  // plain: contiguous splits, as an all-to-all needs
   for (const AxisState& state : wanted) {
     if (state == made) continue;
     if (!state.split() || (made.split() && made.dim == state.dim)) {

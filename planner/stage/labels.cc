@@ -129,7 +129,7 @@ class RegionLabels {
     for (ValueId v : program_.results()) result_of_[v.value()] = 1;
   }
 
-  // Labels the region: cuts its forward as requested, or where ChooseStageCuts says, and sets `cuts`.
+  // Labels the region. Cuts its forward at the requested cuts, or at the cuts that ChooseStageCuts returns.
   absl::Status LabelMain() {
     FindSides();
     std::vector<ForwardOp> forward = ForwardOps();
@@ -409,7 +409,7 @@ class RegionLabels {
     }
   }
 
-  // Finds for each op the stages that read the parameters to whose gradients it leads.
+  // For each op, finds the parameters whose gradients depend on it, and the stages that read these parameters.
   void FindOwners() {
     owners_.assign(program_.ops().size(), 0);
     for (size_t r = 0; r < run_.outputs.size(); ++r) {

@@ -87,8 +87,8 @@ class SumSplitter {
     return false;
   }
 
-  // Returns the stages of the parts of `v`. If all operands of a linear op come from one stage, moves the op to this
-  // stage.
+  // Returns the stages of the parts of `v`, one bit per stage. If all operands of a linear op come from one stage,
+  // moves the op to this stage.
   uint64_t StagesOf(int32_t program, ValueId v) {
     const Graph& graph = executable_.programs[program].graph;
     if (const auto known = stages_.find({program, v}); known != stages_.end()) return known->second;
@@ -182,7 +182,7 @@ class SumSplitter {
     instructions = std::move(out);
   }
 
-  // Copies the ops of `graph` in order, so they keep their numbers. Returns, by value of `graph`, the value in the copy.
+  // Copies the ops of `graph` in order, so they keep their numbers. Returns, by value of `graph`, its copy.
   static std::vector<ValueId> Copy(const Graph& graph, GraphBuilder& builder) {
     std::vector<ValueId> to(graph.values().size());
     for (const Op& op : graph.ops()) {

@@ -16,7 +16,7 @@
 namespace alpa::planner {
 
 struct OpRule {
-  std::vector<AxisState> operands;  // needed by the op
+  std::vector<AxisState> operands;  // the states that the op needs
   std::vector<AxisState> results;
   bool operator==(const OpRule&) const = default;
 };
