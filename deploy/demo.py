@@ -1,4 +1,4 @@
-"""The demo's training: see demo.sh."""
+"""The training that deploy/demo.sh runs."""
 
 import argparse
 import dataclasses
@@ -19,21 +19,26 @@ import numpy as np
 import alpa
 import models
 
-# Long texts that every Debian has.
-DEFAULT_TEXTS = [pathlib.Path("/usr/share/common-licenses") / name for name in ("GPL-3", "GPL-2", "LGPL-2.1", "GFDL-1.3", "MPL-2.0", "Apache-2.0")]
-COMPARED_STEPS = 8
-PINNED_STEPS, PINNED_MICROBATCHES = 6, 4
+# Long texts that every Debian system has.
+DEFAULT_TEXTS = [pathlib.Path("/usr/share/common-licenses") / name
+                 for name in ("GPL-3", "GPL-2", "LGPL-2.1", "GFDL-1.3", "MPL-2.0", "Apache-2.0")]
+COMPARED_STEPS = 8  # whose losses are compared with those of jax.jit
+PINNED_STEPS, PINNED_MICROBATCHES = 6, 4  # of the run with the pinned plan
 
 
 def parse():
-    parser = argparse.ArgumentParser(description="Trains a byte-level GPT across two workers, and compares with jax.jit.")
+    parser = argparse.ArgumentParser(
+        description="Trains a byte-level GPT across two workers, and compares the losses with those of jax.jit.")
     parser.add_argument("--text", type=pathlib.Path, help="text to train on (default: the licences that Debian ships)")
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--devices", type=int, default=0, choices=(0, 1, 2, 4), help="exactly so many (0: as many as the planner likes)")
-    parser.add_argument("--microbatches", type=int, default=0, help="exactly so many (0: as many as the planner likes)")
+    parser.add_argument("--devices", type=int, default=0, choices=(0, 1, 2, 4),
+                        help="exact number of devices (0: the planner chooses)")
+    parser.add_argument("--microbatches", type=int, default=0,
+                        help="exact number of microbatches (0: the planner chooses)")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--length", type=int, default=128)
-    parser.add_argument("--keep", action="store_true", help="leave the daemons running, to look at the status page")
+    parser.add_argument("--keep", action="store_true",
+                        help="keep the daemons running until Ctrl-C, so that the status page stays available")
     args = parser.parse_args()
     if args.steps < 1:
         parser.error("--steps must be 1 or more")
@@ -49,7 +54,7 @@ def read_text(path):
 def batches(text, args, count):
     data = np.frombuffer(text, np.uint8)
     if len(data) < args.length + 2:
-        sys.exit(f"the text has {len(data)} bytes; at least {args.length + 2} are needed")
+        sys.exit(f"the text has {len(data)} bytes; at least {args.length + 2} are required")
     random = np.random.default_rng(0)
     for _ in range(count):
         starts = random.integers(0, len(data) - args.length - 1, args.batch)
@@ -66,7 +71,8 @@ def main():
     params = models.init_gpt(config, jax.random.key(0))
     first_state = jax.device_get(models.start(params, optimizer))
     size = sum(x.size for x in jax.tree_util.tree_leaves(params))
-    print(f"model: byte-level GPT, {size / 1e6:.1f} M parameters, batch {args.batch} x {args.length} bytes, AdamW, warm-up, clipping")
+    print(f"model: byte-level GPT, {size / 1e6:.1f} M parameters, batch {args.batch} x {args.length} bytes, "
+          "AdamW, warm-up, clipping")
     print(f"text:  {len(text):,} bytes")
 
     cluster = alpa.local(workers=2, devices_per_worker=2)
@@ -80,19 +86,22 @@ def main():
             state, aux = run(state, batch)
             losses.append(float(np.asarray(aux["loss"])))
             if i == 1:
-                print(f"\n{run.plan}\nfirst step, with tracing, planning, compiling and upload: {time.monotonic() - begin:.1f} s\n")
+                print(f"\n{run.plan}\nfirst step, with tracing, planning, compiling and upload: "
+                      f"{time.monotonic() - begin:.1f} s\n")
             seconds = run.metrics[-1]["seconds"]
             if i <= 3 or i % 5 == 0 or i == args.steps:
-                print(f"step {i:4d}  loss {losses[-1]:.4f}  {args.batch * args.length / seconds:8,.0f} tokens/s  {seconds * 1e3:7.0f} ms", flush=True)
-        chosen = Measured.of("the planner's own", run)
+                print(f"step {i:4d}  loss {losses[-1]:.4f}  {args.batch * args.length / seconds:8,.0f} tokens/s  "
+                      f"{seconds * 1e3:7.0f} ms", flush=True)
+        chosen = Measured.of("the planner's choice", run)
         run.close()
         pinned = try_pinned(cluster, step, first_state, data)
-        print(f"\n{'plan':<28} {'a step: predicted':>18} {'measured':>10}   {'on a device: predicted':>22} {'measured':>10}")
+        print(f"\n{'plan':<28} {'step: predicted':>18} {'measured':>10}   "
+              f"{'device memory: predicted':>24} {'measured':>10}")
         for row in (chosen, pinned):
             print(row)
         ok = compare(step, first_state, data[:COMPARED_STEPS], losses)
         if args.keep:
-            print(f"\nthe daemons go on until Ctrl-C: {status}")
+            print(f"\nthe daemons run until Ctrl-C; status page {status}")
             signal.pause()
     finally:
         cluster.close()
@@ -101,7 +110,7 @@ def main():
 
 @dataclasses.dataclass
 class Measured:
-    """What a run's plan was predicted to take, and took."""
+    """The plan of a run, with its prediction, and the measured step time and memory."""
 
     name: str
     plan: object
@@ -110,19 +119,21 @@ class Measured:
 
     @staticmethod
     def of(name, run):
-        steps = run.metrics[1:] or run.metrics  # the first step touches its memory for the first time
+        steps = run.metrics[1:] or run.metrics  # without the first step, which touches its memory for the first time
         return Measured(name, run.plan, statistics.median(s["seconds"] for s in steps), steps[-1]["device_bytes"])
 
     def __str__(self):
         predicted_seconds, predicted_bytes = self.plan.predicted_step_seconds, self.plan.predicted_device_bytes
         time_text = f"{predicted_seconds * 1e3:.0f} ms" if predicted_seconds else "-"
         memory_text = f"{predicted_bytes / 2**20:.1f} MiB" if predicted_bytes else "-"
-        return f"{self.name:<28} {time_text:>18} {self.seconds * 1e3:>7.0f} ms   {memory_text:>22} {self.device_bytes / 2**20:>6.1f} MiB"
+        return (f"{self.name:<28} {time_text:>18} {self.seconds * 1e3:>7.0f} ms   "
+                f"{memory_text:>24} {self.device_bytes / 2**20:>6.1f} MiB")
 
 
 def try_pinned(cluster, step, state, data):
-    """A plan that somebody might have written by hand, for comparison: 2 pipeline stages on 2 data-parallel devices each."""
-    with cluster.parallelize(step, alpa.Megatron(dp=2, pp=2, microbatches=PINNED_MICROBATCHES), name="demo-pinned") as run:
+    """Runs a plan as somebody might pin it by hand: 2 pipeline stages on 2 data-parallel devices each."""
+    plan = alpa.Megatron(dp=2, pp=2, microbatches=PINNED_MICROBATCHES)
+    with cluster.parallelize(step, plan, name="demo-pinned") as run:
         for batch in data[:PINNED_STEPS]:
             state, aux = run(state, batch)
             float(np.asarray(aux["loss"]))
@@ -130,8 +141,11 @@ def try_pinned(cluster, step, state, data):
 
 
 def compare(step, state, data, losses):
-    """The same steps by jax.jit on one device, and once more with every float of the state moved by one rounding: what
-    that moves the losses by is what rounding can do."""
+    """Runs the same steps with jax.jit on one device, and prints both losses. Returns whether they agree.
+
+    Rounding limits the agreement. To measure its effect, the steps run twice more from states in which every float is
+    changed by about one rounding error. The change of the loss sets the allowed difference.
+    """
     jitted = jax.jit(step)
     random = np.random.default_rng(1)
 
@@ -155,7 +169,8 @@ def compare(step, state, data, losses):
         allowed = 10 * spread + 1e-4 * abs(expected)
         difference = abs(losses[i] - expected)
         ok = ok and difference <= allowed
-        print(f"{i + 1:4d}  {losses[i]:8.5f}  {expected:8.5f}    {difference:.1e}   {allowed:.1e}{'' if difference <= allowed else '   DIFFERS'}")
+        print(f"{i + 1:4d}  {losses[i]:8.5f}  {expected:8.5f}    {difference:.1e}   {allowed:.1e}"
+              f"{'' if difference <= allowed else '   DIFFERS'}")
     print("the losses agree with single-device JAX" if ok else "THE LOSSES DIFFER FROM SINGLE-DEVICE JAX")
     return ok
 

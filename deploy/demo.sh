@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# From a bare checkout to a model that trains across daemons:
+# Goes from a bare checkout to a model that trains across daemons:
 #
 #   deploy/demo.sh [--text FILE] [--steps N] [--devices N] [--microbatches K] [--keep]
 #
-# Installs what is missing, builds, starts one coordinator and two workers of two CPU devices each on this machine, trains a
-# byte-level GPT of 6 million parameters on the text, and sets its first losses beside those of plain jax.jit.
-# Exit status 0 only if they agree.
+# Installs the missing packages and builds the tree. Starts one coordinator and two workers of two CPU devices each on
+# this machine. Trains a byte-level GPT of 6 million parameters on the text, and compares its first losses with those of
+# plain jax.jit. The exit status is 0 only if the losses agree.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"

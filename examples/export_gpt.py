@@ -1,4 +1,6 @@
-"""Writes the job directory of a large GPT's training step from shapes alone, to be planned on a machine that could not hold it:
+"""Writes the job directory of a large GPT's training step.
+
+The directory holds shapes and no values, so a small machine can plan a model that it could not hold:
 
     python examples/export_gpt.py gpt-1.3b --batch 1024 job
     alpa plan make --job job --cluster examples/clusters/a100-80gb-8.toml --explain --output plan.json
@@ -12,7 +14,7 @@ import jax.numpy as jnp
 import alpa
 import models
 
-# (width, layers, heads), sequences of 1024 of a vocabulary of 51200, as the Alpa paper lists them.
+# (width, layers, heads) as in the Alpa paper. All sizes have sequences of 1024 tokens and a vocabulary of 51200.
 SIZES = {
     "gpt-350m": (1024, 24, 16), "gpt-760m": (1536, 24, 16), "gpt-1.3b": (2048, 24, 32), "gpt-2.6b": (2560, 32, 32),
     "gpt-6.7b": (4096, 32, 32), "gpt-15b": (5120, 48, 40), "gpt-39b": (8192, 48, 64),
@@ -23,12 +25,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("size", choices=SIZES)
     parser.add_argument("directory")
-    parser.add_argument("--batch", type=int, default=1024, help="sequences in a step")
-    parser.add_argument("--dtype", default="bfloat16", help="what is computed in; parameters stay float32")
+    parser.add_argument("--batch", type=int, default=1024, help="number of sequences per step")
+    parser.add_argument("--dtype", default="bfloat16", help="type of the computation; parameters stay float32")
     args = parser.parse_args()
 
     width, layers, heads = SIZES[args.size]
-    config = models.Gpt(vocabulary=51200, length=1024, width=width, heads=heads, layers=layers, dtype=jnp.dtype(args.dtype))
+    config = models.Gpt(vocabulary=51200, length=1024, width=width, heads=heads, layers=layers,
+                        dtype=jnp.dtype(args.dtype))
     optimizer = models.adamw()
     state = jax.eval_shape(lambda: models.start(models.init_gpt(config, jax.random.key(0)), optimizer))
     step = models.train_step(models.gpt_loss(config), optimizer)

@@ -1,8 +1,9 @@
 """Small models in plain JAX, and the training steps that the examples and tests run.
 
-A model here is two functions: `init_*` makes the parameters, a pytree of arrays, and `*_loss` maps parameters and a batch
-to a number. The steps at the end of this file make `step(state, batch) -> (state, aux)` of any such loss. Nothing in it
-knows that Alpa exists: each step runs under jax.jit on one device just as well.
+A model is two functions. `init_*` returns the parameters, a pytree of arrays. `*_loss` returns the loss function, which
+maps parameters and a batch to a number. The functions at the end of this file turn a loss into a training step
+`step(state, batch) -> (state, aux)`. Nothing in this file depends on Alpa: each step also runs under jax.jit on one
+device.
 """
 
 import dataclasses
@@ -11,19 +12,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-# ---- GPT: reads bytes, predicts the next one ----
+# ---- GPT: predicts the next byte of a text ----
 
 
 @dataclasses.dataclass(frozen=True)
 class Gpt:
     vocabulary: int = 256
-    length: int = 64  # bytes of a training sample
+    length: int = 64  # bytes per training example
     width: int = 64
     heads: int = 4
     layers: int = 2
     dropout: float = 0.0
     tied: bool = True  # the output layer uses the embedding's weights
-    dtype: object = jnp.float32  # what is computed in; parameters stay f32
+    dtype: object = jnp.float32  # of the computation; parameters stay float32
 
 
 def init_gpt(config, key):
@@ -37,7 +38,8 @@ def init_gpt(config, key):
     for _ in range(c.layers):
         params["blocks"].append({
             "norm1": _init_norm(c.width),
-            "qkv": {"w": normal((c.width, 3, c.heads, c.width // c.heads)), "b": jnp.zeros((3, c.heads, c.width // c.heads))},
+            "qkv": {"w": normal((c.width, 3, c.heads, c.width // c.heads)),
+                    "b": jnp.zeros((3, c.heads, c.width // c.heads))},
             "out": {"w": normal((c.heads, c.width // c.heads, c.width)), "b": jnp.zeros(c.width)},
             "norm2": _init_norm(c.width),
             "up": {"w": normal((c.width, 4 * c.width)), "b": jnp.zeros(4 * c.width)},
@@ -50,10 +52,12 @@ def init_gpt(config, key):
 
 
 def gpt_logits(config, params, tokens, key=None):
-    """[batch, length] byte values -> [batch, length, vocabulary]. `key` is for dropout; None: none."""
+    """Maps byte values [batch, length] to logits [batch, length, vocabulary]. No dropout if `key` is None."""
     params = _cast(params, config.dtype)
     h = params["embedding"][tokens] + params["position"][:tokens.shape[1]]
-    keys = jax.random.split(key, 2 * config.layers) if key is not None and config.dropout > 0 else [None] * 2 * config.layers
+    keys = [None] * 2 * config.layers
+    if key is not None and config.dropout > 0:
+        keys = jax.random.split(key, 2 * config.layers)
     for i, block in enumerate(params["blocks"]):
         h = h + _dropout(config, keys[2 * i], _attention(block, _norm(block["norm1"], h), causal=True))
         h = h + _dropout(config, keys[2 * i + 1], _feed_forward(block, _norm(block["norm2"], h)))
@@ -63,7 +67,7 @@ def gpt_logits(config, params, tokens, key=None):
 
 
 def gpt_loss(config):
-    """Mean cross-entropy over all positions."""
+    """Returns the loss: the mean cross-entropy over all positions."""
 
     def loss(params, batch, key=None):
         logits = gpt_logits(config, params, batch["x"], key)
@@ -73,10 +77,14 @@ def gpt_loss(config):
 
 
 def gpt_masked_loss(config):
-    """Mean over the positions where batch["mask"] is 1: samples may hold different numbers of them."""
+    """Returns the loss: the mean cross-entropy over the positions at which batch["mask"] is 1.
+
+    Examples may differ in the number of these positions.
+    """
 
     def loss(params, batch, key=None):
-        losses = optax.softmax_cross_entropy_with_integer_labels(gpt_logits(config, params, batch["x"], key), batch["y"])
+        logits = gpt_logits(config, params, batch["x"], key)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"])
         return (losses * batch["mask"]).sum() / batch["mask"].sum()
 
     return loss
@@ -92,7 +100,7 @@ class Mlp:
     layers: int = 3
     outputs: int = 8
     batch_norm: bool = False
-    norm_groups: int = 1  # statistics of each of so many parts of the batch by itself
+    norm_groups: int = 1  # number of parts of the batch, each with its own statistics
     dtype: object = jnp.float32
 
 
@@ -108,7 +116,7 @@ def init_mlp(config, key):
 
 
 def mlp_loss(config):
-    """Mean squared error."""
+    """Returns the loss: the mean squared error."""
 
     def loss(params, batch, key=None):
         del key
@@ -135,14 +143,14 @@ def _batch_norm(config, layer, h):
 
 @dataclasses.dataclass(frozen=True)
 class Vit:
-    size: int = 16  # pixels a side
+    size: int = 16  # height and width of an image in pixels
     patch: int = 4
     channels: int = 3
     width: int = 48
     heads: int = 4
     layers: int = 2
     classes: int = 10
-    patches_by: str = "reshape"  # or "convolution": the same thing
+    patches_by: str = "reshape"  # or "convolution", with the same result
 
 
 def init_vit(config, key):
@@ -161,7 +169,8 @@ def init_vit(config, key):
     for _ in range(c.layers):
         params["blocks"].append({
             "norm1": _init_norm(c.width),
-            "qkv": {"w": normal((c.width, 3, c.heads, c.width // c.heads)), "b": jnp.zeros((3, c.heads, c.width // c.heads))},
+            "qkv": {"w": normal((c.width, 3, c.heads, c.width // c.heads)),
+                    "b": jnp.zeros((3, c.heads, c.width // c.heads))},
             "out": {"w": normal((c.heads, c.width // c.heads, c.width)), "b": jnp.zeros(c.width)},
             "norm2": _init_norm(c.width),
             "up": {"w": normal((c.width, 4 * c.width)), "b": jnp.zeros(4 * c.width)},
@@ -173,7 +182,7 @@ def init_vit(config, key):
 
 
 def vit_logits(config, params, images):
-    """[batch, size, size, channels] -> [batch, classes]."""
+    """Maps images [batch, size, size, channels] to logits [batch, classes]."""
     c, n = config, config.size // config.patch
     if c.patches_by == "convolution":
         h = jax.lax.conv_general_dilated(images, params["patch"]["w"], (c.patch, c.patch), "VALID",
@@ -190,7 +199,7 @@ def vit_logits(config, params, images):
 
 
 def vit_loss(config):
-    """Mean cross-entropy."""
+    """Returns the loss: the mean cross-entropy."""
 
     def loss(params, batch, key=None):
         del key
@@ -243,13 +252,13 @@ def _cast(params, dtype):
 
 
 def adamw(peak=1e-3, warmup=10, steps=1000):
-    """AdamW with warm-up, cosine decay, and clipping by global norm, as language models are trained."""
+    """Returns AdamW with warm-up, cosine decay and clipping by the global norm, as is usual for language models."""
     schedule = optax.warmup_cosine_decay_schedule(0.0, peak, warmup, steps)
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.1))
 
 
 def start(params, optimizer=None, key=None):
-    """The first state for the steps below. A key is for losses with dropout."""
+    """Returns the first state for the steps below. Only losses with dropout need a key."""
     state = {"params": params}
     if optimizer is not None:
         state["opt"] = optimizer.init(params)
@@ -259,7 +268,7 @@ def start(params, optimizer=None, key=None):
 
 
 def train_step(loss, optimizer, report=True):
-    """Updates parameters with an optimizer. aux: {"loss"}, or None where not `report`."""
+    """Returns a step that updates the parameters with an optimizer. aux is {"loss": loss}, or None without `report`."""
 
     def step(state, batch):
         state = dict(state)
@@ -273,7 +282,7 @@ def train_step(loss, optimizer, report=True):
 
 
 def sgd_step(loss, rate=0.1):
-    """Plain gradient descent; aux holds the gradients too, for a close look at them."""
+    """Returns a step of plain gradient descent. aux holds the loss, and the gradients for inspection."""
 
     def step(state, batch):
         state = dict(state)
@@ -286,7 +295,7 @@ def sgd_step(loss, rate=0.1):
 
 
 def flat_step(loss, optimizer):
-    """The same as train_step in another common form: step(params, opt, x, y) -> (loss, params, opt)."""
+    """Returns the step of train_step in another common form: step(params, opt, x, y) -> (loss, params, opt)."""
 
     def step(params, opt, x, y):
         value, grads = jax.value_and_grad(loss)(params, {"x": x, "y": y})
@@ -297,7 +306,7 @@ def flat_step(loss, optimizer):
 
 
 def _next_key(state):
-    """Splits the state's key, if it has one: one half stays, the other is returned."""
+    """Splits the state's key, keeps one half in the state and returns the other. Returns None without a key."""
     if "key" not in state:
         return None
     state["key"], key = jax.random.split(state["key"])

@@ -1,6 +1,6 @@
 """Trains a byte-level GPT on a text file.
 
-    python examples/train_gpt.py --text README.md                  # starts two workers on this machine
+    python examples/train_gpt.py --text README.md                  # starts daemons on this machine
     python examples/train_gpt.py --text README.md --address HOST:PORT --steps 200
 """
 
@@ -20,10 +20,10 @@ import models  # noqa: E402
 
 
 def batches_of(text, batch, length, seed=0):
-    """Endless batches of random windows of the text; y is x one byte later."""
+    """Yields batches of random windows of the text, without end. y is x shifted by one byte."""
     data = np.frombuffer(text, np.uint8)
     if len(data) < length + 2:
-        sys.exit(f"the text has {len(data)} bytes; {length + 2} or more are needed")
+        sys.exit(f"the text has {len(data)} bytes; at least {length + 2} are required")
     rng = np.random.default_rng(seed)
     while True:
         windows = data[rng.integers(0, len(data) - length - 1, batch)[:, None] + np.arange(length + 1)].astype(np.int32)
@@ -33,14 +33,14 @@ def batches_of(text, batch, length, seed=0):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", type=pathlib.Path, required=True)
-    parser.add_argument("--address", help="a running coordinator; default: start daemons here")
+    parser.add_argument("--address", help="address of a running coordinator (default: start daemons on this machine)")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument("--devices", type=int, default=0, help="0: all that are free")
+    parser.add_argument("--devices", type=int, default=0, help="number of devices (0: all free devices)")
     parser.add_argument("--microbatches", type=int, default=1)
     return parser.parse_args()
 
@@ -64,7 +64,8 @@ def main():
                 print(run.plan)
             if i == 1 or i % 10 == 0:
                 loss, seconds = float(aux["loss"]), run.metrics[-1]["seconds"]
-                print(f"step {i:5d}  loss {loss:.4f}  {args.batch * args.length / seconds:,.0f} tokens/s  {seconds * 1e3:.0f} ms")
+                print(f"step {i:5d}  loss {loss:.4f}  {args.batch * args.length / seconds:,.0f} tokens/s  "
+                      f"{seconds * 1e3:.0f} ms")
         state = alpa.fetch(state)
         print(f"{args.steps} steps in {time.monotonic() - begin:.1f} s")
 
