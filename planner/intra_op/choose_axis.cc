@@ -18,7 +18,7 @@ using intra_op::Space;
 
 namespace {
 
-// The smallest memory of the mesh's devices; no limit where none is known.
+// Returns the smallest memory of the mesh's devices in bytes, or kForbidden if none of them has a limit.
 double MemoryOf(const cluster::Mesh& mesh, const cluster::Cluster& cluster) {
   double least = kForbidden;
   for (DeviceId id : mesh.devices) {
@@ -30,16 +30,17 @@ double MemoryOf(const cluster::Mesh& mesh, const cluster::Cluster& cluster) {
 
 }  // namespace
 
-absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const AxisRequest& request, const cluster::Mesh& mesh,
-                                      const ChooseAxisOptions& options) {
+absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const AxisRequest& request,
+                                      const cluster::Mesh& mesh, const ChooseAxisOptions& options) {
   const MonotonicTime begin = Clock::Real().Now();
   const auto left = [&] {
     const double spent = std::chrono::duration<double>(Clock::Real().Now() - begin).count();
     return std::max(0.5, options.seconds - spent);
   };
   const bool measured = options.cluster != nullptr && options.cluster->IsMeasured();
-  const intra_op::CostModel model = measured ? intra_op::MeasuredCostModel(mesh, *options.cluster)
-                                           : intra_op::FixedCostModel(executable.meshes[request.mesh.value()], request.size);
+  const intra_op::CostModel model =
+      measured ? intra_op::MeasuredCostModel(mesh, *options.cluster)
+               : intra_op::FixedCostModel(executable.meshes[request.mesh.value()], request.size);
   intra_op::SpaceOptions space_options;
   if (measured) space_options.memory_limit = MemoryOf(mesh, *options.cluster);
   ALPA_ASSIGN_OR_RETURN(const AxisRequest greedy, ChooseTensorCuts(executable, request));
@@ -47,7 +48,7 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
   std::optional<Space> space;
   ChosenAxis chosen;
   chosen.greedy_cost = kForbidden;
-  // Group by group.
+  // The answer of ChooseTensorCuts.
   const auto fallen_back = [&] {
     chosen.request = greedy;
     chosen.cost = chosen.greedy_cost;
@@ -65,7 +66,8 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
       ALPA_RETURN_IF_ERROR(made.status());
       space = *std::move(made);
       intra_op::ProblemOptions problem;
-      // Half of the time is kept for the case that memory is too small; what is left then is never too little to try.
+      // With a memory limit, half of the remaining time is kept for an attempt without the limit. That attempt gets at
+      // least half of the total time.
       problem.seconds = limited ? left() / 2 : std::max(left(), options.seconds / 2);
       problem.tie_from = options.tie_from;
       ALPA_ASSIGN_OR_RETURN(problem.start, intra_op::ChoicesOf(*space, greedy));
@@ -74,7 +76,8 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
       chosen.rigid = rigid;
       chosen.fits = limited || space_options.memory_limit == kForbidden;
       if (chosen.outcome.chosen.empty()) {
-        // Weights are let go only where they cannot all stay in parts, not where time was too short to see how.
+        // The next attempts would not keep the weights sharded. A timeout is no reason for that: it does not show that
+        // the weights cannot stay sharded.
         if (rigid && !limited && chosen.outcome.termination == Termination::kTimeOut) return fallen_back();
         continue;
       }

@@ -1,11 +1,12 @@
-// The cheapest way to cut an executable along one more mesh axis.
+// Chooses the cheapest way to cut an executable along one more mesh axis.
 //
-// Model:  the problem of space.h, solved exactly, or as far as time goes. What ChooseTensorCuts finds is a solution that is known, so
-//         that the answer is never dearer by the same price. Where nothing fits into memory, or weights cannot all stay in parts,
-//         that is let go, in this order, and said. Where time is too short for any choice with all weights in parts, the answer is
-//         ChooseTensorCuts'.
-// CostModel: seconds where the cluster is measured, else fixed ones (prices.h).
-// Threads: a pure function but for the time limit.
+// Model:   Solves the problem of space.h exactly, unless time runs out. The cuts that ChooseTensorCuts finds are a
+//          known solution, so the answer never costs more than these cuts in the same cost model. If no choice fits
+//          into memory, the memory limit is dropped. If the weights cannot all stay sharded, that constraint is
+//          dropped, too. `fits` and `rigid` report this. The answer is that of ChooseTensorCuts if time runs out before
+//          any choice with all weights sharded is found, or if the space does not describe the request.
+// Costs:   seconds if the cluster is measured, otherwise fixed costs (cost_model.h).
+// Threads: a pure function, except for the time limit.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -16,25 +17,28 @@
 namespace alpa::planner {
 
 struct ChooseAxisOptions {
-  const cluster::Cluster* cluster = nullptr;   // null, or not measured: fixed prices, and memory without limit
-  double seconds = 10;
-  // No values are pinned: cuts of leaves alone, the exact choice's or ChooseTensorCuts', whichever costs less when all else follows.
+  const cluster::Cluster* cluster = nullptr;  // null or not measured: fixed costs, and no memory limit
+  double seconds = 10;                        // time limit
+  // true: the answer has cuts of leaves and no pins. It is the exact choice's cuts or those of ChooseTensorCuts,
+  // whichever costs less when all other states follow from propagation.
   bool leaves_only = false;
   size_t tie_from = intra_op::ProblemOptions().tie_from;
 };
 
 struct ChosenAxis {
-  AxisRequest request;                // with cuts and pins
-  intra_op::ProblemOutcome outcome;   // what is proven
-  bool fits = true;                   // into memory, by the problem's measure
-  bool rigid = true;                  // weights stay in parts
-  double cost = 0;                    // of the request, by the problem's price
-  double greedy_cost = 0;             // of what ChooseTensorCuts finds, by the same price; infinite where that is not in the space (it may leave a weight whole)
+  AxisRequest request;               // with cuts and pins
+  intra_op::ProblemOutcome outcome;  // reports what is proven
+  bool fits = true;                  // into memory, as the problem counts it
+  bool rigid = true;                 // the weights stay sharded
+  double cost = 0;                   // of the request, in the problem's cost model
+  // Cost of the cuts of ChooseTensorCuts in the same model. Infinite if the space does not contain them: they may leave
+  // a weight replicated.
+  double greedy_cost = 0;
 };
 
-// `request`: its cuts stay, all else is chosen. `mesh` has the axis, as its last. Errors: as CutAlongAxis; kUnimplemented where
-// the space does not describe the request (space.h).
-absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const AxisRequest& request, const cluster::Mesh& mesh,
-                                      const ChooseAxisOptions& options);
+// Keeps the cuts of `request` and chooses all other states. The new axis is the last axis of `mesh`.
+// Errors: as CutAlongAxis.
+absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const AxisRequest& request,
+                                      const cluster::Mesh& mesh, const ChooseAxisOptions& options);
 
 }  // namespace alpa::planner

@@ -19,10 +19,10 @@ using graph::Opcode;
 
 namespace {
 
-// Of the time that state takes to be read once.
+// Cost of a byte of state, as a share of the time to read the byte once.
 constexpr double kStateShare = 0.01;
 
-// Ops that become part of what reads them, or nothing at all.
+// Whether the op costs nothing: it is fused into its readers, or no kernel runs for it.
 bool IsFree(Opcode opcode) {
   switch (opcode) {
     case Opcode::kParameter: case Opcode::kConstant: case Opcode::kIota: case Opcode::kBroadcast: case Opcode::kReshape:
@@ -37,7 +37,7 @@ double BytesIn(const Graph& graph, graph::ValueId v, const AxisState& state, int
   return state.split() ? bytes / static_cast<double>(n) : bytes;
 }
 
-// Results, and what is read by ops that no fused kernel takes.
+// Returns the bytes of the results and, if the op is not elementwise, of the operands.
 double BytesMoved(const Graph& graph, const Op& op, const OpRule& rule, int64_t n) {
   double bytes = 0;
   for (size_t r = 0; r < op.results.size(); ++r) bytes += BytesIn(graph, op.results[r], rule.results[r], n);
@@ -46,12 +46,14 @@ double BytesMoved(const Graph& graph, const Op& op, const OpRule& rule, int64_t 
   return bytes;
 }
 
+// Whether the devices share the work of the op.
 bool Divided(const OpRule& rule) {
   const auto split = [](const AxisState& state) { return state.split(); };
-  return std::any_of(rule.operands.begin(), rule.operands.end(), split) || std::any_of(rule.results.begin(), rule.results.end(), split);
+  return std::any_of(rule.operands.begin(), rule.operands.end(), split) ||
+         std::any_of(rule.results.begin(), rule.results.end(), split);
 }
 
-// The part of a collective over other axes, as an op of its own.
+// Returns a graph with operand `part` of a collective over other axes, as an op of its own on one device's tile.
 Graph PartOf(const Graph& graph, const Op& op, int part, const OpRule& rule, int64_t n) {
   graph::GraphBuilder builder;
   graph::Shape from = graph.shape(op.operands[part]), to = graph.shape(op.results[part]);
@@ -61,7 +63,7 @@ Graph PartOf(const Graph& graph, const Op& op, int part, const OpRule& rule, int
   return builder.Build();
 }
 
-// The op on one device's tiles.
+// Returns a graph with the op on one device's tiles.
 Graph LocalGraph(const Graph& graph, const Op& op, const OpRule& rule, int64_t n) {
   graph::GraphBuilder builder;
   std::vector<graph::ValueId> operands;

@@ -1,6 +1,6 @@
-// What ops and conversions cost when an executable is cut along one more mesh axis.
+// The costs of ops and conversions when an executable is cut along one more mesh axis.
 //
-// Threads: values; the functions may be called from anywhere. What they were made from must outlive them.
+// Threads: values. One thread at a time may call the functions of a model, because `move` caches its results.
 #pragma once
 
 #include <functional>
@@ -13,26 +13,29 @@
 namespace alpa::planner::intra_op {
 
 struct CostModel {
-  // One run of `op` by `rule`, without the conversions of its operands. `part`: of an op that does each operand by itself
-  // (rule_set.h), else -1.
+  // Returns the cost of running `op` once under `rule`, without the conversions of its operands. `part`: the operand,
+  // if the op handles its operands separately (rule_set.h), otherwise -1.
   std::function<double(const graph::Graph&, const graph::Op&, int part, const OpRule& rule)> op;
-  // Of moving an array once: `bytes` whole, `partial_bytes` as a partial sum (which may be wider).
+  // Returns the costs of converting an array once. `bytes`: size of the full array; `partial_bytes`: size of one
+  // partial sum of it, which may have a wider type.
   std::function<MoveCosts(double bytes, double partial_bytes)> move;
-  // Of one byte of state on a device.
+  // Cost of one byte of state on a device.
   double state_byte = 0;
 };
 
-// FLOPs, bytes and collectives, weighed against each other without knowing the devices: repeated products count most, for these are what
-// an axis is there to divide; then bytes sent; then bytes that memory-bound ops write; then state. `mesh`: without the new axis, of
-// size `n`.
+// Weighs FLOPs, bytes and collectives against each other for unknown devices (cost/fixed_costs.h). The unit is a byte
+// sent. The FLOPs of matrix products weigh most, because the purpose of an axis is to divide them. The bytes that
+// memory-bound ops write weigh less than bytes sent, and bytes of state weigh least. `mesh`: without the new axis; `n`:
+// size of the axis.
 CostModel FixedCostModel(const cluster::Mesh& mesh, int64_t n);
 
-// Seconds on the devices of `mesh`, whose last axis is the new one. Products and the like by the device's curves on the shapes that
-// they are left with; elementwise ops by the longer of arithmetic and bytes written, as if fused; collectives by the links.
-// REQUIRES: a measured cluster that has the mesh's devices.
+// Predicts seconds on the devices of `mesh`, whose last axis is the new one. Matrix products and other ops that are not
+// fused take the time of the device's curves at the shapes of their tiles. Elementwise ops, transposes and slices take
+// the longer of their arithmetic and their traffic with memory, as if they were fused. Collectives take the time of the
+// links. REQUIRES: `cluster` is measured, has the mesh's devices, and outlives the model.
 CostModel MeasuredCostModel(const cluster::Mesh& mesh, const cluster::Cluster& cluster);
 
-// Bytes that a device sends (collective_cost.h).
+// Returns the bytes that each device sends per conversion, among `n` devices (cost/collective_cost.h).
 MoveCosts SentBytes(double bytes, double partial_bytes, int64_t n);
 
 }  // namespace alpa::planner::intra_op

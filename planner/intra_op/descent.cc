@@ -7,9 +7,8 @@ namespace alpa::planner::intra_op {
 
 namespace {
 
-constexpr int kMostSweeps = 20;
-// So that what is not possible can be compared too.
-constexpr double kPenalty = 1e30;
+constexpr int kMostSweeps = 20;     // over all nodes
+constexpr double kPenalty = 1e30;   // of a forbidden conversion: finite, so that infeasible choices can be compared
 
 class Descent {
  public:
@@ -54,7 +53,8 @@ class Descent {
 
   bool Fits(int node, int choice) const {
     for (int r = 0; r < problem_.memory_rows; ++r) {
-      const double before = problem_.nodes[node].choices[chosen_[node]].memory[r], after = problem_.nodes[node].choices[choice].memory[r];
+      const double before = problem_.nodes[node].choices[chosen_[node]].memory[r];
+      const double after = problem_.nodes[node].choices[choice].memory[r];
       if (after > before && memory_[r] - before + after > problem_.memory_limit) return false;
     }
     return true;
@@ -86,7 +86,9 @@ class Descent {
 
 }  // namespace
 
-std::vector<int> Descend(const Problem& problem, std::vector<int> start) { return Descent(problem, std::move(start)).Run(); }
+std::vector<int> Descend(const Problem& problem, std::vector<int> start) {
+  return Descent(problem, std::move(start)).Run();
+}
 
 std::vector<int> NearestTo(const Problem& problem, const std::vector<int>& before) {
   std::vector<int> nearest;

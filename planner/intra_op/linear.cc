@@ -9,7 +9,7 @@ namespace alpa::planner::intra_op {
 
 namespace {
 
-// A sum of variables and a constant.
+// A linear expression: variables with coefficients, and a constant.
 class Sum {
  public:
   void Add(int variable, double coefficient) { terms_[variable] += coefficient; }
@@ -18,7 +18,7 @@ class Sum {
     for (const auto& [variable, coefficient] : other.terms_) terms_[variable] += factor * coefficient;
     constant_ += factor * other.constant_;
   }
-  // <= 0. Nothing where that always holds.
+  // Adds the row "this <= 0", unless it holds for all values of the variables in [0, 1].
   void AtMostZero(IntegerProgram& program) const {
     IntegerProgram::Row row;
     row.upper = -constant_;
@@ -43,7 +43,9 @@ LinearForm::LinearForm(const Problem& problem) : problem_(problem) {
   AddMemory();
   for (const Site& site : problem.sites) AddSite(site, of_site_.emplace_back());
   double largest = 0;
-  for (const IntegerProgram::Variable& variable : program_.variables) largest = std::max(largest, std::abs(variable.cost));
+  for (const IntegerProgram::Variable& variable : program_.variables) {
+    largest = std::max(largest, std::abs(variable.cost));
+  }
   if (largest > 0) unit_ = largest;
   for (IntegerProgram::Variable& variable : program_.variables) variable.cost /= unit_;
 }
@@ -56,7 +58,7 @@ void LinearForm::AddNodes() {
       continue;
     }
     first_variable_.push_back(static_cast<int>(program_.variables.size()));
-    // What all choices cost is no choice.
+    // The node costs at least the least cost of its choices. This part is a constant.
     double least = node.choices[0].cost;
     for (const Choice& choice : node.choices) least = std::min(least, choice.cost);
     constant_ += least;
@@ -99,7 +101,9 @@ void LinearForm::AddSite(const Site& site, SiteVariables& variables) {
     }
     return sum;
   };
-  const auto made = [&](int m) { return sum_where(site.node, [&](const Choice& c) { return c.makes[site.result] == m; }); };
+  const auto made = [&](int m) {
+    return sum_where(site.node, [&](const Choice& c) { return c.makes[site.result] == m; });
+  };
   const auto wants = [&](const Reader& r, int s) {
     return sum_where(r.node, [&](const Choice& c) { return c.wants[r.operand] == s; });
   };
@@ -150,11 +154,11 @@ void LinearForm::AddSite(const Site& site, SiteVariables& variables) {
       counted.Add(h, 1);
       counted.Add(any, -1);
       counted.AtMostZero(program_);
-      // Parts that are not plain come alone, or through the whole.
+      // A split that is not in plain tiles is either the only direct conversion, or comes from the full value.
       if (problem_.states[key.second].outer == 1) continue;
       for (const auto& [other, h2] : direct) {
         if (other.first != m || other.second == key.second) continue;
-        if (problem_.states[other.second].outer != 1 && other.second < key.second) continue;  // said already
+        if (problem_.states[other.second].outer != 1 && other.second < key.second) continue;  // the pair has its row
         Sum alone;
         alone.Add(h, 1);
         alone.Add(h2, 1);
@@ -224,7 +228,7 @@ std::vector<double> LinearForm::ValuesOf(const std::vector<int>& chosen) const {
       if (want != made && std::find(wanted.begin(), wanted.end(), want) == wanted.end()) wanted.push_back(want);
     }
     const double cost = ConversionCost(problem_, site, made, wanted, site.costs);
-    // Through the whole, unless all are had directly for no more.
+    // All readers use the full value, unless direct conversions can serve them all at no higher cost.
     std::vector<int> used;
     double directly = 0;
     bool possible = !(site.returned && (problem_.states[made].partial() || problem_.states[made].outer != 1));

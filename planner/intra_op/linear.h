@@ -1,14 +1,18 @@
-// A problem as an integer program.
+// Writes a Problem as an integer program.
 //
-// Symbols: x_c  a node takes choice c (one of them); nodes with one choice have none.
-//          For a site and each state m that it may be made in but replicated: g_m, the whole is had from it; h_ms, the split s is had
-//          directly; a_m, m is a partial sum, and at least one part is had directly.
-// Rows:    with made_m and want_rs sums of x, for each reader r: want_rs <= made_s + made_replicated + sum over m of g_m + h_ms, and
-//          made_m <= want_rm + g_m + sum over s of h_ms; for each m and s: g_m + h_ms <= made_m, h_ms <= a_m. So a reader's want is
-//          had from what is made, as in facility location: its relaxation is tight where the program is a tree.
-//          One row for each row of memory, in parts of the limit.
-// Only x is integer: given x, the rest is at its cheapest.
-// Source:  the problem is Alpa's (arXiv 2201.12023, section 4.2), with what readers share paid once.
+// Symbols: x_c   A node takes choice c. It takes exactly one. A node with a single choice has no variables.
+//          The other variables belong to a site. For each state m, except replicated, in which its value may be made:
+//          g_m   The full value is computed from m, and every reader can be served from it.
+//          h_ms  The split s is converted directly from m.
+//          a_m   m is a partial sum, and at least one split is converted directly from it.
+// Rows:    made_m is the sum of x over the choices that make the value in state m. want_rs is the sum of x over the
+//          choices of reader r that want state s. for each r and s: want_rs <= made_s + made_replicated + sum over m of
+//          (g_m + h_ms) for each r and m: made_m <= want_rm + g_m + sum over s of h_ms for each m and s: g_m + h_ms <=
+//          made_m, h_ms <= a_m These rows supply each reader as in facility location. Their relaxation is tight if the
+//          program is a tree. Each memory row is one row, in units of the memory limit. Only x is integer: for given x,
+//          the other variables take their cheapest values.
+// Source:  Alpa's integer program (arXiv 2201.12023, section 4.2), except that readers share a conversion, which is
+//          paid once.
 #pragma once
 
 #include <vector>
@@ -20,24 +24,27 @@ namespace alpa::planner::intra_op {
 
 class LinearForm {
  public:
+  // REQUIRES: `problem` outlives this object.
   explicit LinearForm(const Problem& problem);
 
   const IntegerProgram& program() const { return program_; }
-  // The problem's cost of a solution whose objective in the program is given: the program leaves out what no choice changes, and
-  // counts in units of its largest cost.
+  // Converts an objective of the program into a cost of the problem. The program leaves out costs that no choice
+  // changes, and its unit is its largest cost.
   double CostOf(double objective) const { return objective * unit_ + constant_; }
-  // The choices that a solution makes, and the solution for given choices. REQUIRES: these do not move what is rigid.
+  // Returns the choices of a solution of the program.
   std::vector<int> ChosenBy(const std::vector<double>& values) const;
+  // Returns the solution of the program for given choices. REQUIRES: the choices convert no split value of a rigid
+  // site.
   std::vector<double> ValuesOf(const std::vector<int>& chosen) const;
 
  private:
   struct Direct {
-    int made, wanted, variable;
+    int made, wanted, variable;  // m, s, h_ms
   };
   struct SiteVariables {
-    std::vector<std::pair<int, int>> whole;  // made state, variable
+    std::vector<std::pair<int, int>> whole;  // m, g_m
     std::vector<Direct> direct;
-    std::vector<std::pair<int, int>> any;    // made state, variable
+    std::vector<std::pair<int, int>> any;    // m, a_m
   };
 
   void AddNodes();
@@ -47,7 +54,7 @@ class LinearForm {
   const Problem& problem_;
   IntegerProgram program_;
   double constant_ = 0, unit_ = 1;
-  std::vector<int> first_variable_;          // by node: of its choices; -1 where there is only one
+  std::vector<int> first_variable_;          // by node: its first choice; -1: the node has a single choice
   std::vector<SiteVariables> of_site_;
 };
 

@@ -9,15 +9,15 @@ namespace alpa::planner::intra_op {
 
 namespace {
 
-constexpr size_t kMostPairs = 1024;     // of choices that are joined
-constexpr size_t kMostJoined = 48;      // choices that a joined node may have
-constexpr size_t kMostStates = 10;      // that are wanted of a value, for its node's choices to be compared
-constexpr double kSlack = 1e-12;        // relative: costs that are the same but for rounding
+constexpr size_t kMostPairs = 1024;  // pairs of choices that a merge may combine
+constexpr size_t kMostJoined = 48;   // choices of a merged node, unless one of the two nodes has more
+constexpr size_t kMostStates = 10;   // states wanted at a site: its table has 2^states costs per state that is made
+constexpr double kSlack = 1e-12;     // relative: rounding error of costs that are equal
 
 class Presolve {
  public:
-  explicit Presolve(const Problem& problem) : out_(problem), alive_(problem.nodes.size(), true), made_(problem.nodes.size()),
-        read_(problem.nodes.size()) {
+  explicit Presolve(const Problem& problem)
+      : out_(problem), live_(problem.nodes.size(), true), made_(problem.nodes.size()), read_(problem.nodes.size()) {
     for (size_t i = 0; i < out_.nodes.size(); ++i) {
       for (size_t c = 0; c < out_.nodes[i].choices.size(); ++c) {
         out_.nodes[i].choices[c].parts = {{static_cast<int>(i), static_cast<int>(c)}};
@@ -35,7 +35,7 @@ class Presolve {
       while (!due_.empty()) {
         const int node = *due_.begin();
         due_.erase(due_.begin());
-        if (alive_[node] && DropChoices(node)) TouchNeighbours(node);
+        if (live_[node] && DropChoices(node)) TouchNeighbours(node);
       }
       for (size_t s = 0; s < out_.sites.size(); ++s) Join(static_cast<int>(s));
     }
@@ -43,14 +43,17 @@ class Presolve {
   }
 
  private:
-  // ConversionCost at a site by what is made (`made`'s order) and the set of what is wanted (bits in `wanted`'s order).
+  // ConversionCost at a site, by the state that is made (its position in `made`) and the set of states that are wanted
+  // (bit i: `wanted[i]`).
   struct Table {
     std::vector<int> made, wanted;
-    std::vector<double> cost;  // empty: too many states
+    std::vector<double> cost;  // empty: more than kMostStates states
     double at(size_t made_at, uint64_t mask) const { return cost[(made_at << wanted.size()) + mask]; }
   };
 
-  static size_t Position(const std::vector<int>& set, int state) { return std::find(set.begin(), set.end(), state) - set.begin(); }
+  static size_t Position(const std::vector<int>& set, int state) {
+    return std::find(set.begin(), set.end(), state) - set.begin();
+  }
   static void Insert(std::vector<int>& set, int state) {
     if (Position(set, state) == set.size()) set.push_back(state);
   }
@@ -70,7 +73,7 @@ class Presolve {
     }
   }
 
-  // States only become fewer, so a table stays right.
+  // Presolve only removes states, so a table stays valid.
   const Table& TableOf(int s) {
     const auto [found, added] = tables_.try_emplace(s);
     Table& table = found->second;
@@ -93,38 +96,40 @@ class Presolve {
     return table;
   }
 
-  // What the choices of one node do at one site, and by how much one of these may cost more there than another, at most.
+  // The choices of one node, as one site sees them. Choices with the same effect there make and want the same states.
   struct View {
-    std::vector<size_t> sort;                // by choice: what it does, numbered
-    std::vector<std::vector<double>> more;   // by what one choice does and what another one does instead
+    std::vector<size_t> effect;                    // by choice: the number of its effect
+    std::vector<std::vector<double>> extra_cost;   // [a][b]: by how much effect b may exceed the cost of effect a
   };
 
   View ViewOf(int s, int node) {
     const Site& site = out_.sites[s];
     const Table& table = TableOf(s);
     View view;
-    struct Doing {
+    struct Effect {
       uint64_t wants = 0;
       size_t makes = 0;
-      bool operator==(const Doing&) const = default;
+      bool operator==(const Effect&) const = default;
     };
-    std::vector<Doing> doings;
+    std::vector<Effect> effects;
     const bool maker = site.node == node;
     for (const Choice& choice : out_.nodes[node].choices) {
-      Doing doing;
-      if (maker) doing.makes = Position(table.made, choice.makes[site.result]);
+      Effect effect;
+      if (maker) effect.makes = Position(table.made, choice.makes[site.result]);
       for (const Reader& reader : site.readers) {
-        if (reader.node == node) doing.wants |= uint64_t{1} << Position(table.wanted, choice.wants[reader.operand]);
+        if (reader.node == node) effect.wants |= uint64_t{1} << Position(table.wanted, choice.wants[reader.operand]);
       }
-      const auto known = std::find(doings.begin(), doings.end(), doing);
-      view.sort.push_back(known - doings.begin());
-      if (known == doings.end()) doings.push_back(doing);
+      const auto known = std::find(effects.begin(), effects.end(), effect);
+      view.effect.push_back(known - effects.begin());
+      if (known == effects.end()) effects.push_back(effect);
     }
-    // What others may do.
+    // The states that the other nodes may want and make.
     uint64_t others = 0;
     for (const Reader& reader : site.readers) {
       if (reader.node == node) continue;
-      for (const Choice& choice : out_.nodes[reader.node].choices) others |= uint64_t{1} << Position(table.wanted, choice.wants[reader.operand]);
+      for (const Choice& choice : out_.nodes[reader.node].choices) {
+        others |= uint64_t{1} << Position(table.wanted, choice.wants[reader.operand]);
+      }
     }
     std::vector<size_t> made;
     if (!maker) {
@@ -133,27 +138,29 @@ class Presolve {
         if (std::find(made.begin(), made.end(), at) == made.end()) made.push_back(at);
       }
     }
-    view.more.assign(doings.size(), std::vector<double>(doings.size(), 0));
-    for (size_t a = 0; a < doings.size(); ++a) {
-      for (size_t b = 0; b < doings.size(); ++b) {
+    view.extra_cost.assign(effects.size(), std::vector<double>(effects.size(), 0));
+    for (size_t a = 0; a < effects.size(); ++a) {
+      for (size_t b = 0; b < effects.size(); ++b) {
         if (a == b) continue;
         double most = -kForbidden;
         const auto compare = [&](size_t made_a, size_t made_b, uint64_t mask) {
-          const double cost_a = table.at(made_a, mask | doings[a].wants), cost_b = table.at(made_b, mask | doings[b].wants);
-          if (cost_a == kForbidden) return;  // never chosen
+          const double cost_a = table.at(made_a, mask | effects[a].wants);
+          const double cost_b = table.at(made_b, mask | effects[b].wants);
+          if (cost_a == kForbidden) return;  // no solution has `a` here
           most = std::max(most, cost_b == kForbidden ? kForbidden : cost_b - cost_a);
         };
         for (uint64_t mask = others;; mask = (mask - 1) & others) {
-          if (maker) compare(doings[a].makes, doings[b].makes, mask);
+          if (maker) compare(effects[a].makes, effects[b].makes, mask);
           for (size_t m : made) compare(m, m, mask);
           if (mask == 0) break;
         }
-        view.more[a][b] = most == -kForbidden ? 0 : site.times * most;
+        view.extra_cost[a][b] = most == -kForbidden ? 0 : site.times * most;
       }
     }
     return view;
   }
 
+  // Drops choices of `node` that another one replaces at no extra cost. Returns whether it dropped any.
   bool DropChoices(int node) {
     std::vector<Choice>& choices = out_.nodes[node].choices;
     if (choices.size() == 1) return false;
@@ -174,7 +181,7 @@ class Presolve {
         double more = choices[b].cost - choices[a].cost;
         for (const View& view : views) {
           if (more == kForbidden) break;
-          more += view.more[view.sort[a]][view.sort[b]];
+          more += view.extra_cost[view.effect[a]][view.effect[b]];
         }
         dropped[a] = more <= kSlack * std::max(choices[b].cost, choices[a].cost);
       }
@@ -190,14 +197,14 @@ class Presolve {
     return any;
   }
 
-  // Joins the maker of site `s` into its only reader.
+  // Merges the producer of site `s` into its only reader. Returns whether it did.
   bool Join(int s) {
     Site& site = out_.sites[s];
     if (site.node < 0 || site.readers.size() != 1 || site.returned) return false;
     const int maker = site.node;
     const auto [reader, operand] = site.readers[0];
     if (maker == reader || made_[maker].size() != 1) return false;
-    // In a tied problem, one operand may stand for those of several ops.
+    // In a tied problem, one operand may stand for operands of several ops. Such an operand is not merged.
     int as_operand = 0;
     for (int other : read_[reader]) {
       const std::vector<Reader>& readers = out_.sites[other].readers;
@@ -213,9 +220,10 @@ class Presolve {
     for (const Choice& u : second) {
       for (const Choice& v : first) {
         Choice both = u;
-        both.cost += v.cost + site.times * ConversionCost(out_, site, v.makes[site.result], {u.wants[operand]}, site.costs);
+        both.cost +=
+            v.cost + site.times * ConversionCost(out_, site, v.makes[site.result], {u.wants[operand]}, site.costs);
         if (!(both.cost < kForbidden)) continue;
-        both.wants[operand] = 0;  // read no more
+        both.wants[operand] = 0;  // no longer read
         both.wants.insert(both.wants.end(), v.wants.begin(), v.wants.end());
         for (int r = 0; r < out_.memory_rows; ++r) both.memory[r] += v.memory[r];
         both.parts.insert(both.parts.end(), v.parts.begin(), v.parts.end());
@@ -224,13 +232,13 @@ class Presolve {
         else if (both.cost < joined[found->second].cost) joined[found->second] = std::move(both);
       }
     }
-    if (joined.empty()) return false;  // no solution; the solver says so
+    if (joined.empty()) return false;  // there is no solution, which the solver reports
     if (joined.size() > std::max(kMostJoined, std::max(first.size(), second.size()))) return false;
     const int offset = static_cast<int>(second[0].wants.size());
     out_.nodes[reader].choices = std::move(joined);
     site.node = -1;
     read_[reader].erase(s);
-    alive_[maker] = false;
+    live_[maker] = false;
     for (int other : read_[maker]) {
       for (Reader& r : out_.sites[other].readers) {
         if (r.node == maker) r = {reader, offset + r.operand};
@@ -252,7 +260,7 @@ class Presolve {
     compact.memory_limit = out_.memory_limit;
     std::vector<int> number(out_.nodes.size(), -1);
     for (size_t i = 0; i < out_.nodes.size(); ++i) {
-      if (!alive_[i]) continue;
+      if (!live_[i]) continue;
       number[i] = static_cast<int>(compact.nodes.size());
       compact.nodes.push_back(std::move(out_.nodes[i]));
     }
@@ -266,10 +274,10 @@ class Presolve {
   }
 
   Problem out_;
-  std::vector<bool> alive_;
-  std::vector<std::set<int>> made_, read_;  // by node: sites
+  std::vector<bool> live_;                  // by node: not merged into another one
+  std::vector<std::set<int>> made_, read_;  // by node: the sites that it makes, and those that it reads
   std::map<int, Table> tables_;             // by site
-  std::set<int> due_;                       // nodes whose choices may have become comparable
+  std::set<int> due_;                       // nodes to examine again: a site that they make or read has changed
 };
 
 }  // namespace

@@ -1,12 +1,14 @@
-// The same problem, smaller: an optimum of what is left is one of the whole.
+// Makes a problem smaller without changing its optimal cost: an optimum of the result is an optimum of the problem.
 //
-// Model:  1. A choice is dropped that another of its node can replace without any cost, whatever all others do: compared at every
-//            site that the node makes or reads, over all states that others may make or want there.
-//         2. A value with a single reader joins its maker to it: the pair is one node, whose choices are the cheapest ways to
-//            each combination of what goes in and what comes out. Chains of elementwise ops, reshapes and the like, which follow
-//            what they read, so end in the ops that they lead from or to.
-//         Both in turn until nothing changes. Memory counts in both.
-// Limits: none in value. Nodes that would get too many choices are not joined, sites with too many states are not compared.
+// Model:  1. Drop a choice if another choice of its node can replace it at no extra cost, whatever the other nodes
+//         choose. The two are compared at every site that the node makes or reads, over all states that the other nodes
+//         may make or want there.
+//         2. Merge the producer of a value into its reader if there is only one. The pair becomes one node. Its choices
+//            are the cheapest ways to each combination of operand and result states. Chains of elementwise ops,
+//            reshapes and similar ops follow their operands, so they merge into the op at their start or at their end.
+//            The steps alternate until nothing changes. Both count memory.
+// Limits: A node that would get too many choices is not merged. A site with too many states is not compared. Neither
+//         changes the optimal cost.
 #pragma once
 
 #include "planner/intra_op/problem.h"

@@ -11,7 +11,8 @@ int Problem::StateNumber(const AxisState& state) {
   return static_cast<int>(states.size()) - 1;
 }
 
-double ConversionCost(const Problem& problem, const Site& site, int made, const std::vector<int>& wanted, const MoveCosts& costs) {
+double ConversionCost(const Problem& problem, const Site& site, int made, const std::vector<int>& wanted,
+                      const MoveCosts& costs) {
   const AxisState& from = problem.states[made];
   if (from.replicated()) return 0;
   bool whole = false, all_plain = !from.split() || from.outer == 1;
@@ -54,7 +55,7 @@ Evaluation Evaluate(const Problem& problem, const std::vector<int>& chosen) {
     evaluation.sent_bytes += site.times * ConversionCost(problem, site, made, wanted, site.sent);
   }
   for (double bytes : memory) evaluation.memory = std::max(evaluation.memory, bytes);
-  // Sums in another order differ in their last bits.
+  // The tolerance allows for sums in another order, which differ in their last bits.
   evaluation.fits = evaluation.memory <= problem.memory_limit * (1 + 1e-9);
   return evaluation;
 }

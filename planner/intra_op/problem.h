@@ -1,13 +1,16 @@
-// Cutting an executable along one more mesh axis as a choice among rules: nodes that each take one, values that are converted
-// where what an op wants is not what another makes, a price.
+// The cuts of an executable along one more mesh axis as an optimisation problem: each node takes one rule, a value is
+// converted if a reader wants it in another state than its producer makes, and all of this has a cost.
 //
-// Model:  A node is an op (or a slot that keeps a leaf). Each of its choices wants every operand in a state, makes every result in a
-//         state, and costs something itself. A site is a value in a program: what its readers want beside the state that it is made in
-//         is converted once, whoever wants it. From a replicated value everything else is had for nothing. A split one is
-//         gathered if it is wanted whole, else sent around (all-to-all) for each other split; a partial sum is reduced if wanted
-//         whole, else reduce-scattered, and from there sent around; whole first wherever that is cheaper.
-//         Total = choices + conversions, each counted as often as it happens in a step. Memory is linear in the choices.
-// Exact:  Evaluate is the definition; what the solver sees (linear.h) is another way to write the same.
+// Model:  A node is an op, or a slot that keeps a leaf. Each choice of a node wants every operand in a state, makes
+//         every result in a state, and has a cost of its own. A site is a value of a program. If its readers want
+//         states other than the one in which it is made, it is converted to each of these states once, and the readers
+//         share the conversion. from replicated: every conversion is free. from split: an all-gather if a reader wants
+//         the value replicated, otherwise one all-to-all per other split. from partial: an all-reduce if a reader wants
+//         the reduced value, otherwise a reduce-scatter to the first split and an all-to-all or reduce-scatter to each
+//         further one. If it is cheaper, or the splits are not plain tiles, the full value is computed first and every
+//         reader uses it. The total cost is that of choices and conversions, each multiplied by how often it happens
+//         per step. Memory is linear in the choices.
+// Exact:  Evaluate defines the cost. linear.h writes the same problem for the solver.
 // Threads: value types and pure functions.
 #pragma once
 
@@ -23,15 +26,15 @@ inline constexpr double kForbidden = std::numeric_limits<double>::infinity();
 
 struct Choice {
   double cost = 0;
-  std::vector<int> wants;       // by operand: a state's number in Problem::states
-  std::vector<int> makes;       // by result
-  std::vector<double> memory;   // bytes, by row of Problem::memory_rows
-  // Node and choice of the problem that this one was made from (ties.h, presolve.h); empty in the first.
+  std::vector<int> wants;      // by operand: a state, as its index in Problem::states
+  std::vector<int> makes;      // by result, in the same way
+  std::vector<double> memory;  // bytes, by row of Problem::memory_rows
+  // The (node, choice) pairs that Tied or Presolved combined into this choice. Empty in an original problem.
   std::vector<std::pair<int, int>> parts;
 };
 
 struct Node {
-  std::vector<Choice> choices;  // at least one; all with as many operands and results
+  std::vector<Choice> choices;  // at least one; all have the same number of operands and results
 };
 
 struct Reader {
@@ -40,49 +43,51 @@ struct Reader {
   auto operator<=>(const Reader&) const = default;
 };
 
-// Of moving one value once, in whatever unit.
+// Costs of converting one value once, in any unit: all-gather, all-reduce, reduce-scatter, all-to-all.
 struct MoveCosts {
   double gather = 0, reduce = 0, scatter = 0, exchange = 0;
   auto operator<=>(const MoveCosts&) const = default;
 };
 
 struct Site {
-  int node = -1, result = -1;
+  int node = -1, result = -1;   // the producer
   std::vector<Reader> readers;
-  bool returned = false;        // also wanted as it can be returned: in a plain tile where it is made so, whole otherwise
-  bool rigid = false;           // may not be gathered or sent around once it is split
-  double times = 1;             // in a step
-  MoveCosts costs;            // in the problem's unit
-  MoveCosts sent;              // in bytes that a device sends
+  bool returned = false;        // is also an aux output: returned in plain tiles if it is made so, otherwise replicated
+  bool rigid = false;           // if it is split, it may not be gathered or converted to another split
+  double times = 1;             // per step
+  MoveCosts costs;              // in the problem's unit
+  MoveCosts sent;               // bytes that each device sends
 };
 
 struct Problem {
-  int64_t n = 1;                          // devices along the axis
-  std::vector<AxisState> states = {{}};   // state 0 is replicated
+  int64_t n = 1;                         // devices along the axis
+  std::vector<AxisState> states = {{}};  // state 0 is replicated
   std::vector<Node> nodes;
   std::vector<Site> sites;
-  int memory_rows = 0;                    // places where memory may run short
-  double memory_limit = kForbidden;       // of each, on one device
+  int memory_rows = 0;                   // number of points in the step at which memory is limited
+  double memory_limit = kForbidden;      // bytes per device, the same for every row
 
-  int StateNumber(const AxisState& state);  // added where it is new
+  int StateNumber(const AxisState& state);  // index of `state` in `states`, to which it is added if it is new
 };
 
-// Of one value made in state `made` with the distinct states `wanted` (made itself may be among them); by `prices`. kForbidden where
-// a rigid one would move.
-double ConversionCost(const Problem& problem, const Site& site, int made, const std::vector<int>& wanted, const MoveCosts& costs);
+// Returns the cost of converting one value, made in state `made`, once to each of the distinct states `wanted`. `made`
+// may be among them. `costs` are those of the single conversions. Returns kForbidden if a rigid value would move.
+double ConversionCost(const Problem& problem, const Site& site, int made, const std::vector<int>& wanted,
+                      const MoveCosts& costs);
 
 struct Evaluation {
-  double choices = 0;       // costs of the choices
-  double conversions = 0;
-  double sent_bytes = 0;    // by the conversions
-  double memory = 0;        // of the fullest row
-  bool fits = true;
+  double choices = 0;      // cost of the choices
+  double conversions = 0;  // cost of the conversions
+  double sent_bytes = 0;   // by each device, in conversions
+  double memory = 0;       // bytes in the fullest row
+  bool fits = true;        // within the memory limit
   double cost() const { return choices + conversions; }
 };
 // `chosen`: by node.
 Evaluation Evaluate(const Problem& problem, const std::vector<int>& chosen);
 
-// The choices of the problem that `problem` was made from by ties or presolve; `count`: its number of nodes.
+// `problem` was made by Tied or Presolved. Translates its choices into choices of the problem that it was made from,
+// which has `count` nodes.
 std::vector<int> ChoicesBefore(const Problem& problem, const std::vector<int>& chosen, size_t count);
 
 }  // namespace alpa::planner::intra_op

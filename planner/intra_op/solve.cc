@@ -16,10 +16,13 @@ namespace alpa::planner::intra_op {
 namespace {
 
 size_t OpenNodes(const Problem& problem) {
-  return std::count_if(problem.nodes.begin(), problem.nodes.end(), [](const Node& node) { return node.choices.size() > 1; });
+  return std::count_if(problem.nodes.begin(), problem.nodes.end(),
+                       [](const Node& node) { return node.choices.size() > 1; });
 }
 
-double SecondsSince(MonotonicTime begin) { return std::chrono::duration<double>(Clock::Real().Now() - begin).count(); }
+double SecondsSince(MonotonicTime begin) {
+  return std::chrono::duration<double>(Clock::Real().Now() - begin).count();
+}
 
 }  // namespace
 
@@ -41,7 +44,8 @@ absl::StatusOr<ProblemOutcome> SolveProblem(const Problem& problem, const Proble
   outcome.rows = static_cast<int>(linear.program().rows.size());
   SolveOptions solve;
   solve.seconds = std::max(0.1, options.seconds - SecondsSince(begin));
-  // Where the known choices lead to in the smaller problem, if they can be made there.
+  // The solver starts from the known choices, translated to the smaller problem and improved, if they are feasible
+  // there.
   std::vector<int> known(small.nodes.size(), 0);
   if (!options.start.empty()) known = NearestTo(small, NearestTo(tied, options.start));
   known = Descend(small, std::move(known));
@@ -51,16 +55,17 @@ absl::StatusOr<ProblemOutcome> SolveProblem(const Problem& problem, const Proble
   outcome.termination = solved.termination;
   outcome.bound = linear.CostOf(solved.bound);
   if (solved.has_solution()) {
-    outcome.chosen = ChoicesBefore(tied, ChoicesBefore(small, linear.ChosenBy(solved.values), tied.nodes.size()), problem.nodes.size());
+    outcome.chosen = ChoicesBefore(tied, ChoicesBefore(small, linear.ChosenBy(solved.values), tied.nodes.size()),
+                                   problem.nodes.size());
     outcome.evaluation = Evaluate(problem, outcome.chosen);
-    const double said = linear.CostOf(solved.objective);
-    const double slack = 1e-5 * std::max(std::abs(said), std::abs(outcome.evaluation.cost())) + 1e-12;
-    if (!outcome.evaluation.fits || outcome.evaluation.cost() > said + slack) {
-      return Internal("the solver says that its choices cost %g and fit; they cost %g%s", said, outcome.evaluation.cost(),
-                      outcome.evaluation.fits ? "" : " and do not fit");
+    const double reported = linear.CostOf(solved.objective);
+    const double slack = 1e-5 * std::max(std::abs(reported), std::abs(outcome.evaluation.cost())) + 1e-12;
+    if (!outcome.evaluation.fits || outcome.evaluation.cost() > reported + slack) {
+      return Internal("the solver reports that its choices cost %g and fit into memory, but they cost %g%s", reported,
+                      outcome.evaluation.cost(), outcome.evaluation.fits ? "" : " and do not fit");
     }
   }
-  // What is known already, where it is better: ties may leave it out.
+  // The known choices win if they are cheaper. That can happen because ties may exclude them.
   if (!options.start.empty()) {
     const Evaluation known = Evaluate(problem, options.start);
     const bool possible = known.fits && known.cost() < kForbidden;

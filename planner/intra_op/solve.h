@@ -1,4 +1,4 @@
-// The cheapest choices of a problem, or the best found in time.
+// Finds the cheapest choices of a problem, or the best ones within a time limit.
 #pragma once
 
 #include <vector>
@@ -10,24 +10,24 @@
 namespace alpa::planner::intra_op {
 
 struct ProblemOptions {
-  double seconds = 10;
-  // Like nodes are tied where there are more than so many: a restriction (ties.h).
+  double seconds = 10;      // time limit
+  // Number of nodes with several choices from which nodes that look alike are tied. Ties restrict the choices (ties.h).
   size_t tie_from = 1000;
-  int tie_radius = 6;
-  std::vector<int> start;       // choices that are known, or empty: the answer is no worse where these are possible
+  int tie_radius = 6;       // steps from a node within which ties.h compares
+  std::vector<int> start;   // known choices, or empty. If they are feasible, the outcome does not cost more
 };
 
 struct ProblemOutcome {
   Termination termination = Termination::kTimeOut;
-  std::vector<int> chosen;      // by node; empty where there is no solution
-  Evaluation evaluation;        // of these, by the definition
-  double bound = 0;             // no choices are cheaper; with ties, none that respect them
+  std::vector<int> chosen;  // by node; empty if no solution was found
+  Evaluation evaluation;    // of `chosen`, by Evaluate
+  double bound = 0;         // no choices cost less; with ties, no choices that respect them
   bool tied = false;
-  int open_nodes = 0, variables = 0, rows = 0;  // what the solver saw
+  int open_nodes = 0, variables = 0, rows = 0;  // size of the program that the solver gets; open: with several choices
   double seconds = 0;
 };
 
-// Errors: as Solve; kInternal where the solver's objective is not what the definition says.
+// Errors: as Solve; kInternal if the solver's objective and Evaluate disagree.
 absl::StatusOr<ProblemOutcome> SolveProblem(const Problem& problem, const ProblemOptions& options);
 
 }  // namespace alpa::planner::intra_op

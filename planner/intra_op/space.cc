@@ -22,12 +22,13 @@ using plan::SlotId;
 
 namespace {
 
-// Splits inside a dimension that a value may be in: each comes from another way through reshapes.
+// Splits inside a dimension (outer != 1) that are considered per value. Each comes from a different path through
+// reshapes.
 constexpr int kMostInner = 4;
-// Places where memory is limited.
+// Points of the step, the fullest ones, at which memory is limited.
 constexpr size_t kMemoryRows = 3;
 
-// Ops that only move what they read, or name it.
+// Whether the op only moves, converts or repeats the elements of its first operand.
 bool Rearranges(Opcode opcode) {
   switch (opcode) {
     case Opcode::kReshape: case Opcode::kTranspose: case Opcode::kConvert: case Opcode::kCopy: case Opcode::kBroadcast:
@@ -38,16 +39,18 @@ bool Rearranges(Opcode opcode) {
 }
 
 bool Fused(Opcode opcode) {
-  return graph::IsElementwise(opcode) || opcode == Opcode::kBroadcast || opcode == Opcode::kReshape || opcode == Opcode::kIota ||
-         opcode == Opcode::kConstant || opcode == Opcode::kOptimizationBarrier;
+  return graph::IsElementwise(opcode) || opcode == Opcode::kBroadcast || opcode == Opcode::kReshape ||
+         opcode == Opcode::kIota || opcode == Opcode::kConstant || opcode == Opcode::kOptimizationBarrier;
 }
 
+// A RUN of the mesh's instruction list.
 struct Run {
   int32_t program = -1;
-  double times = 1;
+  double times = 1;  // per step
   const plan::RunInstruction* instruction = nullptr;
 };
 
+// A value of the problem: a result of a node.
 struct Made {
   int node = -1, result = -1;
 };
@@ -58,16 +61,23 @@ class Builder {
       : model_(model), options_(options), space_(space), problem_(space.problem), executable_(space.executable),
         list_(space.executable.mesh_programs[request.mesh.value()]), request_(request), n_(request.size) {}
 
+  // Fills `space`. Errors: as MakeSpace.
+
   absl::Status Build() {
     problem_.n = n_;
     ALPA_RETURN_IF_ERROR(FindRuns(list_.instructions, 1));
     writer_.resize(list_.slots.size());
     for (size_t r = 0; r < runs_.size(); ++r) {
-      if (!run_of_.try_emplace(runs_[r].program, r).second) return Unimplemented("a program that is run from two places");
+      if (!run_of_.try_emplace(runs_[r].program, r).second) {
+        return Unimplemented("program %d is run from two places, which the tensor axis does not support yet",
+                             runs_[r].program);
+      }
       const Graph& graph = GraphOf(runs_[r]);
       for (size_t o = 0; o < runs_[r].instruction->outputs.size(); ++o) {
         const size_t s = runs_[r].instruction->outputs[o].value();
-        if (writer_[s]) return Unimplemented("slot %d is written by two programs", s);
+        if (writer_[s]) {
+          return Unimplemented("slot %d is written by two programs, which the tensor axis does not support yet", s);
+        }
         writer_[s] = {r, graph.results()[o]};
       }
     }
@@ -97,10 +107,11 @@ class Builder {
     return absl::OkStatus();
   }
 
-  // ---- States that may arise ----
+  // ---- States in which a value may be ----
 
   RuleContext ContextFor(const Graph& graph) const { return {&graph, n_, [](ValueId) { return false; }, true}; }
 
+  // Adds a state in which the value may be.
   void Possible(size_t run, ValueId v, const AxisState& state) {
     std::vector<AxisState>& states = possible_[run][v.value()];
     if (state.replicated() || std::find(states.begin(), states.end(), state) != states.end()) return;
@@ -111,17 +122,20 @@ class Builder {
     states.push_back(state);
   }
 
+  // Returns the possible states of each operand of `op`.
   std::vector<std::vector<AxisState>> Arriving(size_t run, const Op& op) const {
     std::vector<std::vector<AxisState>> states;
     for (ValueId v : op.operands) states.push_back(possible_[run][v.value()]);
     return states;
   }
 
+  // Adds the states to which the rules of `op` lead, to its operands and results.
   void Extend(size_t run, const Op& op) {
     const Graph& graph = GraphOf(runs_[run]);
     const RuleContext context = ContextFor(graph);
     if (op.opcode == Opcode::kParameter) return;
-    const auto take = [&](const std::vector<ValueId>& operands, const std::vector<ValueId>& results, const OpRule& rule) {
+    const auto take = [&](const std::vector<ValueId>& operands, const std::vector<ValueId>& results,
+                          const OpRule& rule) {
       for (size_t i = 0; i < operands.size(); ++i) {
         if (rule.operands[i].split()) Possible(run, operands[i], rule.operands[i]);
       }
@@ -129,11 +143,14 @@ class Builder {
     };
     if (HandlesOperandsSeparately(op)) {
       for (size_t p = 0; p < op.operands.size(); ++p) {
-        for (const OpRule& rule : RulesOfPart(context, op, p, PartStates(run, op, p))) take({op.operands[p]}, {op.results[p]}, rule);
+        for (const OpRule& rule : RulesOfPart(context, op, p, PartStates(run, op, p))) {
+          take({op.operands[p]}, {op.results[p]}, rule);
+        }
       }
       return;
     }
-    const std::vector<AxisState> slices = op.results.size() == 1 ? possible_[run][op.results[0].value()] : std::vector<AxisState>();
+    const std::vector<AxisState> slices =
+        op.results.size() == 1 ? possible_[run][op.results[0].value()] : std::vector<AxisState>();
     for (const OpRule& rule : RulesOf(context, op, Arriving(run, op), slices)) take(op.operands, op.results, rule);
   }
 
@@ -144,15 +161,20 @@ class Builder {
     return states;
   }
 
-  // What is written to a temporary slot may arrive where it is read, and the other way round.
+  // Adds the states of a value that is written to a temporary slot to the parameters that read the slot, and the other
+  // way round.
   void ShareThroughSlots() {
     for (size_t r = 0; r < runs_.size(); ++r) {
       const Graph& graph = GraphOf(runs_[r]);
       const std::vector<SlotId>& inputs = runs_[r].instruction->inputs;
       for (size_t p = 0; p < inputs.size(); ++p) {
-        if (!inputs[p].valid() || !writer_[inputs[p].value()] || list_.slots[inputs[p].value()].kind == Slot::Kind::kState) continue;
+        if (!inputs[p].valid() || !writer_[inputs[p].value()] ||
+            list_.slots[inputs[p].value()].kind == Slot::Kind::kState) {
+          continue;
+        }
         const auto& [run, value] = *writer_[inputs[p].value()];
-        const std::vector<AxisState> there = possible_[run][value.value()], here = possible_[r][graph.parameters()[p].value()];
+        const std::vector<AxisState> there = possible_[run][value.value()];
+        const std::vector<AxisState> here = possible_[r][graph.parameters()[p].value()];
         for (const AxisState& state : there) Possible(r, graph.parameters()[p], state);
         for (const AxisState& state : here) {
           if (state.split()) Possible(run, value, state);
@@ -185,9 +207,11 @@ class Builder {
     return static_cast<int>(problem_.nodes.size()) - 1;
   }
 
+  // Returns the bytes that one device holds of an array in `state`.
   double BytesIn(const graph::Shape& shape, const AxisState& state) const {
     if (state.partial()) return static_cast<double>(graph::Shape{Widened(shape.dtype), shape.dims}.bytes());
-    return state.split() ? static_cast<double>(shape.bytes()) / static_cast<double>(n_) : static_cast<double>(shape.bytes());
+    return state.split() ? static_cast<double>(shape.bytes()) / static_cast<double>(n_)
+                         : static_cast<double>(shape.bytes());
   }
 
   void AddSlots() {
@@ -195,7 +219,8 @@ class Builder {
     for (size_t s = 0; s < list_.slots.size(); ++s) {
       const Slot& slot = list_.slots[s];
       if (slot.kind != Slot::Kind::kState && slot.kind != Slot::Kind::kInput) continue;
-      const auto cut = std::find_if(request_.cuts.begin(), request_.cuts.end(), [&](const plan::Cut& c) { return c.leaf == slot.leaf; });
+      const auto cut = std::find_if(request_.cuts.begin(), request_.cuts.end(),
+                                    [&](const plan::Cut& c) { return c.leaf == slot.leaf; });
       std::vector<AxisState> states;
       if (cut != request_.cuts.end()) {
         states.push_back(cut->dim < 0 ? AxisState::Replicated() : AxisState::Split(cut->dim));
@@ -214,7 +239,7 @@ class Builder {
       origin.slot = static_cast<int32_t>(s);
       slot_node_[s] = AddNode(origin, std::move(choices), {});
     }
-    whole_node_ = AddNode({}, {{0, {}, {0}, {}, {}}}, {});
+    replicated_node_ = AddNode({}, {{0, {}, {0}, {}, {}}}, {});
   }
 
   Choice ChoiceFor(const Op& op, int part, const OpRule& rule, const Run& run) {
@@ -236,8 +261,10 @@ class Builder {
       const bool parts = HandlesOperandsSeparately(op);
       for (size_t p = 0; p < (parts ? op.operands.size() : 1); ++p) {
         const int part = parts ? static_cast<int>(p) : -1;
-        const std::vector<AxisState> slices = op.results.size() == 1 ? possible_[r][op.results[0].value()] : std::vector<AxisState>();
-        std::vector<OpRule> rules = parts ? RulesOfPart(context, op, p, PartStates(r, op, p)) : RulesOf(context, op, Arriving(r, op), slices);
+        const std::vector<AxisState> slices =
+            op.results.size() == 1 ? possible_[r][op.results[0].value()] : std::vector<AxisState>();
+        std::vector<OpRule> rules = parts ? RulesOfPart(context, op, p, PartStates(r, op, p))
+                                          : RulesOf(context, op, Arriving(r, op), slices);
         std::vector<Choice> choices;
         for (const OpRule& rule : rules) choices.push_back(ChoiceFor(op, part, rule, run));
         nodes[i].push_back(AddNode({run.program, i, part, -1}, std::move(choices), std::move(rules)));
@@ -247,34 +274,43 @@ class Builder {
 
   int NodeOf(size_t r, int op, size_t operand_or_result) const {
     const std::vector<int>& nodes = nodes_[r][op];
-    return nodes.size() == 1 && !HandlesOperandsSeparately(GraphOf(runs_[r]).ops()[op]) ? nodes[0] : nodes[operand_or_result];
+    return nodes.size() == 1 && !HandlesOperandsSeparately(GraphOf(runs_[r]).ops()[op]) ? nodes[0]
+                                                                                        : nodes[operand_or_result];
   }
 
-  // What makes a value, and as which of its results.
+  // Returns the node that makes a value, and the number of the result.
   Made MakerOf(size_t r, ValueId v, int depth = 0) {
     const Graph& graph = GraphOf(runs_[r]);
     const graph::Value& value = graph.value(v);
     const Op& op = graph.op(value.op);
-    if (op.opcode != Opcode::kParameter) return {NodeOf(r, value.op.value(), value.result), HandlesOperandsSeparately(op) ? 0 : value.result};
+    if (op.opcode != Opcode::kParameter) {
+      return {NodeOf(r, value.op.value(), value.result), HandlesOperandsSeparately(op) ? 0 : value.result};
+    }
     const SlotId slot = runs_[r].instruction->inputs[op.as<graph::ParameterAttrs>().index];
-    // An accumulator that is only handed on stays as it was filled.
-    if (!slot.valid() || depth > static_cast<int>(runs_.size())) return {whole_node_, 0};
+    // The depth limit ends a circle: an accumulator that a loop only passes on stays replicated, like its initial
+    // value.
+    if (!slot.valid() || depth > static_cast<int>(runs_.size())) return {replicated_node_, 0};
     if (slot_node_[slot.value()] >= 0) return {slot_node_[slot.value()], 0};
-    if (!writer_[slot.value()]) return {whole_node_, 0};
+    if (!writer_[slot.value()]) return {replicated_node_, 0};
     const auto& [writer, written] = *writer_[slot.value()];
     const Made made = MakerOf(writer, written, depth + 1);
     return list_.slots[slot.value()].kind == Slot::Kind::kAux ? AsReturned(made) : made;
   }
 
-  // The same value as an aux slot keeps it: one more result of the node.
+  // Returns the value in the form in which an aux slot keeps it, which is an additional result of the node.
   Made AsReturned(const Made& made) {
-    const auto [found, added] = returned_.try_emplace({made.node, made.result}, static_cast<int>(problem_.nodes[made.node].choices[0].makes.size()));
+    const auto [found, added] = returned_.try_emplace(
+        {made.node, made.result}, static_cast<int>(problem_.nodes[made.node].choices[0].makes.size()));
     if (added) {
-      for (Choice& choice : problem_.nodes[made.node].choices) choice.makes.push_back(Returned(choice.makes[made.result]));
+      for (Choice& choice : problem_.nodes[made.node].choices) {
+        choice.makes.push_back(Returned(choice.makes[made.result]));
+      }
     }
     return {made.node, found->second};
   }
 
+  // The state in which an aux slot keeps a value that is made in `state`: plain tiles stay, all else becomes
+  // replicated.
   int Returned(int state) const {
     const AxisState& made = problem_.states[state];
     return made.split() && made.outer == 1 ? state : 0;
@@ -307,7 +343,8 @@ class Builder {
       site.result = made.result;
       site.times = run.times;
       const graph::Shape& shape = graph.values()[v].shape;
-      const double bytes = static_cast<double>(shape.bytes()), partial = BytesIn(shape, AxisState::Partial(graph::ReduceKind::kSum));
+      const double bytes = static_cast<double>(shape.bytes());
+      const double partial = BytesIn(shape, AxisState::Partial(graph::ReduceKind::kSum));
       site.costs = model_.move(bytes, partial);
       site.sent = SentBytes(bytes, partial, n_);
       site_of_[{r, static_cast<int32_t>(v)}] = static_cast<int>(problem_.sites.size());
@@ -317,8 +354,8 @@ class Builder {
 
   // ---- Weights ----
 
-  // By run and value: the state slot that it is a rearrangement of, or -1. Also through temporary slots: weights are converted once
-  // before a loop.
+  // Returns, by run and value, the state slot whose elements the value holds, possibly rearranged or converted, or -1.
+  // Follows temporary slots, too, because weights are converted once before a loop.
   std::vector<std::vector<int>> Chains() const {
     std::vector<std::vector<int>> chains;
     for (size_t r = 0; r < runs_.size(); ++r) {
@@ -331,7 +368,9 @@ class Builder {
         int& mine = slot_of[graph.parameters()[p].value()];
         if (kind == Slot::Kind::kState) mine = slot.value();
         const auto& writer = writer_[slot.value()];
-        if (kind == Slot::Kind::kTemporary && writer && writer->first < r) mine = chains[writer->first][writer->second.value()];
+        if (kind == Slot::Kind::kTemporary && writer && writer->first < r) {
+          mine = chains[writer->first][writer->second.value()];
+        }
       }
       for (const Op& op : graph.ops()) {
         if (Rearranges(op.opcode)) slot_of[op.results[0].value()] = slot_of[op.operands[0].value()];
@@ -340,9 +379,10 @@ class Builder {
     return chains;
   }
 
-  // States of each value of a chain in which everything that reads it can go on without moving it, back to front.
-  // `later`: the same of the runs behind.
-  std::vector<std::set<int>> Workable(size_t r, const std::vector<int>& chain, const std::map<size_t, std::vector<std::set<int>>>& later) {
+  // Returns, for each value of run `r` on a chain (see Chains), the splits that all its readers can use without a
+  // conversion. Goes from the last op to the first. `later`: the results for the runs after `r`.
+  std::vector<std::set<int>> Workable(size_t r, const std::vector<int>& chain,
+                                      const std::map<size_t, std::vector<std::set<int>>>& later) {
     const Graph& graph = GraphOf(runs_[r]);
     std::vector<std::set<int>> workable(graph.values().size());
     for (size_t v = 0; v < chain.size(); ++v) {
@@ -380,6 +420,8 @@ class Builder {
     return workable;
   }
 
+  // Leaves each weight only the splits that all its readers can use, and makes its sites rigid. Weights that the
+  // request cuts, and those without such a split, keep all their choices.
   void MakeWeightsRigid() {
     std::set<int> weights;
     const std::vector<std::vector<int>> chains = Chains();
@@ -394,7 +436,7 @@ class Builder {
     for (const plan::Cut& cut : request_.cuts) {
       std::erase_if(weights, [&](int s) { return list_.slots[s].leaf == cut.leaf; });
     }
-    std::map<int, std::set<int>> states;  // by slot: in which it can stay
+    std::map<int, std::set<int>> states;  // by slot: splits in which it can be stored and used
     for (int s : weights) {
       for (const Choice& choice : problem_.nodes[slot_node_[s]].choices) {
         if (choice.makes[0] != 0) states[s].insert(choice.makes[0]);
@@ -412,8 +454,9 @@ class Builder {
       }
     }
     for (int s : weights) {
-      if (states[s].empty()) continue;  // no dimension allows it
-      std::erase_if(problem_.nodes[slot_node_[s]].choices, [&](const Choice& choice) { return !states[s].contains(choice.makes[0]); });
+      if (states[s].empty()) continue;  // no dimension can be split
+      std::erase_if(problem_.nodes[slot_node_[s]].choices,
+                    [&](const Choice& choice) { return !states[s].contains(choice.makes[0]); });
       for (size_t r = 0; r < runs_.size(); ++r) {
         for (size_t v = 0; v < chains[r].size(); ++v) {
           const auto site = site_of_.find({r, static_cast<int32_t>(v)});
@@ -425,14 +468,15 @@ class Builder {
 
   // ---- Memory ----
 
+  // The point of a run at which most bytes are live.
   struct Place {
-    double bytes = 0;                // alive, whole
+    double bytes = 0;                // as if every value were replicated
     size_t run = 0;
-    std::vector<ValueId> values;
+    std::vector<ValueId> values;     // live there
   };
 
-  // Values that are written to memory between kernels: those that no fused kernel makes, or that something else than one reads.
-  // What lies in slots is counted there.
+  // Returns, by value, whether it is written to memory between kernels: an op that is not fused makes or reads it.
+  // Parameters and results are excluded, because they are counted as slots.
   std::vector<bool> Written(size_t r) const {
     const Graph& graph = GraphOf(runs_[r]);
     std::vector<bool> written(graph.values().size(), false);
@@ -456,14 +500,14 @@ class Builder {
       for (ValueId v : graph.ops()[i].operands) last[v.value()] = i;
     }
     const auto bytes = [&](ValueId v) { return static_cast<double>(graph.shape(v).bytes()); };
-    double alive = 0, most = -1;
+    double live = 0, most = -1;
     int where = 0;
     for (int i = 0; i < graph.size(); ++i) {
       const Op& op = graph.ops()[i];
-      for (ValueId v : op.results) alive += written[v.value()] ? bytes(v) : 0;
-      if (alive > most) most = alive, where = i;
+      for (ValueId v : op.results) live += written[v.value()] ? bytes(v) : 0;
+      if (live > most) most = live, where = i;
       std::set<ValueId> gone(op.operands.begin(), op.operands.end());
-      for (ValueId v : gone) alive -= written[v.value()] && last[v.value()] == i ? bytes(v) : 0;
+      for (ValueId v : gone) live -= written[v.value()] && last[v.value()] == i ? bytes(v) : 0;
     }
     Place place{most, r, {}};
     for (size_t v = 0; v < graph.values().size(); ++v) {
@@ -473,8 +517,11 @@ class Builder {
     return place;
   }
 
+  // Adds the bytes of a value to a memory row, in every choice of its node.
   void AddBytes(const Made& made, const graph::Shape& shape, int row) {
-    for (Choice& choice : problem_.nodes[made.node].choices) choice.memory[row] += BytesIn(shape, problem_.states[choice.makes[made.result]]);
+    for (Choice& choice : problem_.nodes[made.node].choices) {
+      choice.memory[row] += BytesIn(shape, problem_.states[choice.makes[made.result]]);
+    }
   }
 
   void AddMemory() {
@@ -482,11 +529,11 @@ class Builder {
     for (size_t r = 0; r < runs_.size(); ++r) places.push_back(Fullest(r));
     std::stable_sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.bytes > b.bytes; });
     places.resize(std::min(places.size(), kMemoryRows));
-    // Results of aux slots come into being first, so that choices have them.
+    // AsReturned may add results to nodes, which has to happen before the choices get their memory.
     std::vector<Made> kept(list_.slots.size());
     for (size_t s = 0; s < list_.slots.size(); ++s) {
       if (slot_node_[s] >= 0) kept[s] = {slot_node_[s], 0};
-      else if (!writer_[s]) kept[s] = {whole_node_, 0};
+      else if (!writer_[s]) kept[s] = {replicated_node_, 0};
       else kept[s] = MakerOf(writer_[s]->first, writer_[s]->second);
       if (list_.slots[s].kind == Slot::Kind::kAux && writer_[s]) kept[s] = AsReturned(kept[s]);
     }
@@ -514,15 +561,15 @@ class Builder {
   std::vector<Run> runs_;
   std::map<int32_t, size_t> run_of_;                                     // by program
   std::vector<std::optional<std::pair<size_t, ValueId>>> writer_;        // by slot: run, value
-  std::vector<std::vector<std::vector<AxisState>>> possible_;            // by run, by value; all but replicated
-  std::vector<int> slot_node_;                                           // by slot, of leaves
-  int whole_node_ = -1;                                                  // makes what always lies whole
+  std::vector<std::vector<std::vector<AxisState>>> possible_;            // by run, by value; without replicated
+  std::vector<int> slot_node_;                                           // by slot; -1: not a leaf
+  int replicated_node_ = -1;                                             // makes values that are always replicated
   std::vector<std::vector<std::vector<int>>> nodes_;                     // by run, by op, by part
-  std::map<std::pair<int, int>, int> returned_;
+  std::map<std::pair<int, int>, int> returned_;                          // by node and result: its AsReturned result
   std::map<std::pair<size_t, int32_t>, int> site_of_;                    // by run and value
 };
 
-// The rules of all ops, as a request would have them.
+// Returns the chosen rules, by program and op.
 std::map<int32_t, std::vector<OpRule>> RulesChosen(const Space& space, const std::vector<int>& chosen) {
   std::map<int32_t, std::vector<OpRule>> rules;
   for (size_t i = 0; i < space.origins.size(); ++i) {
@@ -549,13 +596,13 @@ AxisState SlotState(const Space& space, size_t node, int choice) {
   return space.problem.states[space.problem.nodes[node].choices[choice].makes[0]];
 }
 
-// The request with as few cuts as it takes for every leaf to lie as chosen: those of rigid weights, and of leaves that do not follow.
-// `completed` adds the rest to it.
+// Returns the request with cuts that put every leaf into its chosen state: cuts of the rigid weights, and of leaves
+// whose state does not follow from the other cuts. `completed` adds everything else to a request, such as pins.
 absl::StatusOr<AxisRequest> WithLeaves(const Space& space, const std::vector<int>& chosen,
                                        const std::function<absl::StatusOr<AxisRequest>(AxisRequest)>& completed) {
   const std::vector<Slot>& slots = space.executable.mesh_programs[space.request.mesh.value()].slots;
   std::set<int32_t> named;              // slots
-  std::map<int32_t, AxisState> leaves;  // by slot: those that the request leaves open
+  std::map<int32_t, AxisState> leaves;  // by slot: state leaves that the request does not cut
   for (const Site& site : space.problem.sites) {
     if (site.rigid && space.origins[site.node].slot >= 0) named.insert(space.origins[site.node].slot);
   }
@@ -566,11 +613,13 @@ absl::StatusOr<AxisRequest> WithLeaves(const Space& space, const std::vector<int
                                    [&](const plan::Cut& cut) { return cut.leaf == slots[s].leaf; });
     if (!given) leaves[s] = SlotState(space, i, chosen[i]);
   }
-  constexpr int kTries = 3;
+  constexpr int kTries = 3;  // attempts that add only leaves with a wrong state; the next one names every leaf
   for (int attempt = 0;; ++attempt) {
     AxisRequest request = space.request;
     for (const auto& [s, state] : leaves) {
-      if (named.contains(s)) request.cuts.push_back({slots[s].leaf, state.split() ? state.dim : -1, plan::CutRank::kPinned});
+      if (named.contains(s)) {
+        request.cuts.push_back({slots[s].leaf, state.split() ? state.dim : -1, plan::CutRank::kPinned});
+      }
     }
     absl::StatusOr<AxisRequest> complete = completed(request);
     std::set<int32_t> astray;
@@ -583,7 +632,8 @@ absl::StatusOr<AxisRequest> WithLeaves(const Space& space, const std::vector<int
     }
     if (named.size() == leaves.size()) {
       ALPA_RETURN_IF_ERROR(complete.status());
-      return Internal("axis \"%s\": %d leaves do not lie as they were cut", space.request.name, astray.size());
+      return Internal("axis \"%s\": %d leaves are not in the states that their cuts name", space.request.name,
+                      astray.size());
     }
     if (complete.ok() && attempt < kTries) named.insert(astray.begin(), astray.end());
     else for (const auto& [s, state] : leaves) named.insert(s);
@@ -595,7 +645,8 @@ absl::StatusOr<AxisRequest> WithLeaves(const Space& space, const std::vector<int
 absl::StatusOr<Space> MakeSpace(const plan::Executable& executable, const AxisRequest& request, const CostModel& model,
                                 const SpaceOptions& options) {
   if (request.reduce_scatter_from > 0 || !request.reduce_scatter_along.empty() || !request.pins.empty()) {
-    return Unimplemented("axis \"%s\" chooses or pins some states itself", request.name);
+    return Unimplemented("axis \"%s\" has pins or reduce-scatters, with which no states can be chosen for it",
+                         request.name);
   }
   Space space;
   space.executable = Padded(executable, request);
@@ -607,7 +658,8 @@ absl::StatusOr<Space> MakeSpace(const plan::Executable& executable, const AxisRe
 
 absl::StatusOr<AxisRequest> RequestOf(const Space& space, const std::vector<int>& chosen) {
   const std::map<int32_t, std::vector<OpRule>> rules = RulesChosen(space, chosen);
-  return WithLeaves(space, chosen, [&](AxisRequest request) { return WithPins(space.executable, std::move(request), rules); });
+  return WithLeaves(space, chosen,
+                    [&](AxisRequest request) { return WithPins(space.executable, std::move(request), rules); });
 }
 
 absl::StatusOr<AxisRequest> CutsOf(const Space& space, const std::vector<int>& chosen) {

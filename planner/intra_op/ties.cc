@@ -8,7 +8,7 @@ namespace alpa::planner::intra_op {
 
 namespace {
 
-// Classes by what is the same: numbers in order of first appearance.
+// Numbers distinct keys in order of their first appearance.
 template <typename Key>
 class Classes {
  public:
@@ -28,16 +28,23 @@ std::vector<int> Colours(const Problem& problem, int radius) {
     for (const Choice& choice : node.choices) key.emplace_back(choice.cost, choice.wants, choice.makes);
     colours.push_back(alike.Of(key));
   }
-  // What each node sees: at a result, the site and its readers; at an operand, the site and its maker.
+  // The surroundings of each node: per result, the site and its readers; per operand, the site and its producer.
   using Seen = std::vector<std::vector<double>>;
   size_t before = alike.size();
   for (int round = 0; round < radius; ++round) {
     std::vector<Seen> seen(problem.nodes.size());
     for (const Site& site : problem.sites) {
-      std::vector<double> readers = {0, static_cast<double>(site.result), static_cast<double>(site.returned), static_cast<double>(site.rigid),
-                                     site.times, site.costs.gather, site.costs.reduce};
+      std::vector<double> readers = {0,
+                                     static_cast<double>(site.result),
+                                     static_cast<double>(site.returned),
+                                     static_cast<double>(site.rigid),
+                                     site.times,
+                                     site.costs.gather,
+                                     site.costs.reduce};
       std::vector<std::pair<double, double>> sorted;
-      for (const Reader& reader : site.readers) sorted.push_back({static_cast<double>(colours[reader.node]), static_cast<double>(reader.operand)});
+      for (const Reader& reader : site.readers) {
+        sorted.push_back({static_cast<double>(colours[reader.node]), static_cast<double>(reader.operand)});
+      }
       std::sort(sorted.begin(), sorted.end());
       for (const auto& [colour, operand] : sorted) readers.insert(readers.end(), {colour, operand});
       seen[site.node].push_back(std::move(readers));
@@ -72,7 +79,9 @@ Problem Tied(const Problem& problem, int radius) {
     const auto [found, added] = node_of.try_emplace(colours[i], static_cast<int>(tied.nodes.size()));
     if (added) {
       Node& node = tied.nodes.emplace_back(problem.nodes[i]);
-      for (Choice& choice : node.choices) choice.cost = 0, choice.memory.assign(problem.memory_rows, 0), choice.parts.clear();
+      for (Choice& choice : node.choices) {
+        choice.cost = 0, choice.memory.assign(problem.memory_rows, 0), choice.parts.clear();
+      }
     }
     mapped.push_back(found->second);
     Node& node = tied.nodes[found->second];

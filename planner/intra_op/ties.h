@@ -1,16 +1,18 @@
-// Like parts of a program decide alike: the layers of a transformer share their variables.
+// Makes similar nodes take the same choice, so that the layers of a transformer share their variables.
 //
-// Model:  colour refinement (Weisfeiler and Leman). Nodes start in one class where their choices are the same to the last number;
-//         then, `radius` times, nodes are told apart whose operands come from, or whose results go to, nodes of different classes.
-//         With the radius of a few ops the middle layers of a deep model fall together, the first and the last do not.
-// Limits: a restriction, not a presolve: with ties the best is the best among those that treat like nodes alike. Two weights that are
-//         alike as far as the radius sees are cut alike.
+// Model:  Colour refinement (Weisfeiler and Leman). Two nodes start in the same class if the costs and states of their
+//         choices are equal. Then, `radius` times, a class is divided if the operands of its nodes come from, or their
+//         results go to, nodes of different classes. With a radius of a few ops, the middle layers of a deep model
+//         share their classes, and the first and the last layers do not.
+// Limits: This restricts the problem, unlike presolve. The optimum with ties is the best among the solutions that treat
+//         similar nodes alike. Two weights that look the same within the radius are cut in the same way.
 #pragma once
 
 #include "planner/intra_op/problem.h"
 
 namespace alpa::planner::intra_op {
 
+// Returns a problem with one node per class.
 Problem Tied(const Problem& problem, int radius);
 
 }  // namespace alpa::planner::intra_op
