@@ -11,7 +11,7 @@ using graph::Opcode;
 
 namespace {
 
-// The whole array, of which a tile goes in or comes out.
+// Returns the bytes of the full array. The operand or the result of a collective may be a tile of it.
 double Larger(const Graph& graph, const Op& op) {
   double bytes = 0;
   for (size_t i = 0; i < op.operands.size(); ++i) {
@@ -54,14 +54,14 @@ double CollectiveSeconds(const Graph& graph, const Op& op, const cluster::Mesh& 
   const auto n = static_cast<int64_t>(groups[0].size());
   const double bytes = CollectiveBytes(graph, op, n);
   double slowest = 0;
-  std::map<int, int> leaving;  // by host: groups that cross its border
+  std::map<int, int> leaving;  // by host: links of the groups' rings that leave it
   struct Crossing {
     double seconds;
     int host;
   };
   std::vector<Crossing> crossings;
   for (const std::vector<int64_t>& group : groups) {
-    // A ring: each member and its successor.
+    // The links of a ring: each member and its successor.
     const cluster::LinkProfile* worst = nullptr;
     double worst_seconds = -1;
     int border = -1;
@@ -76,7 +76,7 @@ double CollectiveSeconds(const Graph& graph, const Op& op, const cluster::Mesh& 
     const cluster::Curve& measured = CurveOf(*worst, op.opcode);
     double seconds = 0;
     if (measured.points.empty()) {
-      // Rounds of a ring, in each of which a device sends one part.
+      // In each round of the ring a device sends one piece of the array.
       const double rounds = static_cast<double>(op.opcode == Opcode::kAllReduce ? 2 * (n - 1) : n - 1);
       seconds = rounds * worst->message.Seconds(std::max(1.0, bytes / rounds));
     } else {

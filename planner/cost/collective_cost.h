@@ -1,7 +1,7 @@
-// What a collective costs on the devices of a mesh.
+// The cost of a collective on the devices of a mesh.
 //
-// Source: ring algorithms (Patarasu & Yuan, 2009): of B bytes of the whole array, a device sends 2 B (n-1)/n for an all-reduce,
-//         B (n-1)/n for an all-gather or reduce-scatter, B (n-1)/n² for an all-to-all of it.
+// Source:  ring algorithms (Patarasu & Yuan, 2009). For an array of B bytes on n devices, each device sends 2 B (n-1)/n
+//          in an all-reduce, B (n-1)/n in an all-gather or reduce-scatter, and B (n-1)/n² in an all-to-all.
 // Threads: pure functions.
 #pragma once
 
@@ -10,14 +10,15 @@
 
 namespace alpa::planner {
 
-// How many devices exchange with each other in it.
+// Returns the number of devices that exchange data with each other in `op`, a collective.
 int64_t GroupSize(const graph::Op& op, const cluster::Mesh& mesh);
 
-// Bytes that each device sends. `n`: devices of the group.
+// Returns the bytes that each device sends. `n`: number of devices in the group.
 double CollectiveBytes(const graph::Graph& graph, const graph::Op& op, int64_t n);
 
-// Seconds of the slowest group of the mesh. Groups that leave a host share its way out.
-// REQUIRES: the cluster is measured and has the mesh's devices.
-double CollectiveSeconds(const graph::Graph& graph, const graph::Op& op, const cluster::Mesh& mesh, const cluster::Cluster& cluster);
+// Returns the seconds of the slowest group of the mesh. Groups that cross the border of the same host share its
+// outgoing bandwidth. REQUIRES: the cluster is measured and has the mesh's devices.
+double CollectiveSeconds(const graph::Graph& graph, const graph::Op& op, const cluster::Mesh& mesh,
+                         const cluster::Cluster& cluster);
 
 }  // namespace alpa::planner

@@ -1,15 +1,17 @@
-// What arithmetic, messages and memory are worth against each other where no device was measured, in bytes sent.
+// Fixed weights of arithmetic, messages and memory, for devices that are not measured. The unit is the cost of sending
+// one byte.
 #pragma once
 
 namespace alpa::planner {
 
-// A floating-point operation of a product: arithmetic that devices repeat is what cutting a weight is there to avoid.
+// Per floating-point operation of a matrix product. It is large because cutting a weight is meant to avoid arithmetic
+// that every device repeats.
 inline constexpr double kProductFlopCost = 100;
-// A byte that a memory-bound op writes.
+// Per byte that a memory-bound op writes.
 inline constexpr double kWrittenByteCost = 0.02;
-// A byte of state on a device.
+// Per byte of state on a device.
 inline constexpr double kStateByteCost = 0.01;
-// Starting a collective.
+// Per collective, for starting it.
 inline constexpr double kCollectiveStartCost = 32768;
 
 }  // namespace alpa::planner

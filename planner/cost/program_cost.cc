@@ -22,14 +22,14 @@ using graph::ValueId;
 
 namespace {
 
-// Memory that takes at least this part of the time that the largest measured amount takes lies in no cache.
+// Seconds per byte, as a share of those of the largest measured amount, from which bytes count as not cached.
 constexpr double kUncached = 0.7;
 
 bool IsTranscendental(Opcode opcode) {
   switch (opcode) {
-    case Opcode::kExp: case Opcode::kExpm1: case Opcode::kLog: case Opcode::kLog1p: case Opcode::kLogistic: case Opcode::kTanh:
-    case Opcode::kErf: case Opcode::kSine: case Opcode::kCosine: case Opcode::kTan: case Opcode::kCbrt: case Opcode::kAtan2:
-    case Opcode::kPower:
+    case Opcode::kExp: case Opcode::kExpm1: case Opcode::kLog: case Opcode::kLog1p: case Opcode::kLogistic:
+    case Opcode::kTanh: case Opcode::kErf: case Opcode::kSine: case Opcode::kCosine: case Opcode::kTan:
+    case Opcode::kCbrt: case Opcode::kAtan2: case Opcode::kPower:
       return true;
     default: return false;
   }
@@ -42,7 +42,8 @@ bool IsDivision(Opcode opcode) {
   }
 }
 
-// Runs of neighbours (or of one element again and again) that a view of `elements` is read in.
+// Returns the number of runs in which a view of `elements` elements is read. A run is a sequence of neighbours, or of
+// one repeated element. Scalars and linear views are read without runs: 0.
 double ContiguousRuns(const fusion::View& view, double elements) {
   if (view.IsScalar() || view.IsLinear()) return 0;
   const int64_t step = view.strides.back();
@@ -65,7 +66,7 @@ ProductShape ShapeOfDot(const Graph& graph, const Op& op) {
   return shape;
 }
 
-// As the product of patches and kernel.
+// Returns the convolution's shape as a matrix product of patches and kernel.
 ProductShape ShapeOfConvolution(const Graph& graph, const Op& op) {
   const auto& attrs = op.as<graph::ConvolutionAttrs>();
   const graph::Shape& out = graph.shape(op.results[0]);
@@ -85,33 +86,35 @@ class ProgramCostModel {
 
   ProgramCost Run(const std::vector<int32_t>& alias) {
     fusion::StorageProblem problem = fusion::StorageOf(graph_, plan_, alias);
-    for (const fusion::Unit& unit : plan_.units) problem.units.push_back(unit.fused ? Fused(unit) : Single(graph_.ops()[unit.ops.back()]));
+    for (const fusion::Unit& unit : plan_.units) {
+      problem.units.push_back(unit.fused ? Fused(unit) : Single(graph_.ops()[unit.ops.back()]));
+    }
     cost_.temporary_bytes = fusion::PlanStorage(problem).arena;
     AddMemory(alias);
     return cost_;
   }
 
  private:
-  // What a unit does beside its memory, and what it reads and writes there.
+  // The work of one unit.
   struct Work {
-    double seconds = 0;
-    bool overlaps = false;  // with its memory: what takes longer counts
+    double seconds = 0;     // without traffic with memory
+    bool overlaps = false;  // with its traffic: the longer of the two counts, not the sum
     std::vector<std::pair<int, double>> reads, writes;  // value, bytes
   };
 
-  // Memory is the slower the more was read and written since the same bytes were touched last: they left the nearer caches. What
-  // a run finds in its parameters and leaves in its results was last touched in the run before.
+  // Adds the time of all units to cost_. Bytes are the slower, the more other bytes were moved since they were last
+  // touched, because they have left the nearer caches. Parameters and results were last touched in the previous run.
   void AddMemory(const std::vector<int32_t>& alias) {
-    double whole = static_cast<double>(cost_.temporary_bytes);
-    std::vector<double> touched(graph_.values().size(), -1);  // by value: what had been moved by then; -1: in an earlier run
-    std::vector<bool> lasting(graph_.values().size(), false);
-    for (ValueId id : graph_.parameters()) whole += BytesOf(id.value());
+    double total = static_cast<double>(cost_.temporary_bytes);  // bytes that one run touches
+    std::vector<double> touched(graph_.values().size(), -1);  // by value: bytes moved before; -1: in the previous run
+    std::vector<bool> lasting(graph_.values().size(), false);  // by value: its memory is that of a result
+    for (ValueId id : graph_.parameters()) total += BytesOf(id.value());
     for (size_t r = 0; r < graph_.results().size(); ++r) {
       const int root = plan_.root[graph_.results()[r].value()];
       lasting[root] = true;
-      if (r >= alias.size() || alias[r] < 0) whole += BytesOf(root);
+      if (r >= alias.size() || alias[r] < 0) total += BytesOf(root);
     }
-    whole *= sharers_;  // theirs passes through the same cache
+    total *= sharers_;  // the bytes of the other devices pass through the same cache
     const cluster::Curve& curve = device_.memory;
     const double slowest = curve.points.empty() ? 0 : curve.points.back().seconds / curve.points.back().amount;
     double moved = 0;
@@ -121,19 +124,20 @@ class ProgramCostModel {
       for (const auto& [value, bytes] : work.writes) own += bytes;
       double memory = 0, uncached = 0;
       const auto add = [&](double bytes, double since) {
-        const double amount = std::max({1.0, own, std::min(since, whole)});
+        const double amount = std::max({1.0, own, std::min(since, total)});
         const double each = device_.memory.Seconds(amount) / amount;
         memory += bytes * each;
         if (each >= kUncached * slowest) uncached += bytes * each;
       };
-      for (const auto& [value, bytes] : work.reads) add(bytes, touched[value] < 0 ? whole : moved - touched[value]);
-      // Temporary memory is used again soon.
-      for (const auto& [value, bytes] : work.writes) add(bytes, lasting[value] ? whole : 0);
+      for (const auto& [value, bytes] : work.reads) add(bytes, touched[value] < 0 ? total : moved - touched[value]);
+      // The memory of temporaries is reused soon, so it is still cached.
+      for (const auto& [value, bytes] : work.writes) add(bytes, lasting[value] ? total : 0);
       moved += own;
       for (const auto& [value, bytes] : work.reads) touched[value] = moved;
       for (const auto& [value, bytes] : work.writes) touched[value] = moved;
       if (!work.overlaps || memory > work.seconds) cost_.memory_seconds += uncached;
-      cost_.compute_seconds += (work.overlaps ? std::max(work.seconds, memory) : work.seconds + memory) + device_.kernel_seconds;
+      cost_.compute_seconds +=
+          (work.overlaps ? std::max(work.seconds, memory) : work.seconds + memory) + device_.kernel_seconds;
     }
   }
 
@@ -148,7 +152,7 @@ class ProgramCostModel {
     Work work;
     double& seconds = work.seconds;
     const auto n = static_cast<double>(unit.n);
-    std::vector<int> seen;  // loaded once, however often used
+    std::vector<int> seen;  // values that the kernel has loaded; it loads each of them once
     for (int o : unit.ops) {
       const Op& op = graph_.ops()[o];
       if (plan_.roles[o] == fusion::Role::kReduce) {
@@ -163,7 +167,7 @@ class ProgramCostModel {
         if (std::find(members.begin(), members.end(), root) != members.end()) continue;
         if (std::find(seen.begin(), seen.end(), root) != seen.end()) continue;
         seen.push_back(root);
-        // What a view shows lies elsewhere.
+        // A view reads the memory of its source.
         if (const Op& source = graph_.def(ValueId(root)); RoleOf(root) == fusion::Role::kView) {
           const double runs = ContiguousRuns(fusion::ViewOf(graph_, source), n);
           if (runs > 0) seconds += runs * device_.run_seconds + n * device_.element_seconds;
@@ -193,8 +197,8 @@ class ProgramCostModel {
 
   double Elements(ValueId id) const { return static_cast<double>(graph_.shape(id).elements()); }
 
-  // Of what a reduction takes in, the runs that it is read in: rows, which end in a result each, and those of an operand whose
-  // kept dimensions stand between reduced ones.
+  // Returns the number of runs in which a reduction reads its operand: one per row that is reduced to one result, and
+  // those of an operand with kept dimensions between reduced ones.
   double RowsOf(const Op& reduce, double n) const {
     const std::optional<fusion::ReduceLayout> layout = fusion::LayoutOf(graph_, reduce);
     if (!layout) return 0;
@@ -226,7 +230,7 @@ class ProgramCostModel {
     const graph::OpCost cost = graph::CostOf(graph_, op);
     work.seconds = SecondsOf(op, cost);
     work.overlaps = Overlaps(op.opcode);
-    // No more than the op moves in all: of a table, the rows that it takes.
+    // The traffic with an operand is at most that of the whole op: a gather reads only some rows of its table.
     double read = static_cast<double>(cost.bytes_read), written = static_cast<double>(cost.bytes_written);
     for (int value : storage.reads) {
       work.reads.push_back({value, std::min(read, BytesOf(value))});
@@ -240,24 +244,27 @@ class ProgramCostModel {
     return storage;
   }
 
-  // Products were measured with their memory, and slow elements take longer than theirs.
+  // Whether the op's time includes its traffic with memory. Products are measured with their traffic, and the slow
+  // elements of the other ops take longer than the traffic.
   static bool Overlaps(Opcode opcode) {
     switch (opcode) {
-      case Opcode::kDot: case Opcode::kConvolution: case Opcode::kSort: case Opcode::kScatter: case Opcode::kSelectAndScatter:
-      case Opcode::kReduceWindow:
+      case Opcode::kDot: case Opcode::kConvolution: case Opcode::kSort: case Opcode::kScatter:
+      case Opcode::kSelectAndScatter: case Opcode::kReduceWindow:
         return true;
       default: return false;
     }
   }
 
-  // Without its memory.
+  // Returns the seconds of an op that is not fused, without traffic with memory.
   double SecondsOf(const Op& op, const graph::OpCost& cost) const {
     switch (op.opcode) {
       case Opcode::kDot: return Product(op, ShapeOfDot(graph_, op));
       case Opcode::kConvolution: return Product(op, ShapeOfConvolution(graph_, op));
       case Opcode::kWhile: case Opcode::kConditional: {
         double seconds = 0;
-        for (const auto& region : op.regions) seconds += EstimateProgramCost(*region, {}, device_, collective_).compute_seconds;
+        for (const auto& region : op.regions) {
+          seconds += EstimateProgramCost(*region, {}, device_, collective_).compute_seconds;
+        }
         return seconds;
       }
       case Opcode::kSort: case Opcode::kScatter: case Opcode::kSelectAndScatter: case Opcode::kReduceWindow:
@@ -270,6 +277,7 @@ class ProgramCostModel {
   }
 
   double Product(const Op& op, const ProductShape& shape) const {
+    // Products of 16-bit floats.
     const bool half = graph::SizeOf(graph_.shape(op.operands[0]).dtype) == 2 && !device_.half_products.empty();
     return static_cast<double>(shape.batch) *
            ProductSeconds(half ? device_.half_products : device_.products, shape.m, shape.n, shape.k);
@@ -280,7 +288,7 @@ class ProgramCostModel {
   const CollectiveCostFn& collective_;
   const double sharers_;
   const fusion::FusionPlan plan_;
-  std::vector<Work> work_;    // of the units but collectives, in order
+  std::vector<Work> work_;    // of the units except collectives, in order
   ProgramCost cost_;
 };
 
@@ -289,7 +297,7 @@ class ProgramCostModel {
 double ProductSeconds(const std::vector<cluster::ProductPoint>& measured, int64_t m, int64_t n, int64_t k) {
   const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
   if (flops <= 0 || measured.empty()) return 0;
-  // Beyond what was measured a rate stays what it is at the edge.
+  // Outside the measured range, the rate is that at the edge of the range.
   cluster::ProductPoint least = measured.front(), most = measured.front();
   for (const cluster::ProductPoint& p : measured) {
     least.m = std::min(least.m, p.m), least.n = std::min(least.n, p.n), least.k = std::min(least.k, p.k);
@@ -303,16 +311,17 @@ double ProductSeconds(const std::vector<cluster::ProductPoint>& measured, int64_
     const double dk = std::log2(static_cast<double>(k) / static_cast<double>(p.k));
     const double distance = dm * dm + dn * dn + dk * dk + 1e-6;
     const double weight = 1 / (distance * distance);
-    const double of_it = 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k) / p.seconds;
-    rate += weight * std::log(of_it);
+    const double flops_per_second =
+        2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k) / p.seconds;
+    rate += weight * std::log(flops_per_second);
     weights += weight;
   }
   return flops / std::exp(rate / weights);
 }
 
 ProgramCost EstimateProgramCost(const Graph& program, const std::vector<int32_t>& alias, const DeviceProfile& device,
-                         const CollectiveCostFn& collective, double sharers) {
-  // A graph of the caller's, not owned.
+                                const CollectiveCostFn& collective, double sharers) {
+  // The pointer does not own the caller's graph.
   const std::shared_ptr<const Graph> graph =
       fusion::ExchangeDots(std::shared_ptr<const Graph>(std::shared_ptr<void>(), &program));
   return ProgramCostModel(*graph, device, collective, sharers).Run(alias);
@@ -320,20 +329,24 @@ ProgramCost EstimateProgramCost(const Graph& program, const std::vector<int32_t>
 
 namespace {
 
-// One product at the best rate of those measured: all are as fast then.
+// Returns the measured product with the best rate, alone: every product then has this rate.
 std::vector<cluster::ProductPoint> Best(const std::vector<cluster::ProductPoint>& measured) {
   const auto rate = [](const cluster::ProductPoint& p) {
     return static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k) / p.seconds;
   };
-  const auto best = std::max_element(measured.begin(), measured.end(), [&](const auto& a, const auto& b) { return rate(a) < rate(b); });
+  const auto best = std::max_element(measured.begin(), measured.end(),
+                                     [&](const auto& a, const auto& b) { return rate(a) < rate(b); });
   return best == measured.end() ? measured : std::vector<cluster::ProductPoint>{*best};
 }
 
+// Returns the profile with the best product rate and memory rate for all sizes, and without overheads.
 DeviceProfile AtItsBest(DeviceProfile device) {
   device.products = Best(device.products);
   device.half_products = Best(device.half_products);
   double per_second = 0;
-  for (const cluster::CurvePoint& point : device.memory.points) per_second = std::max(per_second, point.amount / point.seconds);
+  for (const cluster::CurvePoint& point : device.memory.points) {
+    per_second = std::max(per_second, point.amount / point.seconds);
+  }
   if (per_second > 0) device.memory = cluster::Curve::Line(1e-15, per_second);
   device.kernel_seconds = device.program_seconds = 0;
   return device;
@@ -342,11 +355,11 @@ DeviceProfile AtItsBest(DeviceProfile device) {
 }  // namespace
 
 double RooflineSeconds(const Graph& program, const cluster::Cluster& cluster) {
-  std::vector<double> alone;  // by profile: the whole step on one such device
+  std::vector<double> alone;  // by profile: seconds of the whole step on one such device
   for (const DeviceProfile& device : cluster.profiles) {
     alone.push_back(EstimateProgramCost(program, {}, AtItsBest(device), nullptr).compute_seconds);
   }
-  // Devices that want more cores than their host has are so many fewer.
+  // If the devices of a host use more cores than it has, each of them counts as a fraction of a device.
   std::vector<double> wanted(cluster.hosts.size(), 0);
   for (const cluster::Device& device : cluster.devices) wanted[device.host] += device.cores;
   double steps_per_second = 0;

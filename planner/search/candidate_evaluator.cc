@@ -10,19 +10,21 @@
 namespace alpa::planner {
 namespace {
 
-// Lowered programs of many candidates at once take memory.
-constexpr int kMostThreads = 16;
+constexpr int kMostThreads = 16;  // limits the memory of candidates that are lowered at the same time
 
 int ThreadCount() { return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostThreads); }
 
-// What is known of an axis that was chosen exactly.
+// Describes what is proven about a tensor axis that was chosen exactly.
 std::string NoteOn(const ChosenAxis& chosen) {
   const intra_op::ProblemOutcome& outcome = chosen.outcome;
-  const char* const among = outcome.tied ? ", of those that cut like layers alike" : "";
+  const char* const among = outcome.tied ? " among those that cut similar layers alike" : "";
   if (outcome.termination == Termination::kOptimal) return absl::StrCat("tensor axis proven the cheapest", among);
   const double cost = outcome.evaluation.cost();
-  if (outcome.chosen.empty() || !(cost > 0) || !(outcome.bound > 0)) return "time was too short to choose the tensor axis";
-  return absl::StrFormat("tensor axis within %.1f %% of the cheapest%s", 100 * std::max(0.0, 1 - outcome.bound / cost), among);
+  if (outcome.chosen.empty() || !(cost > 0) || !(outcome.bound > 0)) {
+    return "the time limit was too short to choose the tensor axis exactly";
+  }
+  return absl::StrFormat("tensor axis within %.1f %% of the cheapest%s", 100 * std::max(0.0, 1 - outcome.bound / cost),
+                         among);
 }
 
 }  // namespace
@@ -35,24 +37,26 @@ std::string NameOf(const PlanOptions& options) {
                            options.tensor_of(0), pipeline.meshes);
   } else {
     name = absl::StrFormat("pipeline of %s devices, tensor %s", absl::StrJoin(pipeline.devices, " + "),
-                           pipeline.tensor.empty() ? absl::StrCat(options.tensor_of(0)) : absl::StrJoin(pipeline.tensor, " + "));
+                           pipeline.tensor.empty() ? absl::StrCat(options.tensor_of(0))
+                                                   : absl::StrJoin(pipeline.tensor, " + "));
   }
-  if (pipeline.stages_per_mesh > 1) absl::StrAppend(&name, " x ", pipeline.stages_per_mesh, " stages each");
+  if (pipeline.stages_per_mesh > 1) absl::StrAppend(&name, " x ", pipeline.stages_per_mesh, " stages per mesh");
   if (options.microbatches > 1) absl::StrAppend(&name, ", ", options.microbatches, " microbatches");
   if (pipeline.meshes > 1) absl::StrAppend(&name, ", ", pipeline.schedule);
   if (options.zero > 0) absl::StrAppend(&name, ", ZeRO-", options.zero);
-  if (options.sequence) absl::StrAppend(&name, ", sequence");
+  if (options.sequence) absl::StrAppend(&name, ", sequence sharding");
   if (options.remat != "none") absl::StrAppend(&name, ", remat ", options.remat);
-  if (options.most_tensor() > 1 && options.exact_tensor) absl::StrAppend(&name, ", exact");
+  if (options.most_tensor() > 1 && options.exact_tensor) absl::StrAppend(&name, ", exact tensor axis");
   if (!pipeline.shares.empty()) {
-    absl::StrAppend(&name, ", work ", absl::StrJoin(pipeline.shares, ":", [](std::string* out, double share) {
+    absl::StrAppend(&name, ", shares of work ", absl::StrJoin(pipeline.shares, ":", [](std::string* out, double share) {
       absl::StrAppendFormat(out, "%.2f", share);
     }));
   }
   return name;
 }
 
-CandidateEvaluator::CandidateEvaluator(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster)
+CandidateEvaluator::CandidateEvaluator(const graph::Graph& program, const plan::Roles& roles,
+                                       const cluster::Cluster& cluster)
     : program_(program), roles_(roles), cluster_(cluster) {
   for (const cluster::Device& device : cluster.devices) devices_.push_back(device.id);
   for (int i = ThreadCount(); i > 0; --i) threads_.emplace_back([this] { Work(); });
@@ -109,7 +113,7 @@ void CandidateEvaluator::Work() {
     next->begun = true;
     {
       MutexUnlock unlock(lock);
-      Make(next->evaluated);   // which nobody else touches before it is done
+      Make(next->evaluated);   // no other thread touches it until it is done
     }
     next->done = true;
     changed_.NotifyAll();

@@ -1,9 +1,9 @@
-// CostModel candidates, several at once, ahead of being asked.
+// Evaluates candidates of the search, several at a time, and starts on expected ones before the search asks for them.
 //
-// Order:   what is returned depends on the options alone, not on what is priced beside or before it. What only fills the time is
-//          what Expect named last; a candidate that is asked for goes first.
-// Threads: one caller; candidates are lowered and simulated on threads of its own, one a core. The destructor waits for those that
-//          are at work, a second or so for large programs.
+// Order:   A result depends only on the candidate's options, not on what is evaluated at the same time or before. The
+//          candidate that Evaluate asks for goes first. Idle threads work on the candidates of the last Expect call.
+// Threads: one caller. The evaluator lowers and simulates candidates on its own threads, one per core, at most 16. The
+//          destructor waits for the candidates in progress, about a second for large programs.
 #pragma once
 
 #include <deque>
@@ -22,32 +22,37 @@
 
 namespace alpa::planner {
 
-// Says what a candidate is, for people. Options that differ in less than a hundredth of a share have one name: they are one candidate.
+// Returns a human-readable name of a candidate. Options whose shares of work differ by less than a hundredth may have
+// the same name; they count as the same candidate.
 std::string NameOf(const PlanOptions& options);
 
 struct EvaluatedCandidate {
   Candidate candidate;
-  plan::Plan plan;           // where it is one
+  plan::Plan plan;  // empty if candidate.status is an error
 };
 
 class CandidateEvaluator {
  public:
-  // All must outlive it.
+  // The arguments must outlive the evaluator.
   CandidateEvaluator(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster);
   ~CandidateEvaluator();
 
+  // Returns the evaluated candidate and waits for it if necessary. The reference is valid as long as the evaluator.
   const EvaluatedCandidate& Evaluate(const PlanOptions& options);
-  // What will be asked for next, in this order; what was expected before and has not begun is forgotten.
+  // Announces the candidates that the caller will ask for next, in this order. Candidates of an earlier call that have
+  // not started are dropped.
   void Expect(const std::vector<PlanOptions>& options);
 
  private:
   struct Entry {
     bool begun = false, done = false;
-    EvaluatedCandidate evaluated;   // until it is done: options and name
+    EvaluatedCandidate evaluated;  // has only options and name until `done`
   };
 
+  // Makes the plan, lowers it and simulates the executable.
   void Make(EvaluatedCandidate& evaluated);
   Entry& EntryOf(const PlanOptions& options) ALPA_REQUIRES(mutex_);
+  // The loop of one thread.
   void Work();
 
   const graph::Graph& program_;
@@ -58,8 +63,8 @@ class CandidateEvaluator {
 
   Mutex mutex_;
   CondVar changed_;
-  std::map<std::string, std::unique_ptr<Entry>> entries_ ALPA_GUARDED_BY(mutex_);   // by name
-  Entry* asked_ ALPA_GUARDED_BY(mutex_) = nullptr;
+  std::map<std::string, std::unique_ptr<Entry>> entries_ ALPA_GUARDED_BY(mutex_);  // by name
+  Entry* asked_ ALPA_GUARDED_BY(mutex_) = nullptr;                                 // by the last Evaluate call
   std::deque<Entry*> expected_ ALPA_GUARDED_BY(mutex_);
   bool stopping_ ALPA_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;

@@ -1,4 +1,4 @@
-// The table of candidates, and why the runner-up is none.
+// Prints the table of candidates, and the reason why the second candidate is slower.
 #include <algorithm>
 #include <cmath>
 
@@ -10,7 +10,7 @@
 namespace alpa::planner {
 namespace {
 
-// Where the step of the busiest mesh goes.
+// How the busiest mesh spends a step, in seconds.
 struct Shares {
   double compute = 0, collectives = 0, idle = 0;
 };
@@ -22,18 +22,19 @@ Shares SharesOf(const Simulation& simulation) {
   return {busy[most] - collectives, collectives, std::max(0.0, simulation.step_seconds - busy[most])};
 }
 
+// Explains why `other` is slower than `best`.
 std::string WhyNot(const Candidate& best, const Candidate& other) {
   const Shares a = SharesOf(best.simulation), b = SharesOf(other.simulation);
   std::vector<std::string> why;
   const auto add = [&](absl::string_view does, double seconds) {
     if (std::abs(seconds) < 0.005 * best.simulation.step_seconds) return;
-    why.push_back(absl::StrFormat("%s %.3g s %s", does, std::abs(seconds), seconds > 0 ? "longer" : "less"));
+    why.push_back(absl::StrFormat("%s %.3g s %s", does, std::abs(seconds), seconds > 0 ? "more" : "less"));
   };
   add("computes", b.compute - a.compute);
-  add("is in collectives", b.collectives - a.collectives);
+  add("runs collectives", b.collectives - a.collectives);
   add("waits", b.idle - a.idle);
   const double longer = 100 * (other.simulation.step_seconds / best.simulation.step_seconds - 1);
-  if (longer < 0.05) return absl::StrFormat("%s would take as long.\n", other.name);
+  if (longer < 0.05) return absl::StrFormat("%s would take the same time.\n", other.name);
   return absl::StrFormat("Why not %s: its step takes %.1f %% longer%s%s.\n", other.name, longer,
                          why.empty() ? "" : "; its busiest mesh ", absl::StrJoin(why, ", "));
 }
@@ -42,13 +43,13 @@ std::string WhyNot(const Candidate& best, const Candidate& other) {
 
 std::string PrintCandidates(const Searched& searched, size_t most) {
   std::string text;
-  const auto add = [&](const std::string& step, const std::string& compute, const std::string& collectives, const std::string& idle,
-                       const std::string& memory, const std::string& plan) {
+  const auto add = [&](const std::string& step, const std::string& compute, const std::string& collectives,
+                       const std::string& idle, const std::string& memory, const std::string& plan) {
     absl::StrAppendFormat(&text, "%12s  %12s  %12s  %12s  %12s  %s\n", step, compute, collectives, idle, memory, plan);
   };
   const auto step = [](double seconds) { return absl::StrFormat("%.4g s", seconds); };
   const auto part = [](double seconds) { return absl::StrFormat("%.3g s", seconds); };
-  add("step", "compute", "collectives", "idle", "MiB a device", "plan");
+  add("step", "compute", "collectives", "idle", "MiB/device", "plan");
   const std::vector<Candidate>& candidates = searched.candidates;
   for (size_t i = 0; i < std::min(most, candidates.size()); ++i) {
     const Candidate& candidate = candidates[i];

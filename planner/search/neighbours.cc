@@ -7,7 +7,7 @@
 namespace alpa::planner {
 namespace {
 
-// By mesh: how busy it is or, where memory is what is short, how much it holds.
+// Returns the load by mesh: its busy seconds, or its memory in bytes if the candidate does not fit.
 std::vector<double> Load(const Candidate& candidate) {
   if (candidate.fits) return candidate.simulation.busy_seconds;
   std::vector<double> load;
@@ -17,12 +17,13 @@ std::vector<double> Load(const Candidate& candidate) {
 
 size_t Most(const std::vector<double>& load) { return std::max_element(load.begin(), load.end()) - load.begin(); }
 
+// Returns the number of devices by mesh.
 std::vector<int> DevicesOf(const PlanOptions& options) {
   if (!options.pipeline.devices.empty()) return options.pipeline.devices;
   return std::vector<int>(options.pipeline.meshes, options.tensor_of(0) * std::max(1, options.data_parallel));
 }
 
-// Less work for the meshes whose load is above the mean.
+// Returns new shares of the work: smaller ones for meshes with a load above the mean, larger ones for the others.
 std::vector<double> Balanced(const Candidate& candidate) {
   const std::vector<double> load = Load(candidate);
   const double mean = std::accumulate(load.begin(), load.end(), 0.0) / static_cast<double>(load.size());
@@ -34,8 +35,9 @@ std::vector<double> Balanced(const Candidate& candidate) {
   return shares;
 }
 
-// The devices of each mesh with one more (or as many more as the two meshes' tensor parallelism divides) on the busiest, taken from
-// the idlest; empty where that has no more than these.
+// Returns the devices by mesh after the idlest mesh has given devices to the busiest one. The number that moves is the
+// least common multiple of the two tensor degrees, usually 1. Meshes that would have no device left give none; if there
+// is no other mesh, returns nothing.
 std::vector<int> Shifted(const Candidate& candidate) {
   const PlanOptions& options = candidate.options;
   const std::vector<double>& busy = candidate.simulation.busy_seconds;
@@ -78,11 +80,15 @@ std::vector<PlanOptions> Neighbours(const Candidate& candidate, const PinnedOpti
   if (!pinned.sequence && options.most_tensor() > 1) with([&](PlanOptions& o) { o.sequence = !o.sequence; });
   if (pipeline.meshes == 1) return neighbours;
   for (const char* schedule : {"1f1b", "zero-bubble"}) {
-    if (!pinned.schedule && schedule != pipeline.schedule) with([&](PlanOptions& o) { o.pipeline.schedule = schedule; });
+    if (!pinned.schedule && schedule != pipeline.schedule) {
+      with([&](PlanOptions& o) { o.pipeline.schedule = schedule; });
+    }
   }
   if (!pinned.stages) {
     const int each = pipeline.stages_per_mesh;
-    if (2 * each * pipeline.meshes <= plan::kMaxStages) with([&](PlanOptions& o) { o.pipeline.stages_per_mesh = 2 * each; });
+    if (2 * each * pipeline.meshes <= plan::kMaxStages) {
+      with([&](PlanOptions& o) { o.pipeline.stages_per_mesh = 2 * each; });
+    }
     if (each > 1) with([&](PlanOptions& o) { o.pipeline.stages_per_mesh = each / 2; });
   }
   with([&](PlanOptions& o) { o.pipeline.shares = Balanced(candidate); });
@@ -97,7 +103,7 @@ std::vector<PlanOptions> Neighbours(const Candidate& candidate, const PinnedOpti
     }
   }
   if (pinned.tensor) return neighbours;
-  // The mesh that is busiest, or holds most where that is too much, with fewer or more ways of cutting weights on its devices.
+  // The mesh with the highest load gets twice or half its tensor degree.
   const size_t m = Most(Load(candidate));
   const int devices = DevicesOf(options)[m], ways = options.tensor_of(m);
   for (int other : {2 * ways, ways / 2}) {

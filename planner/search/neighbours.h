@@ -1,7 +1,7 @@
-// What is one change away from a candidate of the search.
+// Lists the candidates that differ from a given one by one change.
 //
-// Model:   the simulation says what is worth trying. A mesh that is busier than others (or, where nothing fits, holds more) gets less of
-//          the work, a device more, or other ways of cutting its weights.
+// Model:   The simulation suggests the changes. The mesh with the highest load gets less of the work, more devices, or
+//          another tensor degree. The load is the busy time if the candidate fits into memory, otherwise the memory.
 // Threads: pure functions.
 #pragma once
 
@@ -12,9 +12,9 @@
 
 namespace alpa::planner {
 
-inline constexpr int64_t kMaxMicrobatches = 1024;  // that are tried
+inline constexpr int64_t kMaxMicrobatches = 1024;  // largest number of microbatches that the search tries
 
-// What the user said, against what is open.
+// The options that the user pinned. A default is pinned if PlanOptions::named names it.
 struct PinnedOptions {
   explicit PinnedOptions(const PlanOptions& options)
       : data(options.data_parallel > 0), tensor(options.tensor_parallel > 0), microbatches(options.microbatches > 0),
@@ -25,7 +25,7 @@ struct PinnedOptions {
   bool data, tensor, microbatches, zero, remat, meshes, devices, sequence, stages, schedule;
 };
 
-// `candidate` is a plan. Only what is not pinned differs.
+// Returns the changed options. Pinned options keep their values. REQUIRES: candidate.status is OK.
 std::vector<PlanOptions> Neighbours(const Candidate& candidate, const PinnedOptions& pinned);
 
 }  // namespace alpa::planner

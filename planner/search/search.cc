@@ -8,27 +8,28 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "planner/cost/program_cost.h"
-#include "planner/search/neighbours.h"
 #include "planner/search/candidate_evaluator.h"
+#include "planner/search/neighbours.h"
 
 namespace alpa::planner {
 
 namespace {
 
-constexpr size_t kRefined = 3;            // candidates of the first round that are varied
-constexpr size_t kRefinedInNeed = 6;      // where nothing fits yet
-constexpr int kExact = 2;                 // candidates whose tensor axis is chosen exactly
-constexpr double kNearly = 1.3;           // times the best one's step
-constexpr double kTensorSeconds = 5;      // of choosing one candidate's tensor axis
-constexpr int64_t kRung = 4;              // times as many microbatches, where a split does not fit
-constexpr double kWorthwhile = 0.98;      // of the memory: what saves less is no remedy
+constexpr size_t kRefined = 3;            // candidates of the first round that the second round refines
+constexpr size_t kRefinedInNeed = 6;      // the same number, if no candidate fits yet
+constexpr int kExact = 2;                 // candidates that are tried again with an exact tensor axis
+constexpr double kNearly = 1.3;           // times the best step: slower candidates get no exact tensor axis
+constexpr double kTensorSeconds = 5;      // time limit of the exact choice for one candidate
+constexpr int64_t kRung = 4;              // factor by which the microbatches grow while a split does not fit
+constexpr double kWorthwhile = 0.98;      // of the memory: a change that leaves more than this is no remedy
 
 class Searcher {
  public:
-  Searcher(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster, const PlanOptions& options,
-           const SearchLimits& limits)
+  Searcher(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster,
+           const PlanOptions& options, const SearchLimits& limits)
       : program_(program), cluster_(cluster), base_(options), pinned_(options), limits_(limits),
-        end_(Clock::Real().Now() + std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::duration<double>(limits.seconds))),
+        end_(Clock::Real().Now() +
+             std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::duration<double>(limits.seconds))),
         evaluator_(program, roles, cluster) {
     base_.exact_tensor = false;
     base_.tensor_seconds = std::min(base_.tensor_seconds, kTensorSeconds);
@@ -38,8 +39,8 @@ class Searcher {
     const int all = static_cast<int>(cluster_.devices.size());
     const int most = base_.devices > 0 ? base_.devices : all;
     for (int n = most; n >= 1 && !stopped_; --n) {
-      // As many devices as are asked for, and fewer only where so many are of no use. Where the number is open fewer may be
-      // faster: they share cores or a slow link.
+      // If the user names a number of devices, a smaller number is tried only if no larger one gives a plan. If the
+      // number is open, all its divisors are tried: fewer devices may be faster if devices share cores or a slow link.
       if (base_.devices > 0 ? AnyPlan() : most % n != 0 || TooFew(n)) continue;
       const std::vector<PlanOptions> splits = Splits(n);
       for (size_t i = 0; i < splits.size(); ++i) {
@@ -48,42 +49,48 @@ class Searcher {
         TrySplit(splits[i]);
       }
     }
-    if (stopped_) return absl::CancelledError("the search was called off");
-    if (found_.empty()) return InvalidArgument("no split of %d devices keeps to the pins", all);
+    if (stopped_) return absl::CancelledError("the search was cancelled");
+    if (found_.empty()) {
+      return InvalidArgument("no split of %d devices into data x tensor x pipeline keeps to the pins", all);
+    }
     const std::vector<size_t> first = Ranked();
     for (size_t i = 0; i < std::min(first.size(), AnyFits() ? kRefined : kRefinedInNeed); ++i) {
       if (found_[first[i]].status.ok()) Refine(first[i]);
     }
     TryExact();
-    if (stopped_) return absl::CancelledError("the search was called off");
+    if (stopped_) return absl::CancelledError("the search was cancelled");
     const std::vector<size_t> ranked = Ranked();
     if (!found_[ranked.front()].status.ok()) return found_.front().status;
     const Candidate& best = found_[ranked.front()];
     if (!best.fits) {
-      return FailedPrecondition("no plan fits: the smallest that was found, %s, needs %s on each device; give the devices that "
-                                "much, take more devices, or a smaller batch",
-                                best.name, BytesText(best.simulation.peak_device_memory()));
+      return FailedPrecondition(
+          "no plan fits into the devices' memory; the smallest plan that was found, %s, needs %s per device: use "
+          "devices with that much memory, more devices, or a smaller batch",
+          best.name, BytesText(best.simulation.peak_device_memory()));
     }
     Searched searched;
     searched.complete = complete_;
     searched.roofline_seconds = RooflineSeconds(program_, cluster_);
     searched.plan = evaluator_.Evaluate(best.options).plan;
     searched.plan.predicted = {best.simulation.step_seconds, best.simulation.peak_device_memory()};
-    searched.plan.origin = absl::StrFormat("%s; the best of %d that were evaluated", best.name,
-                                           std::count_if(found_.begin(), found_.end(), [](const Candidate& c) { return c.status.ok(); }));
+    searched.plan.origin = absl::StrFormat(
+        "%s; the best of %d evaluated plans", best.name,
+        std::count_if(found_.begin(), found_.end(), [](const Candidate& c) { return c.status.ok(); }));
     for (size_t i : ranked) searched.candidates.push_back(found_[i]);
     return searched;
   }
 
  private:
-  // The split as it stands and, where it does not fit, what needs less: more microbatches, then remat, then ZeRO.
+  // Tries a split. If it does not fit, tries changes that need less memory, in this order: more microbatches, remat,
+  // ZeRO-3, more microbatches again.
   void TrySplit(const PlanOptions& options) {
     std::optional<size_t> best = TryWithFewerMicrobatches(options);
     if (!best || !found_[*best].status.ok()) return;
     const auto fits = [&] { return found_[*best].fits; };
     const auto smaller = [&](size_t other) {
       return found_[other].status.ok() &&
-             found_[other].simulation.peak_device_memory() < kWorthwhile * found_[*best].simulation.peak_device_memory();
+             found_[other].simulation.peak_device_memory() <
+                 kWorthwhile * found_[*best].simulation.peak_device_memory();
     };
     const auto step = [&](auto&& change) {
       PlanOptions changed = found_[*best].options;
@@ -98,7 +105,9 @@ class Searcher {
       const auto times = [&](int64_t factor) {
         return step([&](PlanOptions& o) { o.microbatches = factor * std::max<int64_t>(1, o.microbatches); });
       };
-      while (!pinned_.microbatches && !fits() && found_[*best].options.microbatches < kMaxMicrobatches && (times(kRung) || times(2))) {}
+      while (!pinned_.microbatches && !fits() && found_[*best].options.microbatches < kMaxMicrobatches &&
+             (times(kRung) || times(2))) {
+      }
     };
     more_microbatches();
     if (!fits() && !pinned_.remat) step([](PlanOptions& o) { o.remat = "layer"; });
@@ -106,7 +115,7 @@ class Searcher {
     more_microbatches();
   }
 
-  // A batch that so many microbatches do not divide may be divided by fewer.
+  // Tries a candidate. While it gives no plan, tries half the number of microbatches, which may divide the batch.
   std::optional<size_t> TryWithFewerMicrobatches(PlanOptions options) {
     while (true) {
       const std::optional<size_t> tried = Try(options);
@@ -124,7 +133,7 @@ class Searcher {
     return std::any_of(found_.begin(), found_.end(), [](const Candidate& candidate) { return candidate.status.ok(); });
   }
 
-  // Even at their best, n devices are no faster than what was found.
+  // Whether the roofline bound of n devices is no faster than the best candidate so far.
   bool TooFew(int n) const {
     if (!AnyFits()) return false;
     cluster::Cluster some = cluster_;
@@ -132,7 +141,7 @@ class Searcher {
     return RooflineSeconds(program_, some) >= found_[Best()].simulation.step_seconds;
   }
 
-  // Data x tensor x pipeline on n devices, in all ways that keep to the pins.
+  // Returns every data x tensor x pipeline split of n devices that keeps to the pins.
   std::vector<PlanOptions> Splits(int n) const {
     std::vector<PlanOptions> splits;
     if (!base_.pipeline.devices.empty()) return {base_};
@@ -162,7 +171,8 @@ class Searcher {
     return true;
   }
 
-  // The candidate's number; nothing where time is up or it was tried before.
+  // Evaluates a candidate and returns its index in found_. Returns nothing if time is up, if the search is cancelled,
+  // or if the candidate was tried before.
   std::optional<size_t> Try(const PlanOptions& options) {
     Candidate next;
     next.options = options;
@@ -177,13 +187,14 @@ class Searcher {
     return found_.size() - 1;
   }
 
-  // Of these, what is not tried yet will be.
+  // Announces the next candidates to the evaluator, without those that were tried before.
   void Expect(std::vector<PlanOptions> options) {
     std::erase_if(options, [&](const PlanOptions& one) { return names_.contains(NameOf(one)); });
     evaluator_.Expect(options);
   }
 
-  // This one is next, then perhaps what comes where it does not fit either, then the other splits.
+  // Announces `options`, then the remaining splits. If `and_next`, announces in between the candidate that follows if
+  // `options` does not fit.
   void ExpectRung(const PlanOptions& options, bool and_next) {
     std::vector<PlanOptions> next = {options};
     if (and_next && !pinned_.microbatches) {
@@ -194,6 +205,7 @@ class Searcher {
     Expect(std::move(next));
   }
 
+  // Whether candidate a is better than candidate b: see Order in search.h.
   bool Better(size_t a, size_t b) const {
     const Candidate &one = found_[a], &other = found_[b];
     if (one.status.ok() != other.status.ok()) return one.status.ok();
@@ -202,7 +214,7 @@ class Searcher {
     return one.simulation.step_seconds < other.simulation.step_seconds;
   }
 
-  // REQUIRES: there is a candidate.
+  // REQUIRES: found_ is not empty.
   size_t Best() const {
     size_t best = 0;
     for (size_t i = 1; i < found_.size(); ++i) {
@@ -211,7 +223,7 @@ class Searcher {
     return best;
   }
 
-  // All candidates, best first; those that are no plans last, in the order in which they were tried.
+  // Returns all candidates, best first. Those without a plan are last, in the order in which they were tried.
   std::vector<size_t> Ranked() const {
     std::vector<size_t> ranked(found_.size());
     std::iota(ranked.begin(), ranked.end(), size_t{0});
@@ -219,8 +231,8 @@ class Searcher {
     return ranked;
   }
 
-  // The exact choice of the tensor axis takes seconds for large programs: it is for the best candidates with one, where they are
-  // nearly the best of all.
+  // Tries the best candidates with a tensor axis again, with the exact choice of that axis. The choice takes seconds
+  // for large programs, so only candidates get it that are nearly as good as the best one.
   void TryExact() {
     const std::vector<size_t> ranked = Ranked();
     const bool fits = found_[ranked.front()].fits;
@@ -238,6 +250,7 @@ class Searcher {
     }
   }
 
+  // Changes a candidate, one change at a time, until no change makes it better.
   void Refine(size_t best) {
     while (true) {
       const size_t before = best;
@@ -258,9 +271,9 @@ class Searcher {
   const SearchLimits& limits_;
   const MonotonicTime end_;
   CandidateEvaluator evaluator_;
-  std::vector<PlanOptions> next_splits_;  // behind the one that is tried
-  std::vector<Candidate> found_;
-  std::set<std::string> names_;
+  std::vector<PlanOptions> next_splits_;  // the splits after the current one
+  std::vector<Candidate> found_;          // evaluated, in the order in which they were tried
+  std::set<std::string> names_;           // of found_
   bool complete_ = true;
   bool stopped_ = false;
 };

@@ -1,12 +1,17 @@
-// Chooses what the user left open: degrees of data, tensor and pipeline parallelism, microbatches, schedule, remat, ZeRO.
+// Chooses the options that the user left open: data, tensor and pipeline degrees, number of devices, microbatches,
+// schedule, remat, ZeRO and sequence sharding.
 //
-// Model:  a candidate is a set of pins. Its price is what the simulator says of the executable that it is lowered to, so nothing
-//         is promised that is not run. First every split of the devices (of fewer too, where their number is left open) into
-//         data x tensor x pipeline, then the best few of them with other numbers of microbatches, remat, ZeRO, schedules, stages,
-//         and devices and tensor degrees of single meshes, one change at a time until none helps.
-// Order:  a plan that fits in memory comes before one that does not; of two that fit, the faster; of two that do not, the smaller.
-// Threads: pure functions, but for the clock that ends the search. Candidates are priced on all cores (pricer.h); what is found does
-//         not depend on how many.
+// Model:   A candidate is a set of pins. To evaluate it, the search makes its plan, lowers it, and simulates the
+//          executable. The prediction is therefore that of the executable that workers would run. The first round tries
+//          every way to write the number of devices as data x tensor x pipeline. If the number is open, the round also
+//          tries its divisors. The second round refines the best few candidates by one change at a time until no change
+//          helps. A change concerns the microbatches, remat, ZeRO, sequence sharding, the schedule, the stages per
+//          mesh, or the devices, the work or the tensor degree of single meshes. Finally, the best candidates with a
+//          tensor axis are tried again with the exact choice (planner/intra_op).
+// Order:   A plan that fits into memory is better than one that does not. Of two plans that fit, the faster one is
+//          better. Of two that do not fit, the smaller one is better.
+// Threads: pure functions, except for the time limit. Candidates are evaluated on all cores (candidate_evaluator.h).
+//          The result does not depend on the number of cores, unless time runs out.
 #pragma once
 
 #include <functional>
@@ -23,38 +28,41 @@ namespace alpa::planner {
 
 struct Candidate {
   PlanOptions options;
-  std::string name;          // "data 2 x tensor 1 x pipeline 2, 8 microbatches, 1f1b"
-  absl::Status status;       // why it is no plan
-  Simulation simulation;     // where it is one; without spans
-  bool fits = false;         // into the devices' memory
-  std::string note;          // of how the tensor axis was chosen, where that was exactly
+  std::string name;       // "data 2 x tensor 1 x pipeline 2, 8 microbatches, 1f1b"
+  absl::Status status;    // an error says why the options give no plan
+  Simulation simulation;  // without spans; empty if `status` is an error
+  bool fits = false;      // into the devices' memory
+  std::string note;       // on the exact choice of the tensor axis, if there was one
 };
 
 struct SearchProgress {
-  const Candidate& next;     // about to be priced
-  int evaluated = 0;
-  const Candidate* best;     // of those priced; null before the first
+  const Candidate& next;  // is evaluated next
+  int evaluated = 0;      // number of candidates so far
+  const Candidate* best;  // of the evaluated ones; null before the first
 };
 
 struct SearchLimits {
-  double seconds = 600;      // then the best plan so far
-  // Called before each candidate is priced. False: nobody waits for the plan any more.
+  double seconds = 600;   // time limit; the search then returns the best plan so far
+  // Called before each candidate is evaluated. Return false to cancel the search.
   std::function<bool(const SearchProgress&)> progress;
 };
 
 struct Searched {
-  plan::Plan plan;                     // with its prediction
-  std::vector<Candidate> candidates;   // best first; those that are no plans last
-  double roofline_seconds = 0;         // that no plan for all the devices can beat
-  bool complete = true;                // false: time was up
+  plan::Plan plan;                    // with its prediction
+  std::vector<Candidate> candidates;  // best first; those without a plan last
+  double roofline_seconds = 0;        // bound of the step on all devices (RooflineSeconds)
+  bool complete = true;               // false: time ran out
 };
 
-// REQUIRES: `cluster` is measured. What `options` pins stays. Errors: kFailedPrecondition where nothing fits, naming the smallest
-// memory that would do; kCancelled; that of the first candidate, where none is a plan.
+// Returns the best plan that keeps to the pins of `options`. REQUIRES: `cluster` is measured.
+// Errors: kFailedPrecondition if no plan fits into memory; the message names the smallest plan and its memory.
+// kInvalidArgument if no split of the devices agrees with the pins. kCancelled if `progress` returned false. If no
+// candidate gives a plan, the error of the first one.
 absl::StatusOr<Searched> Search(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster,
                                 const PlanOptions& options, const SearchLimits& limits);
 
-// A table of the first `most` candidates, for people: the step, and what its busiest mesh does in it. Then why the runner-up is none.
+// Returns a human-readable table of the first `most` candidates: the step, and how the busiest mesh spends it. Below
+// the table are the roofline bound and the reason why the second candidate is slower.
 std::string PrintCandidates(const Searched& searched, size_t most);
 
 }  // namespace alpa::planner

@@ -23,7 +23,7 @@ namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
-// Loops unrolled.
+// Appends the instructions to `flat`, with loops unrolled.
 void Flatten(const std::vector<Instruction>& instructions, std::vector<const Instruction*>& flat) {
   for (const Instruction& instruction : instructions) {
     const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action);
@@ -35,24 +35,24 @@ void Flatten(const std::vector<Instruction>& instructions, std::vector<const Ins
   }
 }
 
-// One round of an edge.
+// One round of an edge, that is, one message of it.
 struct Transfer {
-  double from_ready = kNever, to_ready = kNever;  // when each end got there
+  double from_ready = kNever, to_ready = kNever;  // when the sender and the receiver reached their instruction
   double done = kNever;
 };
 
-// One mesh on its way through its list.
+// The state of one mesh.
 struct Actor {
   std::vector<const Instruction*> list;
-  size_t at = 0;
-  double left = 0;             // of the program that it runs, in seconds with no neighbour
-  double memory_share = 0;     // of it, for memory that the host's devices share
-  double waiting_share = 0;    // of its time, in which it waits for other devices of the mesh
-  double delay_share = 0;      // what it would wait besides, part of its time, were there no cores at all to be had
-  double overhead = 0;         // of messages since the last program, in seconds
-  bool running = false;
-  Span span;                   // of that program
-  std::map<SlotId, std::vector<std::pair<int, int>>> filling, draining;  // slot -> (edge, round) under way
+  size_t at = 0;               // index of the next instruction
+  double left = 0;             // seconds that the current program still takes if no other device is busy
+  double memory_share = 0;     // share of the program's time for bytes from memory that the host's devices share
+  double waiting_share = 0;    // share of its time in collectives, in which devices wait for each other
+  double delay_share = 0;      // additional waiting in collectives if no core were available, as a share of its time
+  double overhead = 0;         // seconds of the ends of messages since the last program
+  bool running = false;        // a program
+  Span span;                   // of the current program
+  std::map<SlotId, std::vector<std::pair<int, int>>> filling, draining;  // slot -> (edge, round) of open transfers
   std::map<int, int> sent, received;                                      // rounds by edge
 };
 
@@ -70,10 +70,14 @@ class Simulator {
     devices_.resize(meshes);
     for (size_t m = 0; m < meshes; ++m) {
       for (DeviceId device : executable_.meshes[m].devices) {
-        if (cluster_.Find(device) == nullptr) return InvalidArgument("the cluster has no device %d", device.value());
+        if (cluster_.Find(device) == nullptr) {
+          return InvalidArgument("the executable uses device %d, which the cluster does not have", device.value());
+        }
       }
     }
-    if (!cluster_.IsMeasured()) return InvalidArgument("nothing is known about what the cluster's devices and links do");
+    if (!cluster_.IsMeasured()) {
+      return InvalidArgument("the cluster is not measured: some device has no host or no profile");
+    }
     for (size_t m = 0; m < meshes; ++m) {
       AddMemory(static_cast<int>(m));
       for (size_t d = 0; d < executable_.meshes[m].devices.size(); ++d) {
@@ -83,7 +87,7 @@ class Simulator {
       }
       Flatten(executable_.mesh_programs[m].instructions, actors_[m].list);
     }
-    for (const plan::StageProgram& program : executable_.programs) programs_.push_back(Price(program));
+    for (const plan::StageProgram& program : executable_.programs) programs_.push_back(CostOf(program));
     for (const plan::Edge& edge : executable_.edges) {
       edge_seconds_.push_back(SecondsOf(edge));
       edge_overhead_.push_back(OverheadOf(edge));
@@ -100,9 +104,12 @@ class Simulator {
   }
 
  private:
-  const cluster::Device& DeviceOf(int mesh, size_t position) const { return *cluster_.Find(executable_.meshes[mesh].devices[position]); }
+  const cluster::Device& DeviceOf(int mesh, size_t position) const {
+    return *cluster_.Find(executable_.meshes[mesh].devices[position]);
+  }
 
-  // Devices of all meshes that use one memory there: who hinder each other in it share its cache, too.
+  // Returns the number of devices, of all meshes, that share the memory and the cache of the host. It is 1 if the
+  // devices do not slow each other's memory.
   double SharersOn(int host) const {
     if (cluster_.hosts[host].memory_streams <= 0) return 1;
     double sharers = 0;
@@ -112,14 +119,14 @@ class Simulator {
     return sharers;
   }
 
-  // On the slowest kind of device of its mesh.
-  ProgramCost Price(const plan::StageProgram& program) {
+  // Returns the cost of a program on the slowest kind of device of its mesh. Also records its temporary memory.
+  ProgramCost CostOf(const plan::StageProgram& program) {
     const int m = program.mesh.value();
     const cluster::Mesh& mesh = executable_.meshes[m];
     const CollectiveCostFn collective = [&](const graph::Graph& graph, const graph::Op& op) {
       return CollectiveSeconds(graph, op, mesh, cluster_);
     };
-    std::map<int, double> kinds;  // profile -> devices that share with one of it, at most
+    std::map<int, double> kinds;  // profile -> sharers (SharersOn) of its devices, at most
     for (size_t d = 0; d < mesh.devices.size(); ++d) {
       const cluster::Device& device = DeviceOf(m, d);
       double& sharers = kinds[device.profile];
@@ -132,25 +139,28 @@ class Simulator {
       cost.compute_seconds += profile.program_seconds;
       if (cost.compute_seconds >= worst.compute_seconds) worst = cost;
     }
-    out_.memory[m].programs = std::max(out_.memory[m].programs, worst.temporary_bytes);  // they share it
+    out_.memory[m].programs = std::max(out_.memory[m].programs, worst.temporary_bytes);  // the programs share one arena
     return worst;
   }
 
-  // Messages of one sender follow one another.
+  // Returns the seconds of one round of an edge. The messages of one sender go one after the other, and so do those to
+  // one receiver.
   double SecondsOf(const plan::Edge& edge) const {
     std::map<DeviceId, double> sending, receiving;
     double longest = 0;
     for (const plan::Transfer& transfer : plan::Transfers(edge, executable_.meshes)) {
       double bytes = static_cast<double>(graph::SizeOf(edge.shape.dtype));
       for (int64_t extent : transfer.region.size) bytes *= static_cast<double>(extent);
-      const double seconds = cluster_.LinkOf(transfer.source, transfer.destination).message.Seconds(std::max(1.0, bytes));
+      const double seconds =
+          cluster_.LinkOf(transfer.source, transfer.destination).message.Seconds(std::max(1.0, bytes));
       longest = std::max({longest, sending[transfer.source] += seconds, receiving[transfer.destination] += seconds});
     }
     return longest;
   }
 
-  // What a message takes of each end's own time, besides being under way: the o of LogP (Culler et al., 1993). Who posts one, sleeps
-  // and is woken is engaged for about as long as an empty message and its answer take.
+  // Returns the seconds that a message takes each of its ends, in addition to the transfer: the o of LogP (Culler et
+  // al., 1993). An end posts the message, sleeps and is woken. That takes about as long as an empty message and its
+  // answer.
   double OverheadOf(const plan::Edge& edge) const {
     double longest = 0;
     for (const plan::Transfer& transfer : plan::Transfers(edge, executable_.meshes)) {
@@ -175,7 +185,8 @@ class Simulator {
 
   // ---- Time ----
 
-  // When the buffers that the actor's next instruction touches are at rest; 0: they are; kNever: not yet known.
+  // Returns the time at which all transfers of the buffers that the actor's next instruction touches are done. 0: there
+  // are none; kNever: a transfer has not started yet.
   double ReadyAt(const Actor& actor) const {
     double ready = 0;
     const auto wait = [&](const std::map<SlotId, std::vector<std::pair<int, int>>>& flights, SlotId slot) {
@@ -201,6 +212,7 @@ class Simulator {
     return rounds_[edge][round];
   }
 
+  // Starts the transfer if both ends have reached it.
   void Arrived(int edge, int round) {
     Transfer& transfer = rounds_[edge][round];
     if (transfer.from_ready == kNever || transfer.to_ready == kNever) return;
@@ -211,7 +223,8 @@ class Simulator {
     transfer.done = free;
   }
 
-  // Takes instructions that need no time of the mesh until it runs a program, waits or is done. True: something was taken.
+  // Executes instructions of the mesh until it starts a program, has to wait or is done. Returns whether it executed
+  // any.
   bool Advance(int m) {
     Actor& actor = actors_[m];
     bool moved = false;
@@ -226,7 +239,8 @@ class Simulator {
         actor.overhead = 0;
         actor.waiting_share = actor.left > 0 ? cost.collective_seconds / actor.left : 0;
         actor.memory_share = actor.left > 0 ? cost.memory_seconds / actor.left : 0;
-        actor.delay_share = actor.left > 0 ? static_cast<double>(cost.collectives) * kSchedulingDelay / actor.left : 0;
+        actor.delay_share =
+            actor.left > 0 ? static_cast<double>(cost.collectives) * kSchedulingDelay / actor.left : 0;
         actor.running = true;
         actor.span = {m, run->program, clock_, clock_};
         out_.collective_seconds[m] += cost.collective_seconds;
@@ -248,7 +262,8 @@ class Simulator {
     return moved;
   }
 
-  // How fast each mesh computes now: its slowest device's share of its host's cores, and of its memory.
+  // Returns the speed of each mesh at present, relative to a mesh with no other busy devices on its hosts. It is that
+  // of its slowest device, and depends on the device's share of the host's cores and memory.
   std::vector<double> Rates() const {
     std::vector<double> wanted(cluster_.hosts.size(), 0), busy(cluster_.hosts.size(), 0);
     for (size_t m = 0; m < actors_.size(); ++m) {
@@ -261,13 +276,16 @@ class Simulator {
       for (const auto& [host_index, cores] : cores_[m]) {
         const cluster::Host& host = cluster_.hosts[host_index];
         const double share = host.cores > 0 && wanted[host_index] > host.cores ? host.cores / wanted[host_index] : 1;
-        // Those that wait for a core take nothing from memory meanwhile.
-        const double crowd = host.memory_streams > 0 ? std::max(1.0, share * busy[host_index] / host.memory_streams) : 1;
-        // Devices that wait for each other leave their cores to those that they wait for, but another mesh may take them first.
+        // Devices that wait for a core do not use the memory at that time.
+        const double crowd =
+            host.memory_streams > 0 ? std::max(1.0, share * busy[host_index] / host.memory_streams) : 1;
+        // Devices that wait in a collective leave their cores to the members that still compute. This helps only if no
+        // other mesh runs on the host, because that mesh may get the cores first.
         const bool alone = wanted[host_index] <= cores;
         const double waiting = alone ? actors_[m].waiting_share : 0;
-        rates[m] = std::min(rates[m], 1 / ((1 - waiting) / share + waiting + actors_[m].memory_share * (crowd - 1) / share +
-                                            actors_[m].delay_share * (1 - share)));
+        rates[m] = std::min(
+            rates[m], 1 / ((1 - waiting) / share + waiting + actors_[m].memory_share * (crowd - 1) / share +
+                           actors_[m].delay_share * (1 - share)));
       }
     }
     return rates;
@@ -286,7 +304,7 @@ class Simulator {
         if (actor.running) next = std::min(next, clock_ + actor.left / rates[m]);
         else if (actor.at < actor.list.size()) next = std::min(next, ReadyAt(actor));
       }
-      if (next == kNever) return;  // all are done: lists make progress, as the verifier has seen
+      if (next == kNever) return;  // all meshes are done: the verifier has checked that no list waits forever
       for (size_t m = 0; m < actors_.size(); ++m) {
         Actor& actor = actors_[m];
         if (!actor.running) continue;
@@ -307,10 +325,10 @@ class Simulator {
   std::vector<ProgramCost> programs_;
   std::vector<double> edge_seconds_, edge_overhead_;
   std::vector<std::vector<Transfer>> rounds_;      // by edge
-  std::map<std::pair<int, int>, double> channel_;  // (from, to) -> when it is free again
+  std::map<std::pair<int, int>, double> channel_;  // (from mesh, to mesh) -> the end of the last transfer
   std::vector<Actor> actors_;
-  std::vector<std::map<int, double>> cores_;       // by mesh: host -> cores of it that the mesh wants
-  std::vector<std::map<int, double>> devices_;     // by mesh: host -> its devices there
+  std::vector<std::map<int, double>> cores_;       // by mesh: host -> the host's cores that the mesh uses
+  std::vector<std::map<int, double>> devices_;     // by mesh: host -> number of the mesh's devices there
   double clock_ = 0;
   Simulation out_;
 };
@@ -323,17 +341,19 @@ Bytes Simulation::peak_device_memory() const {
   return peak;
 }
 
-absl::StatusOr<Simulation> Simulate(const Executable& executable, const Cluster& cluster) { return Simulator(executable, cluster).Run(); }
+absl::StatusOr<Simulation> Simulate(const Executable& executable, const Cluster& cluster) {
+  return Simulator(executable, cluster).Run();
+}
 
 std::string Print(const Simulation& simulation) {
   constexpr double kMi = 1 << 20;
-  std::string text = absl::StrFormat("step %.4g s, %.1f MiB a device at most\n", simulation.step_seconds,
+  std::string text = absl::StrFormat("step %.4g s, at most %.1f MiB per device\n", simulation.step_seconds,
                                      static_cast<double>(simulation.peak_device_memory()) / kMi);
   for (size_t m = 0; m < simulation.memory.size(); ++m) {
     const MeshMemory& memory = simulation.memory[m];
     absl::StrAppendFormat(&text,
-                          "  mesh %d: busy %.4g s (%.0f %%), collectives %.4g s; MiB: state %.1f, batch %.1f, aux %.1f, "
-                          "between programs %.1f, inside them %.1f\n",
+                          "  mesh %d: busy %.4g s (%.0f %%), collectives %.4g s; MiB per device: state %.1f, batch "
+                          "%.1f, aux %.1f, between programs %.1f, inside programs %.1f\n",
                           m, simulation.busy_seconds[m],
                           simulation.step_seconds > 0 ? 100 * simulation.busy_seconds[m] / simulation.step_seconds : 0,
                           simulation.collective_seconds[m], static_cast<double>(memory.state) / kMi,

@@ -1,12 +1,14 @@
-// Runs an executable's instruction lists in time without running them: how long a step takes, and what memory it needs.
+// Simulates an executable: goes through its instruction lists in time only, and predicts the seconds and memory of a
+// step.
 //
-// Model:  a discrete-event simulation. The devices of a mesh work in step, so a mesh is one actor; it goes through its list as the
-//         worker does: a RUN takes its program's price (cost/program_cost.h), SEND and RECV start a transfer when both ends have
-//         got there, and go on; who touches a buffer waits for its transfers. Transfers from one mesh to another follow one
-//         another. Where the devices that compute at a time want more cores than their host has, all of them slow down alike, and their
-//         collectives wait for those that have no core; where more of them take bytes from memory than it serves at full speed, so
-//         do their bytes.
-// Memory: of each device of the mesh that needs most: state, one batch, aux values, shared temporaries, programs' arenas.
+// Model:   A discrete-event simulation. The devices of a mesh work in step, so a mesh is one actor. It goes through its
+//          list as a worker does. A RUN takes the time of its program (cost/program_cost.h). A SEND or RECV does not
+//          block. Its transfer starts when both ends have reached it. An instruction waits for the transfers of the
+//          buffers that it touches. Transfers from one mesh to another run one after the other. If the devices that
+//          compute at the same time want more cores than their host has, all of them slow down by the same factor.
+//          Their collectives also wait for members that have no core. If more devices use memory at the same time than
+//          it serves at full speed, their traffic with memory slows down by the same factor.
+// Memory:  of each device of a mesh: state, one batch, aux values, shared temporaries, and the arenas of programs.
 // Threads: pure functions.
 #pragma once
 
@@ -20,37 +22,40 @@
 
 namespace alpa::planner {
 
-// Where devices want more cores than there are, one that others wait for in a collective may itself wait for a core: so many seconds,
-// times the part of their cores that they do not get. Of the order of a scheduler's slice; chosen by measurements
-// (bench/planner/predicted.py on 8 devices).
+// Seconds that a collective waits for a member without a core, if the devices want more cores than their host has. It
+// is multiplied by the share of their cores that they do not get. The value is of the order of a scheduler's time
+// slice. It was fitted to measurements (bench/planner/predicted.py on 8 devices).
 inline constexpr double kSchedulingDelay = 2e-4;
 
+// Bytes on one device of a mesh. temporaries: slots between programs; programs: the largest arena inside one program.
 struct MeshMemory {
   Bytes state = 0, batch = 0, aux = 0, temporaries = 0, programs = 0;
   Bytes total() const { return state + batch + aux + temporaries + programs; }
 };
 
-// A program under way on a mesh.
+// One run of a program on a mesh, in seconds from the start of the step.
 struct Span {
   int mesh = 0;
-  int program = 0;  // of the executable
+  int program = 0;  // index in Executable::programs
   double begin = 0, end = 0;
 };
 
 struct Simulation {
   double step_seconds = 0;
-  std::vector<Span> spans;                 // by their ends
-  std::vector<double> busy_seconds;        // by mesh: in programs, collectives included
-  std::vector<double> collective_seconds;  // by mesh, of these, with no neighbour busy
-  int64_t collectives = 0, messages = 0;   // of all meshes together; rounds of edges between them
-  std::vector<MeshMemory> memory;          // by mesh, of each of its devices
-  Bytes peak_device_memory() const;
+  std::vector<Span> spans;                 // in order of their ends
+  std::vector<double> busy_seconds;        // by mesh: in programs, including collectives
+  std::vector<double> collective_seconds;  // by mesh: in collectives, as if no other device of the host were busy
+  int64_t collectives = 0;                 // of all meshes
+  int64_t messages = 0;                    // rounds of edges between meshes
+  std::vector<MeshMemory> memory;          // by mesh
+  Bytes peak_device_memory() const;        // the largest of `memory`
 };
 
-// REQUIRES: a verified executable. kInvalidArgument: `cluster` lacks one of its devices, or is not measured.
+// Errors: kInvalidArgument if `cluster` lacks a device of the executable or is not measured.
+// REQUIRES: a verified executable.
 absl::StatusOr<Simulation> Simulate(const plan::Executable& executable, const cluster::Cluster& cluster);
 
-// What to do for people to see it: a line a mesh.
+// Returns a human-readable summary, with one line per mesh.
 std::string Print(const Simulation& simulation);
 
 }  // namespace alpa::planner
