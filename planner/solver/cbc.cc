@@ -16,11 +16,12 @@ namespace alpa::planner {
 
 namespace {
 
-// Of the largest cost as CBC sees it: its tolerances are absolute.
+// Costs are scaled so that the largest has this magnitude, because CBC's tolerances are absolute.
 constexpr double kLargestCost = 1e6;
 
+// CBC keeps settings in global variables, so one thread at a time may use it.
 std::mutex& Only() {
-  static std::mutex mutex;  // CBC keeps settings in globals
+  static std::mutex mutex;
   return mutex;
 }
 
@@ -30,16 +31,20 @@ struct Delete {
 
 double Scale(const IntegerProgram& program) {
   double largest = 0;
-  for (const IntegerProgram::Variable& variable : program.variables) largest = std::max(largest, std::abs(variable.cost));
+  for (const IntegerProgram::Variable& variable : program.variables) {
+    largest = std::max(largest, std::abs(variable.cost));
+  }
   return largest > 0 ? kLargestCost / largest : 1;
 }
 
 void Load(const IntegerProgram& program, double scale, Cbc_Model* model) {
-  // By columns, as CBC has it.
+  // CBC takes the matrix by columns.
   std::vector<std::vector<std::pair<int, double>>> columns(program.variables.size());
   std::vector<double> row_lower, row_upper;
   for (size_t r = 0; r < program.rows.size(); ++r) {
-    for (const auto& term : program.rows[r].terms) columns[term.variable].push_back({static_cast<int>(r), term.coefficient});
+    for (const auto& term : program.rows[r].terms) {
+      columns[term.variable].push_back({static_cast<int>(r), term.coefficient});
+    }
     row_lower.push_back(std::max(program.rows[r].lower, -1e30));
     row_upper.push_back(std::min(program.rows[r].upper, 1e30));
   }
@@ -52,8 +57,9 @@ void Load(const IntegerProgram& program, double scale, Cbc_Model* model) {
     upper.push_back(program.variables[v].upper);
     cost.push_back(program.variables[v].cost * scale);
   }
-  Cbc_loadProblem(model, static_cast<int>(columns.size()), static_cast<int>(program.rows.size()), starts.data(), indices.data(),
-                  values.data(), lower.data(), upper.data(), cost.data(), row_lower.data(), row_upper.data());
+  Cbc_loadProblem(model, static_cast<int>(columns.size()), static_cast<int>(program.rows.size()), starts.data(),
+                  indices.data(), values.data(), lower.data(), upper.data(), cost.data(), row_lower.data(),
+                  row_upper.data());
   for (size_t v = 0; v < columns.size(); ++v) {
     if (program.variables[v].integer) Cbc_setInteger(model, static_cast<int>(v));
   }
@@ -76,7 +82,7 @@ absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const S
   const MonotonicTime begin = Clock::Real().Now();
   const std::unique_ptr<void, Delete> owner(Cbc_newModel());
   auto* model = static_cast<Cbc_Model*>(owner.get());
-  if (model == nullptr) return Internal("CBC has no memory for a model");
+  if (model == nullptr) return Internal("CBC cannot allocate a model");
   const double scale = Scale(program);
   Load(program, scale, model);
   Cbc_setLogLevel(model, 0);
@@ -88,14 +94,15 @@ absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const S
   Cbc_setAllowableGap(model, 1e-9);
   if (!options.start.empty()) {
     const double known = ObjectiveOf(program, options.start) * scale;
-    Cbc_setParameter(model, "feasibilityPump", "off");  // slow, and for those that have no solution
+    Cbc_setParameter(model, "feasibilityPump", "off");  // slow, and of use only if no solution is known
     Cbc_setCutoff(model, known - kOptimalGap / 2 * std::abs(known));
   }
   Cbc_solve(model);
   outcome.seconds = std::chrono::duration<double>(Clock::Real().Now() - begin).count();
 
-  // Without integers nothing is searched, and the solution is the relaxation's.
-  const bool linear = std::none_of(program.variables.begin(), program.variables.end(), [](const auto& v) { return v.integer; });
+  // Without integer variables CBC does not branch, and its solution is that of the linear program.
+  const bool linear =
+      std::none_of(program.variables.begin(), program.variables.end(), [](const auto& v) { return v.integer; });
   const double* best = Cbc_bestSolution(model);
   if (linear && Cbc_isProvenOptimal(model)) best = Cbc_getColSolution(model);
   if (best != nullptr) outcome.values.assign(best, best + program.variables.size());
@@ -108,7 +115,7 @@ absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const S
   } else if (Cbc_isProvenInfeasible(model)) {
     outcome.termination = Termination::kInfeasible;
   } else if (Cbc_isAbandoned(model)) {
-    return Internal("CBC gave up on numerical grounds");
+    return Internal("CBC gave up because of numerical difficulties");
   } else {
     outcome.termination = Termination::kTimeOut;
   }

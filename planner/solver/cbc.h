@@ -1,4 +1,5 @@
-// The one place that knows CBC (COIN-OR branch and cut). Use through integer_program.h, which checks what goes in and comes out.
+// The only file that uses CBC (COIN-OR branch and cut), with cbc.cc. Call Solve (integer_program.h) instead: it checks
+// the program and the answer.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -6,7 +7,8 @@
 
 namespace alpa::planner {
 
-// REQUIRES: a sound program and options. Values are not rounded. With a start, kInfeasible says that nothing is cheaper than it.
+// Returns unrounded values. If options.start is given, only cheaper solutions count: kInfeasible then means that there
+// is none. REQUIRES: Check(program) is OK, and the options are valid.
 absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const SolveOptions& options);
 
 }  // namespace alpa::planner

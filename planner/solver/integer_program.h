@@ -1,11 +1,12 @@
-// Mixed integer linear programs, and what a solver makes of one within a time limit.
+// Solves mixed-integer linear programs within a time limit.
 //
-// Model:   minimise sum of cost x value over bounded variables, some of them integer, subject to rows: lower <= sum of
-//          coefficient x value <= upper.
-// Outcome: optimal, a solution with a bound, infeasible, and nothing found in time are results. The solver's answer is checked
-//          against the program here, and its objective summed up again: nothing that a solver says is taken on trust.
-// Method:  branch and cut by CBC (COIN-OR), single-threaded; the same program gives the same answer, unless the time limit cuts in.
-// Threads: Solve may be called from anywhere; one program is solved at a time.
+// Model:   Minimises the sum of cost x value over bounded variables, some of them integer. Each row demands
+//          lower <= sum of coefficient x value <= upper.
+// Outcome: Optimal, a solution with a bound, infeasible, and no solution in time are all results, not errors. Solve
+//          checks the solver's values against the program and computes their objective again, so no answer of the
+//          solver is taken on trust.
+// Method:  branch and cut by CBC (COIN-OR) on one thread. The same program gives the same answer, unless time runs out.
+// Threads: any thread may call Solve. Programs are solved one at a time.
 #pragma once
 
 #include <limits>
@@ -28,7 +29,7 @@ struct IntegerProgram {
     double coefficient = 0;
   };
   struct Row {
-    std::vector<Term> terms;      // each variable once
+    std::vector<Term> terms;      // each variable at most once
     double lower = -kInfinity, upper = kInfinity;
   };
   std::vector<Variable> variables;
@@ -36,36 +37,40 @@ struct IntegerProgram {
 };
 
 struct SolveOptions {
-  double seconds = 10;            // > 0
-  std::vector<double> start;      // a solution that is known, or empty: the answer is no worse
+  double seconds = 10;            // time limit, > 0
+  std::vector<double> start;      // a known solution, or empty; the answer does not cost more
 };
 
 enum class Termination {
   kOptimal,     // within a relative gap of kOptimalGap
-  kFeasible,    // time was up: a solution, and a bound
+  kFeasible,    // time ran out: there is a solution and a bound
   kInfeasible,
-  kTimeOut,     // time was up before there was a solution
+  kTimeOut,     // time ran out before a solution was found
 };
+// Largest relative gap between an optimal solution and its bound.
 inline constexpr double kOptimalGap = 1e-6;
 
 struct SolveOutcome {
   Termination termination = Termination::kTimeOut;
-  std::vector<double> values;     // by variable, integers exact; empty where there is no solution (or no variable)
+  std::vector<double> values;     // by variable, integers exact; empty if there is no solution, or no variable
   double objective = 0;           // of `values`
-  double bound = 0;               // no solution is cheaper; -infinity where nothing is known
+  double bound = 0;               // no solution costs less; -infinity if no bound is known
   double seconds = 0;
   bool has_solution() const { return termination == Termination::kOptimal || termination == Termination::kFeasible; }
-  // How much cheaper the best solution might be, of `objective`.
+  // By how much the best solution may be cheaper, relative to `objective`; infinite without a solution.
   double gap() const;
 };
 
-// OK, or kInvalidArgument: numbers that are not finite or too large (1e15), bounds that cross, a variable that does not exist.
+// Errors: kInvalidArgument if a number is not finite or exceeds 1e15 in magnitude, a lower bound exceeds its upper
+// bound, or a row names an unknown variable or one variable twice. The bounds of a row may be infinite.
 absl::Status Check(const IntegerProgram& program);
-// OK, or which bound or row `values` breaks, or which integer is none.
+// Errors: kInvalidArgument if the number of values is wrong; also if `values` break a bound or a row, or an integer
+// variable has another value, and the message names it.
 absl::Status CheckSolution(const IntegerProgram& program, const std::vector<double>& values);
 double ObjectiveOf(const IntegerProgram& program, const std::vector<double>& values);
 
-// Errors: kInvalidArgument where program, limit or start are not sound; kInternal where the solver's answer breaks the program.
+// Errors: kInvalidArgument if the program, the time limit or the start is invalid. kInternal if the solver fails, or
+// its answer breaks the program.
 absl::StatusOr<SolveOutcome> Solve(const IntegerProgram& program, const SolveOptions& options);
 
 std::string ToString(Termination termination);

@@ -1,4 +1,4 @@
-// What any solver behind integer_program.h must do.
+// Tests Solve (integer_program.h), whichever solver is behind it.
 
 #include "planner/solver/integer_program.h"
 
@@ -34,7 +34,7 @@ TEST(SolverTest, FindsTheBestOfASmallKnapsack) {
   EXPECT_NEAR(outcome->bound, -9, 1e-5);
 }
 
-TEST(SolverTest, InfeasibleIsAnOutcome) {
+TEST(SolverTest, ReportsAnInfeasibleProgramAsAnOutcome) {
   Program program = Knapsack({1, 1}, {1, 1}, 2);
   program.rows[0].lower = 1.2;
   program.rows.push_back({{{0, 1}, {1, 1}}, 0, 1});
@@ -45,7 +45,7 @@ TEST(SolverTest, InfeasibleIsAnOutcome) {
   EXPECT_TRUE(outcome->values.empty());
 }
 
-TEST(SolverTest, EqualsEnumerationOnRandomPrograms) {
+TEST(SolverTest, FindsTheOptimumOfEnumerationOnRandomPrograms) {
   for (int seed = 0; seed < 100; ++seed) {
     std::mt19937 random(seed);
     std::uniform_real_distribution<double> number(-5, 5);
@@ -75,7 +75,7 @@ TEST(SolverTest, EqualsEnumerationOnRandomPrograms) {
   }
 }
 
-TEST(SolverTest, NothingToDecideIsNoSpecialCase) {
+TEST(SolverTest, SolvesProgramsWithoutIntegersOrVariables) {
   const auto empty = Solve(Program{}, {});
   ASSERT_TRUE(empty.ok()) << empty.status();
   EXPECT_EQ(empty->termination, Termination::kOptimal);
@@ -92,7 +92,7 @@ TEST(SolverTest, NothingToDecideIsNoSpecialCase) {
   }
 }
 
-TEST(SolverTest, AKnownSolutionIsNeverMadeWorse) {
+TEST(SolverTest, ReturnsNoWorseSolutionThanTheStart) {
   const Program program = Knapsack({5, 4, 6}, {3, 2, 4}, 5);
   for (const std::vector<double>& start : {std::vector<double>{0, 0, 0}, {0, 0, 1}, {1, 1, 0}}) {
     const auto outcome = Solve(program, {.start = start});
@@ -104,8 +104,8 @@ TEST(SolverTest, AKnownSolutionIsNeverMadeWorse) {
   EXPECT_FALSE(Solve(program, {.start = {1, 1}}).ok());
 }
 
-// Market split: hard for branch and bound at this size, far beyond the limit.
-TEST(SolverTest, ATimeLimitGivesIncumbentAndGap) {
+// A market split problem: at this size, branch and bound takes far longer than the limit.
+TEST(SolverTest, ReturnsIncumbentAndGapWhenTimeRunsOut) {
   std::mt19937 random(1);
   Program program;
   const int n = 60, rows = 6;
@@ -134,7 +134,7 @@ TEST(SolverTest, ATimeLimitGivesIncumbentAndGap) {
   EXPECT_GT(outcome->gap(), 0);
 }
 
-TEST(SolverTest, RefusesWhatIsNotSound) {
+TEST(SolverTest, RefusesInvalidProgramsAndLimits) {
   const double nan = std::nan(""), inf = Program::kInfinity;
   const auto refused = [](auto&& change) {
     Program program = Knapsack({5, 4, 6}, {3, 2, 4}, 5);
@@ -154,8 +154,8 @@ TEST(SolverTest, RefusesWhatIsNotSound) {
   EXPECT_FALSE(Solve(Knapsack({1}, {1}, 1), {.seconds = nan}).ok());
 }
 
-// Costs over many orders of magnitude, as seconds and bytes are.
-TEST(SolverTest, CostsOfAnySizeCount) {
+// Costs have many orders of magnitude: they may be seconds or bytes.
+TEST(SolverTest, SolvesProgramsWithCostsOfAnyMagnitude) {
   for (double unit : {1e-9, 1.0, 1e12}) {
     Program program = Knapsack({5 * unit, 4 * unit, 6 * unit}, {3, 2, 4}, 5);
     const auto outcome = Solve(program, {});
