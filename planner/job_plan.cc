@@ -18,23 +18,24 @@ namespace {
 
 absl::Status Because(const absl::Status& status, absl::string_view word) { return WithReason(status, word); }
 
-// That leaves lie where the plan says; where they do follows from its cuts.
+// Checks that the plan's input shardings are those that follow from its cuts. A plan that the user edited may
+// contradict itself here.
 absl::Status CheckPlacement(const plan::Plan& plan, const plan::Executable& executable, const plan::Roles& roles) {
   for (size_t s = 0; s < plan.stages.size(); ++s) {
     const plan::StagePlan& stage = plan.stages[s];
     const cluster::Mesh& mesh = plan.meshes[stage.mesh.value()];
     for (size_t p = 0; p < roles.inputs.size(); ++p) {
-      std::optional<plan::Sharding> made;
+      std::optional<plan::Sharding> lowered;
       for (const plan::RegionPlacement& region : executable.inputs[p].regions) {
-        if (region.mesh == stage.mesh) made = region.sharding;
+        if (region.mesh == stage.mesh) lowered = region.sharding;
       }
-      const std::optional<plan::Sharding>& said = stage.input_shardings[p];
-      if (made == said) continue;
+      const std::optional<plan::Sharding>& planned = stage.input_shardings[p];
+      if (lowered == planned) continue;
       const auto text = [&](const std::optional<plan::Sharding>& sharding) {
         return sharding ? sharding->ToString(mesh) : std::string("absent");
       };
-      return InvalidArgument("stage %d: the plan says that %s is %s on mesh %d, but its cuts make it %s", s,
-                             roles.inputs[p].path, text(said), stage.mesh.value(), text(made));
+      return InvalidArgument("stage %d: the plan lists %s as %s on mesh %d, but its cuts make it %s", s,
+                             roles.inputs[p].path, text(planned), stage.mesh.value(), text(lowered));
     }
   }
   return absl::OkStatus();
@@ -85,7 +86,7 @@ absl::StatusOr<plan::Plan> PlanJob(const JobProgram& simplified, const proto::Pl
     ALPA_ASSIGN_OR_RETURN(const plan::Plan plan, ReadGivenPlan(request.given(), simplified));
     const int64_t wanted = plan::DeviceCount(request.given());
     if (wanted > static_cast<int64_t>(devices.size())) {
-      return Because(InvalidArgument("the given plan is for %d devices, the job has %d", wanted, devices.size()),
+      return Because(InvalidArgument("the given plan needs %d devices, but the job has %d", wanted, devices.size()),
                      reason::kNoFeasiblePlan);
     }
     return plan::OnDevices(plan, devices);

@@ -1,9 +1,10 @@
-// From a submitted program to what workers run, step by step: load, plan (or take the plan that is given), lower. The
-// coordinator does so for jobs, `alpa plan` does so for people.
+// Turns a submitted program into an executable in three steps: import the program, make a plan (or read a given one),
+// and lower the plan. The coordinator runs these steps for jobs; `alpa plan` runs them on the command line.
 //
-// Threads: pure functions. They take seconds for large programs.
-// Errors:  with a reason word: BAD_PROGRAM, UNSUPPORTED_OP, NO_FEASIBLE_PLAN, BAD_PLAN, or INTERNAL for a fault of
-// ours.
+// Threads: pure functions, except for the time limits of the search and of the exact choice (planner.h). They take
+//          seconds for large programs.
+// Errors:  every status carries a reason code: BAD_PROGRAM, UNSUPPORTED_OP, NO_FEASIBLE_PLAN or BAD_PLAN, or INTERNAL
+//          for a fault of the planner itself.
 #pragma once
 
 #include <vector>
@@ -24,26 +25,27 @@ struct JobProgram {
   graph::Graph graph;
   plan::Roles roles;
 };
-// Imported and verified, as the user wrote it.
+// Imports the program as the user wrote it, and verifies it. Errors: BAD_PROGRAM, UNSUPPORTED_OP.
 absl::StatusOr<JobProgram> ImportProgram(absl::string_view serialized_hlo, const proto::Roles& roles);
-// In the form that is planned, and that plans are fingerprinted for.
+// Returns the simplified program. The planner plans this form, and a plan records the fingerprint of this form.
 JobProgram Simplified(const JobProgram& program);
 
-// A plan that a user gives, verified for this program. Its devices are 0..n-1.
+// Reads the user's plan and verifies it for this program. Its devices are numbered 0..n-1. Errors: BAD_PLAN.
 absl::StatusOr<plan::Plan> ReadGivenPlan(const proto::Plan& given, const JobProgram& simplified);
 
-// The plan that is given in the request, or one that keeps to its pins; on the first of `devices`, verified.
-// REQUIRES: plan::Check(request) is OK.
+// Returns a verified plan on the first of `devices`: the request's own plan if it has one, otherwise a plan that keeps
+// to its pins. Errors: NO_FEASIBLE_PLAN, BAD_PLAN, INTERNAL. REQUIRES: plan::Check(request) is OK.
 absl::StatusOr<plan::Plan> PlanJob(const JobProgram& simplified, const proto::PlanRequest& request,
                                    const std::vector<DeviceId>& devices);
 
-// The best plan for the cluster's devices that keeps to the request's pins, verified, with its prediction.
-// REQUIRES: plan::Check(request) is OK, no plan is given, and the cluster is measured.
+// Returns the best verified plan for the cluster's devices that keeps to the request's pins, with its prediction.
+// Errors: NO_FEASIBLE_PLAN, INTERNAL.
+// REQUIRES: plan::Check(request) is OK, the request has no plan of its own, and the cluster is measured.
 absl::StatusOr<Searched> SearchJob(const JobProgram& simplified, const proto::PlanRequest& request,
                                    const cluster::Cluster& cluster, const SearchLimits& limits);
 
-// What workers run, verified. `given`: the plan was not made by this build's planner, so that it may ask for the
-// impossible.
+// Lowers a plan and verifies the executable. `given`: the plan does not come from this build's planner, so it may ask
+// for something impossible (BAD_PLAN). Errors of the planner's own plans are NO_FEASIBLE_PLAN or INTERNAL.
 absl::StatusOr<plan::Executable> LowerJob(const plan::Plan& plan, const JobProgram& simplified, bool given);
 
 }  // namespace alpa::planner

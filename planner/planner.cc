@@ -33,8 +33,8 @@ namespace {
 
 absl::Status NothingToCut(int64_t devices, int64_t microbatches) {
   return InvalidArgument(
-      "no dimension of any batch leaf can be cut into %d chunks (%d data-parallel devices x %d microbatches); choose numbers "
-      "whose product divides the batch size, or name the dimensions with batch_dims",
+      "no dimension of any batch leaf can be cut into %d chunks (%d data-parallel devices x %d microbatches); choose "
+      "numbers whose product divides the batch size, or name the dimensions with batch_dims",
       devices * microbatches, devices, microbatches);
 }
 
@@ -42,20 +42,23 @@ absl::Status CheckTensorCuts(const PlanOptions& options, const Graph& program, c
   std::set<int32_t> seen;
   for (const plan::Cut& cut : options.tensor_cuts) {
     if (cut.leaf < 0 || cut.leaf >= static_cast<int32_t>(roles.inputs.size())) {
-      return InvalidArgument("a tensor cut names input %d of %d", cut.leaf, roles.inputs.size());
+      return InvalidArgument("a tensor cut names input %d, but the program has %d inputs", cut.leaf,
+                             roles.inputs.size());
     }
     const plan::InputRole& role = roles.inputs[cut.leaf];
     if (role.kind != plan::InputRole::Kind::kState) {
-      return InvalidArgument("a tensor cut names %s, which is a batch leaf", role.path);
+      return InvalidArgument("a tensor cut names %s, which is a batch leaf; name a state leaf", role.path);
     }
     const graph::Shape& shape = program.shape(program.parameters()[cut.leaf]);
     if (cut.dim < -1 || cut.dim >= shape.rank()) {
-      return InvalidArgument("a tensor cut names dimension %d of %s, which is %s", cut.dim, role.path, shape.ToString());
+      return InvalidArgument("a tensor cut names dimension %d of %s, whose shape is %s", cut.dim, role.path,
+                             shape.ToString());
     }
-    if (!seen.insert(cut.leaf).second) return InvalidArgument("two tensor cuts name %s", role.path);
+    if (!seen.insert(cut.leaf).second) return InvalidArgument("two tensor cuts name %s; give one", role.path);
   }
   if (!options.tensor_cuts.empty() && options.most_tensor() < 2) {
-    return InvalidArgument("%d tensor cuts, but tensor_parallel=%d", options.tensor_cuts.size(), options.most_tensor());
+    return InvalidArgument("%d tensor cuts are given, but tensor_parallel=%d; it must be at least 2",
+                           options.tensor_cuts.size(), options.most_tensor());
   }
   return absl::OkStatus();
 }
@@ -64,40 +67,50 @@ absl::Status CheckOptions(const PlanOptions& options, const Graph& program, cons
   if (options.devices < 0 || options.data_parallel < 0 || options.microbatches < 0 || options.tensor_parallel < 0) {
     return InvalidArgument("devices, data_parallel, tensor_parallel and microbatches must not be negative");
   }
-  if (options.zero < 0 || options.zero > 3) return InvalidArgument("zero=%d; ZeRO has stages 1, 2 and 3", options.zero);
+  if (options.zero < 0 || options.zero > 3) {
+    return InvalidArgument("zero=%d is not a ZeRO stage; expected 1, 2 or 3, or 0 for none", options.zero);
+  }
   if (options.microbatches > (int64_t{1} << 20)) {
-    return InvalidArgument("microbatches=%d is more than the 1048576 allowed", options.microbatches);
+    return InvalidArgument("microbatches=%d; at most 1048576 are allowed", options.microbatches);
   }
   const PipelineOptions& pipeline = options.pipeline;
   if (pipeline.meshes < 1 || pipeline.stages_per_mesh < 1 || pipeline.meshes > kMaxStages ||
       pipeline.stages_per_mesh > kMaxStages / pipeline.meshes) {
-    return InvalidArgument("a pipeline of %d meshes x %d stages each; 1 to %d stages are possible", pipeline.meshes,
+    return InvalidArgument("a pipeline of %d meshes x %d stages each; expected 1 to %d stages in all", pipeline.meshes,
                            pipeline.stages_per_mesh, kMaxStages);
   }
-  if (pipeline.meshes == 1 && pipeline.stages_per_mesh > 1) return InvalidArgument("several stages on the only mesh");
+  if (pipeline.meshes == 1 && pipeline.stages_per_mesh > 1) {
+    return InvalidArgument("%d stages per mesh need a pipeline of at least 2 meshes", pipeline.stages_per_mesh);
+  }
   if (!pipeline.devices.empty() && static_cast<int>(pipeline.devices.size()) != pipeline.meshes) {
-    return InvalidArgument("%d numbers of devices for %d stages' meshes", pipeline.devices.size(), pipeline.meshes);
+    return InvalidArgument("device counts are given for %d meshes, but the pipeline has %d", pipeline.devices.size(),
+                           pipeline.meshes);
   }
-  if (!pipeline.tensor.empty() && (pipeline.tensor.size() != pipeline.devices.size() ||
-                                   std::any_of(pipeline.tensor.begin(), pipeline.tensor.end(), [](int t) { return t < 1; }))) {
-    return InvalidArgument("%d tensor degrees for the devices of %d stages' meshes; each must be at least 1", pipeline.tensor.size(),
-                           pipeline.devices.size());
+  if (!pipeline.tensor.empty() &&
+      (pipeline.tensor.size() != pipeline.devices.size() ||
+       std::any_of(pipeline.tensor.begin(), pipeline.tensor.end(), [](int t) { return t < 1; }))) {
+    return InvalidArgument(
+        "tensor degrees are given for %d meshes and device counts for %d; expected a degree of at least 1 for each of "
+        "these meshes",
+        pipeline.tensor.size(), pipeline.devices.size());
   }
-  if (!pipeline.shares.empty() && (static_cast<int>(pipeline.shares.size()) != pipeline.meshes ||
-                                   std::any_of(pipeline.shares.begin(), pipeline.shares.end(), [](double s) { return !(s > 0); }))) {
-    return InvalidArgument("%d shares of the work for %d meshes; each must be positive", pipeline.shares.size(), pipeline.meshes);
+  if (!pipeline.shares.empty() &&
+      (static_cast<int>(pipeline.shares.size()) != pipeline.meshes ||
+       std::any_of(pipeline.shares.begin(), pipeline.shares.end(), [](double s) { return !(s > 0); }))) {
+    return InvalidArgument("%d shares of the work are given for %d meshes; expected one positive share per mesh",
+                           pipeline.shares.size(), pipeline.meshes);
   }
   if (options.remat != "none" && options.remat != "layer") {
-    return InvalidArgument("remat=\"%s\"; there are \"none\" and \"layer\"", options.remat);
+    return InvalidArgument("remat=\"%s\" is unknown; expected \"none\" or \"layer\"", options.remat);
   }
   if (options.sequence && options.most_tensor() < 2) {
-    return InvalidArgument("sequence sharding, but tensor_parallel=%d", options.most_tensor());
+    return InvalidArgument("sequence sharding with tensor_parallel=%d; it must be at least 2", options.most_tensor());
   }
   ALPA_RETURN_IF_ERROR(CheckTensorCuts(options, program, roles));
   return ParseSchedule(pipeline.schedule).status();
 }
 
-// How many devices carry data parallelism: as pinned, or nothing where that is left open.
+// Returns the pinned data degree, or nothing if the user leaves it open.
 absl::StatusOr<std::optional<int64_t>> PinnedData(const PlanOptions& options) {
   const int64_t tensor = std::max(1, options.tensor_parallel);
   const int64_t each = tensor * options.pipeline.meshes;
@@ -108,36 +121,40 @@ absl::StatusOr<std::optional<int64_t>> PinnedData(const PlanOptions& options) {
   if (options.data_parallel > 0) return options.data_parallel;
   if (options.devices == 0) return std::nullopt;
   if (options.devices % each != 0) {
-    return InvalidArgument("tensor_parallel=%d x %d pipeline meshes does not divide devices=%d", tensor, options.pipeline.meshes,
-                           options.devices);
+    return InvalidArgument("tensor_parallel=%d x %d pipeline meshes does not divide devices=%d", tensor,
+                           options.pipeline.meshes, options.devices);
   }
   return options.devices / each;
 }
 
-// The number of data-parallel devices on each mesh of a pipeline whose meshes are given their devices one by one.
+// Returns the data degree of each mesh if the user gives device counts per mesh, otherwise nothing.
 absl::StatusOr<std::vector<int64_t>> DataOfMeshes(const PlanOptions& options) {
   std::vector<int64_t> data;
   for (size_t m = 0; m < options.pipeline.devices.size(); ++m) {
     const int devices = options.pipeline.devices[m], tensor = options.tensor_of(m);
     if (devices < 1 || devices % tensor != 0) {
-      return InvalidArgument("a stage on %d devices with tensor_parallel=%d", devices, tensor);
+      return InvalidArgument("tensor_parallel=%d does not divide the %d devices of pipeline mesh %d", tensor, devices,
+                             m);
     }
     data.push_back(devices / tensor);
     if (options.data_parallel > 0 && data.back() != options.data_parallel) {
-      return InvalidArgument("data_parallel=%d contradicts a stage on %d devices", options.data_parallel, devices);
+      return InvalidArgument("data_parallel=%d contradicts a pipeline mesh of %d devices with tensor_parallel=%d",
+                             options.data_parallel, devices, tensor);
     }
   }
   return data;
 }
 
+// Whether the plan takes the region apart (plan::TakesRegionApart).
 bool TakesApart(const PlanOptions& options) { return options.pipeline.meshes > 1 || options.remat != "none"; }
 
 struct BatchSplit {
-  int64_t data = 1;  // devices
+  int64_t data = 1;  // the data degree
   SeedSearch search;
 };
 
-// The batch in data x k chunks: as pinned, or over as many devices as can share it, `most` at the most.
+// Splits the batch into data x k chunks. The data degree is `pinned`, or else the largest one up to `most` for which
+// the batch divides.
 absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& roles, const PlanOptions& options,
                                       std::optional<int64_t> pinned, int64_t most) {
   const int64_t k = std::max<int64_t>(1, options.microbatches);
@@ -155,9 +172,9 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
       }
       if (pinned || split.data == 1) return seeds;
     } else {
-      for (int64_t telling : kProbeChunks) {
-        // Where the batch stays whole, its dimension is one that could be cut.
-        split.search = FindSeeds(program, roles, chunks == 1 ? telling : chunks, k > 1, local);
+      for (int64_t probe : kProbeChunks) {
+        // A single chunk cuts nothing. The batch dimension is then one that a few chunks could cut.
+        split.search = FindSeeds(program, roles, chunks == 1 ? probe : chunks, k > 1, local);
         if (chunks > 1 || !split.search.seeds.empty()) break;
       }
       if (!split.search.seeds.empty() || chunks == 1) break;
@@ -165,12 +182,13 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
     }
   }
   if (k > 1 && !split.search.analysis.couplings.empty()) {
-    // Perhaps because the batch's own dimension does not divide, and another one was taken for it.
-    for (int64_t telling : kProbeChunks) {
-      const SeedSearch whole = FindSeeds(program, roles, telling, true, local);
-      const bool as_much = whole.analysis.split_flops >= split.search.analysis.split_flops;
-      if (whole.seeds.empty() || !whole.analysis.couplings.empty() || !as_much) continue;
-      ALPA_RETURN_IF_ERROR(CheckSeeds(program, roles, whole.seeds, split.data * k));
+    // The real batch dimension may not divide, so that the search took another dimension, which couples. In that case
+    // the error of CheckSeeds is the helpful one.
+    for (int64_t probe : kProbeChunks) {
+      const SeedSearch other = FindSeeds(program, roles, probe, true, local);
+      const bool as_much = other.analysis.split_flops >= split.search.analysis.split_flops;
+      if (other.seeds.empty() || !other.analysis.couplings.empty() || !as_much) continue;
+      ALPA_RETURN_IF_ERROR(CheckSeeds(program, roles, other.seeds, split.data * k));
       break;
     }
     return CouplingError(program, split.search.analysis);
@@ -178,13 +196,15 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
   return split;
 }
 
-// State leaves that the forward reads beside the batch, rearranged or converted at most: parameters, as opposed to what only
-// the update reads.
+// Returns the parameters: the state leaves that an op combines with the batch, directly or after ops with one operand
+// and one result (reshape, transpose, convert). State that only the optimizer's update reads is not among them.
 std::vector<int32_t> Parameters(const Graph& program, const plan::Roles& roles, const AxisAnalysis& analysis) {
   std::vector<int32_t> leaf_of(program.values().size(), -1);
   std::vector<bool> read(roles.inputs.size(), false);
   for (size_t p = 0; p < roles.inputs.size(); ++p) {
-    if (roles.inputs[p].kind == plan::InputRole::Kind::kState) leaf_of[program.parameters()[p].value()] = static_cast<int32_t>(p);
+    if (roles.inputs[p].kind == plan::InputRole::Kind::kState) {
+      leaf_of[program.parameters()[p].value()] = static_cast<int32_t>(p);
+    }
   }
   for (const graph::Op& op : program.ops()) {
     if (op.opcode == graph::Opcode::kParameter) continue;
@@ -205,8 +225,10 @@ std::vector<int32_t> Parameters(const Graph& program, const plan::Roles& roles, 
   return found;
 }
 
-// Data parallelism as one more axis of space. Under ZeRO what is made of gradients stays in parts, and so do parameters in stage 3.
-plan::AxisCut DataAxis(const Graph& program, const plan::Roles& roles, const BatchSplit& split, const PlanOptions& options) {
+// Returns data parallelism as a mesh axis. Under ZeRO, values derived from gradients stay sharded, such as optimizer
+// state. Stage 3 also leaves parameters sharded.
+plan::AxisCut DataAxis(const Graph& program, const plan::Roles& roles, const BatchSplit& split,
+                       const PlanOptions& options) {
   plan::AxisCut axis;
   axis.mesh_axis = 0;
   for (const plan::Seed& seed : split.search.seeds) axis.cuts.push_back({seed.leaf, seed.dim, plan::CutRank::kBatch});
@@ -229,8 +251,9 @@ std::string Origin(const PlanOptions& options, bool data_pinned) {
   return pinned ? "pinned by the user" : "all devices, data parallel";
 }
 
-// A mesh of data x tensor devices; axes of size 1 are left out where there is another way to say so.
-cluster::Mesh MakeMesh(int64_t data, int64_t tensor, bool keep_data_axis, std::vector<DeviceId>::const_iterator devices) {
+// Returns a mesh of data x tensor devices. An axis of size 1 is left out, except a data axis if `keep_data_axis`.
+cluster::Mesh MakeMesh(int64_t data, int64_t tensor, bool keep_data_axis,
+                       std::vector<DeviceId>::const_iterator devices) {
   cluster::Mesh mesh;
   if (data > 1 || keep_data_axis) mesh.shape.push_back(data), mesh.axis_names.push_back("data");
   if (tensor > 1) mesh.shape.push_back(tensor), mesh.axis_names.push_back("tensor");
@@ -238,9 +261,10 @@ cluster::Mesh MakeMesh(int64_t data, int64_t tensor, bool keep_data_axis, std::v
   return mesh;
 }
 
-// Batch leaves along the dimension behind the batch's own (before it where that is the last), where the axis divides it: what
-// products leave as sums over the axis is reduce-scattered along what that cuts, and gathered where the next product needs it
-// (Korthikanti et al., arXiv 2205.05198).
+// Returns the cuts for sequence sharding: each batch leaf along the dimension after its batch dimension (before it, if
+// the batch dimension is the last), if the axis divides it. Partial sums of matrix products are reduce-scattered along
+// the dimension that follows from these cuts, and gathered before the next product (Korthikanti et al., arXiv
+// 2205.05198).
 std::vector<plan::Cut> SequenceCuts(const Plan& plan, int64_t tensor, const Graph& program) {
   std::vector<plan::Cut> cuts;
   for (const plan::Seed& seed : plan.batch_seeds) {
@@ -251,8 +275,10 @@ std::vector<plan::Cut> SequenceCuts(const Plan& plan, int64_t tensor, const Grap
   return cuts;
 }
 
-// The tensor axis of a mesh, chosen on the whole program and the data axis of `stage`, which is there. Where the region is taken apart
-// its programs are others than here, and where the sequence is cut truths are taken as that says: then only cuts of leaves are chosen.
+// Chooses the tensor axis of the mesh of `stage`. The choice is made on the whole program, lowered to this mesh along
+// the axes that `stage` already has. In two cases it consists of cuts of leaves only, without pins: if the region is
+// taken apart, because the cells are other programs; and with sequence sharding, which itself decides how partial sums
+// are reduced.
 absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const plan::StagePlan& stage, const PlanOptions& options,
                                       const Graph& program, const plan::Roles& roles) {
   Plan one = plan;
@@ -266,7 +292,7 @@ absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const plan::StagePlan& s
   axis.mesh_axis = static_cast<int64_t>(mesh.shape.size()) - 1;
   axis.cuts = options.tensor_cuts;
   one.meshes = {mesh};
-  // What is there without the tensor axis, the last one.
+  // The same mesh without the tensor axis, which is the last one.
   Plan base = one;
   base.meshes[0].shape.pop_back();
   base.meshes[0].axis_names.pop_back();
@@ -294,7 +320,7 @@ absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const plan::StagePlan& s
   return ChooseAxis(executable, RequestFor(MeshId(0), mesh, axis), mesh, choose);
 }
 
-// As Complete, with the executable that it is found from.
+// As Complete, and also returns the executable that the additions come from. `shares`: as PipelineOptions::shares.
 absl::StatusOr<plan::Executable> CompleteAndLower(Plan& plan, const Graph& program, const plan::Roles& roles,
                                                   const std::vector<double>& shares = {}) {
   plan::Executable executable;
@@ -333,7 +359,7 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
   ALPA_RETURN_IF_ERROR(CheckOptions(options, program, roles));
   const int64_t available = static_cast<int64_t>(devices.size());
   const int meshes = options.pipeline.meshes;
-  const int64_t tensor = options.tensor_of(0);  // of all meshes, where these are alike
+  const int64_t tensor = options.tensor_of(0);  // of every mesh, if all meshes have the same size
   ALPA_ASSIGN_OR_RETURN(std::vector<int64_t> data, DataOfMeshes(options));
   std::optional<int64_t> pinned;
   if (data.empty()) {
@@ -344,9 +370,12 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
   }
   int64_t wanted = 0;
   for (int m = 0; m < meshes; ++m) wanted += data[m] * options.tensor_of(m);
-  if (wanted > available) return InvalidArgument("the plan needs %d devices, %d are given", wanted, available);
-  ALPA_ASSIGN_OR_RETURN(const BatchSplit split,
-                        SplitBatch(program, roles, options, pinned, std::max<int64_t>(1, available / (tensor * meshes))));
+  if (wanted > available) {
+    return InvalidArgument("the plan needs %d devices, but only %d are available", wanted, available);
+  }
+  ALPA_ASSIGN_OR_RETURN(
+      const BatchSplit split,
+      SplitBatch(program, roles, options, pinned, std::max<int64_t>(1, available / (tensor * meshes))));
   if (options.pipeline.devices.empty()) data.assign(meshes, split.data);
 
   Plan plan;
@@ -355,13 +384,16 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
   plan.batch_seeds = split.search.seeds;
   plan.statistics = options.statistics;
   plan.origin = Origin(options, pinned.has_value());
-  // Plain data parallelism on one mesh is part of lowering; elsewhere it is an axis like others.
+  // Lowering itself carries out plain data parallelism on one mesh. In all other cases data parallelism is an axis that
+  // the axis pass cuts.
   const bool zero = options.zero > 0 && split.data > 1;
   const bool data_as_axis = zero || TakesApart(options);
   if (data_as_axis && split.data > 1) {
     if (plan::MicrobatchesAreContiguous(plan)) {
-      return Unimplemented("%s with local statistics and several microbatches; use plain data parallelism, or microbatches=1",
-                           zero ? "ZeRO" : "data parallelism in a pipeline or with remat");
+      return Unimplemented(
+          "%s with local statistics and several microbatches is not supported yet; use plain data parallelism, or "
+          "microbatches=1",
+          zero ? "ZeRO" : "data parallelism in a pipeline or with remat");
     }
     for (plan::Seed& seed : plan.batch_seeds) seed.outer = split.data;
   }
@@ -382,7 +414,7 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
   if (options.remat == "layer") plan.remat = plan::Remat::kLayer;
   if (stages > 1) plan.schedule = options.pipeline.schedule;
   std::optional<ChosenAxis> first;
-  std::map<std::pair<int64_t, int>, plan::AxisCut> axes;  // meshes alike in both degrees are cut alike
+  std::map<std::pair<int64_t, int>, plan::AxisCut> axes;  // by data and tensor degree: such meshes share one axis
   for (plan::StagePlan& stage : plan.stages) {
     const int m = stage.mesh.value(), ways = options.tensor_of(m);
     if (ways == 1) continue;

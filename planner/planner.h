@@ -1,8 +1,11 @@
-// Chooses a Plan for a program on some devices, within what the user pinned.
+// Makes a Plan for a program on given devices, within the user's pins.
 //
-// Today it gives the plans that a user can pin: data parallelism (plain, or ZeRO's) times tensor parallelism over any devices, times
-// pipeline stages, with k microbatches. What is left open is chosen as: all devices, one stage, k = 1, seeds by search,
-// the tensor axis exactly, by price (planner/intra_op), stage cuts by balance and bytes.
+// Model:   Supports data parallelism (plain or ZeRO), tensor parallelism, pipeline stages and k microbatches, in nearly
+//          any combination. An option that the user leaves open has a fixed value: one stage, k = 1, and as many
+//          devices as can share the batch. MakePlan then searches the seeds, chooses the tensor axis by cost
+//          (planner/intra_op), and chooses the stage cuts by balance and by the bytes that cross. Search
+//          (search/search.h) varies the open options.
+// Threads: pure functions, except that PlanOptions::tensor_seconds limits the time of the exact choice.
 #pragma once
 
 #include <optional>
@@ -20,67 +23,73 @@
 namespace alpa::planner {
 
 struct PipelineOptions {
-  int meshes = 1;                       // how many; 1: no pipeline
-  int stages_per_mesh = 1;              // more: interleaved
+  int meshes = 1;                       // number of meshes; 1: no pipeline
+  int stages_per_mesh = 1;              // more than 1: interleaved
   std::string schedule = "1f1b";        // or "gpipe", "zero-bubble"
-  std::vector<int> devices;             // of each mesh; empty: all alike
-  std::vector<int> tensor;              // by mesh, where `devices` is given: in place of tensor_parallel; empty: all alike
-  // By mesh: how much of the work its stages take, relative to others on as many devices; empty: as much. Balances what FLOPs do not
-  // tell: a vocabulary's softmax, a slower kind of device.
+  std::vector<int> devices;             // by mesh: number of devices; empty: the same number for every mesh
+  std::vector<int> tensor;              // by mesh, only with `devices`: replaces tensor_parallel; empty: not used
+  // By mesh: the work of its stages, relative to a mesh with the same number of devices (1: an equal share). Empty: all
+  // shares are equal. Balances costs that FLOPs do not show: a softmax over the vocabulary, a slower kind of device.
   std::vector<double> shares;
 };
 
-// What choose_cuts.h finds, by the fingerprint of the plan that it is found for.
+// The results of ChooseTensorCuts (choose_cuts.h), by the fingerprint of the plan without its tensor cuts.
 using TensorCutsMemo = OnceMap<uint64_t, absl::StatusOr<AxisRequest>>;
 
 struct PlanOptions {
-  // Ways in which weights are cut on a mesh.
+  // The tensor degree of mesh `mesh`: the number of devices that split its weights. At least 1.
   int tensor_of(size_t mesh) const;
-  int most_tensor() const;              // of all meshes
-  int devices = 0;                      // how many of the given devices to use; 0: all
-  int data_parallel = 0;                // of each mesh; 0: not pinned
-  int64_t microbatches = 0;             // 0: not pinned
-  std::vector<plan::Seed> batch_dims;   // empty: found by search
+  int most_tensor() const;              // the largest tensor degree of any mesh
+  int devices = 0;                      // number of the given devices to use; 0: all
+  int data_parallel = 0;                // data degree of every mesh; 0: not pinned
+  int64_t microbatches = 0;             // k; 0: not pinned
+  std::vector<plan::Seed> batch_dims;   // empty: searched
   plan::Statistics statistics = plan::Statistics::kExact;
-  int tensor_parallel = 0;              // ways in which weights are cut; 0 and 1: none. Data parallelism takes the rest
+  int tensor_parallel = 0;              // tensor degree; 0 and 1: none. Data parallelism uses the remaining devices
   int zero = 0;                         // ZeRO stage over the data-parallel devices: 1, 2 or 3; 0: none
   PipelineOptions pipeline;
-  bool sequence = false;                // between its products, tensor parallelism cuts what it computes along the batch's next dimension
-  std::vector<plan::Cut> tensor_cuts;   // leaves whose cut along the tensor axis is given (dim -1: whole); the rest is chosen
-  std::string remat = "none";           // "layer": the backward recomputes each layer from where it begins
-  // How the tensor axis is chosen: exactly (planner/intra_op), or as partition/choose_cuts.h does, at once.
+  // Sequence sharding: between matrix products, the tensor axis also splits activations, along the dimension after the
+  // batch dimension.
+  bool sequence = false;
+  // Cuts of state leaves along the tensor axis (dim -1: the leaf stays replicated). The planner chooses the others.
+  std::vector<plan::Cut> tensor_cuts;
+  std::string remat = "none";           // "layer": the backward recomputes each layer from the values live at its start
+  // true: planner/intra_op chooses the tensor axis. false: partition/choose_cuts.h does, which is faster but not exact.
   bool exact_tensor = true;
-  // What prices the exact choice, where it is measured; null: fixed prices. Must outlive the call.
+  // Supplies the costs of the exact choice if it is measured. Null or not measured: fixed costs. Must outlive the call.
   const cluster::Cluster* cluster = nullptr;
-  // Kept between calls for one program, its roles and devices, where not null: plans that differ in their schedule or remat alone have
-  // the same tensor axis. Must outlive the calls.
+  // If not null, keeps the results of ChooseTensorCuts between calls for the same program, roles and devices: plans
+  // that differ only in schedule or remat have the same tensor cuts. Must outlive the calls.
   TensorCutsMemo* tensor_memo = nullptr;
-  double tensor_seconds = 10;           // that the exact choice may take; then the best that was found
-  // A search keeps to whatever differs from these defaults, and to the default where the user named it.
+  double tensor_seconds = 10;           // time limit of the exact choice; it then returns the best solution so far
+  // A search keeps every option that differs from its default. It also keeps a default that is named here.
   struct Named {
     bool schedule = false, remat = false, meshes = false, stages_per_mesh = false;
   } named;
-  int64_t shard_from = 1024;            // ZeRO leaves smaller arrays whole: they are not worth a reduce-scatter and a gather
+  // Elements from which ZeRO shards an array. A smaller one stays replicated: it is not worth a reduce-scatter and an
+  // all-gather.
+  int64_t shard_from = 1024;
 };
 
-// A plan on the first of `devices`, verified by the caller with plan::Verify.
-// Errors: kInvalidArgument where a pin contradicts itself or does not divide; kFailedPrecondition where the program cannot
-// be split as pinned (the message names the op that couples the batch, its location, and what would work instead).
+// Returns a plan on the first of `devices`. The caller verifies it with plan::Verify. Errors: kInvalidArgument if pins
+// contradict each other or a size does not divide. kFailedPrecondition if the program cannot be split as pinned; the
+// message names the op that couples the batch, its location, and a change that would work. kUnimplemented if the pins
+// ask for a combination that does not exist yet.
 absl::StatusOr<plan::Plan> MakePlan(const graph::Graph& program, const plan::Roles& roles,
                                     const std::vector<DeviceId>& devices, const PlanOptions& options);
 
-// The same with what the plan lowers to, which is made on the way.
 struct PlanAndExecutable {
   plan::Plan plan;
   plan::Executable executable;
-  // How the (first) tensor axis was chosen, where there is one: what is proven, and what it costs (planner/intra_op).
+  // How the first tensor axis was chosen, if the plan has one: its cost and what is proven (planner/intra_op).
   std::optional<ChosenAxis> tensor;
 };
+// As MakePlan, and also returns the executable that the plan lowers to. MakePlan lowers the plan in any case.
 absl::StatusOr<PlanAndExecutable> MakeAndLower(const graph::Graph& program, const plan::Roles& roles,
                                                const std::vector<DeviceId>& devices, const PlanOptions& options);
 
-// Adds to a plan what follows from the rest of it: where leaves lie, and stage cuts where it has several stages and no cuts.
-// Errors: as Lower.
+// Adds the parts of a plan that follow from the others: the shardings of leaves, and the stage cuts if the plan has
+// several stages and no cuts. Errors: as Lower.
 absl::Status Complete(plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);
 
 }  // namespace alpa::planner

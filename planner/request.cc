@@ -20,7 +20,9 @@ PlanOptions OptionsOf(const proto::PlanRequest& request) {
   options.pipeline.devices.assign(pipeline.devices().begin(), pipeline.devices().end());
   options.sequence = request.sequence();
   if (!request.remat().empty()) options.remat = request.remat();
-  options.named = {.schedule = !pipeline.schedule().empty(), .remat = !request.remat().empty(), .meshes = pipeline.meshes() > 0,
+  options.named = {.schedule = !pipeline.schedule().empty(),
+                   .remat = !request.remat().empty(),
+                   .meshes = pipeline.meshes() > 0,
                    .stages_per_mesh = pipeline.stages_per_mesh() > 0};
   for (const proto::TensorCut& cut : request.tensor_cuts()) {
     options.tensor_cuts.push_back({cut.leaf(), cut.dim(), plan::CutRank::kPinned});

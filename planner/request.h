@@ -1,4 +1,4 @@
-// A client's pins (proto/job_service.proto) as options of the planner.
+// Translates a client's pins (proto/job_service.proto) into planner options.
 //
 // Threads: a pure function.
 #pragma once
@@ -8,7 +8,8 @@
 
 namespace alpa::planner {
 
-// REQUIRES: plan::Check(request) is OK. Whether the pins fit a program, MakePlan tells.
+// Returns the options of `request`. MakePlan checks whether the pins fit a program.
+// REQUIRES: plan::Check(request) is OK.
 PlanOptions OptionsOf(const proto::PlanRequest& request);
 
 }  // namespace alpa::planner
