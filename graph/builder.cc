@@ -41,7 +41,7 @@ Literal ScalarOf(DType dtype, double value) {
   ALPA_CHECK(false && "not an element type");
 }
 
-// Lowest (max = false) or highest value of a type; infinite for floats.
+// Returns the highest (`max`) or lowest value of a type; for floats, an infinity.
 template <typename T>
 Literal Extreme(DType dtype, bool max) {
   return Literal::Scalar<T>(dtype, max ? std::numeric_limits<T>::max() : std::numeric_limits<T>::min());
@@ -73,7 +73,7 @@ Literal Extreme(DType dtype, bool max) {
   return ScalarOf(dtype, max ? infinity : -infinity);
 }
 
-// All bits set.
+// Returns a scalar with all bits set; for pred, true.
 Literal AllOnes(DType dtype) {
   if (dtype == DType::kPred) return Literal::Scalar<uint8_t>(dtype, 1);
   return Literal(Shape{dtype, {}}, std::vector<std::byte>(SizeOf(dtype), std::byte{0xff}));
@@ -146,7 +146,7 @@ std::vector<ValueId> GraphBuilder::Inline(const Graph& body, const std::vector<V
 
 namespace {
 
-// The result of an op with one result, shape inferred.
+// Adds an op with one result, whose shape it infers. An invalid shape stops the process.
 ValueId Infer(GraphBuilder& builder, Opcode opcode, std::vector<ValueId> operands, Attributes attrs = {},
               std::vector<std::shared_ptr<const Graph>> regions = {}, std::vector<Shape> declared = {}) {
   std::vector<Shape> shapes;

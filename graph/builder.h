@@ -1,7 +1,8 @@
-// Makes graphs op by op, inferring each result's shape and refusing what does not fit.
+// Builds graphs op by op.
 //
-// Errors: methods that can be reached with bad input return StatusOr from the `Add` family; the typed shorthands are for
-//         code that knows its shapes are right (lowering, tests) and stop the process on a broken one.
+// Errors: No method returns a status. AddOp, Clone and Inline check no shapes: the caller of Build must run Verify. The
+//         shorthands are for code that knows that its shapes are valid (lowering, tests). An invalid shape stops the
+//         process.
 #pragma once
 
 #include <initializer_list>
@@ -20,20 +21,22 @@ class GraphBuilder {
   // Adds a parameter with the next index.
   ValueId Parameter(Shape shape, std::string location = "");
 
-  // Adds an op whose result shapes are already known (import has them; shorthands infer them). Does not check: Build's
-  // caller runs Verify. Returns the results.
+  // Adds an op with the given result shapes, and returns its results. Does not check the shapes.
   std::vector<ValueId> AddOp(Opcode opcode, std::vector<ValueId> operands, std::vector<Shape> result_shapes,
                              Attributes attrs = {}, std::vector<std::shared_ptr<const Graph>> regions = {},
                              std::string location = "");
-  // A copy of `op` of `source` reading `operands`: same attributes, regions, location and result shapes.
+  // Adds a copy of `op` from `source` that reads `operands`. The copy keeps attributes, regions, location and result
+  // shapes.
   std::vector<ValueId> Clone(const Graph& source, const Op& op, std::vector<ValueId> operands);
-  // Appends all ops of `body` with its parameters bound to `arguments`; returns what its results are here.
+  // Appends all ops of `body`, with its parameters bound to `arguments`. Returns the values of this graph that
+  // correspond to the results of `body`.
+  // REQUIRES: one argument per parameter.
   std::vector<ValueId> Inline(const Graph& body, const std::vector<ValueId>& arguments);
 
-  // Shorthands, shape inferred.
+  // Shorthands that infer the result shape.
   ValueId Constant(Literal literal);
   ValueId Scalar(DType dtype, double value);
-  ValueId Full(Shape shape, double value);                         // broadcast scalar
+  ValueId Full(Shape shape, double value);                         // a broadcast scalar
   ValueId Iota(Shape shape, int64_t dim);
   ValueId Unary(Opcode opcode, ValueId a);
   ValueId Binary(Opcode opcode, ValueId a, ValueId b);
@@ -54,7 +57,7 @@ class GraphBuilder {
   const Shape& shape(ValueId id) const { return graph_.shape(id); }
   const Graph& graph() const { return graph_; }
   void SetResults(std::vector<ValueId> results);
-  // Hands the graph over; the builder is empty afterwards.
+  // Returns the graph and leaves the builder empty.
   Graph Build();
 
  private:
@@ -63,8 +66,9 @@ class GraphBuilder {
   std::unordered_map<std::string, int32_t> location_index_;
 };
 
-// The two-parameter scalar graph of a reduction, for Reduce and AllReduce lowering; and its identity.
+// Returns the combiner of a reduction: a graph with two scalar parameters and one scalar result.
 std::shared_ptr<const Graph> ReduceRegion(ReduceKind kind, DType dtype);
+// Returns the identity element of a reduction, as a scalar.
 Literal ReduceIdentity(ReduceKind kind, DType dtype);
 
 }  // namespace alpa::graph

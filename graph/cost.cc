@@ -8,7 +8,7 @@ namespace {
 
 constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 
-// Saturating: a giant program's cost is "too much", never negative.
+// Saturating arithmetic, so that the cost of a huge program does not overflow to a negative number.
 int64_t Add(int64_t a, int64_t b) {
   int64_t sum;
   return __builtin_add_overflow(a, b, &sum) ? kMax : sum;
@@ -26,7 +26,7 @@ int64_t WindowElements(const std::vector<WindowDim>& window) {
   return elements;
 }
 
-// One application of a scalar region: its arithmetic ops.
+// Returns the FLOPs of one call of a scalar region.
 int64_t RegionFlops(const Graph& region) {
   int64_t flops = 0;
   for (const Op& op : region.ops()) flops = Add(flops, CostOf(region, op).flops);
@@ -106,7 +106,7 @@ OpCost CostOf(const Graph& graph, const Op& op) {
   cost.flops = FlopsOf(graph, op);
   for (ValueId operand : op.operands) cost.bytes_read = Add(cost.bytes_read, graph.shape(operand).bytes());
   for (ValueId result : op.results) cost.bytes_written = Add(cost.bytes_written, graph.shape(result).bytes());
-  // A window of a large array moves the window, not the array; a barrier moves nothing.
+  // A slice or gather reads only the elements that it copies. A barrier moves nothing.
   switch (op.opcode) {
     case Opcode::kOptimizationBarrier:
       return {};

@@ -1,4 +1,4 @@
-// FLOPs and bytes of each op, for the planner's cost model and for reports.
+// FLOPs and bytes per op, for the planner's cost model and for reports.
 #pragma once
 
 #include "base/units.h"
@@ -7,11 +7,13 @@
 namespace alpa::graph {
 
 struct OpCost {
-  Flops flops = 0;       // multiply-add counts 2; transcendental counts 1
-  Bytes bytes_read = 0;  // every operand once; of a slice, dynamic slice or gather only what it takes
+  Flops flops = 0;       // a multiply-add counts 2, a transcendental function 1
+  Bytes bytes_read = 0;  // each operand once; of a sliced or gathered array, only the elements that the op copies
   Bytes bytes_written = 0;
 };
-OpCost CostOf(const Graph& graph, const Op& op);  // regions of loops counted once an iteration where known, else once
-OpCost CostOf(const Graph& graph);                // the sum
+// Counts saturate at the largest int64_t. A `while` counts its condition and its body once, because its trip count is
+// unknown. A conditional counts as its most expensive branch.
+OpCost CostOf(const Graph& graph, const Op& op);
+OpCost CostOf(const Graph& graph);  // the sum over all ops
 
 }  // namespace alpa::graph

@@ -17,7 +17,7 @@ std::string Where(const Graph& graph, const Op& op) {
   return location.empty() ? std::string(NameOf(op.opcode)) : absl::StrCat(NameOf(op.opcode), " at ", location);
 }
 
-// Bytes of a shape, or the largest int64 where that does not fit.
+// Returns the size of a shape in bytes. Saturates at the largest int64_t.
 int64_t SaturatedBytes(const Shape& shape) {
   int64_t bytes = SizeOf(shape.dtype);
   for (int64_t d : shape.dims) {
@@ -78,7 +78,7 @@ Results Dispatch(const OpCall& call) {
       if (call.context.options.collective) {
         return call.context.options.collective(call.graph, call.op, call.operands);
       }
-      return Unimplemented("%s: the evaluator runs on one device and was given no collectives",
+      return Unimplemented("%s: the evaluator runs one device and has no function for collectives",
                            Where(call.graph, call.op));
     default: return EvaluateMovement(call);
   }
@@ -89,7 +89,7 @@ Results Dispatch(const OpCall& call) {
 absl::Status CheckBudget(const Context& context, const Graph& graph, const Op& op, int64_t bytes) {
   if (bytes <= kMaxBytes - context.live_bytes) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      absl::StrCat(Where(graph, op), ": needs ", bytes, " bytes beside ", context.live_bytes,
+      absl::StrCat(Where(graph, op), ": needs ", bytes, " bytes in addition to ", context.live_bytes,
                    " already in use; the evaluator may hold ", kMaxBytes, ". Use smaller shapes."));
 }
 
@@ -125,7 +125,7 @@ Results EvaluateIn(Context& context, const Graph& graph, std::span<const Literal
     return absl::ResourceExhaustedError(
         absl::StrCat("regions are nested more than ", kMaxDepth, " deep, the limit of the evaluator"));
   }
-  // A value lives until its last reader has run; results of the graph have one reader more.
+  // A value is live until its last reader has run. A result of the graph counts as having one more reader.
   std::vector<int32_t> readers(graph.values().size());
   for (const Op& op : graph.ops()) {
     for (ValueId id : op.operands) ++readers[id.value()];
@@ -176,8 +176,8 @@ absl::StatusOr<std::vector<Literal>> EvaluateWith(const EvaluateOptions& options
   for (size_t i = 0; i < arguments.size(); ++i) {
     const Shape& expected = graph.shape(graph.parameters()[i]);
     if (arguments[i].shape() != expected) {
-      return InvalidArgument("evaluate: argument %d is %s, parameter %d is %s", i, arguments[i].shape().ToString(), i,
-                             expected.ToString());
+      return InvalidArgument("evaluate: argument %d is %s, but parameter %d is %s", i,
+                             arguments[i].shape().ToString(), i, expected.ToString());
     }
   }
   internal::Context context{.options = options};
@@ -192,9 +192,9 @@ absl::StatusOr<std::vector<Literal>> Evaluate(const Graph& graph, std::span<cons
 }
 
 absl::StatusOr<std::vector<Literal>> EvaluateOp(const Graph& graph, const Op& op, std::span<const Literal> operands) {
-  if (op.opcode == Opcode::kParameter) return InvalidArgument("evaluate: a parameter is not computed");
+  if (op.opcode == Opcode::kParameter) return InvalidArgument("evaluate: a parameter has nothing to compute");
   if (operands.size() != op.operands.size()) {
-    return InvalidArgument("evaluate: %d operands for %s, which has %d", operands.size(),
+    return InvalidArgument("evaluate: %d operands for %s, which needs %d", operands.size(),
                            std::string(NameOf(op.opcode)), op.operands.size());
   }
   for (size_t i = 0; i < operands.size(); ++i) {

@@ -1,5 +1,5 @@
-// Dot and convolution. Operands are widened once (floats to double, integers to 64 bits, which wrap alike), so that the
-// loops are the same for every element type.
+// Dot and convolution. Operands are widened once: floats to double, and integers to 64 bits, whose low bits wrap in the
+// same way. So one loop works for every element type.
 #include <algorithm>
 #include <numeric>
 
@@ -8,7 +8,7 @@
 namespace alpa::graph::internal {
 namespace {
 
-// Every element of `literal`, in the order of `view` over `dims`.
+// Returns every element of `literal`, in the order of `view` over `dims`.
 template <typename W>
 std::vector<W> Widened(const Literal& literal, const Index& dims, const Strided& view) {
   std::vector<W> wide(Product(dims));
@@ -45,7 +45,8 @@ Index FreeDims(int rank, const Index& a, const Index& b) {
   return rest;
 }
 
-// `literal` with its dimensions in the order of three groups; the product of each group in `sizes`.
+// Returns the elements of `literal` with its dimensions reordered into the groups a, b, c. Sets `sizes` to the number
+// of elements of each group.
 template <typename W>
 std::vector<W> Grouped(const Literal& literal, const Index& a, const Index& b, const Index& c, int64_t (&sizes)[3]) {
   const Index strides = Strides(literal.shape().dims);
@@ -115,7 +116,8 @@ void ConvolveWide(const OpCall& call, Array& out) {
   Index at(out_dims.size(), 0), tap(spatial, 0);
   for (W& sum : result) {
     const int64_t feature = at[attrs.output_feature];
-    const int64_t batch = at[attrs.output_batch] + feature / std::max<int64_t>(outputs_per_batch_group, 1) * batch_group_size;
+    const int64_t batch =
+        at[attrs.output_batch] + feature / std::max<int64_t>(outputs_per_batch_group, 1) * batch_group_size;
     const int64_t first_feature = feature / std::max<int64_t>(outputs_per_group, 1) * group_features;
     bool more = !empty_window;
     while (more) {

@@ -1,4 +1,4 @@
-// Elementwise ops with one or two computed operands, and the rule for three (clamp, select).
+// Elementwise ops with two or three operands, and the choice of a kernel for every elementwise op.
 #include <limits>
 
 #include "absl/strings/str_cat.h"
@@ -51,7 +51,7 @@ Kernel FloatBinary(Opcode opcode) {
   }
 }
 
-// Integer arithmetic wraps: it is done in the unsigned type of at least 32 bits (narrower ones would promote to int).
+// Integer arithmetic wraps, so it uses an unsigned type of at least 32 bits. Narrower types would promote to int.
 template <typename T>
 using Wrap = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
 
@@ -152,7 +152,7 @@ Kernel ComparisonOf(CompareDirection direction, Less, Equal) {
   return nullptr;
 }
 
-// Position in the total order -NaN < -inf < ... < -0 < +0 < ... < inf < NaN.
+// Returns the position of x in the total order -NaN < -inf < ... < -0 < +0 < ... < inf < NaN.
 int64_t TotalOrder(double x) {
   const int64_t bits = std::bit_cast<int64_t>(x);
   return bits < 0 ? bits ^ std::numeric_limits<int64_t>::max() : bits;
@@ -184,7 +184,7 @@ void ClampLoop(const KernelArgs& a) {
   }
 }
 
-// Moves elements of one size without reading them.
+// Moves elements of one size. Their type does not matter.
 template <typename Raw>
 void SelectLoop(const KernelArgs& a) {
   const Pred* which = reinterpret_cast<const Pred*>(a.in[0]);
@@ -277,7 +277,8 @@ Kernel FindKernel(const Op& op, std::span<const DType> operands, DType result) {
     default: break;
   }
   if (operands.size() == 1) {
-    if (op.opcode == Opcode::kBitcastConvert) return SizeOf(operands[0]) == SizeOf(result) ? SizedCopy(result) : nullptr;
+    if (op.opcode == Opcode::kBitcastConvert)
+      return SizeOf(operands[0]) == SizeOf(result) ? SizedCopy(result) : nullptr;
     return FindUnaryKernel(op, operands[0], result);
   }
   if (operands.size() != 2 || operands[0] != operands[1] || operands[0] != result) return nullptr;
@@ -292,7 +293,8 @@ Results EvaluateElementwise(const OpCall& call) {
   const Shape& shape = call.result_shape();
   Array out(shape);
   if (call.op.opcode == Opcode::kBitcastConvert) {
-    // Widths may differ: the innermost dimension then splits or joins elements, low bytes first, as they lie in memory.
+    // If the widths differ, the innermost dimension splits or joins elements, low bytes first. The bytes are already in
+    // that order.
     if (!call.operands[0].bytes().empty()) {
       std::memcpy(out.data(), call.operands[0].bytes().data(), call.operands[0].bytes().size());
     }
@@ -301,7 +303,7 @@ Results EvaluateElementwise(const OpCall& call) {
   KernelArgs args{.out = out.data(), .n = shape.elements(), .op = &call.op};
   DType dtypes[3] = {};
   const size_t n = call.operands.size();
-  if (n > 3) return Internal("%s with %d operands", std::string(NameOf(call.op.opcode)), n);
+  if (n > 3) return Internal("%s has %d operands, needs at most 3", std::string(NameOf(call.op.opcode)), n);
   for (size_t i = 0; i < n; ++i) {
     dtypes[i] = call.operands[i].shape().dtype;
     args.in[i] = call.operands[i].bytes().data();
@@ -309,7 +311,7 @@ Results EvaluateElementwise(const OpCall& call) {
   }
   const Kernel kernel = FindKernel(call.op, std::span(dtypes, n), shape.dtype);
   if (kernel == nullptr) {
-    return Unimplemented("the evaluator has no %s from %s to %s", std::string(NameOf(call.op.opcode)),
+    return Unimplemented("the evaluator does not support %s from %s to %s", std::string(NameOf(call.op.opcode)),
                          std::string(NameOf(dtypes[0])), std::string(NameOf(shape.dtype)));
   }
   kernel(args);

@@ -1,4 +1,4 @@
-// Gather and scatter, both as: for every index vector, a window of the big array.
+// Gather and scatter. Both visit one window of the large array per index vector.
 #include <algorithm>
 
 #include "graph/evaluator_internal.h"
@@ -8,11 +8,11 @@ namespace {
 
 bool Contains(const Index& list, int64_t x) { return std::find(list.begin(), list.end(), x) != list.end(); }
 
-// Walks the index vectors of gather's and scatter's indices operand.
+// Reads the index vectors from the indices operand of a gather or scatter.
 class IndexVectors {
  public:
-  // `index_map[k]`: the big array's dimension that component k of a vector positions. `batching[j]` is positioned by
-  // dimension `indices_batching[j]` of the indices array itself.
+  // Component k of an index vector is the start of the window along dimension `index_map[k]` of the large array. Along
+  // dimension `batching[j]`, the start is the position in dimension `indices_batching[j]` of the indices array.
   IndexVectors(const Literal& indices, int64_t vector_dim, const Index& index_map, const Index& batching,
                const Index& indices_batching)
       : indices_(indices), index_map_(index_map), batching_(batching), indices_batching_(indices_batching) {
@@ -24,7 +24,7 @@ class IndexVectors {
     }
   }
 
-  // Where the window for batch position `batch` starts.
+  // Writes the start of the window for batch position `batch` to `start`.
   void Start(const Index& batch, Index& start) const {
     int64_t offset = 0;
     for (size_t i = 0; i < batch_dims_.size(); ++i) offset += batch[i] * strides_[batch_dims_[i]];

@@ -1,7 +1,7 @@
-// Shared by the evaluator's source files; not an interface.
+// Declarations that the evaluator's source files share. This is not an interface.
 //
-// An element type T is loaded to a "wide" type (double for floats, itself for integers, bool for pred), computed on, and
-// stored with one rounding.
+// Elements of type T are loaded into a "wide" type: double for floats, bool for pred, T itself for integers. Kernels
+// compute in the wide type and round once, when they store the result.
 #pragma once
 
 #include <bit>
@@ -28,8 +28,8 @@ struct Pred { uint8_t byte; };
 struct Half { uint16_t bits; };
 struct Brain { uint16_t bits; };
 
-// The float nearest to zero's side of `value`, with its last bit set if anything was lost ("round to odd"): rounding that
-// to a 16-bit type gives what rounding `value` directly would.
+// Rounds `value` to float toward zero, and sets the last bit if the result is not exact ("round to odd").
+// Rounding the result to a 16-bit type gives the same number as rounding `value` directly to that type.
 inline float RoundToOdd(double value) {
   float near = static_cast<float>(value);
   if (static_cast<double>(near) == value || std::isnan(value)) return near;
@@ -78,7 +78,7 @@ inline constexpr bool kIsFloat = std::is_same_v<WideOf<T>, double>;
 template <typename T>
 inline constexpr bool kIsInt = std::is_integral_v<T>;
 
-// f.template operator()<T>() for the C++ type of `dtype`.
+// Calls f.template operator()<T>() with the C++ type T of `dtype`.
 template <typename F>
 auto VisitDType(DType dtype, F&& f) {
   switch (dtype) {
@@ -100,12 +100,12 @@ auto VisitDType(DType dtype, F&& f) {
   return f.template operator()<float>();
 }
 
-// Element i of an integer array; unsigned values past int64 read as its largest.
+// Returns element i of an integer array. Unsigned values above the largest int64_t become the largest int64_t.
 int64_t IntegerAt(const Literal& literal, int64_t i);
 
-// ---- Arrays being made ----
+// ---- Arrays under construction ----
 
-// Bytes with a shape, to be filled and then sealed into a Literal.
+// An array that an op fills and then seals into a Literal.
 class Array {
  public:
   explicit Array(Shape shape) : shape_(std::move(shape)), bytes_(static_cast<size_t>(shape_.bytes())) {}
@@ -123,7 +123,8 @@ class Array {
 template <typename T>
 const T* Data(const Literal& literal) { return reinterpret_cast<const T*>(literal.bytes().data()); }
 
-// Steps a row-major index; false after the last one (then it is all zeros again). An empty index has one step.
+// Advances a row-major index to its next position. After the last position, resets the index to zeros and returns
+// false. An empty index has one position.
 inline bool Next(Index& index, std::span<const int64_t> dims) {
   for (size_t d = dims.size(); d-- > 0;) {
     if (++index[d] < dims[d]) return true;
@@ -134,12 +135,12 @@ inline bool Next(Index& index, std::span<const int64_t> dims) {
 
 int64_t Product(std::span<const int64_t> dims);
 
-// One side of a strided copy: where element (0, ..., 0) lies and how far apart neighbours are, in elements.
+// One side of a strided copy: the offset of element (0, ..., 0), and the stride of each dimension, in elements.
 struct Strided {
   int64_t offset = 0;
   Index strides;
 };
-// to[to_view(i)] = from[from_view(i)] for every i in `dims`, elements of `element` bytes.
+// Copies from[from_view(i)] to to[to_view(i)] for every index i in `dims`. An element has `element` bytes.
 void StridedCopy(const Index& dims, const std::byte* from, const Strided& from_view, std::byte* to,
                  const Strided& to_view, int64_t element);
 
@@ -147,19 +148,20 @@ void StridedCopy(const Index& dims, const std::byte* from, const Strided& from_v
 
 struct KernelArgs {
   const std::byte* in[3] = {};
-  int64_t stride[3] = {1, 1, 1};  // 0: the one element serves all
+  int64_t stride[3] = {1, 1, 1};  // 0 for an operand with one element
   std::byte* out = nullptr;
   int64_t n = 0;
   const Op* op = nullptr;
 };
 using Kernel = void (*)(const KernelArgs&);
 
-// The loop for an elementwise op over these element types; null where there is none.
+// Returns the loop for an elementwise op on these element types, or null if there is none.
 Kernel FindKernel(const Op& op, std::span<const DType> operands, DType result);
-Kernel FindUnaryKernel(const Op& op, DType operand, DType result);  // all but Convert
+Kernel FindUnaryKernel(const Op& op, DType operand, DType result);  // not for Convert, Copy or BitcastConvert
 Kernel FindConvertKernel(DType from, DType to);
 
-// a combined with b, in the wide type, as a reduction of `kind` does.
+// A function that combines two values in the wide type, as one step of a reduction. CombineFor returns null if T has no
+// reduction of this kind.
 template <typename T>
 using Combine = WideOf<T> (*)(WideOf<T>, WideOf<T>);
 template <typename T>
@@ -169,8 +171,8 @@ Combine<T> CombineFor(ReduceKind kind);
 
 struct Context {
   EvaluateOptions options;
-  int64_t live_bytes = 0;  // of all frames
-  int depth = 0;           // of nested regions
+  int64_t live_bytes = 0;  // of live values in all frames
+  int depth = 0;           // levels of nested regions
 };
 
 absl::StatusOr<std::vector<Literal>> EvaluateIn(Context& context, const Graph& graph,
@@ -178,14 +180,15 @@ absl::StatusOr<std::vector<Literal>> EvaluateIn(Context& context, const Graph& g
 absl::StatusOr<std::vector<Literal>> EvaluateOpIn(Context& context, const Graph& graph, const Op& op,
                                                   std::span<const Literal> operands);
 
-// kResourceExhausted if `bytes` more would pass the evaluator's limit.
+// Returns kResourceExhausted if `bytes` more bytes would exceed the evaluator's memory limit.
 absl::Status CheckBudget(const Context& context, const Graph& graph, const Op& op, int64_t bytes);
 
-// A region over scalars, ready to be called many times.
+// A region over scalars, prepared for many calls.
 class ScalarRegion {
  public:
   ScalarRegion(const Graph& region, Context& context);
-  // Reads element bytes from `arguments`, writes to `results`; these may overlap.
+  // Reads one element from each address in `arguments`, and writes one element to each address in `results`. An address
+  // may be in both.
   absl::Status Call(std::span<const std::byte* const> arguments, std::span<std::byte* const> results);
 
  private:
@@ -207,7 +210,7 @@ class ScalarRegion {
   std::vector<Step> steps_;
 };
 
-// ---- Op families; each returns the op's results ----
+// ---- Op families; each function returns the op's results ----
 
 using Results = absl::StatusOr<std::vector<Literal>>;
 struct OpCall {

@@ -1,4 +1,4 @@
-// Ops that make or move elements without computing on them.
+// Ops that create or move elements without arithmetic.
 #include <algorithm>
 
 #include "graph/evaluator_internal.h"
@@ -32,7 +32,7 @@ void FillIota(const Shape& shape, int64_t dim, T* out) {
   }
 }
 
-// Start indices of a dynamic slice, clamped so that `sizes` fits.
+// Returns the start indices of a dynamic slice, clamped so that a slice of `sizes` fits.
 Index ClampedStarts(std::span<const Literal> starts, const Index& dims, const Index& sizes) {
   Index clamped(dims.size());
   for (size_t d = 0; d < dims.size(); ++d) {
@@ -72,7 +72,7 @@ void Pad(const OpCall& call, Array& out) {
   Strided from{0, in_strides}, to{0, out_strides};
   Index count = in.dims;
   for (int d = 0; d < in.rank(); ++d) {
-    // Element i lands at low + i * step; keep those i that land inside.
+    // Element i moves to position low + i * step. Only the elements that stay inside the result are copied.
     const int64_t step = attrs.interior[d] + 1, low = attrs.low[d];
     const int64_t first = low >= 0 ? 0 : (-low + step - 1) / step;
     const int64_t room = out.shape().dims[d] - 1 - low;
@@ -86,7 +86,8 @@ void Pad(const OpCall& call, Array& out) {
   StridedCopy(count, call.operands[0].bytes().data(), from, out.data(), to, element);
 }
 
-// The view of the operand that reads as the result, for ops where there is one.
+// Returns the view of the operand that reads as the result.
+// REQUIRES: a broadcast, transpose, reverse, slice or dynamic slice.
 Strided ViewOf(const OpCall& call) {
   const Shape& in = call.operands[0].shape();
   const Shape& out = call.result_shape();
@@ -160,7 +161,7 @@ Results EvaluateMovement(const OpCall& call) {
                  [&]<typename T>() { FillIota(shape, call.op.as<DimsAttrs>().dims[0], out.as<T>()); });
       return One(std::move(out));
     case Opcode::kReshape:
-      // The same bytes under another shape.
+      // Only the shape changes.
       if (shape.bytes() > 0) std::memcpy(out.data(), call.operands[0].bytes().data(), shape.bytes());
       return One(std::move(out));
     case Opcode::kConcatenate: Concatenate(call, out); return One(std::move(out));
@@ -182,7 +183,7 @@ Results EvaluateMovement(const OpCall& call) {
       StridedCopy(shape.dims, call.operands[0].bytes().data(), ViewOf(call), out.data(), {0, Strides(shape.dims)},
                   element);
       return One(std::move(out));
-    default: return Unimplemented("the evaluator has no %s", std::string(NameOf(call.op.opcode)));
+    default: return Unimplemented("the evaluator does not support %s", std::string(NameOf(call.op.opcode)));
   }
 }
 

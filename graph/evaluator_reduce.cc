@@ -1,4 +1,4 @@
-// Reductions: whole dimensions, windows, and the scatter of a window's chosen element.
+// Reduce, reduce-window and select-and-scatter.
 #include <algorithm>
 
 #include "graph/evaluator_internal.h"
@@ -6,7 +6,8 @@
 namespace alpa::graph::internal {
 namespace {
 
-// What AsReduceKind finds, where this element type has it.
+// Returns the combining function of a reduction with one array, or null if its region is not a plain reduction of this
+// element type.
 template <typename T>
 Combine<T> PlainCombine(const Op& op, size_t operands) {
   if (operands != 1) return nullptr;
@@ -16,7 +17,7 @@ Combine<T> PlainCombine(const Op& op, size_t operands) {
 
 struct ReduceGeometry {
   Index dims;          // of the operand
-  Index out_strides;   // by operand dimension; 0 where reduced
+  Index out_strides;   // by operand dimension; 0 if reduced
 };
 
 ReduceGeometry GeometryOf(const OpCall& call) {
@@ -33,7 +34,7 @@ ReduceGeometry GeometryOf(const OpCall& call) {
   return g;
 }
 
-// Calls f(operand position, result position) for every element in row-major order.
+// Calls f(operand position, result position) for every operand element in row-major order.
 template <typename F>
 void ForEachReduced(const ReduceGeometry& g, F&& f) {
   if (std::find(g.dims.begin(), g.dims.end(), 0) != g.dims.end()) return;
@@ -51,15 +52,16 @@ void ForEachReduced(const ReduceGeometry& g, F&& f) {
 
 template <typename T>
 void PlainReduce(const OpCall& call, Combine<T> combine, Array& out) {
-  // bool has no ordinary vector.
+  // std::vector<bool> packs its elements as bits, so pred values are held as uint8_t.
   using Held = std::conditional_t<kIsPred<T>, uint8_t, WideOf<T>>;
   const T* x = Data<T>(call.operands[0]);
   std::vector<Held> sums(out.shape().elements(), Element<T>::Load(*Data<T>(call.operands[1])));
-  ForEachReduced(GeometryOf(call), [&](int64_t from, int64_t to) { sums[to] = combine(sums[to], Element<T>::Load(x[from])); });
+  ForEachReduced(GeometryOf(call),
+                 [&](int64_t from, int64_t to) { sums[to] = combine(sums[to], Element<T>::Load(x[from])); });
   for (size_t i = 0; i < sums.size(); ++i) out.as<T>()[i] = Element<T>::Store(sums[i]);
 }
 
-// Results filled with the initial values (operands n .. 2n).
+// Returns result arrays that are filled with the initial values (operands n to 2n - 1).
 std::vector<Array> FilledWithInitial(const OpCall& call, size_t n) {
   std::vector<Array> out;
   for (size_t i = 0; i < n; ++i) {
@@ -76,7 +78,7 @@ Results SealAll(std::vector<Array> arrays) {
   return results;
 }
 
-// Folds element `from` of every operand into element `to` of every result, through the region.
+// Folds element `from` of every operand into element `to` of every result, by calling the region.
 class Folder {
  public:
   Folder(const OpCall& call, size_t n, std::vector<Array>& out)
@@ -101,7 +103,7 @@ class Folder {
   std::vector<std::byte*> results_;
 };
 
-// Positions of a window laid over an array, padding and holes left out.
+// Enumerates the array elements in a window. Positions in the padding or between dilated elements are skipped.
 class Windows {
  public:
   Windows(const Index& dims, const std::vector<WindowDim>& window) : dims_(dims), window_(window) {
@@ -205,7 +207,7 @@ Results EvaluateSelectAndScatter(const OpCall& call) {
   Windows windows(operand.shape().dims, call.op.as<WindowAttrs>().window);
   Index at(source.shape().dims.size(), 0);
   for (int64_t s = 0, n = source.shape().elements(); s < n; ++s) {
-    // The first element stays chosen for as long as select(chosen, next) holds.
+    // The first element is chosen at the start. It stays chosen until select(chosen, next) is false.
     int64_t chosen = -1;
     ALPA_RETURN_IF_ERROR(windows.ForEach(at, [&](int64_t next) -> absl::Status {
       std::byte keep{1};

@@ -1,4 +1,5 @@
-// Regions over scalars: compiled to a list of one-element kernels where every op is elementwise, else run as graphs.
+// Runs regions over scalars. If every op of a region is elementwise, the region is compiled to a list of one-element
+// kernels. Otherwise it is evaluated as a graph.
 #include "absl/container/inlined_vector.h"
 #include "graph/evaluator_internal.h"
 
@@ -23,7 +24,7 @@ void ScalarRegion::Compile() {
       std::memcpy(out.address, op.as<ConstantAttrs>().literal.bytes().data(), out.size);
       continue;
     }
-    Op moved;  // an op that only moves its one element
+    Op moved;  // stands in for an op that only moves its one element
     const Op* elementwise = &op;
     if (op.opcode == Opcode::kBroadcast || op.opcode == Opcode::kReshape || op.opcode == Opcode::kTranspose) {
       moved.opcode = Opcode::kCopy;

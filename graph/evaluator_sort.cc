@@ -1,4 +1,5 @@
-// Sort by a comparator region: a bottom-up merge sort of positions, always stable, safe with any comparator.
+// Sort with a comparator region. It is a bottom-up merge sort of positions. It is always stable, and safe with any
+// comparator.
 #include <algorithm>
 #include <numeric>
 
@@ -41,7 +42,7 @@ Results EvaluateSort(const OpCall& call) {
   std::vector<const std::byte*> arguments(2 * n);
   Index order(length), spare(length);
   for (int64_t row = 0, rows = length == 0 ? 0 : shape.elements() / length; row < rows; ++row) {
-    // Rows are numbered by (outer, inner) around the sorted dimension.
+    // `row` is outer * stride + inner, for the positions before and after the sorted dimension.
     const int64_t base = row / stride * stride * length + row % stride;
     auto address = [&](size_t i, int64_t at) {
       return call.operands[i].bytes().data() + (base + at * stride) * SizeOf(call.operands[i].shape().dtype);

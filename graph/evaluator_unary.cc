@@ -36,7 +36,7 @@ Kernel FloatUnary(Opcode opcode) {
     case Opcode::kRoundNearestAfz: return Unary<T>([](double x) { return std::round(x); });
     case Opcode::kRoundNearestEven:
       return Unary<T>([](double x) {
-        // Not nearbyint: that obeys the thread's rounding mode.
+        // Not nearbyint, because it depends on the thread's rounding mode.
         const double rounded = std::round(x);
         const bool tie = std::fabs(x - std::trunc(x)) == 0.5;
         return tie ? std::copysign(2 * std::round(x / 2), x) : rounded;
@@ -57,8 +57,10 @@ Kernel IntegerUnary(Opcode opcode) {
   switch (opcode) {
     case Opcode::kAbs:
       return Unary<T>([](T x) { return x < 0 ? static_cast<T>(uint64_t{0} - static_cast<uint64_t>(x)) : x; });
-    case Opcode::kCountLeadingZeros: return Unary<T>([](T x) { return static_cast<T>(std::countl_zero(static_cast<U>(x))); });
-    case Opcode::kPopulationCount: return Unary<T>([](T x) { return static_cast<T>(std::popcount(static_cast<U>(x))); });
+    case Opcode::kCountLeadingZeros:
+      return Unary<T>([](T x) { return static_cast<T>(std::countl_zero(static_cast<U>(x))); });
+    case Opcode::kPopulationCount:
+      return Unary<T>([](T x) { return static_cast<T>(std::popcount(static_cast<U>(x))); });
     case Opcode::kNegate: return Unary<T>([](T x) { return static_cast<T>(uint64_t{0} - static_cast<uint64_t>(x)); });
     case Opcode::kNot: return Unary<T>([](T x) { return static_cast<T>(~x); });
     case Opcode::kSign: return Unary<T>([](T x) { return static_cast<T>(x > 0 ? 1 : x < 0 ? -1 : 0); });
@@ -66,7 +68,7 @@ Kernel IntegerUnary(Opcode opcode) {
   }
 }
 
-// Layout of a float type's bits.
+// Bit layout of a float type.
 template <typename T>
 struct FloatBits;
 template <>
@@ -78,8 +80,8 @@ struct FloatBits<float> { using Bits = uint32_t; static constexpr int kMantissa 
 template <>
 struct FloatBits<double> { using Bits = uint64_t; static constexpr int kMantissa = 52, kExponent = 11; };
 
-// Rounds the mantissa to nearest even, then maps what the narrower exponent cannot hold to infinity or zero (there are
-// no denormals in the narrow type). NaN stays as it is.
+// Rounds the mantissa to nearest even. Then a value outside the range of the narrower exponent becomes infinity or
+// zero, because the narrow type has no denormals. NaN stays unchanged.
 template <typename T>
 T ReducePrecision(T value, int exponent_bits, int mantissa_bits) {
   using Layout = FloatBits<T>;
@@ -121,12 +123,12 @@ To ConvertElement(From from) {
     return Element<Pred>::Store(x != 0);
   } else if constexpr (kIsFloat<From> && kIsInt<To>) {
     if (std::isnan(x)) return 0;
-    // The bounds as doubles: the upper one is exact or one past the largest To.
+    // As a double, the upper bound is either exact or one above the largest To.
     if (x >= static_cast<double>(std::numeric_limits<To>::max())) return std::numeric_limits<To>::max();
     if (x <= static_cast<double>(std::numeric_limits<To>::min())) return std::numeric_limits<To>::min();
     return static_cast<To>(x);
   } else if constexpr (std::is_same_v<To, float> && kIsInt<From>) {
-    return static_cast<float>(x);  // not by way of double, which would round twice
+    return static_cast<float>(x);  // not through double, which would round twice
   } else {
     return Element<To>::Store(static_cast<WideOf<To>>(x));
   }

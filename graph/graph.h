@@ -1,14 +1,15 @@
-// The graph IR: what a program computes, as a flat list of operations in dependency order.
+// The graph IR: a program as a flat list of ops in dependency order.
 //
-// Model:    A Graph is parameters, ops and results. Each op reads values and defines one or more (`while`, variadic
-//           `reduce` and `sort` define several; there are no tuples). An op may hold regions: closed graphs that take
-//           only their own parameters (a reduction's combiner, a loop's condition and body). Ops stand in an order
-//           where every operand is defined before its use. Semantics are XLA's, op by op, with `literal rank` rules:
-//           no implicit broadcast, both operands of an elementwise op have one shape.
-// Uses:     1. The user's whole step, as import writes it. 2. A StageProgram's body: then shapes are one device's
-//           tile, and collective ops may appear, which name mesh axes.
-// Threads:  a value type; a const Graph may be read from anywhere. Regions are shared and never changed in place.
-// Start at: GraphBuilder in graph/builder.h to make one, graph/import.h to read one, graph/verify.h for the rules.
+// Model:    A Graph has parameters, ops and results. Each op reads values and defines one or more values. `while`,
+//           variadic `reduce` and `sort` define several values; there are no tuples. An op may hold regions. A region
+//           is a closed graph that reads only its own parameters, such as a reduction's combiner or a loop's body.
+//           Every value is defined before the ops that read it. Semantics are XLA's, op by op, without implicit
+//           broadcasts: both operands of an elementwise op have the same shape.
+// Uses:     1. The user's whole step, as import creates it.
+//           2. The body of a StageProgram. Its shapes are those of one device's tiles. It may contain collective ops,
+//              which name mesh axes.
+// Threads:  A value type. Any thread may read a const Graph. Regions are shared and never change.
+// Start at: GraphBuilder in graph/builder.h to build a graph, graph/import.h to read one, graph/verify.h for the rules.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,7 @@ namespace alpa::graph {
 using ValueId = StrongId<struct ValueTag>;
 using OpId = StrongId<struct OpTag>;
 
-// The list of all opcodes: X(enumerator, name as HLO writes it). A name is stable: it is written to plans.
+// The list of all opcodes: X(enumerator, name in HLO). Names are stable, because serialized graphs contain them.
 #define ALPA_OPCODES(X)                                                                                              \
   /* sources */                                                                                                      \
   X(Parameter, "parameter") X(Constant, "constant") X(Iota, "iota")                                                  \
@@ -43,7 +44,7 @@ using OpId = StrongId<struct OpTag>;
   X(Minimum, "minimum") X(Multiply, "multiply") X(Power, "power") X(Remainder, "remainder")                          \
   X(ShiftLeft, "shift-left") X(ShiftRightArithmetic, "shift-right-arithmetic")                                       \
   X(ShiftRightLogical, "shift-right-logical") X(Subtract, "subtract") X(And, "and") X(Or, "or") X(Xor, "xor")        \
-  /* elementwise, three operands: both may take scalar bounds/predicate as HLO does */                               \
+  /* elementwise, three operands; clamp's bounds and select's predicate may be scalars, as in HLO */                 \
   X(Clamp, "clamp") X(Select, "select")                                                                              \
   /* data movement */                                                                                                \
   X(Broadcast, "broadcast") X(Concatenate, "concatenate") X(DynamicSlice, "dynamic-slice")                           \
@@ -54,7 +55,7 @@ using OpId = StrongId<struct OpTag>;
   X(SelectAndScatter, "select-and-scatter") X(Sort, "sort")                                                          \
   /* control */                                                                                                      \
   X(Conditional, "conditional") X(OptimizationBarrier, "opt-barrier") X(While, "while")                              \
-  /* in a StageProgram only: between the devices of a mesh */                                                        \
+  /* communication between the devices of a mesh; only in a StageProgram */                                          \
   X(AllGather, "all-gather") X(AllReduce, "all-reduce") X(AllToAll, "all-to-all")                                    \
   X(CollectivePermute, "collective-permute") X(ReduceScatter, "reduce-scatter") X(AxisIndex, "axis-index")
 
@@ -66,17 +67,17 @@ enum class Opcode : uint8_t {
 
 absl::string_view NameOf(Opcode opcode);
 absl::StatusOr<Opcode> ParseOpcode(absl::string_view name);
-bool IsElementwise(Opcode opcode);  // same-shape map of its operands (Clamp, Select, Convert, Copy among them)
-bool IsProduct(Opcode opcode);      // of matrices: Dot and Convolution
-bool IsCollective(Opcode opcode);   // the last group, kAxisIndex excepted
+bool IsElementwise(Opcode opcode);  // in one of the three elementwise groups above
+bool IsProduct(Opcode opcode);      // Dot or Convolution
+bool IsCollective(Opcode opcode);   // in the last group above, except AxisIndex
 
-// ---- Attributes: one struct for each op family that has any ----
+// ---- Attributes: one struct per op family that has attributes ----
 
 struct ParameterAttrs { int64_t index = 0; bool operator==(const ParameterAttrs&) const = default; };
 struct ConstantAttrs { Literal literal; bool operator==(const ConstantAttrs&) const = default; };
-// Iota: dims = {iota dimension}. Broadcast: result dimension of each operand dimension (increasing is not required).
-// Transpose: permutation, result dim i = operand dim dims[i]. Reverse: reversed dims. Reduce: reduced dims.
-// Concatenate: {dimension}. Sort: {dimension}.
+// Iota: dims = {iota dimension}. Concatenate: {dimension}. Reduce: reduced dimensions. Reverse: reversed dimensions.
+// Broadcast: the result dimension of each operand dimension; they need not increase.
+// Transpose: a permutation; result dimension i is operand dimension dims[i].
 struct DimsAttrs { std::vector<int64_t> dims; bool operator==(const DimsAttrs&) const = default; };
 enum class CompareDirection : uint8_t { kEq, kNe, kLt, kLe, kGt, kGe };
 struct CompareAttrs {
@@ -86,14 +87,15 @@ struct CompareAttrs {
 };
 struct DotAttrs {
   std::vector<int64_t> lhs_batch, rhs_batch, lhs_contracting, rhs_contracting;
-  // Result dims: batch, then lhs free, then rhs free. The result dtype may be wider than the operands'.
+  // Result dims: batch, then lhs free, then rhs free. The result dtype may be wider than the operand dtypes.
   bool operator==(const DotAttrs&) const = default;
 };
 struct SliceAttrs {
   std::vector<int64_t> starts, limits, strides;
   bool operator==(const SliceAttrs&) const = default;
 };
-// Operands: array, then one scalar start index per dimension (clamped as XLA does). DynamicUpdateSlice has no sizes.
+// DynamicSlice operands: the array, then one scalar start index per dimension. Starts are clamped as in XLA.
+// DynamicUpdateSlice has no attributes. Its operands are the array, the update, and the start indices.
 struct DynamicSliceAttrs { std::vector<int64_t> sizes; bool operator==(const DynamicSliceAttrs&) const = default; };
 struct PadAttrs {
   std::vector<int64_t> low, high, interior;  // low and high may be negative
@@ -106,7 +108,8 @@ struct GatherAttrs {
   bool indices_are_sorted = false;
   bool operator==(const GatherAttrs&) const = default;
 };
-// Operands: n arrays, indices, n updates; n results; region combines (n current, n update) scalars.
+// Operands: n arrays, the indices, n update arrays. There are n results. The region maps n current and n update scalars
+// to n scalars.
 struct ScatterAttrs {
   std::vector<int64_t> update_window_dims, inserted_window_dims, scatter_dims_to_operand_dims, input_batching_dims,
       scatter_indices_batching_dims;
@@ -120,8 +123,8 @@ struct WindowDim {
   bool reversal = false;
   bool operator==(const WindowDim&) const = default;
 };
-// ReduceWindow: one per operand dimension; operands: n arrays, n initial scalars. SelectAndScatter: operands array,
-// source, initial; regions {select, scatter}.
+// `window` has one entry per operand dimension. ReduceWindow operands: n arrays, then n initial scalars.
+// SelectAndScatter operands: array, source, initial scalar. Its regions are {select, scatter}.
 struct WindowAttrs { std::vector<WindowDim> window; bool operator==(const WindowAttrs&) const = default; };
 struct ConvolutionAttrs {
   std::vector<WindowDim> window;  // one per spatial dimension
@@ -138,10 +141,15 @@ struct ReducePrecisionAttrs {
 };
 enum class ReduceKind : uint8_t { kSum, kMax, kMin, kAnd, kOr, kProduct };
 absl::string_view NameOf(ReduceKind kind);
-// Collectives run among the devices of the mesh that differ only in their coordinates on `mesh_axes` (in row-major
-// order of these axes). AllReduce: many operands at once, same number of results. AllGather: concatenates along `dim`.
-// ReduceScatter: result tile of dim `dim`. AllToAll: splits `dim`, concatenates along `concat_dim`. CollectivePermute:
-// rank i sends to permutation[i] (-1: nobody; who receives nothing gets zeros). AxisIndex: s32[] rank in the group.
+// A collective runs in groups of devices. The devices of a group differ only in their coordinates on `mesh_axes`. Their
+// ranks follow the row-major order of these axes.
+// AllReduce: any number of operands, and the same number of results.
+// AllGather: concatenates the tiles along `dim`.
+// ReduceScatter: reduces, and gives each device one tile along `dim`.
+// AllToAll: splits along `dim` and concatenates along `concat_dim`.
+// CollectivePermute: rank i sends to rank permutation[i]; -1 means that rank i does not send. A rank that receives
+// nothing gets zeros.
+// AxisIndex: the device's rank in its group, as s32[].
 struct CollectiveAttrs {
   std::vector<int64_t> mesh_axes;
   ReduceKind kind = ReduceKind::kSum;
@@ -163,12 +171,13 @@ struct Op {
   std::vector<ValueId> operands;
   std::vector<ValueId> results;
   Attributes attrs;
-  // Reduce, ReduceWindow, Scatter, Sort: {combiner or comparator}. While: {condition, body} over the carried values.
-  // Conditional: one per branch (a predicate takes the first when true); operands: predicate or index, then the same operands for every branch, which all
-  // branch graphs take whole. SelectAndScatter: {select, scatter}.
+  // Reduce, ReduceWindow, Scatter, Sort: {combiner or comparator}. SelectAndScatter: {select, scatter}.
+  // While: {condition, body}. The parameters of both are the carried values.
+  // Conditional: one region per branch. Operand 0 is a predicate or an index; a true predicate selects region 0. The
+  // remaining operands are the parameters of every region.
   std::vector<std::shared_ptr<const Graph>> regions;
-  // Where the user wrote it: "model.py:42 (jit(step)/attention/dot_general)", for messages; never for decisions.
-  // Index into Graph::locations, -1 where unknown.
+  // Index into Graph::locations, or -1 if unknown. A location is the op's position in the user's code, such as
+  // "model.py:42 (jit(step)/attention/dot_general)". Messages show it; no decision depends on it.
   int32_t location = -1;
 
   template <typename T>
@@ -178,12 +187,12 @@ struct Op {
 struct Value {
   Shape shape;
   OpId op;           // the op that defines it
-  int32_t result = 0;  // which of that op's results
+  int32_t result = 0;  // index among that op's results
 };
 
 class Graph {
  public:
-  // Parameters in order of their index; each is the single result of a kParameter op.
+  // Parameters in the order of their index. Each is the single result of a kParameter op.
   const std::vector<ValueId>& parameters() const { return parameters_; }
   const std::vector<ValueId>& results() const { return results_; }
   const std::vector<Op>& ops() const { return ops_; }
@@ -194,7 +203,7 @@ class Graph {
   const Value& value(ValueId id) const { return values_[id.value()]; }
   const Shape& shape(ValueId id) const { return values_[id.value()].shape; }
   const Op& def(ValueId id) const { return ops_[values_[id.value()].op.value()]; }
-  std::string location(const Op& op) const;  // "" where unknown
+  std::string location(const Op& op) const;  // "" if unknown
   int size() const { return static_cast<int>(ops_.size()); }
 
  private:
@@ -206,11 +215,12 @@ class Graph {
   std::vector<std::string> locations_;
 };
 
-// Ops that read each value, by value; an op that reads a value twice is listed twice. Results of the graph are not uses.
+// Returns, for each value, the ops that read it. An op that reads a value twice is listed twice. Results of the graph
+// do not count as uses.
 std::vector<std::vector<OpId>> Uses(const Graph& graph);
 
-// The reduction that a two-parameter combiner region computes, or nothing: kSum for add(a, b) in either order, kMax,
-// kMin, kAnd, kOr, kProduct.
+// Returns the ReduceKind that a combiner region computes, or null if there is none. The region must have two parameters
+// and combine them by one op, in either order.
 const ReduceKind* AsReduceKind(const Graph& region);
 
 }  // namespace alpa::graph

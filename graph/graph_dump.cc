@@ -1,4 +1,5 @@
-// graph-dump [--simplify] [--locations] [--cost] FILE: prints the graph of a serialized HloModuleProto.
+// graph-dump [--simplify] [--locations] [--cost] [--quiet] FILE: prints the graph of a serialized HloModuleProto.
+// --cost adds the total cost. --quiet prints only the total cost.
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -43,7 +44,7 @@ int main(int argc, char** argv) {
   if (cost || quiet) {
     const alpa::graph::OpCost total = alpa::graph::CostOf(*graph);
     std::cout << "# " << graph->size() << " ops, " << total.flops << " FLOPs, " << total.bytes_read
-              << " bytes read, " << total.bytes_written << " written\n";
+              << " bytes read, " << total.bytes_written << " bytes written\n";
   }
   return 0;
 }

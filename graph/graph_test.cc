@@ -1,4 +1,4 @@
-// Shapes, literals, building, printing, costs.
+// Tests of shapes, literals, the builder, the printer, cost counts and scalar folding.
 #include "graph/graph.h"
 
 #include <bit>
@@ -17,7 +17,7 @@ namespace {
 
 Shape F32(std::vector<int64_t> dims) { return {DType::kF32, std::move(dims)}; }
 
-TEST(ShapeTest, NamesSizesAndStrides) {
+TEST(ShapeTest, HasANameASizeAndStrides) {
   EXPECT_EQ(F32({2, 3}).ToString(), "f32[2,3]");
   EXPECT_EQ((Shape{DType::kBF16, {}}).ToString(), "bf16[]");
   EXPECT_EQ(F32({2, 3}).bytes(), 24);
@@ -46,7 +46,7 @@ TEST(LiteralTest, SixteenBitFloatsRoundToNearestEven) {
       ASSERT_EQ(FloatToBf16(brain), bits);
     }
   }
-  EXPECT_EQ(F16ToFloat(FloatToF16(2049.0f)), 2048.0f);  // halfway: to even
+  EXPECT_EQ(F16ToFloat(FloatToF16(2049.0f)), 2048.0f);  // a tie rounds to even
   EXPECT_EQ(F16ToFloat(FloatToF16(2051.0f)), 2052.0f);
   EXPECT_EQ(F16ToFloat(FloatToF16(65519.0f)), 65504.0f);
   EXPECT_TRUE(std::isinf(F16ToFloat(FloatToF16(65520.0f))));
@@ -57,7 +57,7 @@ TEST(LiteralTest, SixteenBitFloatsRoundToNearestEven) {
   EXPECT_TRUE(std::isinf(Bf16ToFloat(FloatToBf16(std::numeric_limits<float>::max()))));
 }
 
-TEST(BuilderTest, IdentitiesSuitTheirReduction) {
+TEST(BuilderTest, EachReductionHasItsIdentityAndRegion) {
   EXPECT_EQ(ReduceIdentity(ReduceKind::kMax, DType::kF32).ValueAt(0),
             -std::numeric_limits<double>::infinity());
   EXPECT_EQ(ReduceIdentity(ReduceKind::kMax, DType::kS8).ValueAt(0), -128);
@@ -142,7 +142,7 @@ TEST(CostTest, CountsFlopsAndBytes) {
   EXPECT_EQ(cost(y).bytes_read, 4 * (32 + 16));
   EXPECT_EQ(cost(y).bytes_written, 4 * 8);
   EXPECT_EQ(cost(t).flops, 8);
-  EXPECT_EQ(cost(r).flops, 6);  // 8 numbers into 2
+  EXPECT_EQ(cost(r).flops, 6);  // 8 numbers are reduced to 2
   EXPECT_EQ(cost(s).bytes_read, 32);
   EXPECT_EQ(cost(x).bytes_read + cost(x).bytes_written, 0);
   EXPECT_EQ(CostOf(graph).flops, 128 + 8 + 6);
@@ -155,7 +155,7 @@ TEST(CostTest, HugeCostsSaturate) {
   EXPECT_EQ(CostOf(b.Build()).flops, std::numeric_limits<int64_t>::max());
 }
 
-TEST(ScalarFoldTest, WrapsAndRefusesWhatIsUndefined) {
+TEST(ScalarFoldTest, WrapsAndRefusesUndefinedResults) {
   const Literal big = Literal::Scalar<int32_t>(DType::kS32, std::numeric_limits<int32_t>::max());
   const Literal one = Literal::Scalar<int32_t>(DType::kS32, 1),
                 zero = Literal::Scalar<int32_t>(DType::kS32, 0);

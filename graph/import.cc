@@ -41,14 +41,14 @@ class Importer {
   }
 
  private:
-  // One computation being written into a builder, its parameters bound to `arguments`.
+  // One computation that Emit adds to a builder, with its parameters bound to `arguments`.
   struct Scope {
     GraphBuilder* builder;
     int computation;
     const Leaves& arguments;
     int depth;
-    std::string prefix;    // names of the calls that led here
-    std::string position;  // source position of the innermost of them
+    std::string prefix;    // op names of the enclosing calls
+    std::string position;  // source position of the innermost call
   };
   // One instruction of a scope.
   struct Site {
@@ -65,7 +65,7 @@ class Importer {
     emitted_ += amount;
     if (emitted_ <= limits_.max_instructions) return absl::OkStatus();
     return InvalidArgument(
-        "the program has more than %d instructions once calls are inlined and loops unrolled",
+        "the program has more than %d instructions after calls are inlined and loops unrolled",
         limits_.max_instructions);
   }
 
@@ -87,11 +87,11 @@ class Importer {
     const Computation& computation = module_.computation(scope.computation);
     if (scope.depth > limits_.max_nesting) {
       return InvalidArgument(
-          "computation \"%s\": calls nest deeper than %d (do computations call each other?)",
+          "computation \"%s\": calls nest deeper than %d levels (do computations call each other?)",
           internal::Safe(computation.proto->name()), limits_.max_nesting);
     }
     if (computation.parameter_leaves != static_cast<int64_t>(scope.arguments.size())) {
-      return InvalidArgument("computation \"%s\" takes %d arrays, is called with %d",
+      return InvalidArgument("computation \"%s\" takes %d arrays, but is called with %d",
                              internal::Safe(computation.proto->name()), computation.parameter_leaves,
                              scope.arguments.size());
     }
@@ -102,7 +102,7 @@ class Importer {
       if (absl::Status status = Charge(std::max<int64_t>(1, instruction.leaves)); !status.ok()) return status;
       absl::StatusOr<Leaves> leaves = EmitInstruction(scope, computation, instruction, values);
       if (!leaves.ok()) {
-        // The innermost instruction has named itself.
+        // The innermost instruction has already added its name.
         if (named_) return leaves;
         named_ = true;
         return At(leaves.status(), module_, computation, instruction,
@@ -116,14 +116,14 @@ class Importer {
   absl::StatusOr<Leaves> EmitInstruction(const Scope& scope, const Computation& computation,
                                          const Instruction& instruction, const std::vector<Leaves>& values) {
     const std::string& opcode = instruction.proto->opcode();
-    // Ops that carry tuples about come first: they need no copy of their operands.
+    // Instructions that only pass on arrays or tuples come first, because they need no copy of their operands.
     if (opcode == "parameter") {
       ALPA_ASSIGN_OR_RETURN(const std::vector<Shape> shapes, ShapesOf(instruction));
       const auto first = scope.arguments.begin() + instruction.parameter_base;
       Leaves leaves(first, first + instruction.leaves);
       for (size_t i = 0; i < leaves.size(); ++i) {
         if (scope.builder->shape(leaves[i]) != shapes[i]) {
-          return InvalidArgument("takes %s, is called with %s", shapes[i].ToString(),
+          return InvalidArgument("takes %s, but is called with %s", shapes[i].ToString(),
                                  scope.builder->shape(leaves[i]).ToString());
         }
       }
@@ -131,12 +131,12 @@ class Importer {
     }
     if (opcode == "get-tuple-element") {
       if (instruction.operands.size() != 1)
-        return InvalidArgument("has %d operands", instruction.operands.size());
+        return InvalidArgument("has %d operands, needs 1", instruction.operands.size());
       const Instruction& tuple = computation.instructions[instruction.operands[0]];
       const Leaves& from = values[instruction.operands[0]];
       const int64_t index = instruction.proto->tuple_index();
       if (index < 0 || index >= static_cast<int64_t>(tuple.offsets.size())) {
-        return InvalidArgument("reads element %d of a tuple of %d", index, tuple.offsets.size());
+        return InvalidArgument("reads element %d of a tuple of %d elements", index, tuple.offsets.size());
       }
       const int64_t first = tuple.offsets[index];
       const int64_t last =
@@ -146,7 +146,7 @@ class Importer {
       return leaves;
     }
     Site site{scope, computation, instruction, {}};
-    int64_t leaves = 0;  // an instruction may name one large tuple many times
+    int64_t leaves = 0;  // an instruction may read one large tuple many times
     for (int operand : instruction.operands) leaves += static_cast<int64_t>(values[operand].size()) - 1;
     ALPA_RETURN_IF_ERROR(Charge(std::max<int64_t>(0, leaves)));
     for (int operand : instruction.operands) {
@@ -186,11 +186,11 @@ class Importer {
                              const Leaves& leaves) const {
     ALPA_ASSIGN_OR_RETURN(const std::vector<Shape> declared, ShapesOf(instruction));
     if (declared.size() != leaves.size()) {
-      return InvalidArgument("is declared as %d arrays, is %d", declared.size(), leaves.size());
+      return InvalidArgument("is declared as %d arrays, but has %d", declared.size(), leaves.size());
     }
     for (size_t i = 0; i < leaves.size(); ++i) {
       if (builder.shape(leaves[i]) != declared[i]) {
-        return InvalidArgument("is declared as %s, is %s", declared[i].ToString(),
+        return InvalidArgument("is declared as %s, but is %s", declared[i].ToString(),
                                builder.shape(leaves[i]).ToString());
       }
     }
@@ -207,20 +207,20 @@ class Importer {
     return *literal;
   }
 
-  // Everything that becomes one op of the same name.
+  // Adds an instruction that becomes one op of the same name.
   absl::StatusOr<Leaves> EmitPlain(const Site& site) {
     const hlo::Instruction& proto = site.proto();
     const absl::StatusOr<Opcode> opcode = ParseOpcode(proto.opcode());
     if (!opcode.ok() || IsCollective(*opcode) || *opcode == Opcode::kAxisIndex) {
       return Unimplemented(
           "is not supported%s",
-          opcode.ok() ? ": programs are written for one device, splitting them is our part" : "");
+          opcode.ok() ? ": a program must be written for one device; the planner splits it" : "");
     }
     ALPA_ASSIGN_OR_RETURN(std::vector<Shape> shapes, ShapesOf(site.instruction));
     Attributes attrs;
     if (*opcode == Opcode::kConstant) {
-      const auto [entry, is_new] =
-          literals_.try_emplace(&site.instruction);  // read once, however often unrolled
+      // Read only once, even if the loop around it is unrolled.
+      const auto [entry, is_new] = literals_.try_emplace(&site.instruction);
       if (is_new) {
         ALPA_ASSIGN_OR_RETURN(entry->second, internal::ReadLiteral(proto.literal(), limits_));
       }
@@ -244,7 +244,7 @@ class Importer {
            opcode == Opcode::kSelectAndScatter || opcode == Opcode::kSort;
   }
 
-  // Checks shapes, follows known scalars, adds the op.
+  // Checks the shapes and adds the op, or a constant if the op can be computed from known scalars.
   absl::StatusOr<Leaves> Add(const Site& site, Opcode opcode, Leaves operands, std::vector<Shape> declared,
                              Attributes attrs, std::vector<std::shared_ptr<const Graph>> regions) {
     GraphBuilder& builder = site.builder();
@@ -260,7 +260,7 @@ class Importer {
     ALPA_ASSIGN_OR_RETURN(const std::vector<Shape> inferred,
                           InferShapes(opcode, shapes, attrs, regions, declared));
     if (inferred != declared) {
-      return InvalidArgument("is declared as %s, its operands give %s",
+      return InvalidArgument("is declared as %s, but its operands give %s",
                              declared.empty() ? "nothing" : declared[0].ToString(),
                              inferred.empty() ? "nothing" : inferred[0].ToString());
     }
@@ -282,14 +282,14 @@ class Importer {
     const Shape& shape = site.builder().shape(site.operands[0]);
     const int64_t dim = site.proto().dimensions(0);
     if (dim < 0 || dim >= shape.rank())
-      return InvalidArgument("asks for dimension %d of %s", dim, shape.ToString());
+      return InvalidArgument("reads the size of dimension %d of %s, which does not exist", dim, shape.ToString());
     return Leaves{
         site.builder().Constant(Literal::Scalar(DType::kS32, static_cast<int32_t>(shape.dims[dim])))};
   }
 
   absl::StatusOr<Leaves> EmitCall(const Site& site) {
     if (site.instruction.called.size() != 1) {
-      return InvalidArgument("calls %d computations", site.instruction.called.size());
+      return InvalidArgument("calls %d computations, needs 1", site.instruction.called.size());
     }
     const std::string prefix = PrefixOf(site);
     ALPA_ASSIGN_OR_RETURN(Leaves results, Emit({site.scope.builder, site.instruction.called[0], site.operands,
@@ -308,7 +308,7 @@ class Importer {
 
   absl::StatusOr<Leaves> EmitWhile(const Site& site) {
     if (site.instruction.called.size() != 2 || site.instruction.operands.size() != 1) {
-      return InvalidArgument("calls %d computations with %d operands, needs body and condition with one",
+      return InvalidArgument("calls %d computations with %d operands, needs a body and a condition with 1",
                              site.instruction.called.size(), site.instruction.operands.size());
     }
     ALPA_RETURN_IF_ERROR(CheckDeclared(site.builder(), site.instruction, site.operands));
@@ -353,8 +353,8 @@ class Importer {
     const std::vector<int>& branches = site.instruction.called;
     if (branches.empty() || site.instruction.operands.size() != branches.size() + 1 ||
         values[site.instruction.operands[0]].size() != 1) {
-      return InvalidArgument("has %d operands for %d branches", site.instruction.operands.size(),
-                             branches.size());
+      return InvalidArgument("has %d operands for %d branches, needs a scalar choice and 1 per branch",
+                             site.instruction.operands.size(), branches.size());
     }
     GraphBuilder& builder = site.builder();
     const ValueId choice = values[site.instruction.operands[0]][0];
@@ -364,14 +364,15 @@ class Importer {
       if (predicate) taken = taken != 0 ? 0 : 1;
       if (taken < 0 || taken >= static_cast<int64_t>(branches.size()))
         taken = static_cast<int64_t>(branches.size()) - 1;
-      if (predicate && branches.size() != 2) return InvalidArgument("pred chooses among %d", branches.size());
+      if (predicate && branches.size() != 2)
+        return InvalidArgument("a pred choice has %d branches, needs 2", branches.size());
       ALPA_ASSIGN_OR_RETURN(Leaves results,
                             Emit({&builder, branches[taken], values[site.instruction.operands[taken + 1]],
                                   site.scope.depth + 1, PrefixOf(site), PositionOf(site)}));
       ALPA_RETURN_IF_ERROR(CheckDeclared(builder, site.instruction, results));
       return results;
     }
-    // Every branch takes what any of them reads.
+    // Every branch gets the operands of all branches.
     Leaves operands = {choice};
     absl::flat_hash_map<ValueId, size_t> position;
     for (size_t b = 0; b < branches.size(); ++b) {
@@ -398,8 +399,8 @@ class Importer {
     return Add(site, Opcode::kConditional, std::move(operands), std::move(shapes), {}, std::move(regions));
   }
 
-  // A computation as a closed graph; shared among all ops that use it (and placed where its first user
-  // stands).
+  // Returns a computation as a closed graph. All ops that use the computation share this graph. The
+  // locations in the graph name the enclosing calls of the first user.
   absl::StatusOr<std::shared_ptr<const Graph>> Region(int computation, const Site& user) {
     if (const auto found = regions_.find(computation); found != regions_.end()) return found->second;
     GraphBuilder builder;
@@ -418,10 +419,10 @@ class Importer {
   absl::flat_hash_map<int, std::shared_ptr<const Graph>> regions_;
   absl::flat_hash_map<const Instruction*, Literal> literals_;
   int64_t emitted_ = 0;
-  int64_t unrolled_ = 0;  // instructions that came from unrolled loops
+  int64_t unrolled_ = 0;  // instructions from loops that are completely unrolled
   bool unrolling_ = false;
-  int64_t unroll_start_ = 0;  // emitted_ when the outermost loop being unrolled began
-  bool named_ = false;        // an error already says where it happened
+  int64_t unroll_start_ = 0;  // value of emitted_ when the outermost unrolled loop began
+  bool named_ = false;        // the error already names its instruction
 };
 
 }  // namespace
@@ -430,7 +431,7 @@ absl::StatusOr<Graph> ImportHlo(absl::string_view serialized_module, const Impor
   hlo::Module proto;
   if (serialized_module.size() > static_cast<size_t>(std::numeric_limits<int>::max()) ||
       !proto.ParseFromArray(serialized_module.data(), static_cast<int>(serialized_module.size()))) {
-    return InvalidArgument("not an HLO module: %d bytes that do not parse as HloModuleProto",
+    return InvalidArgument("not an HLO module: the %d bytes do not parse as HloModuleProto",
                            serialized_module.size());
   }
   ALPA_ASSIGN_OR_RETURN(const Module module, Module::Read(proto, limits));

@@ -1,7 +1,8 @@
 // Reads XLA's HloModuleProto, as JAX serialises it, into a Graph.
 //
-// Input is hostile: every index, size and attribute is checked. Calls are inlined, tuples dissolved, loops with a known
-// trip count unrolled (within a budget), unsupported ops refused with name and source location.
+// The input may be hostile, so import checks every index, size and attribute. It inlines calls, dissolves tuples, and
+// unrolls loops with a known trip count, within a budget. It refuses an unsupported op with its name and source
+// location.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -11,13 +12,14 @@
 namespace alpa::graph {
 
 struct ImportLimits {
-  int64_t max_instructions = 1'000'000;
-  int max_nesting = 64;
-  int max_rank = 16;
-  int64_t max_unrolled_ops = 200'000;
+  int64_t max_instructions = 1'000'000;  // in the module, and again after inlining and unrolling
+  int max_nesting = 64;                  // levels of calls and regions
+  int max_rank = 16;                     // dimensions of an array
+  int64_t max_unrolled_ops = 200'000;    // of all unrolled loops together; a loop beyond this budget stays a loop
 };
 
-// kInvalidArgument: not a well-formed module; kUnimplemented: well-formed, but uses what we do not support.
+// Errors: kInvalidArgument if the bytes are not a well-formed module. kUnimplemented if a well-formed module uses an
+//         unsupported op, element type or layout.
 absl::StatusOr<Graph> ImportHlo(absl::string_view serialized_module, const ImportLimits& limits = {});
 
 }  // namespace alpa::graph

@@ -1,4 +1,4 @@
-// The attributes of one HLO instruction, for graph/import*.cc alone.
+// Reads the attributes of one HLO instruction. Only graph/import*.cc use this file.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -7,8 +7,8 @@
 
 namespace alpa::graph::internal {
 
-// As read; whether they suit the operands is for InferShapes. Constants and parameters are the importer's
-// own.
+// Returns the attributes without checking that they match the operands; InferShapes checks this. Returns no attributes
+// for constants and parameters, because the importer reads them itself.
 absl::StatusOr<Attributes> ReadAttributes(Opcode opcode, const hlo::Instruction& in);
 
 }  // namespace alpa::graph::internal

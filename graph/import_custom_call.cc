@@ -10,7 +10,7 @@
 namespace alpa::graph::internal {
 namespace {
 
-// (a, b, index a, index b) -> a before b.
+// Returns the comparator (a, b, index of a, index of b) -> "a comes before b". It ignores the indices.
 std::shared_ptr<const Graph> ByValue(DType dtype, bool largest) {
   GraphBuilder builder;
   const ValueId a = builder.Parameter({dtype, {}});
@@ -42,13 +42,13 @@ absl::StatusOr<std::vector<ValueId>> EmitTopK(const std::vector<ValueId>& operan
   const Shape input = builder.shape(operands[0]);
   const bool two = declared.size() == 2 && input.rank() > 0 && declared[0].rank() == input.rank();
   if (!two || declared[0].dims.back() > input.dims.back()) {
-    return InvalidArgument("needs an array and gives its values and indices, found %s", input.ToString());
+    return InvalidArgument("needs one array and two results (k values and their indices), found %s", input.ToString());
   }
   Shape values = input;
   values.dims.back() = declared[0].dims.back();
   const Shape indices{DType::kS32, values.dims};
   if (declared[0] != values || declared[1] != indices) {
-    return InvalidArgument("is declared as %s and %s, its operand gives %s and %s", declared[0].ToString(),
+    return InvalidArgument("is declared as %s and %s, but its operand gives %s and %s", declared[0].ToString(),
                            declared[1].ToString(), values.ToString(), indices.ToString());
   }
   const int64_t last = input.rank() - 1;
@@ -71,11 +71,11 @@ absl::StatusOr<std::vector<ValueId>> EmitCustomCall(const hlo::Instruction& in,
   if (target == "TopK") return EmitTopK(operands, /*largest=*/true, declared, location, builder);
   if (IsAnnotation(target)) {
     if (operands.size() != declared.size()) {
-      return InvalidArgument("has %d operands and %d results", operands.size(), declared.size());
+      return InvalidArgument("has %d operands, but %d results", operands.size(), declared.size());
     }
     for (size_t i = 0; i < operands.size(); ++i) {
       if (builder.shape(operands[i]) != declared[i]) {
-        return Unimplemented("changes %s to %s; programs are written for one device",
+        return Unimplemented("changes %s to %s; a program must be written for one device",
                              builder.shape(operands[i]).ToString(), declared[i].ToString());
       }
     }

@@ -1,4 +1,4 @@
-// HLO that is one instruction there and several ops here, or none: top-k, annotations.
+// Imports HLO instructions that become several ops or none: top-k and custom calls.
 #pragma once
 
 #include <string>
@@ -10,13 +10,14 @@
 
 namespace alpa::graph::internal {
 
-// The k largest (or smallest) of the last dimension, sorted, with their indices; equal values in order of
-// index.
+// Adds ops that compute the k largest (or smallest) elements along the last dimension, and returns the sorted elements
+// and their indices. Equal elements are in the order of their index.
 absl::StatusOr<std::vector<ValueId>> EmitTopK(const std::vector<ValueId>& operands, bool largest,
                                               const std::vector<Shape>& declared, const std::string& location,
                                               GraphBuilder& builder);
 
-// kUnimplemented for targets that mean nothing to us.
+// Adds the ops of a custom call and returns the results. An annotation, such as a sharding, returns its operands.
+// Errors: kUnimplemented for any other target.
 absl::StatusOr<std::vector<ValueId>> EmitCustomCall(const hlo::Instruction& in,
                                                     const std::vector<ValueId>& operands,
                                                     const std::vector<Shape>& declared,

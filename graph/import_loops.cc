@@ -12,12 +12,12 @@
 namespace alpa::graph::internal {
 namespace {
 
-// Chains of scalar arithmetic are short in real loops; recursion follows them.
+// Limits the recursion depth of Evaluate. Real loops have short chains of scalar arithmetic.
 constexpr int kMaxDepth = 400;
 
 }  // namespace
 
-// One run of a computation: where its arguments come from, and what was evaluated already.
+// One run of a computation: a function that returns its arguments, and the values that are already evaluated.
 struct LoopAnalysis::Frame {
   int computation;
   std::function<std::optional<Literal>(int64_t leaf, int depth)> argument;
@@ -97,7 +97,7 @@ std::optional<Literal> LoopAnalysis::Evaluate(Frame& frame, int index, int64_t l
         return std::nullopt;
       };
     }
-    Frame& called = *callee;  // evaluating may add calls to this frame and move the entry
+    Frame& called = *callee;  // a reference, because Evaluate may add calls to this frame and move the map entry
     result = Evaluate(called, module_.computation(called.computation).root, leaf, depth + 1);
   } else {
     result = EvaluatePlain(frame, instruction, depth + 1);
@@ -117,13 +117,13 @@ std::optional<int64_t> LoopAnalysis::TripCount(const Instruction& loop,
     return std::nullopt;
   }
   std::vector<std::optional<Literal>> carried = initial;
-  std::vector<int64_t> needed;  // leaves that the condition depends on: all are found in the first iteration
+  std::vector<int64_t> needed;  // leaves that the condition depends on; the first iteration finds them all
   std::vector<bool> is_needed(initial.size());
   int64_t trips = 0;
   const auto argument = [&](int64_t leaf, int) -> std::optional<Literal> {
     if (leaf < 0 || leaf >= leaves) return std::nullopt;
     if (!is_needed[leaf]) {
-      if (trips > 0) return std::nullopt;  // not followed from the start
+      if (trips > 0) return std::nullopt;  // its value was not tracked from the first iteration on
       is_needed[leaf] = true;
       needed.push_back(leaf);
     }
@@ -137,7 +137,7 @@ std::optional<int64_t> LoopAnalysis::TripCount(const Instruction& loop,
     if (*ScalarValue(*go_on) == 0) return trips;
     Frame run{body, argument, {}, {}};
     next.clear();
-    for (size_t i = 0; i < needed.size(); ++i) {  // grows while it is walked
+    for (size_t i = 0; i < needed.size(); ++i) {  // `needed` may grow in this loop
       next.push_back(Evaluate(run, module_.computation(body).root, needed[i], 0));
     }
     for (size_t i = 0; i < needed.size(); ++i) carried[needed[i]] = std::move(next[i]);
@@ -155,7 +155,7 @@ int64_t LoopAnalysis::LoopSize(int computation, const Instruction& loop, int dep
     initial[i] = Evaluate(frame, loop.operands[0], static_cast<int64_t>(i), 0);
   const int64_t body = std::max<int64_t>(1, Size(loop.called[0], depth + 1));
   const std::optional<int64_t> trips = TripCount(loop, initial, limits_.max_unrolled_ops / body);
-  if (!trips) return 1;  // too long or unknown: it will stay a loop
+  if (!trips) return 1;  // too many trips, or an unknown number: it stays a loop
   int64_t total;
   return __builtin_mul_overflow(*trips, body, &total) ? kMax : std::max<int64_t>(total, 1);
 }

@@ -1,4 +1,4 @@
-// How often a loop runs and how large it is unrolled, found by following integer scalars through HLO.
+// Finds the trip count of a loop, and its size after unrolling, by evaluating integer scalars in the HLO.
 #pragma once
 
 #include <memory>
@@ -14,11 +14,13 @@ class LoopAnalysis {
  public:
   LoopAnalysis(const Module& module, const ImportLimits& limits) : module_(module), limits_(limits) {}
 
-  // Iterations of a `while` whose carried leaves begin as `initial` (nothing where not a known integer
-  // scalar); nothing where its condition depends on more than known scalars, or after `max_trips`.
+  // Returns the number of iterations of a `while`. `initial`: the initial value of each carried leaf, or nothing if the
+  // leaf is not a known integer scalar. Returns nothing if the condition depends on anything but known scalars, if the
+  // loop runs more than `max_trips` times, or if the evaluation budget of the import is used up.
   std::optional<int64_t> TripCount(const Instruction& loop,
                                    const std::vector<std::optional<Literal>>& initial, int64_t max_trips);
-  // About how many ops a computation becomes, inner loops unrolled where their count shows; saturates.
+  // Returns the approximate number of ops that a computation becomes. Inner loops count as unrolled if their trip count
+  // is known. Saturates at the largest int64_t.
   int64_t Size(int computation);
 
  private:
@@ -30,7 +32,7 @@ class LoopAnalysis {
 
   const Module& module_;
   const ImportLimits& limits_;
-  int64_t steps_left_ = 5'000'000;  // of evaluation, for the whole import
+  int64_t steps_left_ = 5'000'000;  // remaining evaluation steps, for the whole import
   absl::flat_hash_map<int, int64_t> sizes_;
 };
 

@@ -11,8 +11,8 @@ namespace {
 
 constexpr int32_t kTupleType = 13;
 
-// Newer writers put the computation's id in the upper half; within a computation the lower half is unique in
-// both.
+// Returns the lower 32 bits of an instruction's id. They are unique within a computation in all versions of XLA. Newer
+// versions put the computation's id in the upper 32 bits.
 int64_t LocalId(int64_t id) { return id & 0xffffffff; }
 
 bool HasEffect(const hlo::Instruction& proto) {
@@ -97,7 +97,7 @@ absl::Status Module::ReadComputation(const hlo::Computation& proto, const Import
     for (int64_t id : instruction.proto->operand_ids()) {
       const auto found = by_id.find(LocalId(id));
       if (found == by_id.end()) {
-        return At(InvalidArgument("reads instruction id %d, which does not stand before it", id), *this, *out,
+        return At(InvalidArgument("reads instruction id %d, which is not defined before it", id), *this, *out,
                   instruction, Location(instruction));
       }
       instruction.operands.push_back(found->second);
@@ -118,7 +118,7 @@ absl::Status Module::ReadComputation(const hlo::Computation& proto, const Import
   }
   const auto root = by_id.find(LocalId(proto.root_id()));
   if (root == by_id.end()) {
-    return InvalidArgument("computation \"%s\": its root, instruction id %d, is none of its %d instructions",
+    return InvalidArgument("computation \"%s\": its root, instruction id %d, is not one of its %d instructions",
                            Safe(proto.name()), proto.root_id(), proto.instructions_size());
   }
   out->root = root->second;
@@ -141,7 +141,7 @@ absl::Status Module::ResolveCalls() {
       for (int64_t id : instruction.proto->called_computation_ids()) {
         const auto found = by_id.find(id);
         if (found == by_id.end()) {
-          return At(InvalidArgument("calls computation id %d, which the module lacks", id), *this,
+          return At(InvalidArgument("calls computation id %d, which is not in the module", id), *this,
                     computation, instruction, Location(instruction));
         }
         instruction.called.push_back(found->second);
@@ -159,7 +159,7 @@ absl::Status Module::ResolveCalls() {
       return absl::OkStatus();
     }
   }
-  return InvalidArgument("the entry computation \"%s\" (id %d) is none of the module's %d computations",
+  return InvalidArgument("the entry computation \"%s\" (id %d) is not one of the module's %d computations",
                          Safe(proto_->entry_computation_name()), proto_->entry_computation_id(), size());
 }
 

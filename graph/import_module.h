@@ -1,8 +1,8 @@
-// An HLO module with its references resolved: what graph/import*.cc work on.
+// An HLO module with resolved references. Only graph/import*.cc use this file.
 //
-// Model: instructions are numbered in their computation; operands stand before their users (checked). Called
-// computations
-//        may stand anywhere and, in hostile input, call each other in circles: walkers bound their depth.
+// Model: Instructions are numbered within their computation. Operands come before their users; Read checks this. A
+//        called computation may come anywhere in the module. In hostile input, computations may call each other in a
+//        cycle, so every walk along calls must limit its depth.
 #pragma once
 
 #include <optional>
@@ -18,18 +18,18 @@ namespace alpa::graph::internal {
 
 struct Instruction {
   const hlo::Instruction* proto = nullptr;
-  std::vector<int> operands;     // instructions of the same computation
-  std::vector<int> called;       // computations
+  std::vector<int> operands;     // indices of instructions in the same computation
+  std::vector<int> called;       // indices of computations
   std::vector<int64_t> offsets;  // of a tuple: the first leaf of each element
   int64_t leaves = 1;
-  int64_t parameter_base = 0;  // of a parameter: its first leaf among all parameters' leaves
-  bool live = false;           // the root needs it, or it has an effect
+  int64_t parameter_base = 0;  // of a parameter: its first leaf among the leaves of all parameters
+  bool live = false;           // the root or a side effect depends on it
 };
 
 struct Computation {
   const hlo::Computation* proto = nullptr;
   std::vector<Instruction> instructions;
-  std::vector<int> parameters;  // instructions, by parameter number
+  std::vector<int> parameters;  // indices of instructions, by parameter number
   int64_t parameter_leaves = 0;
   int root = 0;
 };
@@ -43,14 +43,14 @@ class Module {
   const Computation& computation(int i) const { return computations_[i]; }
   int size() const { return static_cast<int>(computations_.size()); }
   int entry() const { return entry_; }
-  // `dot "dot.5" of computation "main" at model.py:42 (jit(step)/attention)`.
+  // Returns a description such as `dot "dot.5" of computation "main" at model.py:42 (jit(step)/attention)`.
   std::string Describe(const Computation& computation, const Instruction& instruction,
                        const std::string& location) const;
-  // "model.py:42 (jit(step)/attention)", "" where unknown. `prefix`: names of the calls that led to the
-  // instruction; `caller`: the position of the innermost of them, for instructions that have none.
+  // Returns a location such as "model.py:42 (jit(step)/attention)", or "" if unknown. `prefix`: op names of the
+  // enclosing calls. `caller`: the position of the innermost call, for an instruction without a position of its own.
   std::string Location(const Instruction& instruction, const std::string& prefix = "",
                        const std::string& caller = "") const;
-  std::string Position(const Instruction& instruction, const std::string& caller) const;  // "model.py:42"
+  std::string Position(const Instruction& instruction, const std::string& caller) const;  // such as "model.py:42"
 
  private:
   absl::Status ReadComputation(const hlo::Computation& proto, const ImportLimits& limits,
@@ -62,7 +62,7 @@ class Module {
   int entry_ = 0;
 };
 
-// `status` with where it happened in front.
+// Returns `status` with the description of the instruction in front of its message.
 absl::Status At(const absl::Status& status, const Module& module, const Computation& computation,
                 const Instruction& instruction, const std::string& location);
 

@@ -11,7 +11,7 @@
 namespace alpa::graph::internal {
 namespace {
 
-// XLA's PrimitiveType, as far as we name it. Array types that we support have graph::DType's numbers.
+// Values of XLA's PrimitiveType. The supported array types have the same numbers in graph::DType.
 enum ElementType : int32_t { kTuple = 13, kOpaque = 14, kC64 = 15, kToken = 17, kC128 = 18 };
 
 const char* NameOfUnsupported(int32_t type) {
@@ -86,7 +86,7 @@ absl::StatusOr<Shape> ReadArrayShape(const hlo::ArrayShape& in, const ImportLimi
   for (int64_t dim : shape.dims) {
     if (dim < 0) return InvalidArgument("shape %s has a negative dimension", shape.ToString());
     if (__builtin_mul_overflow(bytes, std::max<int64_t>(dim, 1), &bytes)) {
-      return InvalidArgument("shape %s has more bytes than 64 bits can count", shape.ToString());
+      return InvalidArgument("shape %s has a size in bytes that does not fit in 64 bits", shape.ToString());
     }
   }
   return shape;
@@ -175,11 +175,11 @@ int64_t LeafCount(const hlo::ArrayShape& in) {
 absl::StatusOr<Literal> ReadLiteral(const hlo::LiteralValue& in, const ImportLimits& limits) {
   if (in.shape().element_type() == kTuple) return Unimplemented("tuple literals are not supported");
   ALPA_ASSIGN_OR_RETURN(Shape shape, ReadArrayShape(in.shape(), limits));
-  // The values stand in the layout's order. Writers use row-major; anything else would have to be transposed.
+  // The values are in the order of the layout. JAX writes row-major literals; any other order would need a transpose.
   const auto& order = in.shape().layout().minor_to_major();
   for (int i = 0; i < order.size() && shape.elements() > 1; ++i) {
     if (order.size() != shape.rank() || order[i] != shape.rank() - 1 - i) {
-      return Unimplemented("a literal that is not row-major is not supported");
+      return Unimplemented("a literal with a layout that is not row-major is not supported");
     }
   }
   absl::StatusOr<std::vector<std::byte>> bytes = ReadBytes(in, shape);
@@ -190,7 +190,8 @@ absl::StatusOr<Literal> ReadLiteral(const hlo::LiteralValue& in, const ImportLim
 std::string Safe(const std::string& text) {
   constexpr size_t kLongest = 200;
   std::string safe = absl::Utf8SafeCHexEscape(text.substr(0, kLongest));
-  // Cutting may have split a character: what is not UTF-8 as a whole is shown as hexadecimal.
+  // The cut may have split a character. If the text is not valid UTF-8, all its non-ASCII bytes become hexadecimal
+  // escapes.
   for (size_t i = 0; i < safe.size();) {
     const unsigned char c = static_cast<unsigned char>(safe[i]);
     const size_t length = c < 0x80                ? 1

@@ -1,4 +1,4 @@
-// Shapes, literals and source positions of HLO, for graph/import.cc alone.
+// Reads shapes, literals and source positions of HLO. Only graph/import*.cc use this file.
 #pragma once
 
 #include <string>
@@ -11,17 +11,20 @@
 
 namespace alpa::graph::internal {
 
-// The arrays that a possibly nested tuple shape holds, in order; one for an array.
-// kUnimplemented: element types and dynamic dimensions that we lack.
+// Returns the arrays of a possibly nested tuple shape in order, or the one array of an array shape.
+// Errors: kUnimplemented for an unsupported element type or a dynamic dimension. kInvalidArgument for a shape that is
+//         malformed or too large.
 absl::StatusOr<std::vector<Shape>> LeafShapes(const hlo::ArrayShape& in, const ImportLimits& limits);
-// How many they are.
+// Returns the number of arrays that LeafShapes returns for the shape.
 int64_t LeafCount(const hlo::ArrayShape& in);
 
 absl::StatusOr<Literal> ReadLiteral(const hlo::LiteralValue& in, const ImportLimits& limits);
 
-// "model.py:42", or "" where unknown: the innermost frame outside of libraries.
+// Returns the position of the innermost stack frame outside of libraries, such as "model.py:42". If all frames are in
+// libraries, returns the innermost one. Returns "" if unknown.
 std::string SourcePosition(const hlo::Metadata& metadata, const hlo::StackFrames& frames);
-// Bytes from outside as text that is safe in messages: UTF-8, no control characters, at most 200 characters.
+// Returns text from the input in a form that is safe in messages: valid UTF-8 without control characters, cut after 200
+// bytes of input.
 std::string Safe(const std::string& text);
 
 }  // namespace alpa::graph::internal

@@ -23,7 +23,7 @@ Graph Import(const std::string& name) {
   return graph.ok() ? *std::move(graph) : Graph();
 }
 
-TEST(ImportTest, GptStepKeepsParametersResultsAndLocations) {
+TEST(ImportTest, KeepsParametersResultsAndLocationsOfAGptStep) {
   const Graph graph = Import("gpt_step.pb");
   ASSERT_EQ(graph.parameters().size(), 9u);  // 6 parameters, key, x, y
   ASSERT_EQ(graph.results().size(), 8u);     // 6 parameters, key, loss
@@ -45,7 +45,7 @@ TEST(ImportTest, GptStepKeepsParametersResultsAndLocations) {
 TEST(ImportTest, CountedLoopsAreUnrolled) {
   const Graph graph = Import("scan_grad.pb");
   EXPECT_EQ(Count(graph, Opcode::kWhile), 0);
-  EXPECT_EQ(Count(graph, Opcode::kOptimizationBarrier), 3);  // jax.checkpoint's, one a layer
+  EXPECT_EQ(Count(graph, Opcode::kOptimizationBarrier), 3);  // of jax.checkpoint, one per layer
   EXPECT_EQ(Count(Import("nested_loops.pb"), Opcode::kWhile), 0);
 }
 
@@ -62,12 +62,12 @@ TEST(ImportTest, LoopsOfUnknownLengthStayLoops) {
   ASSERT_EQ(Count(graph, Opcode::kWhile), 1);
   for (const Op& op : graph.ops()) {
     if (op.opcode != Opcode::kWhile) continue;
-    EXPECT_EQ(op.operands.size(), 2u);  // the tuple is gone
+    EXPECT_EQ(op.operands.size(), 2u);  // the leaves of the tuple
     EXPECT_EQ(op.regions.size(), 2u);
   }
 }
 
-TEST(ImportTest, BranchesTakeTheSameOperands) {
+TEST(ImportTest, AConditionalHasOneRegionPerBranch) {
   const Graph graph = Import("conditional.pb");
   ASSERT_EQ(Count(graph, Opcode::kConditional), 1);
   for (const Op& op : graph.ops()) {
@@ -77,7 +77,7 @@ TEST(ImportTest, BranchesTakeTheSameOperands) {
   }
 }
 
-TEST(ImportTest, SortsArgmaxAndTopK) {
+TEST(ImportTest, ReadsSortArgmaxAndTopK) {
   const Graph graph = Import("sort_argmax.pb");
   EXPECT_EQ(Count(graph, Opcode::kSort), 3);
   bool variadic = false;
@@ -205,7 +205,7 @@ TEST(ImportTest, ReadsLiteralsOfEveryType) {
   }
 }
 
-// A damage done to Small(), and what the refusal must say.
+// A change that damages Small(). The error must contain `says`.
 struct Damage {
   const char* name;
   void (*apply)(hlo::Module*);
@@ -220,22 +220,22 @@ hlo::Instruction* At(hlo::Module* module, int index) {
 TEST(ImportTest, RefusesHostileModules) {
   const Damage kDamages[] = {
       {"no computations", [](hlo::Module* m) { m->clear_computations(); }, "no computations"},
-      {"no such entry",
+      {"entry that does not exist",
        [](hlo::Module* m) {
          m->set_entry_computation_id(7);
          m->set_entry_computation_name("other");
        },
        "entry computation"},
-      {"no such root", [](hlo::Module* m) { m->mutable_computations(0)->set_root_id(99); }, "its root"},
+      {"root that does not exist", [](hlo::Module* m) { m->mutable_computations(0)->set_root_id(99); }, "its root"},
       {"operand that does not exist", [](hlo::Module* m) { At(m, 1)->set_operand_ids(0, 99); },
        "instruction id 99"},
       {"operand that comes later", [](hlo::Module* m) { At(m, 1)->set_operand_ids(0, 12); },
        "tanh \"tanh.11\""},
-      {"cycle", [](hlo::Module* m) { At(m, 1)->set_operand_ids(0, 11); }, "does not stand before"},
-      {"id twice", [](hlo::Module* m) { At(m, 1)->set_id(10); }, "used twice"},
+      {"cycle", [](hlo::Module* m) { At(m, 1)->set_operand_ids(0, 11); }, "not defined before"},
+      {"id that is used twice", [](hlo::Module* m) { At(m, 1)->set_id(10); }, "used twice"},
       {"too few operands", [](hlo::Module* m) { At(m, 2)->mutable_operand_ids()->Truncate(1); }, "operands"},
       {"too many operands", [](hlo::Module* m) { At(m, 1)->add_operand_ids(10); }, "has 2 operands, needs 1"},
-      {"wrong result", [](hlo::Module* m) { At(m, 2)->mutable_shape()->set_dimensions(0, 5); },
+      {"result with a wrong shape", [](hlo::Module* m) { At(m, 2)->mutable_shape()->set_dimensions(0, 5); },
        "declared as f32[5]"},
       {"negative dimension", [](hlo::Module* m) { At(m, 0)->mutable_shape()->set_dimensions(0, -4); },
        "negative"},
@@ -255,11 +255,11 @@ TEST(ImportTest, RefusesHostileModules) {
        absl::StatusCode::kUnimplemented},
       {"complex numbers", [](hlo::Module* m) { At(m, 0)->mutable_shape()->set_element_type(15); }, "c64",
        absl::StatusCode::kUnimplemented},
-      {"element type from nowhere", [](hlo::Module* m) { At(m, 0)->mutable_shape()->set_element_type(77); },
+      {"element type that does not exist", [](hlo::Module* m) { At(m, 0)->mutable_shape()->set_element_type(77); },
        "element type 77"},
       {"dynamic dimension", [](hlo::Module* m) { At(m, 0)->mutable_shape()->add_is_dynamic_dimension(true); },
        "dynamic", absl::StatusCode::kUnimplemented},
-      {"call of nothing", [](hlo::Module* m) { At(m, 1)->set_opcode("call"); }, "calls 0 computations"},
+      {"call without a computation", [](hlo::Module* m) { At(m, 1)->set_opcode("call"); }, "calls 0 computations"},
       {"call of a missing computation", [](hlo::Module* m) { At(m, 1)->add_called_computation_ids(5); },
        "computation id 5"},
       {"computation that calls itself",
@@ -288,7 +288,7 @@ TEST(ImportTest, RefusesHostileModules) {
          At(m, 1)->set_tuple_index(3);
        },
        "element 3"},
-      {"literal of another size",
+      {"literal with too few values",
        [](hlo::Module* m) {
          At(m, 1)->set_opcode("constant");
          At(m, 1)->clear_operand_ids();
@@ -296,7 +296,7 @@ TEST(ImportTest, RefusesHostileModules) {
          At(m, 1)->mutable_literal()->add_f32s(1);
        },
        "holds 1 values, needs 4"},
-      {"literal that is huge on paper",
+      {"literal with a huge shape and no values",
        [](hlo::Module* m) {
          At(m, 1)->set_opcode("constant");
          At(m, 1)->clear_operand_ids();
@@ -305,11 +305,12 @@ TEST(ImportTest, RefusesHostileModules) {
          At(m, 1)->mutable_shape()->set_dimensions(0, int64_t{1} << 50);
        },
        "holds 0 values"},
-      {"parameter number", [](hlo::Module* m) { At(m, 0)->set_parameter_number(2); }, "parameter number 2"},
+      {"parameter number out of range", [](hlo::Module* m) { At(m, 0)->set_parameter_number(2); },
+       "parameter number 2"},
       {"conditional without branches", [](hlo::Module* m) { At(m, 1)->set_opcode("conditional"); },
        "branches"},
-      {"comparison direction", [](hlo::Module* m) { At(m, 2)->set_opcode("compare"); }, "direction"},
-      {"custom call",
+      {"comparison without a direction", [](hlo::Module* m) { At(m, 2)->set_opcode("compare"); }, "direction"},
+      {"unknown custom call",
        [](hlo::Module* m) {
          At(m, 1)->set_opcode("custom-call");
          At(m, 1)->set_custom_call_target("xyz");
@@ -344,8 +345,8 @@ TEST(ImportTest, RefusesCallsThatDoubleAtEachLevel) {
   EXPECT_THAT(std::string(graph.status().message()), HasSubstr("more than 100000 instructions"));
 }
 
-TEST(ImportTest, RefusesTuplesNamedManyTimes) {
-  // One tuple of 1000 elements, named 100 000 times by another: 10^8 leaves in a few hundred KiB.
+TEST(ImportTest, RefusesATupleThatReadsALargeTupleManyTimes) {
+  // A tuple reads another tuple of 1000 elements 100 000 times. That is 10^8 leaves in a few hundred KiB.
   hlo::Module module = Small();
   hlo::Computation* main = module.mutable_computations(0);
   hlo::Instruction* wide = Add(main, "tuple", 20, {}, std::vector<int64_t>(1000, 10));
@@ -357,7 +358,7 @@ TEST(ImportTest, RefusesTuplesNamedManyTimes) {
   EXPECT_THAT(std::string(graph.status().message()), HasSubstr("more than 1000000 instructions"));
 }
 
-TEST(ImportTest, RefusesBytesThatAreNoModule) {
+TEST(ImportTest, RefusesBytesThatAreNotAModule) {
   EXPECT_EQ(ImportHlo("").status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(ImportHlo("not a module").status().code(), absl::StatusCode::kInvalidArgument);
 }
@@ -365,7 +366,7 @@ TEST(ImportTest, RefusesBytesThatAreNoModule) {
 TEST(ImportTest, TruncatedModulesAreRefused) {
   for (const char* name : {"gather_scatter.pb", "while_unknown.pb", "conditional.pb"}) {
     const std::string bytes = ReadTestdata(name);
-    // What follows the computations (frame tables, aliases) may be missing; all else may not.
+    // The part after the computations (frame tables, aliases) may be missing. Every other part is required.
     for (size_t size = 0; size < bytes.size(); size += 1 + bytes.size() / 400) {
       const absl::StatusOr<Graph> graph = ImportHlo(bytes.substr(0, size));
       if (graph.ok()) {
@@ -402,7 +403,7 @@ TEST(ImportTest, FlippedBitsNeverCrash) {
     }
   }
   EXPECT_GT(refused, 100);
-  EXPECT_GT(accepted, 100);  // a flipped name is still a program
+  EXPECT_GT(accepted, 100);  // a module with a flipped bit in a name is still valid
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Gather and scatter, after XLA's rules (https://openxla.org/xla/operation_semantics#gather).
+// Shape rules of gather and scatter, as XLA defines them (https://openxla.org/xla/operation_semantics#gather).
 #include <algorithm>
 
 #include "base/status.h"
@@ -17,15 +17,15 @@ absl::Status CheckSorted(const std::vector<int64_t>& dims, const char* what) {
   return absl::OkStatus();
 }
 
-// What gather and scatter share: windows of an array addressed by vectors in `indices`.
+// The part that gather and scatter share: vectors in `indices` address windows of an array.
 struct Addressing {
   const Shape& array;
   const Shape& indices;
   int64_t index_vector_dim;
-  const std::vector<int64_t>& removed;           // array dims that windows lack
-  const std::vector<int64_t>& array_batching;    // array dims that go along with ...
-  const std::vector<int64_t>& indices_batching;  // ... these of indices
-  const std::vector<int64_t>& index_map;         // array dim of each entry of an index vector
+  const std::vector<int64_t>& removed;           // array dims that a window does not have
+  const std::vector<int64_t>& array_batching;    // array batch dims, paired with ...
+  const std::vector<int64_t>& indices_batching;  // ... these dims of indices
+  const std::vector<int64_t>& index_map;         // the array dim of each entry of an index vector
 };
 
 absl::Status CheckAddressing(const Addressing& a) {
@@ -44,16 +44,16 @@ absl::Status CheckAddressing(const Addressing& a) {
   ALPA_RETURN_IF_ERROR(CheckSorted(a.array_batching, "batching dimensions"));
   const int64_t vector_size = a.index_vector_dim == indices_rank ? 1 : a.indices.dims[a.index_vector_dim];
   if (static_cast<int64_t>(a.index_map.size()) != vector_size) {
-    return InvalidArgument("index vectors have %d entries, the index map %d", vector_size,
+    return InvalidArgument("index vectors have %d entries, but the index map has %d", vector_size,
                            a.index_map.size());
   }
   for (int64_t dim : a.array_batching) {
     if (Contains(a.removed, dim) || Contains(a.index_map, dim)) {
-      return InvalidArgument("dimension %d is batching and also collapsed or indexed", dim);
+      return InvalidArgument("dimension %d is a batching dimension, and also collapsed or indexed", dim);
     }
   }
   if (a.array_batching.size() != a.indices_batching.size()) {
-    return InvalidArgument("%d batching dimensions of the array, %d of indices", a.array_batching.size(),
+    return InvalidArgument("the array has %d batching dimensions, but the indices have %d", a.array_batching.size(),
                            a.indices_batching.size());
   }
   for (size_t i = 0; i < a.array_batching.size(); ++i) {
@@ -67,7 +67,7 @@ absl::Status CheckAddressing(const Addressing& a) {
   return absl::OkStatus();
 }
 
-// Dimensions of indices without the one that holds the vectors.
+// Returns the sizes of the dimensions of `indices`, without the dimension that holds the vectors.
 std::vector<int64_t> BatchSizes(const Shape& indices, int64_t index_vector_dim) {
   std::vector<int64_t> sizes = indices.dims;
   if (index_vector_dim < indices.rank()) sizes.erase(sizes.begin() + index_vector_dim);
@@ -78,7 +78,7 @@ std::vector<int64_t> BatchSizes(const Shape& indices, int64_t index_vector_dim) 
 
 absl::StatusOr<Shape> InferGather(const Shapes& operands, const GatherAttrs& attrs) {
   if (operands.size() != 2)
-    return InvalidArgument("has %d operands, needs array and indices", operands.size());
+    return InvalidArgument("has %d operands, needs an array and indices", operands.size());
   const Shape& array = operands[0];
   const Shape& indices = operands[1];
   ALPA_RETURN_IF_ERROR(CheckAddressing({array, indices, attrs.index_vector_dim, attrs.collapsed_slice_dims,
@@ -94,7 +94,7 @@ absl::StatusOr<Shape> InferGather(const Shapes& operands, const GatherAttrs& att
       return InvalidArgument("slice size %d is outside dimension %d of %s", size, i, array.ToString());
     }
     if (Contains(attrs.collapsed_slice_dims, i) || Contains(attrs.operand_batching_dims, i)) {
-      if (size > 1) return InvalidArgument("slice size of collapsed dimension %d is %d, not 1", i, size);
+      if (size > 1) return InvalidArgument("slice size of collapsed or batching dimension %d is %d, not 1", i, size);
       continue;
     }
     window.push_back(size);
@@ -104,7 +104,7 @@ absl::StatusOr<Shape> InferGather(const Shapes& operands, const GatherAttrs& att
   ALPA_RETURN_IF_ERROR(CheckDims(attrs.offset_dims, rank, "offset dimensions"));
   ALPA_RETURN_IF_ERROR(CheckSorted(attrs.offset_dims, "offset dimensions"));
   if (attrs.offset_dims.size() != window.size()) {
-    return InvalidArgument("%d offset dimensions for windows of rank %d", attrs.offset_dims.size(),
+    return InvalidArgument("has %d offset dimensions for windows of rank %d", attrs.offset_dims.size(),
                            window.size());
   }
   Shape result{array.dtype, {}};
@@ -117,7 +117,7 @@ absl::StatusOr<Shape> InferGather(const Shapes& operands, const GatherAttrs& att
 
 absl::StatusOr<Shapes> InferScatter(const Shapes& operands, const ScatterAttrs& attrs, const Graph& region) {
   if (operands.size() < 3 || operands.size() % 2 == 0) {
-    return InvalidArgument("has %d operands, needs n arrays, indices, n updates", operands.size());
+    return InvalidArgument("has %d operands, needs n arrays, indices and n updates", operands.size());
   }
   const size_t n = operands.size() / 2;
   const Shape& indices = operands[n];
@@ -137,7 +137,7 @@ absl::StatusOr<Shapes> InferScatter(const Shapes& operands, const ScatterAttrs& 
   const std::vector<int64_t> batch = BatchSizes(indices, attrs.index_vector_dim);
   if (attrs.update_window_dims.size() != window_limits.size() ||
       update.dims.size() != window_limits.size() + batch.size()) {
-    return InvalidArgument("updates %s have not one dimension for each of %d window and %d index dimensions",
+    return InvalidArgument("updates %s do not have one dimension for each of %d window and %d index dimensions",
                            update.ToString(), window_limits.size(), batch.size());
   }
   size_t next_window = 0, next_batch = 0;
@@ -156,7 +156,7 @@ absl::StatusOr<Shapes> InferScatter(const Shapes& operands, const ScatterAttrs& 
   for (size_t i = 0; i < n; ++i) {
     if (operands[i].dims != array.dims || operands[n + 1 + i].dims != update.dims ||
         operands[i].dtype != operands[n + 1 + i].dtype) {
-      return InvalidArgument("array %s with updates %s do not fit", operands[i].ToString(),
+      return InvalidArgument("array %s and updates %s do not match", operands[i].ToString(),
                              operands[n + 1 + i].ToString());
     }
     scalars.push_back(Shape{operands[i].dtype, {}});

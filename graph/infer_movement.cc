@@ -23,7 +23,7 @@ absl::Status CheckScalarIndices(const Shapes& operands, size_t first, int64_t ra
 
 absl::StatusOr<Shape> InferBroadcast(const Shape& operand, const DimsAttrs& attrs, const Shape& declared) {
   if (static_cast<int>(attrs.dims.size()) != operand.rank()) {
-    return InvalidArgument("maps %d dimensions of an operand of rank %d", attrs.dims.size(), operand.rank());
+    return InvalidArgument("maps %d dimensions, but the operand has rank %d", attrs.dims.size(), operand.rank());
   }
   ALPA_RETURN_IF_ERROR(CheckDims(attrs.dims, declared.rank(), "broadcast dimensions"));
   for (size_t i = 0; i < attrs.dims.size(); ++i) {
@@ -50,7 +50,7 @@ absl::StatusOr<Shape> InferConcatenate(const Shapes& operands, const DimsAttrs& 
                              operand.ToString(), dim);
     }
     if (__builtin_add_overflow(total, operand.dims[dim], &total))
-      return InvalidArgument("result is too large");
+      return InvalidArgument("the size of the result does not fit in 64 bits");
   }
   result.dims[dim] = total;
   return result;
@@ -92,7 +92,7 @@ absl::StatusOr<Shape> InferPad(const Shapes& operands, const PadAttrs& attrs) {
   }
   const size_t rank = array.dims.size();
   if (attrs.low.size() != rank || attrs.high.size() != rank || attrs.interior.size() != rank) {
-    return InvalidArgument("padding is given for %d dimensions of %s", attrs.low.size(), array.ToString());
+    return InvalidArgument("has padding for %d dimensions, but the array is %s", attrs.low.size(), array.ToString());
   }
   Shape result = array;
   for (size_t i = 0; i < rank; ++i) {
@@ -101,7 +101,7 @@ absl::StatusOr<Shape> InferPad(const Shapes& operands, const PadAttrs& attrs) {
     const __int128 size =
         static_cast<__int128>(array.dims[i]) + attrs.low[i] + attrs.high[i] + gaps * attrs.interior[i];
     if (size < 0 || size > std::numeric_limits<int64_t>::max()) {
-      return InvalidArgument("padding gives dimension %d of %s a size out of range", i, array.ToString());
+      return InvalidArgument("padding takes dimension %d of %s out of range", i, array.ToString());
     }
     result.dims[i] = static_cast<int64_t>(size);
   }
@@ -124,14 +124,14 @@ absl::StatusOr<Shape> InferReverse(const Shape& operand, const DimsAttrs& attrs)
 absl::StatusOr<Shape> InferSlice(const Shape& operand, const SliceAttrs& attrs) {
   const size_t rank = operand.dims.size();
   if (attrs.starts.size() != rank || attrs.limits.size() != rank || attrs.strides.size() != rank) {
-    return InvalidArgument("bounds are given for %d dimensions of %s", attrs.starts.size(),
+    return InvalidArgument("has bounds for %d dimensions, but the operand is %s", attrs.starts.size(),
                            operand.ToString());
   }
   Shape result = operand;
   for (size_t i = 0; i < rank; ++i) {
     const int64_t start = attrs.starts[i], limit = attrs.limits[i], stride = attrs.strides[i];
     if (start < 0 || limit < start || limit > operand.dims[i] || stride < 1) {
-      return InvalidArgument("[%d:%d:%d] does not lie in dimension %d of %s", start, limit, stride, i,
+      return InvalidArgument("[%d:%d:%d] is not a valid range of dimension %d of %s", start, limit, stride, i,
                              operand.ToString());
     }
     result.dims[i] = (limit - start) / stride + ((limit - start) % stride != 0 ? 1 : 0);
@@ -151,7 +151,8 @@ absl::StatusOr<Shape> InferTranspose(const Shape& operand, const DimsAttrs& attr
 
 absl::StatusOr<Shape> InferBitcastConvert(const Shape& operand, const Shape& declared) {
   if ((operand.dtype == DType::kPred) != (declared.dtype == DType::kPred)) {
-    return InvalidArgument("%s and %s have no common bits", operand.ToString(), declared.ToString());
+    return InvalidArgument("cannot reinterpret %s as %s: only one of them is pred", operand.ToString(),
+                           declared.ToString());
   }
   const Bytes from = SizeOf(operand.dtype), to = SizeOf(declared.dtype);
   Shape result{declared.dtype, operand.dims};

@@ -1,5 +1,5 @@
-// Shape rules of op families, called by InferShapes alone (graph/verify.h). Each returns the result shape, or
-// kInvalidArgument saying what is wrong; the caller adds the op's name.
+// Shape rules of op families. Only InferShapes (graph/verify.h) calls them. Each rule returns the result shape, or
+// kInvalidArgument with the cause. The caller adds the op's name.
 #pragma once
 
 #include <vector>
@@ -36,9 +36,9 @@ absl::StatusOr<Shapes> InferReduceWindow(const Shapes& operands, const WindowAtt
 absl::StatusOr<Shape> InferSelectAndScatter(const Shapes& operands, const WindowAttrs& attrs,
                                             const Graph& select, const Graph& scatter);
 
-// Every entry in [0, rank) and none twice.
+// Checks that every entry is in [0, rank) and that none occurs twice. `what` names the entries in the error.
 absl::Status CheckDims(const std::vector<int64_t>& dims, int64_t rank, const char* what);
-// `region` takes exactly `parameters` and gives exactly `results`.
+// Checks that `region` has exactly these parameter and result shapes. `what` names the region in the error.
 absl::Status CheckRegion(const Graph& region, const Shapes& parameters, const Shapes& results,
                          const char* what);
 std::string Join(const std::vector<int64_t>& numbers);  // "{1,2}"

@@ -19,8 +19,8 @@ std::string Join(const std::vector<int64_t>& numbers) {
 absl::Status CheckDims(const std::vector<int64_t>& dims, int64_t rank, const char* what) {
   std::vector<bool> seen(static_cast<size_t>(rank));
   for (int64_t dim : dims) {
-    if (dim < 0 || dim >= rank) return InvalidArgument("%s %s are outside rank %d", what, Join(dims), rank);
-    if (seen[dim]) return InvalidArgument("%s %s name dimension %d twice", what, Join(dims), dim);
+    if (dim < 0 || dim >= rank) return InvalidArgument("%s %s: outside rank %d", what, Join(dims), rank);
+    if (seen[dim]) return InvalidArgument("%s %s: dimension %d occurs twice", what, Join(dims), dim);
     seen[dim] = true;
   }
   return absl::OkStatus();
@@ -52,7 +52,7 @@ absl::Status CheckRegion(const Graph& region, const Shapes& parameters, const Sh
   const Shapes found_parameters = ShapesOf(region, region.parameters());
   const Shapes found_results = ShapesOf(region, region.results());
   if (found_parameters != parameters || found_results != results) {
-    return InvalidArgument("%s is %s -> %s, needs %s -> %s", what, ToText(found_parameters),
+    return InvalidArgument("%s has signature %s -> %s, needs %s -> %s", what, ToText(found_parameters),
                            ToText(found_results), ToText(parameters), ToText(results));
   }
   return absl::OkStatus();
@@ -70,7 +70,7 @@ absl::Status CheckCount(const Shapes& operands, size_t count) {
   return InvalidArgument("has %d operands, needs %d", operands.size(), count);
 }
 
-// Which element types an elementwise op takes.
+// The element types that an elementwise op takes.
 enum class Takes { kAny, kNumber, kFloat, kInteger, kBits };
 bool Accepts(Takes takes, DType dtype) {
   switch (takes) {
@@ -92,13 +92,13 @@ const char* NameOf(Takes takes) {
     case Takes::kAny:
       return "any";
     case Takes::kNumber:
-      return "number";
+      return "numbers";
     case Takes::kFloat:
-      return "float";
+      return "floats";
     case Takes::kInteger:
-      return "integer";
+      return "integers";
     case Takes::kBits:
-      return "integer or pred";
+      return "integers or pred";
   }
   return "";
 }
@@ -165,7 +165,7 @@ absl::StatusOr<Shape> InferClamp(const Shapes& operands) {
       return InvalidArgument("bound %s does not fit %s", operands[i].ToString(), x.ToString());
     }
   }
-  if (x.dtype == DType::kPred) return InvalidArgument("takes number, found %s", x.ToString());
+  if (x.dtype == DType::kPred) return InvalidArgument("takes numbers, found %s", x.ToString());
   return x;
 }
 
@@ -228,10 +228,10 @@ absl::StatusOr<Shapes> InferCollective(Opcode opcode, const Shapes& operands, co
   if (opcode == Opcode::kAllToAll) {
     ALPA_RETURN_IF_ERROR(internal::CheckDims({attrs.concat_dim}, operand.rank(), "concatenated dimension"));
   }
-  // The group's size is the mesh's matter (Verify knows it); here the declared tile must be a whole number of
-  // tiles larger or smaller in the dimensions that change, and equal in the others.
+  // The group size depends on the mesh, so Verify checks it. Here a dimension that changes must grow or shrink by an
+  // integer factor, and the other dimensions must stay equal.
   if (declared.size() != 1 || declared[0].dtype != operand.dtype || declared[0].rank() != operand.rank()) {
-    return InvalidArgument("needs a declared result like %s", operand.ToString());
+    return InvalidArgument("needs one declared result with the element type and rank of %s", operand.ToString());
   }
   const Shape& result = declared[0];
   for (int64_t i = 0; i < operand.rank(); ++i) {
@@ -247,11 +247,11 @@ absl::StatusOr<Shapes> InferCollective(Opcode opcode, const Shapes& operands, co
   return declared;
 }
 
-// The attributes as T, or an error where the op carries something else.
+// Returns the attributes as T, or an error if they have another type.
 template <typename T>
 absl::StatusOr<const T*> Get(const Attributes& attrs) {
   const T* result = std::get_if<T>(&attrs);
-  if (result == nullptr) return InvalidArgument("carries attributes of another op");
+  if (result == nullptr) return InvalidArgument("has attributes of another op");
   return result;
 }
 
@@ -282,11 +282,11 @@ absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attrib
     return InvalidArgument("has %d regions, needs %d", regions.size(), RegionCount(opcode));
   }
   for (const auto& region : regions) {
-    if (region == nullptr) return InvalidArgument("has an empty region");
+    if (region == nullptr) return InvalidArgument("has a region without a graph");
   }
   const auto need_declared = [&]() -> absl::Status {
     if (declared.size() == 1) return absl::OkStatus();
-    return InvalidArgument("declares %d results, has 1", declared.size());
+    return InvalidArgument("declares %d results, needs 1", declared.size());
   };
 #define ALPA_ATTRS(Type) ALPA_ASSIGN_OR_RETURN(const Type* a, Get<Type>(attrs))
   switch (opcode) {
@@ -309,7 +309,7 @@ absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attrib
       if (a->dims.size() != 1)
         return InvalidArgument("needs one dimension, found %s", internal::Join(a->dims));
       ALPA_RETURN_IF_ERROR(internal::CheckDims(a->dims, declared[0].rank(), "iota dimension"));
-      if (declared[0].dtype == DType::kPred) return InvalidArgument("cannot count in pred");
+      if (declared[0].dtype == DType::kPred) return InvalidArgument("cannot produce pred");
       return declared;
     }
     case Opcode::kConvert:
@@ -325,13 +325,14 @@ absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attrib
     case Opcode::kReducePrecision: {
       ALPA_ATTRS(ReducePrecisionAttrs);
       if (a->exponent_bits < 1 || a->exponent_bits > 11 || a->mantissa_bits < 0 || a->mantissa_bits > 52) {
-        return InvalidArgument("has %d exponent and %d mantissa bits", a->exponent_bits, a->mantissa_bits);
+        return InvalidArgument("has %d exponent and %d mantissa bits, needs 1 to 11 and 0 to 52", a->exponent_bits,
+                               a->mantissa_bits);
       }
       return One(InferUnary(opcode, operands));
     }
     case Opcode::kCompare: {
       ALPA_ATTRS(CompareAttrs);
-      if (a->direction > CompareDirection::kGe) return InvalidArgument("has an unknown direction");
+      if (a->direction > CompareDirection::kGe) return InvalidArgument("has an unknown comparison direction");
       return One(InferBinary(opcode, operands));
     }
     case Opcode::kClamp:

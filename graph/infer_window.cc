@@ -7,7 +7,7 @@
 namespace alpa::graph::internal {
 namespace {
 
-// Number of positions of a dilated, padded window over a dimension of `size`.
+// Returns the number of positions of a dilated window over a padded dimension of `size` elements.
 absl::StatusOr<int64_t> WindowPositions(int64_t size, const WindowDim& w) {
   if (w.size < 1 || w.stride < 1 || w.window_dilation < 1 || w.base_dilation < 1) {
     return InvalidArgument("window size %d, stride %d and dilations %d, %d must be positive", w.size,
@@ -17,7 +17,7 @@ absl::StatusOr<int64_t> WindowPositions(int64_t size, const WindowDim& w) {
   const __int128 padded = base + w.padding_low + w.padding_high;
   const __int128 window = static_cast<__int128>(w.size - 1) * w.window_dilation + 1;
   if (padded < 0 || padded > std::numeric_limits<int64_t>::max()) {
-    return InvalidArgument("padding %d, %d gives a dimension of %d a size out of range", w.padding_low,
+    return InvalidArgument("padding %d and %d takes a dimension of size %d out of range", w.padding_low,
                            w.padding_high, size);
   }
   if (padded < window) return 0;
@@ -26,7 +26,7 @@ absl::StatusOr<int64_t> WindowPositions(int64_t size, const WindowDim& w) {
 
 absl::StatusOr<Shape> Windowed(const Shape& array, const WindowAttrs& attrs) {
   if (static_cast<int>(attrs.window.size()) != array.rank()) {
-    return InvalidArgument("window has %d dimensions, the array is %s", attrs.window.size(),
+    return InvalidArgument("window has %d dimensions, but the array is %s", attrs.window.size(),
                            array.ToString());
   }
   Shape result = array;
@@ -36,7 +36,7 @@ absl::StatusOr<Shape> Windowed(const Shape& array, const WindowAttrs& attrs) {
   return result;
 }
 
-// n arrays of one size, then n initial scalars, and a region of 2n scalars -> n scalars.
+// Checks the operands (n arrays of the same size, then n initial scalars) and the region (2n scalars -> n scalars).
 absl::Status CheckVariadic(const Shapes& operands, const Graph& region) {
   if (operands.empty() || operands.size() % 2 != 0) {
     return InvalidArgument("has %d operands, needs n arrays and n initial values", operands.size());
@@ -70,10 +70,10 @@ absl::StatusOr<Shape> InferDot(const Shapes& operands, const DotAttrs& attrs, DT
   const Shape& lhs = operands[0];
   const Shape& rhs = operands[1];
   if (lhs.dtype == DType::kPred || rhs.dtype == DType::kPred || result_dtype == DType::kPred) {
-    return InvalidArgument("cannot contract pred");
+    return InvalidArgument("does not support pred");
   }
   if (IsFloat(lhs.dtype) != IsFloat(result_dtype) || IsFloat(rhs.dtype) != IsFloat(result_dtype)) {
-    return InvalidArgument("%s with %s cannot give %s", lhs.ToString(), rhs.ToString(), NameOf(result_dtype));
+    return InvalidArgument("%s and %s cannot give %s", lhs.ToString(), rhs.ToString(), NameOf(result_dtype));
   }
   std::vector<int64_t> lhs_used = attrs.lhs_batch, rhs_used = attrs.rhs_batch;
   lhs_used.insert(lhs_used.end(), attrs.lhs_contracting.begin(), attrs.lhs_contracting.end());
@@ -81,7 +81,7 @@ absl::StatusOr<Shape> InferDot(const Shapes& operands, const DotAttrs& attrs, DT
   ALPA_RETURN_IF_ERROR(CheckDims(lhs_used, lhs.rank(), "left dimensions"));
   ALPA_RETURN_IF_ERROR(CheckDims(rhs_used, rhs.rank(), "right dimensions"));
   if (attrs.lhs_batch.size() != attrs.rhs_batch.size() || lhs_used.size() != rhs_used.size()) {
-    return InvalidArgument("left and right differ in number of batch or contracting dimensions");
+    return InvalidArgument("left and right operand differ in number of batch or contracting dimensions");
   }
   for (size_t i = 0; i < lhs_used.size(); ++i) {
     if (lhs.dims[lhs_used[i]] != rhs.dims[rhs_used[i]]) {
@@ -108,11 +108,11 @@ absl::StatusOr<Shape> InferConvolution(const Shapes& operands, const Convolution
   const size_t spatial = attrs.window.size();
   if (attrs.input_spatial.size() != spatial || attrs.kernel_spatial.size() != spatial ||
       attrs.output_spatial.size() != spatial) {
-    return InvalidArgument("window has %d dimensions, the operands' spatial dimensions differ in number",
+    return InvalidArgument("window has %d dimensions, but the operands' spatial dimensions differ in number",
                            spatial);
   }
   if (input.dims.size() != spatial + 2 || kernel.dims.size() != spatial + 2) {
-    return InvalidArgument("%s with %s do not have %d spatial dimensions", input.ToString(),
+    return InvalidArgument("%s and %s do not both have %d spatial dimensions", input.ToString(),
                            kernel.ToString(), spatial);
   }
   const auto all = [](int64_t a, int64_t b, std::vector<int64_t> dims) {
@@ -122,14 +122,14 @@ absl::StatusOr<Shape> InferConvolution(const Shapes& operands, const Convolution
   };
   const int64_t rank = static_cast<int64_t>(spatial) + 2;
   ALPA_RETURN_IF_ERROR(
-      CheckDims(all(attrs.input_batch, attrs.input_feature, attrs.input_spatial), rank, "input"));
+      CheckDims(all(attrs.input_batch, attrs.input_feature, attrs.input_spatial), rank, "input dimensions"));
   ALPA_RETURN_IF_ERROR(CheckDims(
-      all(attrs.kernel_input_feature, attrs.kernel_output_feature, attrs.kernel_spatial), rank, "kernel"));
+      all(attrs.kernel_input_feature, attrs.kernel_output_feature, attrs.kernel_spatial), rank, "kernel dimensions"));
   ALPA_RETURN_IF_ERROR(
-      CheckDims(all(attrs.output_batch, attrs.output_feature, attrs.output_spatial), rank, "output"));
+      CheckDims(all(attrs.output_batch, attrs.output_feature, attrs.output_spatial), rank, "output dimensions"));
   const int64_t groups = attrs.feature_group_count, batch_groups = attrs.batch_group_count;
   if (groups < 1 || batch_groups < 1 || (groups > 1 && batch_groups > 1)) {
-    return InvalidArgument("feature groups %d and batch groups %d: both must be positive and one of them 1",
+    return InvalidArgument("feature groups %d and batch groups %d: both must be positive, and one of them must be 1",
                            groups, batch_groups);
   }
   const int64_t batch = input.dims[attrs.input_batch], features = input.dims[attrs.input_feature];
@@ -137,7 +137,7 @@ absl::StatusOr<Shape> InferConvolution(const Shapes& operands, const Convolution
   const int64_t output_features = kernel.dims[attrs.kernel_output_feature];
   if (features % groups != 0 || features / groups != kernel_features || output_features % groups != 0 ||
       output_features % batch_groups != 0 || batch % batch_groups != 0) {
-    return InvalidArgument("features of %s and %s do not fit (feature groups %d, batch groups %d)",
+    return InvalidArgument("features of %s and %s do not match (feature groups %d, batch groups %d)",
                            input.ToString(), kernel.ToString(), groups, batch_groups);
   }
   Shape result{result_dtype, std::vector<int64_t>(rank)};
@@ -145,7 +145,7 @@ absl::StatusOr<Shape> InferConvolution(const Shapes& operands, const Convolution
   result.dims[attrs.output_feature] = output_features;
   for (size_t i = 0; i < spatial; ++i) {
     if (attrs.window[i].size != kernel.dims[attrs.kernel_spatial[i]]) {
-      return InvalidArgument("window size %d differs from the kernel's %s", attrs.window[i].size,
+      return InvalidArgument("window size %d does not match kernel %s", attrs.window[i].size,
                              kernel.ToString());
     }
     ALPA_ASSIGN_OR_RETURN(result.dims[attrs.output_spatial[i]],
@@ -182,17 +182,19 @@ absl::StatusOr<Shapes> InferReduceWindow(const Shapes& operands, const WindowAtt
 absl::StatusOr<Shape> InferSelectAndScatter(const Shapes& operands, const WindowAttrs& attrs,
                                             const Graph& select, const Graph& scatter) {
   if (operands.size() != 3)
-    return InvalidArgument("has %d operands, needs array, source, initial", operands.size());
+    return InvalidArgument("has %d operands, needs array, source and initial value", operands.size());
   const Shape scalar{operands[0].dtype, {}};
   const Shape predicate{DType::kPred, {}};
-  if (operands[2] != scalar) return InvalidArgument("initial value is %s", operands[2].ToString());
+  if (operands[2] != scalar) {
+    return InvalidArgument("initial value is %s, needs a scalar of the array's element type", operands[2].ToString());
+  }
   for (const WindowDim& w : attrs.window) {
     if (w.base_dilation != 1 || w.window_dilation != 1)
       return InvalidArgument("dilated windows are not allowed");
   }
   ALPA_ASSIGN_OR_RETURN(const Shape windowed, Windowed(operands[0], attrs));
   if (operands[1] != windowed) {
-    return InvalidArgument("source is %s, the window gives %s", operands[1].ToString(), windowed.ToString());
+    return InvalidArgument("source is %s, but the window gives %s", operands[1].ToString(), windowed.ToString());
   }
   ALPA_RETURN_IF_ERROR(CheckRegion(select, {scalar, scalar}, {predicate}, "selector"));
   ALPA_RETURN_IF_ERROR(CheckRegion(scatter, {scalar, scalar}, {scalar}, "combiner"));

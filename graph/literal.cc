@@ -67,7 +67,7 @@ float Bf16ToFloat(uint16_t bits) { return std::bit_cast<float>(static_cast<uint3
 uint16_t FloatToBf16(float value) {
   uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u)
-    return static_cast<uint16_t>((bits >> 16) | 0x0040u);  // keep it a NaN
+    return static_cast<uint16_t>((bits >> 16) | 0x0040u);  // stays a NaN
   bits += 0x7fffu + ((bits >> 16) & 1u);
   return static_cast<uint16_t>(bits >> 16);
 }

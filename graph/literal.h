@@ -1,4 +1,5 @@
-// A constant array: shape and dense row-major bytes in host byte order. Cheap to copy (bytes are shared, immutable).
+// A constant array: a shape, and dense row-major bytes in host byte order. Copies are cheap, because they share the
+// immutable bytes.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,7 @@ class Literal {
   // REQUIRES: bytes.size() == shape.bytes().
   Literal(Shape shape, std::vector<std::byte> bytes);
 
-  // Zero-filled.
+  // Returns a literal that is filled with zeros.
   static Literal Zeros(Shape shape);
   template <typename T>
   static Literal Scalar(DType dtype, T value) {
@@ -32,9 +33,10 @@ class Literal {
   std::span<const T> as() const {
     return {reinterpret_cast<const T*>(bytes_->data()), bytes_->size() / sizeof(T)};
   }
-  // Element i read as a double (integers beyond 2^53 lose digits); for tests of "is it zero, one, ..." and printing.
+  // Returns element i as a double, for comparisons with small numbers and for printing. Integers beyond 2^53 lose
+  // digits.
   double ValueAt(int64_t i) const;
-  // Every element equal to `value`, e.g. AllEqual(0).
+  // Returns whether every element equals `value`.
   bool AllEqual(double value) const;
   bool operator==(const Literal& other) const;
 
@@ -43,7 +45,7 @@ class Literal {
   std::shared_ptr<const std::vector<std::byte>> bytes_ = std::make_shared<std::vector<std::byte>>();
 };
 
-// bf16 and f16 <-> f32, round to nearest even, NaN kept.
+// Conversions between f32 and bf16 or f16. They round to nearest even and keep NaN.
 float Bf16ToFloat(uint16_t bits);
 uint16_t FloatToBf16(float value);
 float F16ToFloat(uint16_t bits);

@@ -79,7 +79,7 @@ std::string Text(const std::vector<WindowDim>& window) {
   return text + "}";
 }
 
-// " name={...}" where not empty.
+// Appends " name={...}" if `dims` is not empty.
 void Put(std::string* out, const char* name, const std::vector<int64_t>& dims) {
   if (!dims.empty()) absl::StrAppend(out, " ", name, "=", Dims(dims));
 }

@@ -1,4 +1,5 @@
-// Text for people and for golden tests: one op a line, `%7 = f32[8,4] dot(%1, %2) lhs_contracting={1} ...  # model.py:42`.
+// Prints graphs as human-readable text. Golden tests compare this text. It has one op per line, such as
+// `%7 = f32[8,4] dot(%1, %2) lhs_contracting={1} ...  # model.py:42`.
 #pragma once
 
 #include <string>

@@ -133,7 +133,7 @@ Graph Rewriter::Run(const Graph& graph) {
 
 std::vector<ValueId> Rewriter::Make(Candidate op) {
   if (op.opcode == Opcode::kOptimizationBarrier) {
-    // Never merged: what is computed from its results stays apart from what was computed before.
+    // Barriers are never merged, so an op that reads a barrier's result is never merged with an op before the barrier.
     return builder_.AddOp(op.opcode, std::move(op.operands), std::move(op.shapes), std::move(op.attrs),
                           std::move(op.regions), location_);
   }

@@ -1,10 +1,9 @@
-// One forward pass of simplification: ops come in order, leave rewritten, merged with equal ones, or as
-// constants.
+// One forward pass of simplification. It visits the ops in order. It rewrites an op, replaces it by a constant, or
+// merges it with an equal op.
 //
-// Model: `Make` is what every op and every rewrite goes through: rules first (simplify_rules.cc), then
-// folding, then the
-//        table of ops that exist. All rules are exact: they keep every bit of every result, NaN payloads
-//        aside; folding rounds as the reference evaluator does.
+// Model: Every op and every rewrite goes through `Make`. `Make` tries the rules (simplify_rules.cc), then folding
+//        (simplify_fold.cc), then the table of existing ops. All rules are exact: they keep every bit of every result,
+//        except NaN payloads. Folding rounds as the reference evaluator does.
 #pragma once
 
 #include <memory>
@@ -18,7 +17,7 @@
 
 namespace alpa::graph::internal {
 
-// An op before it has results.
+// An op that is not yet in the graph.
 struct Candidate {
   Opcode opcode;
   std::vector<ValueId> operands;
@@ -27,18 +26,18 @@ struct Candidate {
   std::vector<std::shared_ptr<const Graph>> regions = {};
 };
 
-// Regions by content: equal ones become one object, simplified once.
+// Simplifies each region once, and maps regions with equal content to one object, the canonical region.
 class RegionTable {
  public:
   std::shared_ptr<const Graph> Simplified(const std::shared_ptr<const Graph>& region);
-  // The canonical region's number, for keys.
+  // Returns the number of a canonical region, for keys.
   int IndexOf(const Graph* region) const { return index_.at(region); }
 
  private:
   absl::flat_hash_map<const Graph*, std::shared_ptr<const Graph>> by_source_;
   absl::flat_hash_map<std::string, std::shared_ptr<const Graph>> by_content_;
   absl::flat_hash_map<const Graph*, int> index_;
-  std::vector<std::shared_ptr<const Graph>> sources_;  // keeps by_source_'s keys alive
+  std::vector<std::shared_ptr<const Graph>> sources_;  // keeps the keys of by_source_ valid
 };
 
 class Rewriter {
@@ -49,10 +48,10 @@ class Rewriter {
 
  private:
   std::vector<ValueId> Make(Candidate op);
-  std::vector<ValueId> Add(Candidate op);  // as it is, unless an equal op exists
+  std::vector<ValueId> Add(Candidate op);  // without rewriting; returns the results of an equal op if there is one
   ValueId MakeOne(Candidate op) { return Make(std::move(op))[0]; }
 
-  // simplify_rules.cc: what the op equals, where it is something that exists or something simpler.
+  // simplify_rules.cc. Each returns an existing or simpler value that equals the op's result, or nothing.
   std::optional<ValueId> Rewrite(const Candidate& op);
   std::optional<ValueId> RewriteArithmetic(const Candidate& op);
   std::optional<ValueId> RewriteConvert(const Candidate& op);
@@ -74,9 +73,10 @@ class Rewriter {
   const Shape& shape(ValueId value) const { return builder_.shape(value); }
   const Op& def(ValueId value) const { return builder_.graph().def(value); }
   const Literal* AsConstant(ValueId value) const;
-  // The scalar that every element equals, where that shows.
+  // Returns the scalar that every element equals. Returns nothing unless the value is a constant of at most 1024
+  // elements or the broadcast of a constant scalar.
   std::optional<Literal> AsUniform(ValueId value) const;
-  // Start indices as numbers, clamped as XLA clamps them.
+  // Returns the start indices as numbers, clamped as in XLA, or nothing if one of them is not constant.
   std::optional<std::vector<int64_t>> ConstantStarts(const std::vector<ValueId>& operands, size_t first,
                                                      const Shape& array,
                                                      const std::vector<int64_t>& sizes) const;
@@ -86,18 +86,19 @@ class Rewriter {
   std::string location_;  // of the op being rewritten
   absl::flat_hash_map<std::string, std::vector<ValueId>> known_;
 
-  // A row of updates along one dimension, by its last: how much they write together if none overlaps another.
-  struct UpdateRow {
+  // A chain of dynamic-update-slices along one dimension.
+  struct UpdateChain {
     size_t dim = 0;
-    int64_t covered = 0;
+    int64_t covered = 0;  // elements of `dim` that the chain writes if no two updates overlap
   };
-  absl::flat_hash_map<ValueId, UpdateRow> rows_;
-  // Of a concatenation: where each operand ends.
+  absl::flat_hash_map<ValueId, UpdateChain> chains_;  // by result of the chain's last update
+  // By concatenation: the end of each operand along the concatenated dimension.
   absl::flat_hash_map<ValueId, std::vector<int64_t>> ends_;
   const std::vector<int64_t>& EndsOf(ValueId concatenation);
 };
 
-// Bytes that are equal exactly for ops that compute the same from the same values.
+// Returns a key that is equal for two ops if and only if their opcodes, operands, result shapes, attributes and regions
+// are equal. Constants above 64 bytes enter the key as a 128-bit hash.
 std::string KeyOf(const Candidate& op, const RegionTable& regions);
 
 }  // namespace alpa::graph::internal

@@ -5,7 +5,7 @@
 namespace alpa::graph {
 namespace {
 
-// `bits` cut to the type's width.
+// Returns `bits`, cut to the width of the type, as a scalar.
 Literal Pack(DType dtype, uint64_t bits) {
   switch (dtype) {
     case DType::kPred:

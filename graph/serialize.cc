@@ -19,9 +19,10 @@
 namespace alpa::graph {
 namespace {
 
-// Regions nest a few deep in real programs; readers recurse.
+// Limits the levels of nested regions, because code that walks a graph recurses into them. Real programs nest a few.
 constexpr int kMaxRegionDepth = 64;
-// Ops counted as often as they are reached: a small message must not stand for an endless walk.
+// Limits the ops of a graph. The ops of a region count once per use of the region. Without this limit, a small message
+// could describe a graph that takes forever to walk.
 constexpr int64_t kMaxExpandedOps = 50'000'000;
 
 class Writer {
@@ -48,7 +49,7 @@ class Writer {
     for (ValueId result : graph.results()) body->add_results(result.value());
   }
 
-  // Equal regions get one entry, so that sharing does not show in the fingerprint.
+  // Equal regions get one entry, so that the fingerprint does not depend on sharing.
   int RegionIndex(const std::shared_ptr<const Graph>& region) {
     if (const auto found = by_pointer_.find(region.get()); found != by_pointer_.end()) return found->second;
     proto::GraphBody body;
@@ -75,7 +76,7 @@ class Reader {
       absl::StatusOr<Graph> graph = ReadBody(in_.regions(i), &region);
       if (!graph.ok()) return Annotate(graph.status(), absl::StrCat("region ", i));
       if (region.depth > kMaxRegionDepth) {
-        return InvalidArgument("region %d nests %d deep, at most %d are allowed", i, region.depth,
+        return InvalidArgument("region %d nests %d levels deep, at most %d are allowed", i, region.depth,
                                kMaxRegionDepth);
       }
       region.graph = std::make_shared<const Graph>(*std::move(graph));
@@ -107,7 +108,7 @@ class Reader {
     std::vector<ValueId> results;
     for (int32_t result : in.results()) {
       if (result < 0 || result >= values)
-        return InvalidArgument("result %d is none of %d values", result, values);
+        return InvalidArgument("result %d is not one of the %d values", result, values);
       results.emplace_back(result);
     }
     builder.SetResults(std::move(results));
@@ -131,24 +132,24 @@ class Reader {
       results.push_back(std::move(shape));
     }
     if (opcode == Opcode::kParameter && results.size() != 1)
-      return InvalidArgument("has %d results", results.size());
+      return InvalidArgument("has %d results, needs 1", results.size());
     *values += static_cast<int64_t>(results.size());
     if (*values > std::numeric_limits<int32_t>::max())
-      return InvalidArgument("the graph has too many values");
+      return InvalidArgument("the graph has more values than fit in 32 bits");
     ++measure->expanded_ops;
     std::vector<std::shared_ptr<const Graph>> regions;
     for (int32_t index : in.regions()) {
       if (index < 0 || static_cast<size_t>(index) >= regions_.size()) {
-        return InvalidArgument("region %d does not stand before it among %d", index, regions_.size());
+        return InvalidArgument("region %d is not defined before it (%d regions are)", index, regions_.size());
       }
       const Region& region = regions_[index];
       regions.push_back(region.graph);
       measure->depth = std::max(measure->depth, region.depth + 1);
       measure->expanded_ops += region.expanded_ops;
     }
-    if (measure->expanded_ops > kMaxExpandedOps) return InvalidArgument("regions hold too many ops");
+    if (measure->expanded_ops > kMaxExpandedOps) return InvalidArgument("its regions expand to too many ops");
     if (in.location() < 0 || in.location() > body.locations_size()) {
-      return InvalidArgument("location %d is none of %d", in.location(), body.locations_size());
+      return InvalidArgument("location %d is not one of the %d locations", in.location(), body.locations_size());
     }
     ALPA_ASSIGN_OR_RETURN(Attributes attrs, internal::AttributesFromProto(in));
     builder->AddOp(opcode, std::move(operands), std::move(results), std::move(attrs), std::move(regions),
@@ -172,7 +173,7 @@ absl::StatusOr<Graph> FromProto(const proto::Graph& in) { return Reader(in).Read
 uint64_t Fingerprint(const Graph& graph) {
   proto::Graph canonical;
   Writer(/*locations=*/false, &canonical).Write(graph);
-  const std::string bytes = canonical.SerializeAsString();  // no maps in it: one order
+  const std::string bytes = canonical.SerializeAsString();  // deterministic, because the message contains no maps
   return XXH64(bytes.data(), bytes.size(), 0);
 }
 

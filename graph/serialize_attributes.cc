@@ -9,7 +9,7 @@
 namespace alpa::graph::internal {
 namespace {
 
-constexpr int kMaxRank = 64;
+constexpr int kMaxRank = 64;  // dimensions of an array in a message
 
 using Numbers = google::protobuf::RepeatedField<int64_t>;
 
@@ -139,7 +139,7 @@ absl::StatusOr<Literal> LiteralFromProto(const proto::Literal& in) {
   }
   if (shape.dtype == DType::kPred) {
     for (const char c : in.data()) {
-      if (c != 0 && c != 1) return InvalidArgument("literal %s holds neither 0 nor 1", shape.ToString());
+      if (c != 0 && c != 1) return InvalidArgument("literal %s holds a byte that is neither 0 nor 1", shape.ToString());
     }
   }
   std::vector<std::byte> bytes(in.data().size());
@@ -168,7 +168,7 @@ absl::StatusOr<Shape> ShapeFromProto(const proto::Shape& in) {
   for (int64_t dim : shape.dims) {
     if (dim < 0) return InvalidArgument("shape %s has a negative dimension", shape.ToString());
     if (__builtin_mul_overflow(bytes, std::max<int64_t>(dim, 1), &bytes)) {
-      return InvalidArgument("shape %s has more bytes than 64 bits can count", shape.ToString());
+      return InvalidArgument("shape %s has a size in bytes that does not fit in 64 bits", shape.ToString());
     }
   }
   return shape;

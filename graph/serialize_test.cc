@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 
 Shape F32(std::vector<int64_t> dims) { return {DType::kF32, std::move(dims)}; }
 
-// A graph with most kinds of attributes in it.
+// Returns a graph with most kinds of attributes.
 Graph Rich() {
   GraphBuilder b;
   const ValueId x = b.Parameter(F32({4, 8}), "model.py:1");
@@ -37,7 +37,7 @@ Graph Rich() {
   return b.Build();
 }
 
-TEST(SerializeTest, RoundTripKeepsEveryOp) {
+TEST(SerializeTest, ARoundTripKeepsEveryOp) {
   const Graph graph = Rich();
   ASSERT_TRUE(Verify(graph).ok()) << Verify(graph);
   proto::Graph message;
@@ -49,7 +49,7 @@ TEST(SerializeTest, RoundTripKeepsEveryOp) {
   EXPECT_EQ(Fingerprint(*back), Fingerprint(graph));
 }
 
-TEST(SerializeTest, CollectivesRoundTrip) {
+TEST(SerializeTest, ARoundTripKeepsCollectives) {
   GraphBuilder b;
   const ValueId x = b.Parameter(F32({4}));
   CollectiveAttrs gather;
@@ -66,7 +66,7 @@ TEST(SerializeTest, CollectivesRoundTrip) {
   EXPECT_FALSE(Verify(*back).ok());
 }
 
-TEST(SerializeTest, FingerprintSeesEveryDifferenceButLocationsAndSharing) {
+TEST(SerializeTest, TheFingerprintIgnoresOnlyLocationsAndSharing) {
   const auto one = [](double constant, const char* location, bool share) {
     GraphBuilder b;
     const ValueId x = b.Parameter(F32({4}), location);
@@ -94,28 +94,28 @@ TEST(SerializeTest, RefusesHostileMessages) {
   const Damage kDamages[] = {
       {"unknown opcode", [](proto::Graph* g) { g->mutable_body()->mutable_ops(3)->set_opcode("explode"); },
        "is not an opcode"},
-      {"operand from the future",
+      {"operand that is defined later",
        [](proto::Graph* g) { g->mutable_body()->mutable_ops(3)->set_operands(0, 99); },
        "before it is defined"},
       {"negative operand", [](proto::Graph* g) { g->mutable_body()->mutable_ops(3)->set_operands(0, -2); },
        "before it is defined"},
-      {"result out of range", [](proto::Graph* g) { g->mutable_body()->set_results(0, 1000); }, "is none of"},
+      {"result out of range", [](proto::Graph* g) { g->mutable_body()->set_results(0, 1000); }, "is not one of"},
       {"location out of range", [](proto::Graph* g) { g->mutable_body()->mutable_ops(0)->set_location(7); },
        "location 7"},
-      {"element type",
+      {"unknown element type",
        [](proto::Graph* g) { g->mutable_body()->mutable_ops(0)->mutable_results(0)->set_dtype(15); },
        "element type 15"},
       {"negative dimension",
        [](proto::Graph* g) { g->mutable_body()->mutable_ops(0)->mutable_results(0)->set_dims(0, -1); },
        "negative"},
-      {"size overflow",
+      {"size that overflows",
        [](proto::Graph* g) {
          auto* shape = g->mutable_body()->mutable_ops(0)->mutable_results(0);
          shape->set_dims(0, int64_t{1} << 40);
          shape->set_dims(1, int64_t{1} << 40);
        },
        "64 bits"},
-      {"region index",
+      {"region index out of range",
        [](proto::Graph* g) {
          for (auto& op : *g->mutable_body()->mutable_ops()) {
            if (op.opcode() == "reduce") op.set_regions(0, 5);
@@ -124,11 +124,11 @@ TEST(SerializeTest, RefusesHostileMessages) {
        "region 5"},
       {"region that contains itself",
        [](proto::Graph* g) { g->mutable_regions(0)->mutable_ops(2)->add_regions(0); },
-       "does not stand before"},
+       "not defined before"},
       {"attributes of another op",
        [](proto::Graph* g) { g->mutable_body()->mutable_ops(3)->mutable_sort()->set_dimension(1); },
        "another op"},
-      {"literal size",
+      {"literal with a wrong size",
        [](proto::Graph* g) {
          for (auto& op : *g->mutable_body()->mutable_ops()) {
            if (op.opcode() == "constant") op.mutable_constant()->set_data("x");
@@ -137,7 +137,7 @@ TEST(SerializeTest, RefusesHostileMessages) {
        "literal"},
       {"shape that the operands do not give",
        [](proto::Graph* g) { g->mutable_body()->mutable_ops(3)->mutable_results(0)->set_dims(0, 5); }, "dot"},
-      {"two parameters of one index",
+      {"two parameters with the same index",
        [](proto::Graph* g) { g->mutable_body()->mutable_ops(1)->set_parameter(0); }, "order of their index"},
   };
   for (const Damage& damage : kDamages) {
@@ -150,8 +150,8 @@ TEST(SerializeTest, RefusesHostileMessages) {
   }
 }
 
-TEST(SerializeTest, RefusesRegionsThatStandForEndlessWalks) {
-  // Each region calls the one before it twice: 2^60 ops in a message of a few KiB.
+TEST(SerializeTest, RefusesRegionsThatExpandToTooManyOps) {
+  // Each region uses the region before it four times, so a message of a few KiB expands to more than 2^100 ops.
   proto::Graph message;
   for (int i = 0; i < 60; ++i) {
     proto::GraphBody* body = message.add_regions();
@@ -190,7 +190,7 @@ TEST(SerializeTest, DamagedBytesNeverCrash) {
     ++accepted;
     EXPECT_TRUE(Verify(*result, {.allow_collectives = true}).ok());
   }
-  EXPECT_GT(accepted, 0);  // a flipped literal is still a graph
+  EXPECT_GT(accepted, 0);  // a graph with a flipped bit in a literal is still valid
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ absl::StatusOr<DType> ParseDType(absl::string_view name) {
     if (name == row.name) return row.dtype;
   }
   return InvalidArgument(
-      "\"%s\" is not an element type that is supported (pred, s8-s64, u8-u64, f16, bf16, f32, f64)", name);
+      "\"%s\" is not a supported element type (pred, s8-s64, u8-u64, f16, bf16, f32, f64)", name);
 }
 
 bool IsFloat(DType dtype) {

@@ -8,10 +8,10 @@
 namespace alpa::graph {
 namespace {
 
-// Rewriting stops paying after this many passes; most graphs need two.
+// Limits the rewriting passes. Most graphs need two, and later passes gain little.
 constexpr int kMaxPasses = 4;
 
-// Ops that a result needs; of a barrier, only the elements that are read.
+// Removes ops on which no result depends. Also removes elements of a barrier that nothing reads.
 Graph RemoveDead(const Graph& graph) {
   std::vector<bool> live(graph.values().size());
   for (ValueId result : graph.results()) live[result.value()] = true;
@@ -74,7 +74,7 @@ namespace internal {
 std::shared_ptr<const Graph> RegionTable::Simplified(const std::shared_ptr<const Graph>& region) {
   if (const auto found = by_source_.find(region.get()); found != by_source_.end()) return found->second;
   auto simplified = std::make_shared<const Graph>(SimplifyWith(*region, this));
-  // Regions inside are canonical by now, so that equal graphs have equal keys.
+  // Nested regions are canonical by now, so equal graphs have equal keys.
   std::string key;
   for (const Op& op : simplified->ops()) {
     Candidate candidate{op.opcode, op.operands, {}, op.attrs, op.regions};

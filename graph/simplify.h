@@ -1,15 +1,16 @@
-// Makes a graph smaller without changing what it computes: dead code, common subexpressions, constant folding of small
-// values, trivial reshapes, broadcasts, converts and transposes.
+// Makes a graph smaller without changing its results. Removes dead code, common subexpressions, and trivial reshapes,
+// broadcasts, converts and transposes. Folds small constants.
 //
-// Optimization barriers (jax.checkpoint writes them) stay, and equal expressions on different sides of one are not
-// merged: recomputation that the user asked for survives.
+// Optimization barriers stay; jax.checkpoint writes them. Equal expressions on different sides of a barrier are not
+// merged, so that the recomputation that the user requested stays too.
 #pragma once
 
 #include "graph/graph.h"
 
 namespace alpa::graph {
 
-// Parameters are kept, also unused ones. Results keep their order.
+// Keeps all parameters, including unused ones, and the order of the results.
+// REQUIRES: a verified graph.
 Graph Simplify(const Graph& graph);
 
 }  // namespace alpa::graph

@@ -5,16 +5,16 @@
 
 namespace alpa::graph::internal {
 
-// Small results of constants, computed now. Broadcasts and iota stay: they are smaller as they are, and
-// splitting them costs nothing.
+// Computes ops with constant operands and small results. Broadcasts and iota stay, because the op is smaller than its
+// result and costs nothing to split across devices.
 std::optional<std::vector<ValueId>> Rewriter::Fold(const Candidate& op) {
-  constexpr int64_t kMostElements = 1024;
+  constexpr int64_t kMostElements = 1024;  // of each operand and result
   switch (op.opcode) {
     case Opcode::kConstant:
     case Opcode::kIota:
     case Opcode::kBroadcast:
     case Opcode::kConvolution:
-    case Opcode::kReduceWindow:  // their windows may be far larger than their results
+    case Opcode::kReduceWindow:  // the window can be far larger than the result
     case Opcode::kSelectAndScatter:
     case Opcode::kWhile:
     case Opcode::kConditional:
@@ -44,7 +44,7 @@ std::optional<std::vector<ValueId>> Rewriter::Fold(const Candidate& op) {
   alone.SetResults(alone.AddOp(op.opcode, std::move(operands), op.shapes, op.attrs, op.regions));
   const Graph graph = alone.Build();
   absl::StatusOr<std::vector<Literal>> values = EvaluateOp(graph, graph.ops().back(), literals);
-  if (!values.ok()) return std::nullopt;  // left to run time, which will say what is wrong
+  if (!values.ok()) return std::nullopt;  // the error shows up at run time
   std::vector<ValueId> results;
   for (Literal& value : *values) {
     Shape shape = value.shape();

@@ -20,7 +20,7 @@ bool AllOf(const std::vector<int64_t>& values, int64_t value) {
   return std::all_of(values.begin(), values.end(), [&](int64_t v) { return v == value; });
 }
 
-// Bits that a number of the type holds: of the magnitude for integers, of the significand for floats.
+// Returns the number of bits of the magnitude of an integer type, or of the significand of a float type.
 int Digits(DType dtype) {
   switch (dtype) {
     case DType::kPred:
@@ -38,7 +38,7 @@ int Digits(DType dtype) {
   }
 }
 
-// Every value of `from` is one of `to`.
+// Returns whether every value of type `from` is also a value of type `to`.
 bool Widens(DType from, DType to) {
   if (from == to) return true;
   if (from == DType::kPred) return true;
@@ -46,7 +46,7 @@ bool Widens(DType from, DType to) {
   if (IsFloat(from)) {
     return (to == DType::kF64) || (to == DType::kF32 && from != DType::kF64);
   }
-  if (to == DType::kF16) return Digits(from) <= 8;  // far from its largest number
+  if (to == DType::kF16) return Digits(from) <= 8;  // at most 255, far below the largest f16
   if (IsFloat(to)) return Digits(from) <= Digits(to);
   return (IsSigned(to) || !IsSigned(from)) && Digits(from) <= Digits(to);
 }
@@ -93,7 +93,8 @@ std::optional<ValueId> Rewriter::Rewrite(const Candidate& op) {
   return RewriteUniform(op);
 }
 
-// x * 1, x + 0, ... where every bit stays: 0.0 + x is not one of them, because it turns -0.0 into 0.0.
+// Rewrites x * 1, x - 0 and similar ops if every bit stays the same. x + 0.0 does not qualify, because it turns -0.0
+// into 0.0.
 std::optional<ValueId> Rewriter::RewriteArithmetic(const Candidate& op) {
   const ValueId a = op.operands[0];
   if (op.operands.size() == 1) {
@@ -102,9 +103,9 @@ std::optional<ValueId> Rewriter::RewriteArithmetic(const Candidate& op) {
     if (involution && inner.opcode == op.opcode) return inner.operands[0];
     if (op.opcode == Opcode::kReducePrecision) {
       const auto& attrs = std::get<ReducePrecisionAttrs>(op.attrs);
-      const bool whole =
+      const bool keeps_all_bits =
           op.shapes[0].dtype == DType::kF32 && attrs.exponent_bits == 8 && attrs.mantissa_bits == 23;
-      if (whole) return a;
+      if (keeps_all_bits) return a;
     }
     return std::nullopt;
   }
@@ -158,7 +159,7 @@ std::optional<ValueId> Rewriter::RewriteArithmetic(const Candidate& op) {
   return std::nullopt;
 }
 
-// An elementwise op on arrays of one value each: computed once, then broadcast.
+// Rewrites an elementwise op on arrays whose elements are all equal: computes one element, then broadcasts it.
 std::optional<ValueId> Rewriter::RewriteUniform(const Candidate& op) {
   if (op.shapes[0].rank() == 0 || op.opcode == Opcode::kBitcastConvert) return std::nullopt;
   std::vector<Literal> scalars;
@@ -209,7 +210,7 @@ std::optional<ValueId> Rewriter::RewriteTranspose(const Candidate& op) {
     return MakeOne({Opcode::kTranspose, {inner.operands[0]}, op.shapes, std::move(both)});
   }
   if (inner.opcode == Opcode::kBroadcast) {
-    // Result dim i is the broadcast's dim permutation[i].
+    // Result dimension i is dimension permutation[i] of the broadcast.
     std::vector<int64_t> position(permutation.size());
     for (size_t i = 0; i < permutation.size(); ++i) position[permutation[i]] = static_cast<int64_t>(i);
     DimsAttrs dims;
@@ -254,14 +255,15 @@ const std::vector<int64_t>& Rewriter::EndsOf(ValueId concatenation) {
 }
 
 std::optional<ValueId> Rewriter::RewriteSlice(const Candidate& op) {
-  constexpr int kMostSteps = 256;
+  constexpr int kMostSteps = 256;  // ops to look through per slice
   SliceAttrs cut = std::get<SliceAttrs>(op.attrs);
   ValueId a = op.operands[0];
   const bool dense = AllOf(cut.strides, 1);
   const auto inside = [&](size_t i, int64_t start, int64_t size) {
     return cut.starts[i] >= start && cut.limits[i] <= start + size;
   };
-  // Through what wrote the array: an update that covers the slice, or one beside it.
+  // Look through the ops that wrote the array: an update that covers the slice or does not touch it, or a concatenation
+  // with one operand that covers the slice.
   bool moved = false;
   for (int step = 0; step < kMostSteps && dense; ++step) {
     const Op& inner = def(a);
@@ -289,8 +291,8 @@ std::optional<ValueId> Rewriter::RewriteSlice(const Candidate& op) {
     } else if (inner.opcode == Opcode::kConcatenate) {
       const size_t dim = static_cast<size_t>(inner.as<DimsAttrs>().dims[0]);
       const std::vector<int64_t>& ends = EndsOf(a);
-      const auto end =
-          std::upper_bound(ends.begin(), ends.end(), cut.starts[dim]);  // of the operand it begins in
+      // The end of the operand in which the slice begins.
+      const auto end = std::upper_bound(ends.begin(), ends.end(), cut.starts[dim]);
       if (end == ends.end() || cut.limits[dim] > *end) break;
       const ValueId piece = inner.operands[end - ends.begin()];
       const int64_t start = *end - shape(piece).dims[dim];
@@ -332,7 +334,7 @@ std::optional<ValueId> Rewriter::RewriteDynamicSlice(const Candidate& op) {
   return MakeOne({Opcode::kSlice, {op.operands[0]}, op.shapes, std::move(attrs)});
 }
 
-// The last update of a row of them that together write the whole array: their concatenation.
+// Replaces a chain of updates that together write the whole array by a concatenation. `op` is the chain's last update.
 std::optional<ValueId> Rewriter::RewriteDynamicUpdateSlice(const Candidate& op) {
   const Shape& array = op.shapes[0];
   const Shape& update = shape(op.operands[1]);
@@ -340,23 +342,24 @@ std::optional<ValueId> Rewriter::RewriteDynamicUpdateSlice(const Candidate& op) 
   size_t dim = array.dims.size();
   for (size_t i = 0; i < array.dims.size(); ++i) {
     if (update.dims[i] == array.dims[i]) continue;
-    if (dim != array.dims.size()) return std::nullopt;  // smaller in two dimensions
+    if (dim != array.dims.size()) return std::nullopt;  // the update is smaller in two dimensions
     dim = i;
   }
-  // Walk back only where what the row wrote may be all: once a row, not once an update.
-  UpdateRow row{dim, update.dims[dim]};
-  if (const auto before = rows_.find(op.operands[0]); before != rows_.end() && before->second.dim == dim) {
-    row.covered += before->second.covered;
+  // Walk back along the chain only if it may have written the whole array. So there is one walk per chain, not one per
+  // update.
+  UpdateChain chain{dim, update.dims[dim]};
+  if (const auto before = chains_.find(op.operands[0]); before != chains_.end() && before->second.dim == dim) {
+    chain.covered += before->second.covered;
   }
-  std::optional<ValueId> whole;
-  if (row.covered >= array.dims[dim] && array.dims[dim] > 0) {
-    whole = AsConcatenation(op, dim);
-    row.covered = 0;  // either a new value, or a row that wrote something twice: begin again
+  std::optional<ValueId> concatenation;
+  if (chain.covered >= array.dims[dim] && array.dims[dim] > 0) {
+    concatenation = AsConcatenation(op, dim);
+    chain.covered = 0;  // if the walk failed, for example at an overlap, start counting again
   }
-  if (whole) return whole;
-  const std::vector<ValueId> made = Add(op);
-  rows_[made[0]] = row;
-  return made[0];
+  if (concatenation) return concatenation;
+  const std::vector<ValueId> added = Add(op);
+  chains_[added[0]] = chain;
+  return added[0];
 }
 
 std::optional<ValueId> Rewriter::AsConcatenation(const Candidate& op, size_t dim) {
@@ -385,9 +388,9 @@ std::optional<ValueId> Rewriter::AsConcatenation(const Candidate& op, size_t dim
     if (inner.opcode != Opcode::kDynamicUpdateSlice) return std::nullopt;
     operands = inner.operands;
   }
-  Candidate whole{Opcode::kConcatenate, {}, op.shapes, DimsAttrs{{static_cast<int64_t>(dim)}}};
-  for (const auto& [start, piece] : pieces) whole.operands.push_back(piece);
-  return MakeOne(std::move(whole));
+  Candidate concatenation{Opcode::kConcatenate, {}, op.shapes, DimsAttrs{{static_cast<int64_t>(dim)}}};
+  for (const auto& [start, piece] : pieces) concatenation.operands.push_back(piece);
+  return MakeOne(std::move(concatenation));
 }
 
 std::optional<ValueId> Rewriter::RewriteConcatenate(const Candidate& op) {

@@ -42,7 +42,7 @@ TEST(SimplifyTest, MergesEqualOps) {
   GraphBuilder b;
   const ValueId x = b.Parameter(F32({2}));
   const ValueId a = b.Reduce(b.Unary(Opcode::kTanh, x), ReduceKind::kSum, {0});
-  const ValueId c = b.Reduce(b.Unary(Opcode::kTanh, x), ReduceKind::kSum, {0});  // its own region, equal
+  const ValueId c = b.Reduce(b.Unary(Opcode::kTanh, x), ReduceKind::kSum, {0});  // has its own, equal region
   const ValueId m = b.Reduce(b.Unary(Opcode::kTanh, x), ReduceKind::kMax, {0});
   EXPECT_EQ(Simplified(b, {a, c, m}),
             "%0 = f32[2] parameter(0)\n"
@@ -65,7 +65,7 @@ TEST(SimplifyTest, NeverMergesAcrossABarrier) {
   EXPECT_EQ(Simplified(b, {before, after, last, b.Unary(Opcode::kTanh, again)}),
             "%0 = f32[2] parameter(0)\n"
             "%1 = f32[2] tanh(%0)\n"
-            "%2 = f32[2] opt-barrier(%0)\n"  // the element that nobody reads is gone
+            "%2 = f32[2] opt-barrier(%0)\n"  // the element without a reader is removed
             "%3 = f32[2] opt-barrier(%0)\n"
             "%4 = f32[2] tanh(%2)\n"
             "%5 = f32[2] tanh(%3)\n"
@@ -79,13 +79,13 @@ TEST(SimplifyTest, BarriersOfConstantsStay) {
             "%0 = f32[] constant(1)\n%1 = f32[] opt-barrier(%0)\n%2 = f32[] add(%1, %1)\nreturn %2\n");
 }
 
-// Each makes, from a f32[2,3] parameter x, something that must be x itself.
+// One case: `make` builds a value from the f32[2,3] parameter x.
 struct Identity {
   const char* name;
   ValueId (*make)(GraphBuilder&, ValueId);
 };
 
-TEST(SimplifyTest, WhatChangesNothingGoes) {
+TEST(SimplifyTest, OpsThatChangeNothingAreRemoved) {
   const Identity kIdentities[] = {
       {"copy", [](GraphBuilder& b, ValueId x) { return b.Unary(Opcode::kCopy, x); }},
       {"convert", [](GraphBuilder& b, ValueId x) { return b.Convert(x, DType::kF32); }},
@@ -112,12 +112,12 @@ TEST(SimplifyTest, WhatChangesNothingGoes) {
          const ValueId i = b.Parameter({DType::kS32, {}});
          return b.DynamicSlice(x, {i, i}, {2, 3});
        }},
-      {"concatenate of one", [](GraphBuilder& b, ValueId x) { return b.Concatenate({x}, 1); }},
-      {"concatenate with nothing",
+      {"concatenate of one array", [](GraphBuilder& b, ValueId x) { return b.Concatenate({x}, 1); }},
+      {"concatenate with an empty array",
        [](GraphBuilder& b, ValueId x) {
          return b.Concatenate({x, b.Full({DType::kF32, {0, 3}}, 1)}, 0);
        }},
-      {"piece of a concatenation",
+      {"slice of a concatenation",
        [](GraphBuilder& b, ValueId x) {
          return b.Slice(b.Concatenate({b.Unary(Opcode::kTanh, x), x}, 0), {2, 0}, {4, 3});
        }},
@@ -129,25 +129,25 @@ TEST(SimplifyTest, WhatChangesNothingGoes) {
        [](GraphBuilder& b, ValueId x) {
          return b.Select(b.Parameter({DType::kPred, {2, 3}}), x, x);
        }},
-      {"times one",
+      {"one times x",
        [](GraphBuilder& b, ValueId x) {
          return b.Binary(Opcode::kMultiply, b.Full({DType::kF32, {2, 3}}, 1), x);
        }},
-      {"by one",
+      {"divided by one",
        [](GraphBuilder& b, ValueId x) {
          return b.Binary(Opcode::kDivide, x, b.Full({DType::kF32, {2, 3}}, 1));
        }},
-      {"minus zero",
+      {"x - 0",
        [](GraphBuilder& b, ValueId x) {
          return b.Binary(Opcode::kSubtract, x, b.Full({DType::kF32, {2, 3}}, 0));
        }},
-      {"plus minus zero",
+      {"x + -0.0",
        [](GraphBuilder& b, ValueId x) {
          return b.Binary(Opcode::kAdd, x, b.Full({DType::kF32, {2, 3}}, -0.0));
        }},
-      {"twice negated",
+      {"negated twice",
        [](GraphBuilder& b, ValueId x) { return b.Unary(Opcode::kNegate, b.Unary(Opcode::kNegate, x)); }},
-      {"read where it was written",
+      {"slice that one of two updates wrote",
        [](GraphBuilder& b, ValueId x) {
          const ValueId one = b.Scalar(DType::kS32, 1), zero = b.Scalar(DType::kS32, 0);
          ValueId stack = b.Full({DType::kF32, {8, 3}}, 0);
@@ -166,32 +166,32 @@ TEST(SimplifyTest, WhatChangesNothingGoes) {
   }
 }
 
-// Each makes something that only looks like x.
-TEST(SimplifyTest, WhatChangesBitsStays) {
+// Each case builds a value that differs from x for some inputs.
+TEST(SimplifyTest, OpsThatChangeBitsStay) {
   const Identity kTraps[] = {
-      {"plus zero turns -0.0 to 0.0",
+      {"x + 0.0, which turns -0.0 into 0.0",
        [](GraphBuilder& b, ValueId x) {
          return b.Binary(Opcode::kAdd, x, b.Full({DType::kF32, {2, 3}}, 0));
        }},
-      {"zero minus",
+      {"0 - x",
        [](GraphBuilder& b, ValueId x) {
          return b.Binary(Opcode::kSubtract, b.Full({DType::kF32, {2, 3}}, 0), x);
        }},
-      {"times zero keeps NaN",
+      {"x * 0, which keeps NaN",
        [](GraphBuilder& b, ValueId x) {
          return b.Binary(Opcode::kMultiply, x, b.Full({DType::kF32, {2, 3}}, 0));
        }},
       {"convert to narrower and back",
        [](GraphBuilder& b, ValueId x) { return b.Convert(b.Convert(x, DType::kBF16), DType::kF32); }},
-      {"through an integer",
+      {"convert to integer and back",
        [](GraphBuilder& b, ValueId x) { return b.Convert(b.Convert(x, DType::kS64), DType::kF32); }},
       {"reverse", [](GraphBuilder& b,
                      ValueId x) { return b.AddOp(Opcode::kReverse, {x}, {b.shape(x)}, DimsAttrs{{1}})[0]; }},
-      {"transpose of a square",
+      {"transpose and reshape",
        [](GraphBuilder& b, ValueId x) {
          return b.Reshape(b.Transpose(x, {1, 0}), {2, 3});
        }},
-      {"overwritten since",
+      {"slice that a later update overwrites in part",
        [](GraphBuilder& b, ValueId x) {
          const ValueId zero = b.Scalar(DType::kS32, 0);
          ValueId stack = b.DynamicUpdateSlice(b.Full({DType::kF32, {8, 3}}, 0), x, {zero, zero});
@@ -218,7 +218,7 @@ TEST(SimplifyTest, WhatChangesBitsStays) {
   }
 }
 
-TEST(SimplifyTest, UpdatesThatWriteAllBecomeAConcatenation) {
+TEST(SimplifyTest, UpdatesThatWriteTheWholeArrayBecomeAConcatenation) {
   GraphBuilder b;
   const ValueId x = b.Parameter(F32({1, 2}));
   const ValueId zero = b.Scalar(DType::kS32, 0);
@@ -284,7 +284,7 @@ TEST(SimplifyTest, LargeResultsDoNotFold) {
   EXPECT_EQ(Count(Simplify(graph), Opcode::kAdd), 1);
 }
 
-TEST(SimplifyTest, DecidedConditionalsAreInlined) {
+TEST(SimplifyTest, ConditionalsWithAConstantChoiceAreInlined) {
   const auto branch = [](Opcode opcode) {
     GraphBuilder r;
     const ValueId x = r.Parameter(F32({}));
@@ -302,8 +302,7 @@ TEST(SimplifyTest, DecidedConditionalsAreInlined) {
   }
 }
 
-// Largest difference relative to the largest value of the array; infinite where one is finite and the other
-// not.
+// Returns the largest difference of two elements, relative to the largest absolute value in `b`.
 double Difference(const Literal& a, const Literal& b) {
   double largest = 1e-3, difference = 0;
   for (int64_t i = 0; i < a.shape().elements(); ++i) {
@@ -314,7 +313,7 @@ double Difference(const Literal& a, const Literal& b) {
   return std::isnan(difference) ? INFINITY : difference / largest;
 }
 
-TEST(SimplifyTest, KeepsWhatProgramsCompute) {
+TEST(SimplifyTest, KeepsTheResultsOfPrograms) {
   for (const std::string name : {"gpt_step", "scan_grad", "nested_loops", "while_unknown", "conditional",
                                  "sort_argmax", "gather_scatter", "conv_grad"}) {
     for (const int64_t unroll : {0, 200'000}) {
@@ -325,7 +324,7 @@ TEST(SimplifyTest, KeepsWhatProgramsCompute) {
       const Graph simple = Simplify(*graph);
       ASSERT_TRUE(Verify(simple).ok()) << name << ": " << Verify(simple);
       EXPECT_LE(simple.size(), graph->size());
-      EXPECT_EQ(Print(Simplify(simple)), Print(simple)) << name << ": simplifying twice changes more";
+      EXPECT_EQ(Print(Simplify(simple)), Print(simple)) << name << ": a second Simplify changes the graph again";
       const std::vector<Literal> arguments = Unpack(*graph, graph->parameters(), ReadTestdata(name + ".in"));
       const std::vector<Literal> expected = Unpack(*graph, graph->results(), ReadTestdata(name + ".out"));
       const auto plain = Evaluate(*graph, arguments);
@@ -335,13 +334,13 @@ TEST(SimplifyTest, KeepsWhatProgramsCompute) {
       for (size_t i = 0; i < expected.size(); ++i) {
         EXPECT_TRUE((*plain)[i] == (*simplified)[i]) << name << " result " << i;
         EXPECT_LE(Difference((*plain)[i], expected[i]), 2e-5)
-            << name << " result " << i << " is not what JAX computes";
+            << name << " result " << i << " differs from the result of JAX";
       }
     }
   }
 }
 
-TEST(SimplifyTest, LargeGraphsTakeSeconds) {
+TEST(SimplifyTest, SimplifiesLargeGraphsInSeconds) {
   GraphBuilder b;
   ValueId x = b.Parameter(F32({16}));
   ValueId stack = b.Full(F32({10'000, 16}), 0);
@@ -352,7 +351,7 @@ TEST(SimplifyTest, LargeGraphsTakeSeconds) {
   }
   b.SetResults({stack});
   const Graph graph = b.Build();
-  ASSERT_GT(graph.size(), 190'000);  // with a row of 10 000 updates
+  ASSERT_GT(graph.size(), 190'000);  // with a chain of 10 000 updates
   const auto start = std::chrono::steady_clock::now();
   const Graph simple = Simplify(graph);
   EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 30);

@@ -1,4 +1,4 @@
-// Reading graph/testdata in tests: files written by make_testdata.py.
+// Reads the files of graph/testdata in tests. make_testdata.py writes these files.
 #pragma once
 
 #include <cstring>
@@ -12,14 +12,14 @@
 
 namespace alpa::graph::testing {
 
-// Tests run in the source tree's root.
+// Returns the content of a file. Tests run in the root of the source tree.
 inline std::string ReadTestdata(const std::string& name) {
   std::ifstream in("graph/testdata/" + name, std::ios::binary);
   EXPECT_TRUE(in) << "graph/testdata/" << name << " is missing; run graph/testdata/make_testdata.py";
   return std::string((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
 }
 
-// The bytes cut up into arrays of these values' shapes.
+// Cuts `bytes` into arrays with the shapes of `values`. Adds a test failure if the sizes differ.
 inline std::vector<Literal> Unpack(const Graph& graph, const std::vector<ValueId>& values,
                                    const std::string& bytes) {
   std::vector<Literal> literals;

@@ -9,6 +9,7 @@
 namespace alpa::graph {
 namespace {
 
+// Limits the levels of nested regions, because Check recurses into them.
 constexpr int kMaxNesting = 256;
 
 class Verifier {
@@ -16,8 +17,8 @@ class Verifier {
   explicit Verifier(const VerifyOptions& options) : options_(options) {}
 
   absl::Status Check(const Graph& graph, int depth) {
-    if (depth > kMaxNesting) return InvalidArgument("regions nest deeper than %d", kMaxNesting);
-    size_t defined = 0;  // values defined so far: results are numbered in order
+    if (depth > kMaxNesting) return InvalidArgument("regions nest deeper than %d levels", kMaxNesting);
+    size_t defined = 0;  // values defined so far; results must be numbered in order
     size_t parameters = 0;
     for (int i = 0; i < graph.size(); ++i) {
       const Op& op = graph.ops()[i];
@@ -27,15 +28,16 @@ class Verifier {
       if (op.opcode == Opcode::kParameter) ++parameters;
     }
     if (defined != graph.values().size()) {
-      return InvalidArgument("%d values are defined, the graph has %d", defined, graph.values().size());
+      return InvalidArgument("the ops define %d values, but the graph has %d", defined, graph.values().size());
     }
     if (parameters != graph.parameters().size()) {
-      return InvalidArgument("%d parameter ops, %d parameters", parameters, graph.parameters().size());
+      return InvalidArgument("the graph has %d parameter ops, but %d parameters", parameters,
+                             graph.parameters().size());
     }
     for (size_t i = 0; i < graph.results().size(); ++i) {
       const ValueId result = graph.results()[i];
       if (!result.valid() || static_cast<size_t>(result.value()) >= defined) {
-        return InvalidArgument("result %d is value %d, which nothing defines", i, result.value());
+        return InvalidArgument("result %d is value %d, which no op defines", i, result.value());
       }
     }
     return absl::OkStatus();
@@ -54,7 +56,7 @@ class Verifier {
     if (op.opcode > Opcode::kAxisIndex)
       return InvalidArgument("opcode %d is unknown", static_cast<int>(op.opcode));
     if ((IsCollective(op.opcode) || op.opcode == Opcode::kAxisIndex) && !options_.allow_collectives) {
-      return InvalidArgument("stands outside a stage program, where collectives are not allowed");
+      return InvalidArgument("is outside a stage program; collectives are allowed only inside one");
     }
     std::vector<Shape> operands;
     operands.reserve(op.operands.size());
@@ -71,7 +73,7 @@ class Verifier {
       if (static_cast<size_t>(result.value()) != defined + i ||
           static_cast<size_t>(result.value()) >= graph.values().size() || graph.value(result).op != id ||
           graph.value(result).result != static_cast<int32_t>(i)) {
-        return InvalidArgument("result %d is numbered %d, out of order", i, result.value());
+        return InvalidArgument("result %d is value %d, which is out of order", i, result.value());
       }
       ALPA_RETURN_IF_ERROR(CheckShape(graph.shape(result)));
       declared.push_back(graph.shape(result));
@@ -90,7 +92,7 @@ class Verifier {
     }
     for (size_t i = 0; i < inferred.size(); ++i) {
       if (inferred[i] != declared[i]) {
-        return InvalidArgument("result %d is declared %s, its operands give %s", i, declared[i].ToString(),
+        return InvalidArgument("result %d is declared %s, but its operands give %s", i, declared[i].ToString(),
                                inferred[i].ToString());
       }
     }
@@ -122,11 +124,11 @@ class Verifier {
       default:
         return InvalidArgument("element type %d is unknown", static_cast<int>(shape.dtype));
     }
-    // Zero-sized dimensions count as one, so that strides fit too.
+    // A dimension of size 0 counts as 1 here, so that the strides fit in 64 bits too.
     for (int64_t dim : shape.dims) {
       if (dim < 0) return InvalidArgument("%s has a negative dimension", shape.ToString());
       if (__builtin_mul_overflow(bytes, std::max<int64_t>(dim, 1), &bytes)) {
-        return InvalidArgument("%s has more bytes than 64 bits can count", shape.ToString());
+        return InvalidArgument("the size of %s in bytes does not fit in 64 bits", shape.ToString());
       }
     }
     return absl::OkStatus();
@@ -136,7 +138,7 @@ class Verifier {
     const int64_t index = op.as<ParameterAttrs>().index;
     if (index != static_cast<int64_t>(parameters) || parameters >= graph.parameters().size() ||
         graph.parameters()[parameters] != op.results[0]) {
-      return InvalidArgument("is parameter %d, expected %d: parameters stand in order of their index", index,
+      return InvalidArgument("is parameter %d, expected %d: parameters must be in the order of their index", index,
                              parameters);
     }
     return absl::OkStatus();
@@ -150,14 +152,14 @@ class Verifier {
     std::vector<bool> seen(options_.mesh_shape.size());
     for (int64_t axis : attrs.mesh_axes) {
       if (axis < 0 || axis >= static_cast<int64_t>(seen.size()) || seen[axis]) {
-        return InvalidArgument("mesh axis %d is not one of the mesh's %d, or named twice", axis, seen.size());
+        return InvalidArgument("mesh axis %d is outside the mesh's %d axes, or is named twice", axis, seen.size());
       }
       seen[axis] = true;
       group *= options_.mesh_shape[axis];
     }
     const auto resized = [&](int64_t dim, int64_t from, int64_t to) -> absl::Status {
       if (from == to) return absl::OkStatus();
-      return InvalidArgument("dimension %d of %s does not give %s in a group of %d", dim,
+      return InvalidArgument("dimension %d of %s does not give %s in a group of %d devices", dim,
                              operands[0].ToString(), results[0].ToString(), group);
     };
     switch (opcode) {
@@ -176,13 +178,13 @@ class Verifier {
                        results[0].dims[attrs.concat_dim]);
       case Opcode::kCollectivePermute: {
         if (static_cast<int64_t>(attrs.permutation.size()) != group) {
-          return InvalidArgument("permutation has %d entries for a group of %d", attrs.permutation.size(),
+          return InvalidArgument("permutation has %d entries for a group of %d devices", attrs.permutation.size(),
                                  group);
         }
         std::vector<bool> receives(static_cast<size_t>(group));
         for (int64_t to : attrs.permutation) {
           if (to < -1 || to >= group || (to >= 0 && receives[to])) {
-            return InvalidArgument("rank %d is outside the group of %d, or receives twice", to, group);
+            return InvalidArgument("rank %d is outside the group of %d devices, or receives twice", to, group);
           }
           if (to >= 0) receives[to] = true;
         }
@@ -194,7 +196,7 @@ class Verifier {
   }
 
   const VerifyOptions& options_;
-  // Regions seen good: unrolled loops share theirs among thousands of ops.
+  // Regions that passed the check. An unrolled loop can share its regions among thousands of ops.
   absl::flat_hash_set<const Graph*> checked_;
 };
 

@@ -1,5 +1,6 @@
-// The rules of the IR, checked: order of definitions, operand counts, attributes, and every result shape re-derived from
-// its operands. Called after import and after every pass in tests; nothing downstream re-checks shapes.
+// Checks the rules of the IR: the order of definitions, operand counts, attributes, and result shapes. Verify derives
+// every result shape from the operands and compares it with the declared shape. ImportHlo and FromProto call Verify.
+// Tests call it after every pass. Code that receives a verified graph does not check shapes again.
 #pragma once
 
 #include "absl/status/status.h"
@@ -9,15 +10,18 @@ namespace alpa::graph {
 
 struct VerifyOptions {
   bool allow_collectives = false;
-  // Sizes of the mesh's axes, to check collectives' tile shapes. Empty: the mesh is not known yet, and group sizes are
-  // not checked; whoever knows it verifies again.
+  // The size of each mesh axis, to check the tile shapes of collectives. Empty if the mesh is not known yet. Group
+  // sizes are then not checked, and the code that knows the mesh must call Verify again.
   std::vector<int64_t> mesh_shape;
 };
 
-// OK, or kInvalidArgument naming op, location, found and expected.
+// Returns OK, or kInvalidArgument with the op, its location, and the found and the expected value.
 absl::Status Verify(const Graph& graph, const VerifyOptions& options = {});
 
-// Result shapes of an op from its operands' shapes, attributes and regions: the one shape table of the project.
+// Returns the result shapes of an op, derived from its operand shapes, attributes and regions, or kInvalidArgument.
+// This is the only shape table of the project.
+// `declared`: the result shapes that the caller expects. Ops whose operands do not determine the result (Iota, Convert,
+// Broadcast, Reshape, the dtype of a Dot, ...) take the missing part from it.
 absl::StatusOr<std::vector<Shape>> InferShapes(Opcode opcode, const std::vector<Shape>& operands,
                                                const Attributes& attrs,
                                                const std::vector<std::shared_ptr<const Graph>>& regions,

@@ -60,13 +60,14 @@ ConvolutionAttrs Conv(std::function<void(ConvolutionAttrs&)> change) {
   return attrs;
 }
 
-// One row: an op on parameters of these shapes; the result that it must have, or what the refusal must say.
+// One case: an op on parameters of these shapes, with declared results. Verify must accept it if `refusal` is empty.
+// Otherwise the error must contain `refusal`.
 struct Row {
   Opcode opcode;
   std::vector<Shape> operands;
   Attributes attrs;
   std::vector<Shape> declared;
-  const char* refusal;  // "" where accepted
+  const char* refusal;  
   Regions regions = {};
 };
 
@@ -75,20 +76,20 @@ std::vector<Row> Rows() {
   const ScatterAttrs add{{1}, {0}, {0}, {}, {}, 1, false, false};
   return {
       {Opcode::kTanh, {F32({2})}, {}, {F32({2})}, ""},
-      {Opcode::kTanh, {S32({2})}, {}, {S32({2})}, "takes float"},
+      {Opcode::kTanh, {S32({2})}, {}, {S32({2})}, "takes floats"},
       {Opcode::kTanh, {F32({2}), F32({2})}, {}, {F32({2})}, "has 2 operands, needs 1"},
       {Opcode::kTanh, {F32({2})}, {}, {F32({3})}, "declared f32[3]"},
       {Opcode::kTanh, {F32({2})}, {}, {F32({2}), F32({2})}, "has 2 results"},
       {Opcode::kTanh, {F32({2})}, {}, {F32({2})}, "regions", {Sum()}},
-      {Opcode::kNot, {F32({2})}, {}, {F32({2})}, "takes integer or pred"},
-      {Opcode::kPopulationCount, {Pred({2})}, {}, {Pred({2})}, "takes integer"},
+      {Opcode::kNot, {F32({2})}, {}, {F32({2})}, "takes integers or pred"},
+      {Opcode::kPopulationCount, {Pred({2})}, {}, {Pred({2})}, "takes integers"},
       {Opcode::kIsFinite, {F32({2})}, {}, {Pred({2})}, ""},
       {Opcode::kIsFinite, {F32({2})}, {}, {F32({2})}, "pred[2]"},
       {Opcode::kAdd, {F32({2}), F32({2})}, {}, {F32({2})}, ""},
       {Opcode::kAdd, {F32({2}), F32({})}, {}, {F32({2})}, "differ"},
       {Opcode::kAdd, {F32({2}), S32({2})}, {}, {F32({2})}, "differ"},
-      {Opcode::kAdd, {Pred({2}), Pred({2})}, {}, {Pred({2})}, "takes number"},
-      {Opcode::kShiftLeft, {F32({}), F32({})}, {}, {F32({})}, "takes integer"},
+      {Opcode::kAdd, {Pred({2}), Pred({2})}, {}, {Pred({2})}, "takes numbers"},
+      {Opcode::kShiftLeft, {F32({}), F32({})}, {}, {F32({})}, "takes integers"},
       {Opcode::kCompare, {F32({2}), F32({2})}, CompareAttrs{}, {Pred({2})}, ""},
       {Opcode::kCompare, {F32({2}), F32({2})}, {}, {Pred({2})}, "attributes of another op"},
       {Opcode::kClamp, {F32({}), F32({2}), F32({2})}, {}, {F32({2})}, ""},
@@ -120,9 +121,9 @@ std::vector<Row> Rows() {
       {Opcode::kTranspose, {F32({2, 3})}, DimsAttrs{{1, 1}}, {F32({3, 3})}, "twice"},
       {Opcode::kReverse, {F32({2, 3})}, DimsAttrs{{3}}, {F32({2, 3})}, "outside rank"},
       {Opcode::kSlice, {F32({5})}, SliceAttrs{{1}, {5}, {3}}, {F32({2})}, ""},
-      {Opcode::kSlice, {F32({5})}, SliceAttrs{{1}, {6}, {1}}, {F32({5})}, "does not lie"},
-      {Opcode::kSlice, {F32({5})}, SliceAttrs{{-1}, {5}, {1}}, {F32({6})}, "does not lie"},
-      {Opcode::kSlice, {F32({5})}, SliceAttrs{{0}, {5}, {0}}, {F32({5})}, "does not lie"},
+      {Opcode::kSlice, {F32({5})}, SliceAttrs{{1}, {6}, {1}}, {F32({5})}, "not a valid range"},
+      {Opcode::kSlice, {F32({5})}, SliceAttrs{{-1}, {5}, {1}}, {F32({6})}, "not a valid range"},
+      {Opcode::kSlice, {F32({5})}, SliceAttrs{{0}, {5}, {0}}, {F32({5})}, "not a valid range"},
       {Opcode::kSlice, {F32({5})}, SliceAttrs{{}, {}, {}}, {F32({5})}, "bounds"},
       {Opcode::kDynamicSlice, {F32({5, 2}), S32({}), S32({})}, DynamicSliceAttrs{{2, 2}}, {F32({2, 2})}, ""},
       {Opcode::kDynamicSlice,
@@ -256,7 +257,7 @@ std::vector<Row> Rows() {
   };
 }
 
-TEST(VerifyTest, EachOpsRulesAcceptAndRefuse) {
+TEST(VerifyTest, EachOpAcceptsValidShapesAndRefusesOthers) {
   int number = 0;
   for (const Row& row : Rows()) {
     GraphBuilder b;
@@ -275,20 +276,20 @@ TEST(VerifyTest, EachOpsRulesAcceptAndRefuse) {
   }
 }
 
-TEST(VerifyTest, ValuesAreDefinedBeforeUse) {
+TEST(VerifyTest, ValuesMustBeDefinedBeforeTheirUse) {
   GraphBuilder b;
-  b.SetResults(b.AddOp(Opcode::kTanh, {ValueId(0)}, {F32({2})}));  // reads itself
+  b.SetResults(b.AddOp(Opcode::kTanh, {ValueId(0)}, {F32({2})}));  // it reads its own result
   EXPECT_THAT(std::string(Verify(b.Build()).message()), HasSubstr("before it is defined"));
 }
 
-TEST(VerifyTest, ResultsExist) {
+TEST(VerifyTest, ResultsMustBeDefined) {
   GraphBuilder b;
   b.Parameter(F32({}));
   b.SetResults({ValueId(3)});
-  EXPECT_THAT(std::string(Verify(b.Build()).message()), HasSubstr("nothing defines"));
+  EXPECT_THAT(std::string(Verify(b.Build()).message()), HasSubstr("no op defines"));
 }
 
-TEST(VerifyTest, ParametersStandInOrder) {
+TEST(VerifyTest, ParametersMustBeInOrder) {
   GraphBuilder b;
   b.AddOp(Opcode::kParameter, {}, {F32({})}, ParameterAttrs{1});
   EXPECT_THAT(std::string(Verify(b.Build()).message()), HasSubstr("expected 0"));
@@ -304,7 +305,7 @@ TEST(VerifyTest, RegionsAreVerified) {
   EXPECT_THAT(std::string(Verify(b.Build()).message()), HasSubstr("op 2 (add)"));
 }
 
-TEST(VerifyTest, CollectivesFitTheMesh) {
+TEST(VerifyTest, CollectivesMustMatchTheMesh) {
   struct Case {
     Opcode opcode;
     CollectiveAttrs attrs;
@@ -316,7 +317,7 @@ TEST(VerifyTest, CollectivesFitTheMesh) {
     return CollectiveAttrs{std::move(axes), ReduceKind::kSum, dim, concat, std::move(p)};
   };
   const Case kCases[] = {
-      // operand f32[6,4], mesh {2,3}
+      // The operand is f32[6,4], and the mesh is {2,3}.
       {Opcode::kAllReduce, with({0, 1}, 0), F32({6, 4}), ""},
       {Opcode::kAllReduce, with({2}, 0), F32({6, 4}), "mesh axis 2"},
       {Opcode::kAllReduce, with({0, 0}, 0), F32({6, 4}), "named twice"},

@@ -17,7 +17,7 @@ using graph::Opcode;
 using graph::ValueId;
 using Dims = std::vector<int64_t>;
 
-// Elements that a transpose by `permutation` moves together.
+// Returns the run of a transpose by `permutation`: the number of contiguous elements that it moves together.
 int64_t RunOf(const Dims& operand_dims, const Dims& permutation) {
   int64_t run = 1, expected = static_cast<int64_t>(permutation.size()) - 1;
   for (size_t i = permutation.size(); i-- > 0;) {
@@ -35,7 +35,7 @@ struct Exchange {
   Dims permutation;    // of its transpose
 };
 
-// By transpose: the dot that it reads, exchanged.
+// Returns, by transpose op, the exchanged form of the dot that it reads.
 std::map<int, Exchange> FindExchanges(const Graph& g) {
   std::vector<int> uses(g.values().size(), 0);
   for (ValueId id : g.results()) ++uses[id.value()];
@@ -54,7 +54,7 @@ std::map<int, Exchange> FindExchanges(const Graph& g) {
     const int64_t left = g.shape(dot.operands[0]).rank() - batch - static_cast<int64_t>(attrs.lhs_contracting.size());
     const int64_t right = shape.rank() - batch - left;
     Exchange e{{attrs.rhs_batch, attrs.lhs_batch, attrs.rhs_contracting, attrs.lhs_contracting}, shape, {}};
-    Dims moved(shape.dims.size());  // where each dimension of the result goes
+    Dims moved(shape.dims.size());  // the new position of each result dimension
     for (int64_t d = 0; d < shape.rank(); ++d) {
       moved[d] = d < batch ? d : d < batch + left ? d + right : d - left;
       e.shape.dims[moved[d]] = shape.dims[d];
@@ -95,7 +95,7 @@ std::shared_ptr<const Graph> ExchangeDots(std::shared_ptr<const Graph> graph) {
     const ValueId product = builder.AddOp(Opcode::kDot, {now[dot.operands[1].value()], now[dot.operands[0].value()]},
                                           {e.shape}, e.dot, {}, g.location(dot))[0];
     const bool same = RunOf(e.shape.dims, e.permutation) == e.shape.elements();
-    // The same bytes, perhaps with dimensions of size 1 elsewhere.
+    // If the bytes stay in place, only dimensions of size 1 move, and a reshape is enough.
     now[op.results[0].value()] =
         same ? builder.AddOp(Opcode::kReshape, {product}, {g.shape(op.results[0])}, {}, {}, g.location(op))[0]
              : builder.AddOp(Opcode::kTranspose, {product}, {g.shape(op.results[0])}, DimsAttrs{e.permutation}, {},

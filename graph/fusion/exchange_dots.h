@@ -1,4 +1,4 @@
-// Spares transposes behind dots.
+// Removes or speeds up transposes of dots, by exchanging the operands of the dots.
 #pragma once
 
 #include <memory>
@@ -7,9 +7,9 @@
 
 namespace alpa::fusion {
 
-// A dot of which only a transpose is used exchanges its operands, where the transpose then moves longer runs or nothing
-// at all. Everything else stays; the graph itself where nothing changes. Regions are left alone: they are compiled on
-// their own.
+// Exchanges the operands of each dot that has a transpose as its only reader, if the transpose then moves longer runs
+// of elements. A transpose that then moves nothing becomes a reshape. All other ops stay. Returns `graph` itself if
+// nothing changes. Does not change regions, because they are compiled separately.
 std::shared_ptr<const graph::Graph> ExchangeDots(std::shared_ptr<const graph::Graph> graph);
 
 }  // namespace alpa::fusion

@@ -12,10 +12,10 @@ using graph::Op;
 using graph::Opcode;
 using graph::ValueId;
 
-constexpr int kMaxGroupOps = 160;  // keeps a group's registers within the first-level cache
-constexpr int64_t kMinRun = 16;    // elements
-constexpr int kMaxRecomputed = 6;  // additions' worth of work
-constexpr int kNever = 1000;
+constexpr int kMaxGroupOps = 160;  // ops; keeps the registers of a group within the first-level cache
+constexpr int64_t kMinRun = 16;    // elements; a transpose with shorter runs gets a kernel of its own
+constexpr int kMaxRecomputed = 6;  // largest work for which a value is recomputed, in additions
+constexpr int kNever = 1000;       // work of an op that is never recomputed; above kMaxRecomputed
 
 bool IsElement(const Graph& g, const Op& op, const Computes& computes) {
   if (!graph::IsElementwise(op.opcode) || op.operands.empty()) return false;
@@ -51,7 +51,7 @@ Role RoleOf(const Graph& g, const Op& op, const Computes& computes) {
   return IsElement(g, op, computes) ? Role::kElement : Role::kOther;
 }
 
-// Work of an elementwise op, in additions.
+// Returns the work of an elementwise op, in additions, or kNever.
 int WorkOf(const Graph& g, const Op& op) {
   if (!graph::IsFloat(g.shape(op.results[0]).dtype) &&
       (op.opcode == Opcode::kDivide || op.opcode == Opcode::kRemainder))
@@ -130,23 +130,24 @@ class Planner {
   struct Use {
     int op;
     bool linear;     // element i of the group reads element i
-    bool same_type;  // as the value's own
+    bool same_type;  // the use has the value's element type
   };
 
-  // Who reads each root from memory or from within a group. Reads through views count for the view's operand.
+  // Records the ops that read each root, from memory or within a group. A read through a view counts as a read of the
+  // view's operand.
   void Users() {
     users_.resize(g_.values().size());
-    made_.assign(g_.size(), false);
+    stored_.assign(g_.size(), false);
     for (int i = g_.size() - 1; i >= 0; --i) {
       const Role role = plan_.roles[i];
       if (role == Role::kNothing) continue;
       const Op& op = g_.ops()[i];
       const bool tile = role == Role::kElement || role == Role::kReduce;
       if (role == Role::kView || role == Role::kIota) {
-        // All users came before.
-        made_[i] = made_[i] || is_result_[op.results[0].value()];
-        if (role == Role::kView && made_[i]) users_[Root(op.operands[0])].push_back({i, false, false});
-        if (role == Role::kView) MakeSource(op);
+        // All users of this op are already visited.
+        stored_[i] = stored_[i] || is_result_[op.results[0].value()];
+        if (role == Role::kView && stored_[i]) users_[Root(op.operands[0])].push_back({i, false, false});
+        if (role == Role::kView) StoreOperand(op);
         continue;
       }
       const int64_t n =
@@ -158,25 +159,25 @@ class Planner {
         const Role source = plan_.roles[definition];
         const bool same_size =
             g_.shape(op.operands[k]).elements() == n && !(role == Role::kReduce && (k > 0 || reordered));
-        // Bits read as another type are read from memory, unless the same group has just made them.
+        // A value that is read as another element type is read from memory, unless the same group computes it.
         const bool same_type = g_.shape(op.operands[k]).dtype == g_.values()[v].shape.dtype;
         if (tile && same_size && same_type && source == Role::kView) {
           users_[Root(g_.ops()[definition].operands[0])].push_back({i, false, false});
         } else if (tile && same_size && same_type && source == Role::kIota) {
-          // Nothing to read.
+          // An iota is computed, not read.
         } else {
-          if (source == Role::kView || source == Role::kIota) made_[definition] = true;
+          if (source == Role::kView || source == Role::kIota) stored_[definition] = true;
           users_[v].push_back({i, tile && same_size, same_type});
         }
       }
     }
   }
 
-  // A view's operand must be in memory, also if it is a view itself.
-  void MakeSource(const Op& view) {
+  // The operand of a view must be in memory, even if it is a view itself.
+  void StoreOperand(const Op& view) {
     const int definition = DefiningOp(Root(view.operands[0]));
     const Role role = plan_.roles[definition];
-    if (role == Role::kView || role == Role::kIota) made_[definition] = true;
+    if (role == Role::kView || role == Role::kIota) stored_[definition] = true;
   }
 
   struct Group_ {
@@ -189,11 +190,11 @@ class Planner {
     group_of_.assign(g_.size(), -1);
     for (int i = g_.size() - 1; i >= 0; --i) {
       const Role role = plan_.roles[i];
-      if (role == Role::kNothing || (made_[i] == false && (role == Role::kView || role == Role::kIota))) continue;
+      if (role == Role::kNothing || (stored_[i] == false && (role == Role::kView || role == Role::kIota))) continue;
       const Op& op = g_.ops()[i];
       if (role == Role::kElement) {
         const int64_t n = g_.shape(op.results[0]).elements();
-        const int join = Candidate(op.results[0].value(), n);
+        const int join = GroupToJoin(op.results[0].value(), n);
         if (join >= 0) {
           groups_[join].ops.push_back(i);
           group_of_[i] = join;
@@ -207,8 +208,8 @@ class Planner {
     }
   }
 
-  // The group that an elementwise op which makes `value` joins, or -1.
-  int Candidate(int value, int64_t n) const {
+  // Returns the group that the elementwise op of `value` joins, or -1 if it joins none.
+  int GroupToJoin(int value, int64_t n) const {
     int earliest = -1;
     for (const Use& use : users_[value]) {
       const int group = group_of_[use.op];
@@ -252,7 +253,7 @@ class Planner {
       for (const Use& use : users_[v]) last_read_[v] = std::max(last_read_[v], unit_of[use.op]);
       if (is_result_[v]) last_read_[v] = static_cast<int>(plan_.units.size());
     }
-    // In order: whether an operand lies in memory is decided before.
+    // Ops are visited in order, so it is already decided whether an operand is in memory.
     for (const Op& op : g_.ops()) {
       if (op.results.empty()) continue;
       const int v = op.results[0].value();
@@ -263,10 +264,10 @@ class Planner {
         const Unit& unit = plan_.units[unit_of[use.op]];
         return use.linear && use.same_type && unit.fused && unit.n == plan_.units[own].n;
       });
-      std::vector<int> made;
-      if (!fits || WorkToMake(v, unit_of, last_read_[v], made) > kMaxRecomputed) continue;
+      std::vector<int> values;
+      if (!fits || WorkToRecompute(v, unit_of, last_read_[v], values) > kMaxRecomputed) continue;
       plan_.needed[v] = false;
-      for (int value : made) plan_.recomputed[value] = true;
+      for (int value : values) plan_.recomputed[value] = true;
     }
     for (Unit& unit : plan_.units) {
       if (unit.fused) Prune(unit);
@@ -274,7 +275,7 @@ class Planner {
     std::erase_if(plan_.units, [](const Unit& unit) { return unit.ops.empty(); });
   }
 
-  // Drops what neither memory nor the rest of the unit needs any more.
+  // Drops the ops whose values are no longer stored and no longer read in the unit.
   void Prune(Unit& unit) const {
     std::set<int> used;
     std::vector<int> ops;
@@ -288,10 +289,11 @@ class Planner {
     unit.ops.assign(ops.rbegin(), ops.rend());
   }
 
-  // The work of making `v` again from what lies in memory until unit `until` anyway, and the values made on the way;
-  // kNever or more: cannot be.
-  int WorkToMake(int v, const std::vector<int>& unit_of, int until, std::vector<int>& made) const {
-    made.push_back(v);
+  // Returns the work, in additions, of recomputing `v` from values that stay in memory until unit `until` anyway.
+  // Appends `v` and the other recomputed values to `values`. A result of kNever or more means that `v` cannot be
+  // recomputed.
+  int WorkToRecompute(int v, const std::vector<int>& unit_of, int until, std::vector<int>& values) const {
+    values.push_back(v);
     const int definition = DefiningOp(v);
     const Op& op = g_.ops()[definition];
     int work = WorkOf(g_, op);
@@ -303,7 +305,7 @@ class Planner {
       if (role == Role::kView && same_type && g_.shape(op.operands[k]).elements() > 1) {
         r = Root(g_.ops()[DefiningOp(r)].operands[0]);
         role = plan_.roles[DefiningOp(r)];
-        // What is broadcast is small: it may stay a little longer.
+        // An operand that is much smaller than the view, as in a broadcast, may stay in memory longer.
         if (g_.values()[r].shape.elements() * 16 <= g_.shape(op.operands[k]).elements()) continue;
       }
       const Opcode source = g_.ops()[DefiningOp(r)].opcode;
@@ -311,7 +313,7 @@ class Planner {
       const bool in_memory = plan_.needed[r] || source == Opcode::kParameter;
       if (in_memory && last_read_[r] >= until) continue;
       const bool inside = role == Role::kElement && same_type && unit_of[DefiningOp(r)] == unit_of[definition];
-      work += !in_memory && (inside || plan_.recomputed[r]) ? WorkToMake(r, unit_of, until, made) : kNever;
+      work += !in_memory && (inside || plan_.recomputed[r]) ? WorkToRecompute(r, unit_of, until, values) : kNever;
     }
     return work;
   }
@@ -321,8 +323,8 @@ class Planner {
   FusionPlan plan_;
   std::vector<bool> is_result_;
   std::vector<std::vector<Use>> users_;  // by root
-  std::vector<int> last_read_;           // by root: unit
-  std::vector<bool> made_;               // by op: a view or iota that something needs in memory
+  std::vector<int> last_read_;           // by root: last unit that reads it
+  std::vector<bool> stored_;             // by op: whether it is a view or iota that must be in memory
   std::vector<int> group_of_;
   std::vector<Group_> groups_;
 };
@@ -366,7 +368,7 @@ std::optional<ReduceLayout> LayoutOf(const Graph& graph, const Op& reduce) {
   const bool bitwise = *kind == graph::ReduceKind::kAnd || *kind == graph::ReduceKind::kOr;
   if (bitwise && graph::IsFloat(in.dtype)) return std::nullopt;
   const auto& reduced = reduce.as<graph::DimsAttrs>().dims;
-  // Dimensions in the order [outer, reduced, inner].
+  // Sort the dimensions into [outer, reduced, inner].
   std::vector<int64_t> outer, middle, inner;
   for (int64_t d = 0; d < in.rank(); ++d) {
     if (in.dims[d] == 1) continue;

@@ -20,7 +20,7 @@ int CountOf(const Graph& graph, Opcode opcode) {
   return count;
 }
 
-TEST(FusionTest, ElementwiseOpsAndTheReductionBehindThemAreOneUnit) {
+TEST(FusionTest, ElementwiseOpsAndTheReductionOfTheirResultFormOneUnit) {
   GraphBuilder b;
   const ValueId x = b.Parameter({DType::kF32, {64, 32}}), bias = b.Parameter({DType::kF32, {32}});
   const ValueId y = b.Unary(Opcode::kExp, b.Binary(Opcode::kAdd, x, b.Broadcast(bias, {64, 32}, {1})));
@@ -32,7 +32,7 @@ TEST(FusionTest, ElementwiseOpsAndTheReductionBehindThemAreOneUnit) {
   EXPECT_FALSE(plan.needed[y.value()]);
 }
 
-TEST(FusionTest, UnitsStandInAnOrderThatTheirOperandsAllow) {
+TEST(FusionTest, AReductionEndsItsUnitBeforeOpsThatReadItsResult) {
   GraphBuilder b;
   const ValueId x = b.Parameter({DType::kF32, {64, 32}});
   const ValueId y = b.Unary(Opcode::kTanh, x), largest = b.Reduce(y, ReduceKind::kMax, {1});
@@ -44,7 +44,7 @@ TEST(FusionTest, UnitsStandInAnOrderThatTheirOperandsAllow) {
   EXPECT_TRUE(plan.needed[largest.value()]);
 }
 
-// x and f(x) are both read before and after a product that keeps the two readers apart.
+// x and f(x) are read both before and after a dot, which keeps the two readers in separate units.
 struct TwoReaders {
   FusionPlan plan;
   ValueId value;
@@ -59,16 +59,16 @@ TwoReaders ReadTwice(Opcode f) {
   return {PlanFusion(b.Build()), value};
 }
 
-TEST(FusionTest, WhatIsCheapIsMadeAgainInsteadOfStored) {
+TEST(FusionTest, CheapValuesAreRecomputedInsteadOfStored) {
   const TwoReaders cheap = ReadTwice(Opcode::kMultiply);
   EXPECT_TRUE(cheap.plan.recomputed[cheap.value.value()]);
   EXPECT_FALSE(cheap.plan.needed[cheap.value.value()]);
-  const TwoReaders dear = ReadTwice(Opcode::kTanh);
-  EXPECT_FALSE(dear.plan.recomputed[dear.value.value()]);
-  EXPECT_TRUE(dear.plan.needed[dear.value.value()]);
+  const TwoReaders expensive = ReadTwice(Opcode::kTanh);
+  EXPECT_FALSE(expensive.plan.recomputed[expensive.value.value()]);
+  EXPECT_TRUE(expensive.plan.needed[expensive.value.value()]);
 }
 
-TEST(FusionTest, AReductionOverDimensionsApartIsReadInAnotherOrder) {
+TEST(FusionTest, AReductionOverSeparateDimensionsReadsItsOperandReordered) {
   GraphBuilder b;
   const ValueId x = b.Parameter({DType::kF32, {3, 8, 4, 16, 32}});
   const ValueId y = b.Reduce(x, ReduceKind::kSum, {1, 3});
@@ -83,7 +83,7 @@ TEST(FusionTest, AReductionOverDimensionsApartIsReadInAnotherOrder) {
   EXPECT_EQ(layout->order->strides.back(), 1);
 }
 
-TEST(ExchangeDotsTest, ATransposeOfTheWholeProductVanishes) {
+TEST(ExchangeDotsTest, ATransposeOfADotIsRemoved) {
   GraphBuilder b;
   const ValueId x = b.Parameter({DType::kF32, {5, 7}}), y = b.Parameter({DType::kF32, {7, 3}});
   b.SetResults({b.Transpose(b.Dot(x, y, {{}, {}, {1}, {0}}, DType::kF32), {1, 0})});
@@ -92,7 +92,7 @@ TEST(ExchangeDotsTest, ATransposeOfTheWholeProductVanishes) {
   EXPECT_EQ(graph->shape(graph->results()[0]).dims, (std::vector<int64_t>{3, 5}));
 }
 
-TEST(ExchangeDotsTest, AProductThatIsReadOtherwiseStays) {
+TEST(ExchangeDotsTest, ADotWithAnotherReaderStays) {
   GraphBuilder b;
   const ValueId x = b.Parameter({DType::kF32, {5, 7}}), y = b.Parameter({DType::kF32, {7, 3}});
   const ValueId product = b.Dot(x, y, {{}, {}, {1}, {0}}, DType::kF32);

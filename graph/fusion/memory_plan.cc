@@ -15,7 +15,7 @@ MemoryPlan BySize(const std::vector<Block>& blocks) {
   std::vector<int> order(blocks.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return blocks[a].size > blocks[b].size; });
-  std::vector<int> placed;  // by offset
+  std::vector<int> placed;  // in order of offset
   for (int b : order) {
     const Bytes size = Rounded(blocks[b].size);
     Bytes at = 0, best = -1, best_gap = 0;
@@ -41,7 +41,7 @@ MemoryPlan ByTime(const std::vector<Block>& blocks) {
   ends = starts;
   std::stable_sort(starts.begin(), starts.end(), [&](int a, int b) { return blocks[a].first < blocks[b].first; });
   std::stable_sort(ends.begin(), ends.end(), [&](int a, int b) { return blocks[a].last < blocks[b].last; });
-  std::map<Bytes, Bytes> free;                      // offset -> size, neighbours joined
+  std::map<Bytes, Bytes> free;                      // offset -> size; adjacent gaps are merged
   std::multimap<Bytes, Bytes> by_size;              // size -> offset
   auto forget = [&](std::map<Bytes, Bytes>::iterator it) {
     auto range = by_size.equal_range(it->second);
@@ -82,10 +82,10 @@ MemoryPlan ByTime(const std::vector<Block>& blocks) {
       plan.total += size;
       continue;
     }
-    const Bytes offset = fit->second, whole = fit->first;
+    const Bytes offset = fit->second, gap = fit->first;
     forget(free.find(offset));
     plan.offsets[b] = offset;
-    if (whole > size) release(offset + size, whole - size);
+    if (gap > size) release(offset + size, gap - size);
   }
   return plan;
 }

@@ -1,8 +1,9 @@
-// Places blocks that live for known spans of a program into one arena.
+// Places blocks with known lifetimes in one arena.
 //
-// Problem:  dynamic storage allocation with known lifetimes (NP-hard); greedy by decreasing size, each block into the
-//           smallest gap left by the blocks that live at the same time. Quadratic in the number of blocks that overlap in
-//           time; past kMaxBySize blocks they are placed in order of time with a best-fit free list instead.
+// Problem:  Dynamic storage allocation with known lifetimes, which is NP-hard.
+// Method:   Greedy by decreasing size. Each block goes into the smallest sufficient gap between the blocks that live at
+//           the same time. The time is quadratic in the number of blocks. More than kMaxBySize blocks are placed in
+//           order of time instead, with a best-fit free list.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@
 
 namespace alpa::fusion {
 
-inline constexpr Bytes kAlignment = 64;
-inline constexpr size_t kMaxBySize = 20'000;
+inline constexpr Bytes kAlignment = 64;          // bytes; all offsets are multiples of it
+inline constexpr size_t kMaxBySize = 20'000;     // blocks; more are placed in order of time
 
 struct Block {
   Bytes size = 0;
@@ -25,7 +26,7 @@ struct MemoryPlan {
   Bytes total = 0;
 };
 
-// No two blocks whose spans meet overlap.
+// Returns a place for each block. Blocks that live in a common step do not overlap.
 MemoryPlan PlanMemory(const std::vector<Block>& blocks);
 
 }  // namespace alpa::fusion

@@ -23,8 +23,9 @@ void ExpectNoOverlap(const std::vector<Block>& blocks, const MemoryPlan& plan) {
     EXPECT_LE(plan.offsets[a] + blocks[a].size, plan.total);
     for (size_t b = a + 1; b < blocks.size(); ++b) {
       if (blocks[a].last < blocks[b].first || blocks[b].last < blocks[a].first) continue;
-      EXPECT_TRUE(plan.offsets[a] + blocks[a].size <= plan.offsets[b] || plan.offsets[b] + blocks[b].size <= plan.offsets[a])
-          << "blocks " << a << " and " << b;
+      EXPECT_TRUE(plan.offsets[a] + blocks[a].size <= plan.offsets[b] ||
+                  plan.offsets[b] + blocks[b].size <= plan.offsets[a])
+          << "blocks " << a << " and " << b << " overlap";
     }
   }
 }
@@ -36,10 +37,10 @@ TEST(MemoryPlanTest, BlocksThatLiveTogetherDoNotOverlap) {
   }
 }
 
-TEST(MemoryPlanTest, ManyBlocksArePlacedByTime) {
+TEST(MemoryPlanTest, ManyBlocksPlacedInOrderOfTimeDoNotOverlap) {
   std::vector<Block> blocks = RandomBlocks(static_cast<int>(kMaxBySize) + 500, 3000, 7);
   const MemoryPlan plan = PlanMemory(blocks);
-  // Check each step's live blocks by sorting them.
+  // For each step, sort the live blocks by offset and compare neighbours.
   std::vector<std::vector<int>> live(3100);
   for (size_t b = 0; b < blocks.size(); ++b) {
     for (int s = blocks[b].first; s <= blocks[b].last; ++s) live[s].push_back(static_cast<int>(b));
@@ -52,7 +53,7 @@ TEST(MemoryPlanTest, ManyBlocksArePlacedByTime) {
   }
 }
 
-TEST(MemoryPlanTest, MemoryIsReused) {
+TEST(MemoryPlanTest, DeadBlocksReleaseTheirMemory) {
   std::vector<Block> blocks;
   for (int i = 0; i < 100; ++i) blocks.push_back({1 << 20, i, i + 1});
   EXPECT_EQ(PlanMemory(blocks).total, 2 << 20);

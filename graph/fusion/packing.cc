@@ -11,7 +11,9 @@ Packing PackingOf(const graph::Graph& graph, const graph::Op& all_reduce) {
     Bytes size = 0;
   };
   std::map<graph::DType, Package> packages;
-  const auto is_small = [&](graph::ValueId v) { return graph.shape(v).bytes() > 0 && graph.shape(v).bytes() <= kPackBelow; };
+  const auto is_small = [&](graph::ValueId v) {
+    return graph.shape(v).bytes() > 0 && graph.shape(v).bytes() <= kPackBelow;
+  };
   for (graph::ValueId v : all_reduce.operands) {
     if (!is_small(v)) continue;
     Package& package = packages[graph.shape(v).dtype];

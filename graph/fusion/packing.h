@@ -1,4 +1,5 @@
-// Which operands of an all-reduce go together as one message: many small ones cost a latency each.
+// Chooses the operands of an all-reduce that are packed into one message. Sending each small operand alone would
+// cost one latency per operand.
 #pragma once
 
 #include <vector>
@@ -8,11 +9,11 @@
 
 namespace alpa::fusion {
 
-inline constexpr Bytes kPackBelow = 1 * kMiB;
+inline constexpr Bytes kPackBelow = 1 * kMiB;  // bytes; larger operands are sent alone
 
 struct Packing {
   std::vector<bool> packed;  // by operand
-  Bytes scratch = 0;         // for the largest package; operands of one type make one
+  Bytes scratch = 0;         // bytes of the largest package; each element type has one package
 };
 Packing PackingOf(const graph::Graph& graph, const graph::Op& all_reduce);
 

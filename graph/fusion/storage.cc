@@ -5,12 +5,12 @@
 namespace alpa::fusion {
 namespace {
 
-// Something that holds one value at a time.
+// A buffer or a part of the arena. It holds one value at a time.
 struct Storage {
-  Place place;          // arena: offset is filled in at the end
+  Place place;          // Finish sets the offset of a place in the arena
   Bytes size = 0;
   int first = 0;        // unit that first writes it
-  int busy_until = -1;  // last unit that needs what it holds now
+  int busy_until = -1;  // last unit that needs its current value
   bool writable = false;
 };
 
@@ -70,7 +70,7 @@ class Planner {
 
   bool Claimed(int storage) const { return std::find(claimed_.begin(), claimed_.end(), storage) != claimed_.end(); }
 
-  // Whether write `w` of unit `u` may take `storage` over.
+  // Returns whether write `w` of unit `u` may take over `storage`. If `updates_only`, sharing needs kUpdate.
   bool CanTake(int u, size_t w, int storage, bool updates_only) const {
     const Storage& s = storages_[storage];
     const int v = p_.units[u].writes[w];
@@ -103,7 +103,7 @@ class Planner {
       for (const ShareOption& option : p_.units[u].shares[w]) {
         const int s = storage_of_[option.read];
         if (s < 0) continue;
-        // A donated parameter's buffer is kept for its result, unless that saves a copy of the whole.
+        // A parameter's buffer stays reserved for its aliased result, unless sharing saves a copy of the whole array.
         const bool updates_only = storages_[s].place.kind == Place::Kind::kParameter;
         if (storages_[s].busy_until == u && CanTake(u, w, s, updates_only)) {
           chosen = s;
@@ -117,8 +117,8 @@ class Planner {
     claimed_.push_back(chosen);
   }
 
-  // Results that do not lie where they belong. A parameter's buffer that is both read and written by these copies is
-  // read first.
+  // Adds a copy for each result that is not in its final buffer. If the copies both read and write a parameter's
+  // buffer, its old value is first copied to the arena.
   void Copies() {
     struct Pending {
       int storage, result;
@@ -145,7 +145,8 @@ class Planner {
     for (const auto& [from, to] : staged) copies_.push_back({from, to, {}});
     for (const Pending& copy : pending) {
       const int alias = AliasOf(copy.result);
-      const Place to = alias >= 0 ? Place{Place::Kind::kParameter, alias, 0} : Place{Place::Kind::kResult, copy.result, 0};
+      const Place to =
+          alias >= 0 ? Place{Place::Kind::kParameter, alias, 0} : Place{Place::Kind::kResult, copy.result, 0};
       copies_.push_back({copy.storage, -1, to});
     }
   }
@@ -180,7 +181,7 @@ class Planner {
   }
 
   struct StorageCopy {
-    int from, to;  // storages; to == -1: `place`
+    int from, to;  // storages; if `to` is -1, the target is `place`
     Place place;
   };
   const StorageProblem& p_;

@@ -1,11 +1,13 @@
-// Decides where each value of a program lies: in a parameter's buffer, a result's buffer, a constant, or the arena.
+// Assigns each value of a program to a storage: a parameter's buffer, a result's buffer, a constant, or the arena.
 //
-// Model:    units (fused groups of ops, or single ops) run in order; each reads and writes values. Values that are the
-//           same bytes under another shape have one root; units name roots only. A storage holds one value at a time.
-// Aliases:  a result that is aliased to parameter p must end in p's buffer. It is written there directly where nothing
-//           reads p (or what replaced it) afterwards; else it is made elsewhere and copied at the end.
-// Rules:    a unit's write shares a storage with a read only where the unit allows it; no storage is overwritten while
-//           a later unit or the program's results still need its value.
+// Model:    Units (fused groups of ops, or single ops) run in order. Each unit reads and writes values. Values
+//           that are the same bytes under different shapes have one root, and units name only roots. A storage holds
+//           one value at a time.
+// Aliases:  A result that is aliased to parameter p must be in p's buffer at the end. The result is written there
+//           directly if no later unit reads the value in that buffer. Otherwise it is stored elsewhere and copied at
+//           the end.
+// Rules:    A unit may write to the storage of a value that it reads only if the unit allows it (ShareOption). No
+//           storage is overwritten while a later unit or the program's results still need its value.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +17,10 @@
 
 namespace alpa::fusion {
 
-// How freely a write may take the place of a read.
+// How a write may reuse the storage of a read.
 enum class Sharing : uint8_t {
-  kElementwise,  // element i of the write is made from element i of the read
-  kUpdate,       // the write is the read with a part replaced: sharing saves a copy of the whole
+  kElementwise,  // element i of the write depends only on element i of the read
+  kUpdate,       // the write is the read with a part replaced; sharing saves a copy of the whole array
 };
 struct ShareOption {
   int read = 0;  // value
@@ -36,7 +38,7 @@ struct StorageProblem {
   std::vector<int> parameters;   // value of each parameter
   std::vector<int> results;      // root of each result
   std::vector<int32_t> alias;    // by result: parameter or -1; may be empty
-  std::vector<bool> constant;    // by value: lies in the program itself
+  std::vector<bool> constant;    // by value: whether it is a constant of the program
   std::vector<StorageUnit> units;
 };
 
@@ -54,9 +56,9 @@ struct Copy {
 };
 
 struct StoragePlan {
-  std::vector<Place> values;          // by value; kNone for those that no unit defines
-  std::vector<Place> scratch;         // by unit; kNone where it asked for none
-  std::vector<Copy> final_copies;     // in this order, after the last unit
+  std::vector<Place> values;          // by value; kNone for a value that needs no storage
+  std::vector<Place> scratch;         // by unit; kNone if the unit needs none
+  std::vector<Copy> final_copies;     // run in this order after the last unit
   Bytes arena = 0;
 };
 

@@ -14,7 +14,7 @@ StorageProblem Problem(int values, Bytes size) {
   return p;
 }
 
-TEST(StorageTest, AliasedResultIsWrittenInPlaceAtTheLastRead) {
+TEST(StorageTest, AnAliasedResultIsWrittenInPlaceAtTheLastRead) {
   StorageProblem p = Problem(2, 256);
   p.parameters = {0};
   p.results = {1};
@@ -26,7 +26,7 @@ TEST(StorageTest, AliasedResultIsWrittenInPlaceAtTheLastRead) {
   EXPECT_EQ(plan.arena, 0);
 }
 
-TEST(StorageTest, AliasedParameterReadLaterIsNotOverwritten) {
+TEST(StorageTest, AnAliasedParameterWithALaterReaderIsNotOverwritten) {
   StorageProblem p = Problem(3, 256);
   p.parameters = {0};
   p.results = {1, 2};
@@ -39,7 +39,7 @@ TEST(StorageTest, AliasedParameterReadLaterIsNotOverwritten) {
   EXPECT_EQ(plan.final_copies[0].to, (Place{Kind::kParameter, 0, 0}));
 }
 
-TEST(StorageTest, WithoutLeaveToShareAnAliasedReadIsCopied) {
+TEST(StorageTest, AnAliasedResultIsCopiedIfItsUnitDoesNotAllowSharing) {
   StorageProblem p = Problem(2, 256);
   p.parameters = {0};
   p.results = {1};
@@ -50,7 +50,7 @@ TEST(StorageTest, WithoutLeaveToShareAnAliasedReadIsCopied) {
   EXPECT_EQ(plan.final_copies.size(), 1u);
 }
 
-TEST(StorageTest, SwappedParametersAreStaged) {
+TEST(StorageTest, SwappedParametersAreCopiedThroughTheArena) {
   StorageProblem p = Problem(2, 64);
   p.parameters = {0, 1};
   p.results = {1, 0};
@@ -62,7 +62,7 @@ TEST(StorageTest, SwappedParametersAreStaged) {
   EXPECT_NE(plan.final_copies[0].to.offset, plan.final_copies[1].to.offset);
 }
 
-TEST(StorageTest, IdentityAliasNeedsNothing) {
+TEST(StorageTest, AResultThatIsItsAliasedParameterNeedsNoCopy) {
   StorageProblem p = Problem(1, 64);
   p.parameters = {0};
   p.results = {0};
@@ -70,7 +70,7 @@ TEST(StorageTest, IdentityAliasNeedsNothing) {
   EXPECT_TRUE(PlanStorage(p).final_copies.empty());
 }
 
-TEST(StorageTest, ParameterOfTheCallerIsNeverWritten) {
+TEST(StorageTest, AParameterWithoutAliasIsNeverWritten) {
   StorageProblem p = Problem(3, 64);
   p.parameters = {0};
   p.results = {2};
@@ -80,7 +80,7 @@ TEST(StorageTest, ParameterOfTheCallerIsNeverWritten) {
   EXPECT_EQ(plan.values[2].kind, Kind::kResult);
 }
 
-TEST(StorageTest, TwoWritesDoNotTakeOneRead) {
+TEST(StorageTest, TwoWritesDoNotTakeOverOneRead) {
   StorageProblem p = Problem(5, 64);
   p.parameters = {0};
   p.results = {4};
@@ -92,7 +92,7 @@ TEST(StorageTest, TwoWritesDoNotTakeOneRead) {
   EXPECT_NE(plan.values[3].offset, plan.values[1].offset);
 }
 
-TEST(StorageTest, OneValueAsTwoResultsIsCopiedOnce) {
+TEST(StorageTest, AValueThatIsTwoResultsIsCopiedOnce) {
   StorageProblem p = Problem(2, 64);
   p.parameters = {0};
   p.results = {1, 1};

@@ -94,7 +94,7 @@ void CopyRuns(const View& view, const T* from, int64_t begin, int64_t count, T* 
     to += run;
     count -= run;
     if (count == 0) return;
-    // To the start of the next run.
+    // Advance to the start of the next run.
     at -= index[rank - 1] * step;
     index[rank - 1] = 0;
     for (size_t d = rank - 1; d-- > 0;) {

@@ -1,10 +1,10 @@
-"""Writes the serialized HLO modules beside this file, and what JAX computes from fixed inputs.
+"""Writes serialized HLO modules next to this file, with fixed inputs and the results that JAX computes from them.
 
     python graph/testdata/make_testdata.py
 
-Each case gives NAME.pb (HloModuleProto, lowered for the plainest platform, unused arguments kept), NAME.in and NAME.out
-(raw bytes of all arguments and of JAX's results, one after the other). Needs jax; run it to add a case or to follow a
-new JAX version, then review what changes in the tests.
+Each case writes three files. NAME.pb is an HloModuleProto, lowered for the plainest platform, with unused arguments
+kept. NAME.in and NAME.out hold the raw bytes of all arguments and of all results, one after the other. The script needs
+jax. Run it to add a case or to follow a new JAX version, then review how the test results change.
 """
 
 import os
@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 HERE = pathlib.Path(__file__).parent
-# Source positions without the directory, so that the files do not depend on where the tree lies.
+# Drop the directory from source positions, so that the files do not depend on the location of the source tree.
 jax.config.update("jax_hlo_source_file_canonicalization_regex", ".*/")
 RANDOM = np.random.RandomState(0)
 
@@ -90,7 +90,7 @@ def main():
 
     case("conv_grad", jax.grad(lambda w, x: (pool(convolve(w, x)) ** 2).sum(), (0, 1)), floats(3, 3, 2, 3),
          floats(2, 6, 6, 2))
-    # Refused by name: no evaluation.
+    # Import refuses this module by op name, so there is nothing to evaluate.
     lowered = jax.jit(lambda x: jnp.linalg.qr(jnp.sin(x))[1]).trace(floats(3, 3)).lower(lowering_platforms=("tpu",))
     (HERE / "unsupported.pb").write_bytes(lowered.compiler_ir("hlo").as_serialized_hlo_module_proto())
 
