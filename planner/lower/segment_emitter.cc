@@ -213,7 +213,7 @@ class Emitter {
   // ---- Forward sweep: the ops that compute these forms ----
 
   void Emit() {
-    // Ops with a needed result, by segment and then in program order.
+    // List the ops with a needed result by segment, then in program order.
     std::vector<std::pair<int, int>> order;
     for (size_t i = 0; i < program_.ops().size(); ++i) {
       int when = kNever;

@@ -29,8 +29,8 @@ struct ValueState {
 
 struct PropagateOptions {
   MeshAxis axis;
-  // The minimum number of elements for which the reduced value of a partial sum is split over the axis, if the axis
-  // divides one of its dimensions. 0: never.
+  // If a partial sum has at least this number of elements, its reduced value is split over the axis, provided that the
+  // axis divides one of its dimensions. 0: never.
   int64_t reduce_scatter_from = 0;
   // If not null: the states of the program's values in another propagation. If a value is split there, its reduced
   // value is split in the same way here, whatever its size.
@@ -53,8 +53,8 @@ struct Propagation {
 Propagation Propagate(const graph::Graph& program, const std::vector<ValueState>& parameters,
                       const PropagateOptions& options);
 
-// Returns OK, or kInvalidArgument if a pin names a value that does not exist, a parameter, or a state that the value's
-// op cannot produce, or if two pins name results of the same op.
+// Returns kInvalidArgument if a pin names a value that does not exist, a parameter, or a state that the value's op
+// cannot produce. Also returns it if two pins name results of the same op. Otherwise returns OK.
 absl::Status CheckPins(const graph::Graph& program, const MeshAxis& axis, const std::vector<plan::ValuePin>& pins);
 
 // Returns the rule table's context for `program`. `values` must outlive the context.

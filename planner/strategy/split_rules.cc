@@ -336,9 +336,9 @@ std::optional<OpRule> SplitRule(const RuleContext& context, const Op& op, const 
 
 std::optional<AxisState> ReshapeSplit(const std::vector<int64_t>& from, const AxisState& split,
                                       const std::vector<int64_t>& to, int64_t chunks) {
-  // On the flattened array, the split is the view [before, chunks, after]. A dimension of `to` can carry the split if
-  // `before` is a multiple of the product of the dimensions ahead of it, and if the dimension divides as
-  // [before / product, chunks, rest].
+  // On the flattened array, the split is the view [before, chunks, after]. A dimension of `to` can carry the split
+  // under two conditions. The product of the dimensions ahead of it divides `before`, and the dimension itself can be
+  // viewed as [before / product, chunks, rest].
   int64_t before = split.outer;
   for (int64_t d = 0; d < split.dim; ++d) before *= from[d];
   int64_t prefix = 1;
