@@ -143,9 +143,9 @@ enum class ReduceKind : uint8_t { kSum, kMax, kMin, kAnd, kOr, kProduct };
 absl::string_view NameOf(ReduceKind kind);
 // A collective runs in groups of devices. The devices of a group differ only in their coordinates on `mesh_axes`. Their
 // ranks follow the row-major order of these axes.
-// AllReduce: any number of operands, and the same number of results.
+// AllReduce: reduces each operand over the group. It has any number of operands, and one result per operand.
 // AllGather: concatenates the tiles along `dim`.
-// ReduceScatter: reduces, and gives each device one tile along `dim`.
+// ReduceScatter: reduces the operands of the group, and gives each device one tile of the result along `dim`.
 // AllToAll: splits along `dim` and concatenates along `concat_dim`.
 // CollectivePermute: rank i sends to rank permutation[i]; -1 means that rank i does not send. A rank that receives
 // nothing gets zeros.

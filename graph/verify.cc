@@ -37,7 +37,7 @@ class Verifier {
     for (size_t i = 0; i < graph.results().size(); ++i) {
       const ValueId result = graph.results()[i];
       if (!result.valid() || static_cast<size_t>(result.value()) >= defined) {
-        return InvalidArgument("result %d is value %d, which no op defines", i, result.value());
+        return InvalidArgument("result %d of the graph is value %d, which no op defines", i, result.value());
       }
     }
     return absl::OkStatus();

@@ -129,7 +129,7 @@ class Planner {
 
   struct Use {
     int op;
-    bool linear;     // element i of the group reads element i
+    bool linear;     // iteration i of the group reads element i of the value
     bool same_type;  // the use has the value's element type
   };
 
