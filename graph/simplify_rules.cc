@@ -262,8 +262,9 @@ std::optional<ValueId> Rewriter::RewriteSlice(const Candidate& op) {
   const auto inside = [&](size_t i, int64_t start, int64_t size) {
     return cut.starts[i] >= start && cut.limits[i] <= start + size;
   };
-  // Replace the sliced array by an earlier value, step by step. An update that covers the slice becomes the sliced array.
-  // An update that does not touch the slice is skipped. A concatenation gives way to the operand that covers the slice.
+  // Replace the sliced array by an earlier value, step by step. An update that covers the slice becomes the sliced
+  // array. An update that does not touch the slice is skipped. A concatenation is replaced by the operand that covers
+  // the slice.
   bool moved = false;
   for (int step = 0; step < kMostSteps && dense; ++step) {
     const Op& inner = def(a);
