@@ -20,14 +20,15 @@ using graph::ValueId;
 
 namespace {
 
-// A product rarely finds its operands in the nearest caches: others ran since they were made. So several are measured in turn that
-// together move so much.
+// In a program, a product rarely finds its operands in the nearest caches, because other kernels ran since they were
+// computed. A probe therefore runs several products in turn, which together move about this number of bytes.
 constexpr double kWorkingSet = 3 << 20;
 
-// What each number may take, in seconds. Together they stay below the shares of the limit in MeasureDevice.
+// Seconds that the measurement of one number may take. All numbers together stay below the shares of the time limit in
+// MeasureDevice.
 constexpr double kPatience = 4e-3;
 
-// So many products of matrices, each in memory of its own.
+// Returns a program of `count` matrix products, each in memory of its own.
 Graph Products(const cluster::ProductPoint& size, DType dtype, int64_t count) {
   GraphBuilder b;
   graph::DotAttrs attrs;
@@ -42,7 +43,8 @@ Graph Products(const cluster::ProductPoint& size, DType dtype, int64_t count) {
   return b.Build();
 }
 
-// So many fused kernels that each read two arrays and write one, in memory of their own: 12 bytes an element.
+// Returns a program of `count` fused kernels. Each reads two arrays and writes one, in memory of its own: 12 bytes per
+// element.
 constexpr int64_t kBytesOfSum = 12;
 Graph Sums(int64_t elements, int64_t count) {
   GraphBuilder b;
@@ -55,18 +57,20 @@ Graph Sums(int64_t elements, int64_t count) {
   return b.Build();
 }
 
-// One fused kernel of so many ops an element, each of the kinds in turn. Each reads the last value and, in turn, a number of its
-// own or a value from some ops before: as many values and numbers are alive as in the update of an optimizer.
+// Returns a program of one fused kernel with `ops` ops per element, of the `kinds` in turn. Each op reads the last
+// value. Its second operand alternates between a constant and an earlier value. As many values and constants are live
+// as in the update of an optimizer.
 Graph Chain(int64_t elements, const std::vector<Opcode>& kinds, int ops) {
-  constexpr int kAlive = 6;
+  constexpr int kLive = 6;
   GraphBuilder b;
   std::vector<ValueId> values;
-  for (int i = 0; i < kAlive; ++i) values.push_back(b.Parameter({DType::kF32, {elements}}));
+  for (int i = 0; i < kLive; ++i) values.push_back(b.Parameter({DType::kF32, {elements}}));
   for (int i = 0; i < ops; ++i) {
     const Opcode kind = kinds[i % kinds.size()];
     const ValueId last = values.back();
-    const ValueId before = i % 2 == 0 ? b.Full({DType::kF32, {elements}}, 1.5 + i) : values[values.size() - kAlive];
-    values.push_back(kind == Opcode::kSelect ? b.Select(b.Compare(graph::CompareDirection::kLt, last, before), last, before)
+    const ValueId before = i % 2 == 0 ? b.Full({DType::kF32, {elements}}, 1.5 + i) : values[values.size() - kLive];
+    values.push_back(kind == Opcode::kSelect
+                         ? b.Select(b.Compare(graph::CompareDirection::kLt, last, before), last, before)
                      : kind == Opcode::kSqrt ? b.Unary(kind, last)
                                              : b.Binary(kind, last, before));
   }
@@ -74,14 +78,14 @@ Graph Chain(int64_t elements, const std::vector<Opcode>& kinds, int ops) {
   return b.Build();
 }
 
-// One fused kernel that sums up rows, or columns.
+// Returns a program of one fused kernel that sums a matrix along `dim`.
 Graph Reduction(int64_t rows, int64_t columns, int64_t dim) {
   GraphBuilder b;
   b.SetResults({b.Reduce(b.Parameter({DType::kF32, {rows, columns}}), graph::ReduceKind::kSum, {dim})});
   return b.Build();
 }
 
-// As Sums, with one of the two arrays a number for each `run` elements.
+// Returns a program like Sums with one kernel. Its second array has one number per `run` elements of the first.
 Graph Broadcast(int64_t elements, int64_t run) {
   GraphBuilder b;
   const ValueId x = b.Parameter({DType::kF32, {elements / run, run}}), y = b.Parameter({DType::kF32, {elements / run}});
@@ -89,6 +93,7 @@ Graph Broadcast(int64_t elements, int64_t run) {
   return b.Build();
 }
 
+// Returns a program of one fused kernel with kFunctions transcendental functions per round.
 Graph Functions(int64_t elements, int rounds) {
   GraphBuilder b;
   ValueId value = b.Parameter({DType::kF32, {elements}});
@@ -100,8 +105,9 @@ Graph Functions(int64_t elements, int rounds) {
 }
 constexpr int kFunctions = 3;
 
-// So many times a kernel that moves much, and `small` kernels that have next to nothing to do, and cannot be made one. What the
-// large ones move drives the small ones' own descriptions out of the caches, as in real programs.
+// Returns a program that repeats the following `times` times: one kernel that moves much memory, then `small` kernels
+// that do almost nothing and cannot be fused. The memory traffic of the large kernels drives the descriptions of the
+// small kernels out of the caches, as in real programs.
 Graph Kernels(int times, int small) {
   constexpr int64_t kMuch = 192 << 10, kFew = 32;
   GraphBuilder b;
@@ -112,14 +118,15 @@ Graph Kernels(int times, int small) {
     for (int k = 0; k < small; ++k) {
       const ValueId x = b.Parameter({DType::kF32, {kFew}});
       const ValueId scaled = b.Binary(Opcode::kMultiply, x, b.Full({DType::kF32, {kFew}}, 1 + k));
-      results.push_back(k % 2 == 0 ? b.Binary(Opcode::kAdd, scaled, x) : b.Reduce(scaled, graph::ReduceKind::kSum, {0}));
+      results.push_back(k % 2 == 0 ? b.Binary(Opcode::kAdd, scaled, x)
+                                   : b.Reduce(scaled, graph::ReduceKind::kSum, {0}));
     }
   }
   b.SetResults(std::move(results));
   return b.Build();
 }
 
-// A program of one small kernel.
+// Returns a program of one small kernel.
 Graph Tiny() {
   GraphBuilder b;
   const ValueId x = b.Parameter({DType::kF32, {1}});
@@ -127,7 +134,7 @@ Graph Tiny() {
   return b.Build();
 }
 
-// Rows added to a table, as the gradient of an embedding is.
+// Returns a program that adds rows to a table, as the gradient of an embedding does.
 constexpr int64_t kTableRows = 256, kTableWidth = 64;
 Graph Scatter(int64_t rows) {
   GraphBuilder b;
@@ -144,56 +151,68 @@ Graph Scatter(int64_t rows) {
   return b.Build();
 }
 
-absl::StatusOr<double> SecondsOf(kernels::Backend& backend, const Graph& graph, double patience = kPatience, int index_limit = 1) {
+// Returns the seconds of one run of `graph` on device 0.
+absl::StatusOr<double> SecondsOf(kernels::Backend& backend, const Graph& graph, double patience = kPatience,
+                                 int index_limit = 1) {
   ALPA_ASSIGN_OR_RETURN(const auto probe, Probe::Make(backend, 0, graph, index_limit));
   return probe->Fastest(patience);
 }
 
-// What each of `more - fewer` further parts adds, at least next to nothing.
+// Returns the seconds that one further part adds, if `parts` further parts raise the time from `fewer_seconds` to
+// `more_seconds`. Always positive.
 double Slope(double fewer_seconds, double more_seconds, double parts) {
   return std::max(more_seconds - fewer_seconds, 1e-12) / parts;
 }
 
-// In seconds, while everything is in the nearest caches: what a probe's programs and kernels take beside their work.
+// The seconds that a probe's program, and each of its kernels, takes in addition to its work. All data is in the
+// nearest caches.
 struct Overhead {
   double program = 0, kernel = 0;
 };
 
-// Extents of products: every combination of the first, then every other one of both while there is time. The first span the whole
-// range, so that a machine or a moment that is slow gives a coarser picture of it, not a part.
+// Extents of matrix products. Every combination of extents in `first` is measured. Then, while there is time, the other
+// combinations of extents in both lists follow. `first` spans the full range. Too little time therefore makes the grid
+// coarser, but not smaller.
 struct Extents {
   std::vector<int64_t> first, more;
 };
 
 struct ProductSizes {
-  std::vector<cluster::ProductPoint> needed, welcome;  // each by increasing work
+  std::vector<cluster::ProductPoint> needed, optional;  // each by increasing work
 };
 
 ProductSizes SizesOf(const Extents& extents) {
   ProductSizes sizes;
   std::vector<int64_t> all = extents.first;
   all.insert(all.end(), extents.more.begin(), extents.more.end());
-  const auto is_first = [&](int64_t extent) { return std::find(extents.first.begin(), extents.first.end(), extent) != extents.first.end(); };
+  const auto is_first = [&](int64_t extent) {
+    return std::find(extents.first.begin(), extents.first.end(), extent) != extents.first.end();
+  };
   for (int64_t m : all) {
     for (int64_t n : all) {
-      for (int64_t k : all) (is_first(m) && is_first(n) && is_first(k) ? sizes.needed : sizes.welcome).push_back({m, n, k, 0});
+      for (int64_t k : all) {
+        (is_first(m) && is_first(n) && is_first(k) ? sizes.needed : sizes.optional).push_back({m, n, k, 0});
+      }
     }
   }
-  for (auto* list : {&sizes.needed, &sizes.welcome}) {
-    std::stable_sort(list->begin(), list->end(), [](const auto& a, const auto& b) { return a.m * a.n * a.k < b.m * b.n * b.k; });
+  for (auto* list : {&sizes.needed, &sizes.optional}) {
+    std::stable_sort(list->begin(), list->end(),
+                     [](const auto& a, const auto& b) { return a.m * a.n * a.k < b.m * b.n * b.k; });
   }
   return sizes;
 }
 
+// Returns the points that were measured. The list is empty if the backend does not multiply `dtype`.
 absl::StatusOr<std::vector<cluster::ProductPoint>> MeasureProducts(kernels::Backend& backend, DType dtype,
                                                                    const Extents& extents, const Overhead& overhead,
                                                                    const TimeLimit& limit) {
   std::vector<cluster::ProductPoint> measured;
   ProductSizes sizes = SizesOf(extents);
   const size_t needed = sizes.needed.size();
-  sizes.needed.insert(sizes.needed.end(), sizes.welcome.begin(), sizes.welcome.end());
+  sizes.needed.insert(sizes.needed.end(), sizes.optional.begin(), sizes.optional.end());
   for (cluster::ProductPoint point : sizes.needed) {
-    const auto bytes = static_cast<double>((point.m * point.k + point.k * point.n + point.m * point.n) * graph::SizeOf(dtype));
+    const auto bytes =
+        static_cast<double>((point.m * point.k + point.k * point.n + point.m * point.n) * graph::SizeOf(dtype));
     const auto products = static_cast<int64_t>(std::clamp(kWorkingSet / bytes, 1.0, 16.0));
     const auto count = static_cast<double>(products);
     if (measured.size() >= needed && !limit.Allows(kPatience)) break;
@@ -207,11 +226,12 @@ absl::StatusOr<std::vector<cluster::ProductPoint>> MeasureProducts(kernels::Back
   return measured;
 }
 
-absl::StatusOr<cluster::Curve> MeasureMemory(kernels::Backend& backend, const Overhead& overhead, const TimeLimit& limit) {
+absl::StatusOr<cluster::Curve> MeasureMemory(kernels::Backend& backend, const Overhead& overhead,
+                                             const TimeLimit& limit) {
   cluster::Curve curve;
   double per_byte = 0;
   for (double bytes = 1 << 10; bytes <= 96 << 20; bytes *= 4) {
-    // Twice for the runs, and again as much for memory that is touched the first time.
+    // The estimate of 8 run times covers the rounds of the probe and the slow first access to its memory.
     if (!curve.points.empty() && !limit.Allows(8 * bytes * per_byte)) break;
     const int64_t elements = std::max<int64_t>(1, static_cast<int64_t>(bytes) / kBytesOfSum);
     ALPA_ASSIGN_OR_RETURN(const double seconds, SecondsOf(backend, Sums(elements, 1), 2 * kPatience));
@@ -239,12 +259,14 @@ absl::StatusOr<cluster::DeviceProfile> MeasureDevice(kernels::Backend& backend, 
   profile.program_seconds = near.program;
   const double overhead = near.program + near.kernel;
 
-  // Large enough to be shared among a device's threads, small enough for its caches.
+  // Large enough that a device's threads share the work, and small enough for its caches.
   constexpr int64_t kElements = 32 << 10;
-  const std::vector<Opcode> cheap = {Opcode::kAdd, Opcode::kMultiply, Opcode::kMaximum, Opcode::kSubtract, Opcode::kSelect};
+  const std::vector<Opcode> cheap = {Opcode::kAdd, Opcode::kMultiply, Opcode::kMaximum, Opcode::kSubtract,
+                                     Opcode::kSelect};
   ALPA_ASSIGN_OR_RETURN(const double short_chain, SecondsOf(backend, Chain(kElements, cheap, 5)));
   ALPA_ASSIGN_OR_RETURN(const double long_chain, SecondsOf(backend, Chain(kElements, cheap, 25)));
-  profile.element_seconds = Slope(short_chain, long_chain, 24.0 * kElements);  // a selection is two ops
+  // 20 more ops, of which 4 are selects. A select counts twice, because it has a comparison of its own.
+  profile.element_seconds = Slope(short_chain, long_chain, 24.0 * kElements);
   const std::vector<Opcode> divisions = {Opcode::kDivide, Opcode::kSqrt};
   ALPA_ASSIGN_OR_RETURN(const double few_divisions, SecondsOf(backend, Chain(kElements, divisions, 2)));
   ALPA_ASSIGN_OR_RETURN(const double many_divisions, SecondsOf(backend, Chain(kElements, divisions, 10)));
@@ -252,7 +274,8 @@ absl::StatusOr<cluster::DeviceProfile> MeasureDevice(kernels::Backend& backend, 
   constexpr int64_t kRun = 16;
   ALPA_ASSIGN_OR_RETURN(const double linear, SecondsOf(backend, Sums(kElements, 1)));
   ALPA_ASSIGN_OR_RETURN(const double in_runs, SecondsOf(backend, Broadcast(kElements, kRun)));
-  profile.run_seconds = Slope(linear + kElements * profile.element_seconds, in_runs, static_cast<double>(kElements / kRun));
+  profile.run_seconds =
+      Slope(linear + kElements * profile.element_seconds, in_runs, static_cast<double>(kElements / kRun));
   constexpr int64_t kRow = 64;
   constexpr int64_t kResults = kElements / kRow;
   ALPA_ASSIGN_OR_RETURN(const double of_rows, SecondsOf(backend, Reduction(kResults, kRow, 1)));
@@ -267,9 +290,11 @@ absl::StatusOr<cluster::DeviceProfile> MeasureDevice(kernels::Backend& backend, 
 
   const double left = std::max(0.0, limit.left());
   ALPA_ASSIGN_OR_RETURN(profile.memory, MeasureMemory(backend, near, TimeLimit(0.25 * left)));
-  ALPA_ASSIGN_OR_RETURN(profile.products, MeasureProducts(backend, DType::kF32, {{8, 64, 512}, {1, 24, 192}}, near, TimeLimit(0.55 * left)));
-  if (profile.products.empty()) return Unimplemented("the backend multiplies no matrices of 32-bit floats");
-  ALPA_ASSIGN_OR_RETURN(profile.half_products, MeasureProducts(backend, DType::kBF16, {{8, 64, 512}, {}}, near, TimeLimit(0.2 * left)));
+  ALPA_ASSIGN_OR_RETURN(profile.products, MeasureProducts(backend, DType::kF32, {{8, 64, 512}, {1, 24, 192}}, near,
+                                                          TimeLimit(0.55 * left)));
+  if (profile.products.empty()) return Unimplemented("the backend cannot multiply matrices of 32-bit floats");
+  ALPA_ASSIGN_OR_RETURN(profile.half_products, MeasureProducts(backend, DType::kBF16, {{8, 64, 512}, {}}, near,
+                                                               TimeLimit(0.2 * left)));
   return profile;
 }
 

@@ -1,10 +1,12 @@
-// What one device of a backend does: products, memory, arithmetic, overheads; and how many of them memory serves at full speed.
+// Measures one device of a backend: matrix products, memory, arithmetic and overheads. Also measures how many devices
+// can use memory at full speed at the same time.
 //
-// Model:   small programs through the backend's own interface, each numbers' meaning as cluster/profile.h says it, so that the
-//          planner's prices are those of what really runs. Memory goes from small to large, products from coarse to fine;
-//          what would begin after the time limit is left out, a coarse grid of products excepted.
-// Threads: block; nothing else should run on the backend.
-// Errors:  of the backend. A type that it does not multiply is left out.
+// Model:   small programs run through the backend's own interface, as the programs of jobs do. cluster/profile.h
+//          defines each number. Memory is measured from small to large sizes, products from a coarse grid to a fine
+//          one. Sizes that would begin after the time limit are left out, except for the coarse grid of 32-bit
+//          products.
+// Threads: the functions block. Nothing else should run on the backend.
+// Errors:  those of the backend. If it does not multiply 16-bit floats, `half_products` is empty.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -14,11 +16,11 @@
 
 namespace alpa::worker {
 
-// Of device 0. The name is left empty.
+// Measures device 0. Leaves the profile's name empty.
 absl::StatusOr<cluster::DeviceProfile> MeasureDevice(kernels::Backend& backend, const TimeLimit& limit);
 
-// As cluster::Host::memory_streams, from a large fused kernel on all of the backend's devices at one time. 0: they do not hinder
-// each other, there is only one, or there was no time.
+// Returns cluster::Host::memory_streams, measured with a large fused kernel on all of the backend's devices at the same
+// time. Returns 0 if the devices do not slow each other down, if there is only one device, or if no time is left.
 absl::StatusOr<double> MeasureMemoryStreams(kernels::Backend& backend, const TimeLimit& limit);
 
 }  // namespace alpa::worker

@@ -10,9 +10,10 @@
 namespace alpa::worker {
 namespace {
 
-// To be raised whenever other things are measured, or the same in another way.
-constexpr int kMeasuring = 3;
-constexpr int kMostDevices = 8;
+// The version of the measurements, part of the cache key. Raise it if other numbers are measured, or if a number is
+// measured in another way.
+constexpr int kMethodVersion = 3;
+constexpr int kMostDevices = 8;  // limits MeasuringDevices
 
 }  // namespace
 
@@ -22,7 +23,7 @@ cluster::NodeFacts FactsOf(const Machine& machine, const DeviceSettings& setting
   facts.host_name = machine.host_name;
   facts.cpus = machine.cpus;
   facts.cores = machine.cores;
-  // With more threads than cores, a device was measured at their mercy already.
+  // If a device has more threads than there are cores, its measured times already include the wait for cores.
   facts.device_cores = std::min(static_cast<double>(settings.threads), machine.cores);
   facts.profile = std::move(profile);
   return facts;
@@ -33,9 +34,9 @@ std::string DeviceName(const Machine& machine, const DeviceSettings& settings) {
 }
 
 std::string CacheKey(const Machine& machine, const DeviceSettings& settings, absl::string_view version) {
-  return absl::StrCat("alpa ", version, ", measuring ", kMeasuring, "; machine ", machine.lasting_id, ", ", machine.cpu_model,
-                      ", processors ", absl::StrJoin(machine.cpus, ","), ", ", machine.cores, " cores; ", settings.kind, ", ",
-                      settings.threads, " threads a device; ", settings.transport);
+  return absl::StrCat("alpa ", version, ", measuring ", kMethodVersion, "; machine ", machine.lasting_id, ", ",
+                      machine.cpu_model, ", processors ", absl::StrJoin(machine.cpus, ","), ", ", machine.cores,
+                      " cores; ", settings.kind, ", ", settings.threads, " threads per device; ", settings.transport);
 }
 
 int MeasuringDevices(const Machine& machine, const DeviceSettings& settings) {

@@ -1,4 +1,4 @@
-// What a worker tells the coordinator about its machine and itself.
+// The facts that a worker reports to the coordinator about its machine and itself.
 //
 // Threads: pure functions.
 #pragma once
@@ -11,23 +11,26 @@
 
 namespace alpa::worker {
 
-// What a measurement is of, beside the machine.
+// The settings on which a measurement depends, in addition to the machine.
 struct DeviceSettings {
   std::string kind;       // "cpu"
-  int threads = 1;        // of each device
-  std::string transport;  // between workers, with whatever else says how it works
+  int threads = 1;        // per device
+  std::string transport;  // between workers, with the settings that affect its speed
 };
 
-// A device computes with all of its threads, on cores that the machine's other devices want, too.
+// Returns the facts of a worker with these settings. A device computes with all of its threads, on cores that it shares
+// with the machine's other devices.
 cluster::NodeFacts FactsOf(const Machine& machine, const DeviceSettings& settings, cluster::NodeProfile profile);
 
-// "AMD EPYC 7763 64-Core Processor, 2 threads".
+// Returns, for example, "AMD EPYC 7763 64-Core Processor, 2 threads".
 std::string DeviceName(const Machine& machine, const DeviceSettings& settings);
 
-// For ProfileCache: all that a measurement depends on. `version` is that of our programs.
+// Returns the key for ProfileCache: everything on which a measurement depends. `version` is the version of the
+// programs.
 std::string CacheKey(const Machine& machine, const DeviceSettings& settings, absl::string_view version);
 
-// How many devices to make for measuring: as many as compute at one time without sharing cores, up to 8.
+// Returns how many devices to create for measuring: as many as can compute at the same time without sharing cores, from
+// 1 to 8.
 int MeasuringDevices(const Machine& machine, const DeviceSettings& settings);
 
 }  // namespace alpa::worker

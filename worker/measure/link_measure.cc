@@ -17,18 +17,20 @@
 namespace alpa::worker {
 namespace {
 
-constexpr double kPatience = 5e-3;  // of one number
-// Devices compute between two messages: who waits then has gone to sleep, and is woken.
+constexpr double kPatience = 5e-3;  // seconds that the measurement of one number may take
+// Seconds that an end is busy between two messages, as a device computes between them. A thread that waits for a
+// message falls asleep in this time and must be woken.
 constexpr double kBusy = 100e-6;
-constexpr int kExchanges = 6;    // of a round: one end may be ahead by a message, not by a round
-constexpr int kMaxRounds = 25;
+constexpr int kExchanges = 6;    // at most, per round; one end can be ahead by one message, but not by a round
+constexpr int kMaxRounds = 25;   // of the measurement of one number
 constexpr uint64_t kEpoch = 1;
-constexpr double kStuck = 5;  // seconds beyond the limit, after which a link is taken to be broken
-constexpr size_t kSmallest = 64, kLargest = 16 << 20;
-// A curve that has begun goes so far, where bandwidth counts: beyond its last point time is taken to grow with the amount.
+constexpr double kStuck = 5;  // seconds after the time limit until a link counts as broken
+constexpr size_t kSmallest = 64, kLargest = 16 << 20;  // sizes of a curve, in bytes
+// A curve reaches at least this size, in bytes, at which bandwidth dominates. Beyond the last point of a curve, the
+// time is assumed to grow in proportion to the bytes.
 constexpr size_t kAtLeast = 256 << 10;
 
-// One end's part of one exchange.
+// The work of one end in one exchange.
 using Part = std::function<absl::Status()>;
 
 void StayBusy(double seconds) {
@@ -37,6 +39,7 @@ void StayBusy(double seconds) {
   }
 }
 
+// One end of the link, with its buffers.
 struct End {
   comm::Endpoint& endpoint;
   std::unique_ptr<kernels::CollectiveGroup> group;
@@ -49,10 +52,12 @@ struct End {
   absl::Status Recv(size_t bytes) { return endpoint.Recv(peer(), 0, Out(bytes))->Wait(); }
 };
 
-// Two ends at work. Where one fails, or nothing moves for too long, both are aborted: neither is left waiting.
+// Runs the two ends. If one end fails, or if kStuck seconds have passed since the time limit, both ends are aborted, so
+// that neither keeps waiting.
 class Pair {
  public:
-  Pair(End& a, End& b, const TimeLimit& limit) : a_(a), b_(b), watchdog_([this, patience = limit.left() + kStuck] { Watch(patience); }) {}
+  Pair(End& a, End& b, const TimeLimit& limit)
+      : a_(a), b_(b), watchdog_([this, patience = limit.left() + kStuck] { Watch(patience); }) {}
   ~Pair() {
     {
       MutexLock lock(mutex_);
@@ -62,7 +67,8 @@ class Pair {
     watchdog_.join();
   }
 
-  // Of one run of both parts side by side, from the fastest of several rounds, beyond the time that one of them is busy.
+  // Runs both parts at the same time. Returns the seconds of one exchange in the fastest of several rounds, less
+  // `busy`: the seconds of the exchange in which an end is busy.
   absl::StatusOr<double> Fastest(const Part& first, const Part& second, double busy) {
     ALPA_ASSIGN_OR_RETURN(const std::vector<double> tried, Times(first, second, 1, 2));
     const double once = std::max(*std::min_element(tried.begin(), tried.end()), 1e-9);
@@ -73,7 +79,7 @@ class Pair {
   }
 
  private:
-  // The first's times of one exchange, by round.
+  // Returns the seconds per exchange at the first end, by round.
   absl::StatusOr<std::vector<double>> Times(const Part& first, const Part& second, int exchanges, int rounds) {
     absl::Status other;
     std::thread thread([&] {
@@ -81,7 +87,7 @@ class Pair {
       for (int i = 0; i < exchanges * rounds && other.ok(); ++i) other = second();
       if (!other.ok()) Abort(other);
     });
-    const PinnedThread here(/*last=*/false);  // after the other thread began with a mask of its own
+    const PinnedThread here(/*last=*/false);  // made after the other thread, which would inherit its mask
     std::vector<double> seconds;
     absl::Status status;
     for (int round = 0; round < rounds && status.ok(); ++round) {
@@ -110,7 +116,7 @@ class Pair {
       }
       if (over_) return;
     }
-    Abort(absl::DeadlineExceededError("a message did not arrive"));
+    Abort(absl::DeadlineExceededError("a message did not arrive in time"));
   }
 
   End& a_;
@@ -118,13 +124,14 @@ class Pair {
   Mutex mutex_;
   CondVar changed_;
   bool over_ ALPA_GUARDED_BY(mutex_) = false;
-  std::thread watchdog_;  // last: it uses the others
+  std::thread watchdog_;  // declared last, because it uses the other members
 };
 
-// Each sends `bytes` to the other in it.
+// Runs one collective in which each end sends `bytes` bytes to the other.
 absl::Status Collective(End& end, graph::Opcode opcode, size_t bytes) {
   switch (opcode) {
-    case graph::Opcode::kAllReduce: return end.group->AllReduce(end.In(bytes), graph::DType::kF32, graph::ReduceKind::kMax);
+    case graph::Opcode::kAllReduce:
+      return end.group->AllReduce(end.In(bytes), graph::DType::kF32, graph::ReduceKind::kMax);
     case graph::Opcode::kAllGather: return end.group->AllGather(end.In(bytes), end.Out(2 * bytes));
     case graph::Opcode::kReduceScatter:
       return end.group->ReduceScatter(end.In(2 * bytes), end.Out(bytes), graph::DType::kF32, graph::ReduceKind::kMax);
@@ -132,7 +139,8 @@ absl::Status Collective(End& end, graph::Opcode opcode, size_t bytes) {
   }
 }
 
-// Seconds of one size against its bytes, large ones until time is up.
+// Returns a curve of seconds against bytes. Sizes grow by `factor`. Sizes above kAtLeast are measured only while there
+// is time.
 absl::StatusOr<cluster::Curve> MeasureCurve(const TimeLimit& limit, size_t factor,
                                             const std::function<absl::StatusOr<double>(size_t bytes)>& measure) {
   cluster::Curve curve;
@@ -148,14 +156,16 @@ absl::StatusOr<cluster::Curve> MeasureCurve(const TimeLimit& limit, size_t facto
 
 }  // namespace
 
-absl::StatusOr<cluster::LinkProfile> MeasureLink(comm::Endpoint& first, comm::Endpoint& second, const TimeLimit& limit) {
+absl::StatusOr<cluster::LinkProfile> MeasureLink(comm::Endpoint& first, comm::Endpoint& second,
+                                                 const TimeLimit& limit) {
   End a{first, nullptr}, b{second, nullptr};
   for (End* end : {&a, &b}) {
     ALPA_ASSIGN_OR_RETURN(end->group, comm::MakeGroup(end->endpoint, {0, 1}, 1));
   }
   Pair pair(a, b, limit);
   cluster::LinkProfile link;
-  ALPA_ASSIGN_OR_RETURN(link.message, MeasureCurve(TimeLimit(limit.left() / 3), 8, [&](size_t bytes) -> absl::StatusOr<double> {
+  ALPA_ASSIGN_OR_RETURN(link.message,
+                        MeasureCurve(TimeLimit(limit.left() / 3), 8, [&](size_t bytes) -> absl::StatusOr<double> {
     ALPA_ASSIGN_OR_RETURN(const double there_and_back, pair.Fastest(
         [&, bytes] {
           StayBusy(kBusy);
@@ -170,19 +180,21 @@ absl::StatusOr<cluster::LinkProfile> MeasureLink(comm::Endpoint& first, comm::En
         2 * kBusy));
     return there_and_back / 2;
   }));
-  // A further device of a ring adds two messages to an all-reduce, one to the others.
+  // In a ring, each further device adds two messages to an all-reduce, and one to the other collectives. The larger
+  // number is used for all.
   link.seconds_per_member = 2 * link.message.points.front().seconds;
-  const std::pair<graph::Opcode, cluster::Curve*> collectives[] = {{graph::Opcode::kAllReduce, &link.all_reduce},
-                                                                   {graph::Opcode::kAllGather, &link.all_gather},
-                                                                   {graph::Opcode::kReduceScatter, &link.reduce_scatter},
-                                                                   {graph::Opcode::kAllToAll, &link.all_to_all}};
+  const std::pair<graph::Opcode, cluster::Curve*> collectives[] = {
+      {graph::Opcode::kAllReduce, &link.all_reduce},
+      {graph::Opcode::kAllGather, &link.all_gather},
+      {graph::Opcode::kReduceScatter, &link.reduce_scatter},
+      {graph::Opcode::kAllToAll, &link.all_to_all}};
   double shares = std::size(collectives);
   for (const auto& [opcode, curve] : collectives) {
-    // Without a point of its own it is priced from messages.
+    // If no time is left, the curve stays empty, and the planner computes the collective's time from messages.
     const TimeLimit share(limit.left() / shares--);
     if (!share.Allows(kPatience)) continue;
     ALPA_ASSIGN_OR_RETURN(*curve, MeasureCurve(share, 16, [&, code = opcode](size_t bytes) {
-      // Now one comes first, now the other.
+      // The second end arrives early in every other exchange.
       bool early = false;
       return pair.Fastest(
           [&, bytes] {

@@ -1,11 +1,11 @@
-// What messages and collectives cost between two devices, over the endpoints and groups that jobs use.
+// Measures messages and collectives between two devices, over the endpoints and groups that jobs use.
 //
-// Model:   two threads, one at each end. A message is half of a round trip. Between exchanges the ends are busy for
-//          a moment, as devices are; that is not counted. Of the rounds of each size, some exchanges
-//          each, the fastest counts: waiting for a sleeping thread is part of the price, being disturbed by another program is
-//          not.
-// Threads: block.
-// Errors:  of the endpoints.
+// Model:   two threads, one at each end. The time of a message is half of a round trip. Between exchanges both ends are
+//          busy for a moment, as devices are; that time is not counted. Each size has several rounds of several
+//          exchanges, and the fastest round counts. The result includes the time to wake a sleeping thread. It excludes
+//          disturbances by other programs.
+// Threads: the functions block, and start threads of their own.
+// Errors:  those of the endpoints.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -15,11 +15,12 @@
 
 namespace alpa::worker {
 
-// Between ranks 0 and 1 of one epoch. Messages of a quarter of a MiB at least are measured; larger ones, and
-// collectives, while there is time. The name is left empty.
+// Measures the link between ranks 0 and 1 of one epoch. Always measures messages of up to 256 KiB. Measures larger
+// messages, and collectives, while there is time. Leaves the profile's name empty.
 absl::StatusOr<cluster::LinkProfile> MeasureLink(comm::Endpoint& first, comm::Endpoint& second, const TimeLimit& limit);
 
-// Opens an epoch of two ranks: both in `a`, or, where `b` is given, one in each. Neither transport may have been used.
+// Opens an epoch of two ranks and measures the link between them. Both ranks are in `a`, or one is in `a` and one in
+// `b` if `b` is not null. REQUIRES: neither transport was used before.
 absl::StatusOr<cluster::LinkProfile> MeasureLinkOf(comm::Transport& a, comm::Transport* b, const TimeLimit& limit);
 
 }  // namespace alpa::worker

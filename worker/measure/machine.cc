@@ -15,9 +15,9 @@
 namespace alpa::worker {
 namespace {
 
-constexpr size_t kMaxFileBytes = 1 << 20;
+constexpr size_t kMaxFileBytes = 1 << 20;  // read of each system file
 
-// Empty where there is none.
+// Returns the text of a file, or an empty string if the file cannot be read.
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::string text(kMaxFileBytes, 0);
@@ -36,23 +36,24 @@ std::string CpuModel(const std::string& root) {
     const std::pair<absl::string_view, absl::string_view> entry = absl::StrSplit(line, absl::MaxSplits(':', 1));
     if (absl::StripAsciiWhitespace(entry.first) != "model name") continue;
     std::string model(absl::StripAsciiWhitespace(entry.second));
-    // It goes into names for people, and into comments of files.
+    // The model goes into human-readable names and into comments of files.
     std::erase_if(model, [](char c) { return !absl::ascii_isprint(static_cast<unsigned char>(c)); });
     return model.substr(0, 128);
   }
   return "unknown processor";
 }
 
+// Returns the smaller limit; 0 means no limit.
 double Least(double a, double b) { return a == 0 ? b : b == 0 ? a : std::min(a, b); }
 
-// "200000 100000": microseconds in each period; "max 100000" or -1: no quota.
+// Returns the cores of a quota in microseconds per period, also in microseconds. Returns 0 if the quota is "max" or -1.
 double Quota(absl::string_view quota, absl::string_view period) {
   double most = 0, every = 0;
   if (!absl::SimpleAtod(quota, &most) || !absl::SimpleAtod(period, &every) || !(most > 0) || !(every > 0)) return 0;
   return most / every;
 }
 
-// Of a group and of all above it, up to the folder that holds them.
+// Returns the smallest quota of a control group and of all groups above it.
 template <typename F>
 double LeastUpwards(std::string group, const F& quota_of) {
   double least = 0;

@@ -1,6 +1,7 @@
-// The machine that this process runs on, as far as it tells: who it is, its processor, and how much of it we may use.
+// The machine on which this process runs: its identity, its processor, and the cores that the process may use.
 //
-// Threads: pure functions over files of the system. What a system does not tell is left empty or 0; nothing fails.
+// Threads: pure functions over system files.
+// Errors:  none. A value that the system does not provide gets a default.
 #pragma once
 
 #include <cstdint>
@@ -10,21 +11,24 @@
 namespace alpa::worker {
 
 struct Machine {
-  // Equal in all processes on one kernel, also in other containers and network namespaces, since they share its cores; new at
-  // each boot. Never empty.
+  // The same in all processes on one kernel, because they share its cores. This includes processes in other containers
+  // and network namespaces. Changes at each boot. Never empty.
   std::string host_key;
   std::string host_name;
-  // The same after a reboot. Copies of one disk image may have it in common.
+  // Stays the same after a reboot. Copies of one disk image may have the same id.
   std::string lasting_id;
   std::string cpu_model;
-  std::vector<int32_t> cpus;  // processors that we may run on, increasing
-  double cores = 0;           // of them, that we may use: a quota of our control group, or of one above it, can make it less
+  std::vector<int32_t> cpus;  // processors on which this process may run, increasing
+  // The number of cores that the process may use: one per processor in `cpus`, or fewer if its control group or a group
+  // above that has a quota. Always positive.
+  double cores = 0;
 };
 
-// `root` stands before all paths of the system; for tests.
+// Reads the facts from system files. `root` is a prefix for their paths, for tests.
 Machine ReadMachine(const std::string& root = "");
 
-// Cores that a quota allows a process of these control groups (the text of /proc/self/cgroup); 0: no quota.
+// Returns the cores that quotas allow a process in these control groups, or 0 if there is no quota. `groups` is the
+// text of /proc/self/cgroup.
 double CoresOfQuota(const std::string& groups, const std::string& root);
 
 }  // namespace alpa::worker

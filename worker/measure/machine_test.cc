@@ -9,7 +9,7 @@
 namespace alpa::worker {
 namespace {
 
-// A system's files, made up.
+// A folder with made-up system files.
 class FakeSystem {
  public:
   FakeSystem() { std::filesystem::create_directories(root_); }
@@ -25,7 +25,7 @@ class FakeSystem {
   const std::string root_ = ::testing::TempDir() + "alpa_machine_" + std::to_string(getpid());
 };
 
-TEST(MachineTest, TheKeyIsOfTheKernelAndTheLastingIdOfTheInstallation) {
+TEST(Machine, TheHostKeyIdentifiesTheBootAndTheLastingIdTheInstallation) {
   FakeSystem system;
   system.Write("/etc/machine-id", "0123456789abcdef\n");
   system.Write("/proc/sys/kernel/random/boot_id", "11111111-2222-3333-4444-555555555555\n");
@@ -38,7 +38,7 @@ TEST(MachineTest, TheKeyIsOfTheKernelAndTheLastingIdOfTheInstallation) {
   EXPECT_EQ(machine.cores, static_cast<double>(machine.cpus.size()));
 }
 
-TEST(MachineTest, ASystemThatTellsNothingStillHasAKey) {
+TEST(Machine, AMachineWithoutSystemFilesStillHasAHostKey) {
   FakeSystem system;
   const Machine machine = ReadMachine(system.root());
   EXPECT_EQ(machine.host_key, machine.host_name);
@@ -46,7 +46,7 @@ TEST(MachineTest, ASystemThatTellsNothingStillHasAKey) {
   EXPECT_GE(machine.cores, 1);
 }
 
-TEST(MachineTest, AQuotaOfTheGroupOrOneAboveItLimitsTheCores) {
+TEST(Machine, AQuotaOfTheGroupOrOfAGroupAboveItLimitsTheCores) {
   FakeSystem system;
   system.Write("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
   system.Write("/sys/fs/cgroup/a/cpu.max", "150000 100000\n");

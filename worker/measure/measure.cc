@@ -36,7 +36,7 @@ absl::StatusOr<Measured> MeasureNode(const MeasureOptions& options) {
   Measured out;
   cluster::NodeProfile& profile = out.profile;
   profile.measured = true;
-  // Each part has a share of its own: a late one is not left without.
+  // Each part has its own share of the time, so that the last part has time, too.
   const double of_link = 0.4 * options.seconds / 3;
   {
     const std::unique_ptr<kernels::Backend> backend = options.backend(options.devices);
@@ -49,10 +49,11 @@ absl::StatusOr<Measured> MeasureNode(const MeasureOptions& options) {
     ALPA_ASSIGN_OR_RETURN(profile.inside, MeasureLinkOf(*transport, nullptr, TimeLimit(of_link)));
     profile.inside.name = "in one process";
   }
-  const auto to_others = [&](bool far, const char* name, const cluster::LinkProfile& assumed, absl::string_view others) {
+  const auto to_others = [&](bool far, const char* name, const cluster::LinkProfile& assumed,
+                             absl::string_view others) {
     auto link = MeasureBetween(options, far, TimeLimit(of_link));
     if (!link.ok()) {
-      out.remarks.push_back(absl::StrCat("messages to other ", others, " are assumed: ", link.status().message()));
+      out.remarks.push_back(absl::StrCat("the link to other ", others, " is assumed: ", link.status().message()));
       return assumed;
     }
     link->name = name;

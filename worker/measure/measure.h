@@ -1,11 +1,13 @@
-// What a worker's machine and devices do, as numbers that plans are priced with (cluster::NodeProfile).
+// Measures the performance of a worker's machine and devices. The planner computes costs from these numbers
+// (cluster::NodeProfile).
 //
-// Model:   a backend and transports like the worker's own, made for the purpose and gone afterwards. With several devices where
-//          the machine has the cores, so that neighbours can be busy. docs/clusters.md says what each number is.
-// Time:    about `seconds`, on a slow machine too: numbers that can be done without are then left out.
-// Threads: block their caller; start threads of their own.
-// Errors:  of the backend or the transport between devices of one worker. Links to other workers that cannot be measured are
-//          assumed, and told in Measured::remarks.
+// Model:   the measurement uses a backend and transports like the worker's own. It creates them and destroys them
+//          afterwards. If the machine has enough cores, the backend has several devices, so that neighbours can be
+//          busy. docs/clusters.md describes each number.
+// Time:    about `seconds`, also on a slow machine. A slow machine measures fewer of the optional numbers.
+// Threads: the functions block their caller and start threads of their own.
+// Errors:  those of the backend and of the transport between devices of one worker. If a link to other workers cannot
+//          be measured, it is assumed, and Measured::remarks reports it.
 // Start at: MeasureNode.
 #pragma once
 
@@ -22,12 +24,13 @@
 namespace alpa::worker {
 
 struct MeasureOptions {
-  std::string device_name;  // of a device, for people
-  int devices = 1;          // to make for measuring
+  std::string device_name;  // human-readable name of a device
+  int devices = 1;          // to create for measuring
   std::function<std::unique_ptr<kernels::Backend>(int devices)> backend;
-  // A new transport, as a worker of this machine would have it; with `far`, as one that reaches other machines only.
+  // Creates a transport like that of a worker on this machine. With `far`, the transport only uses ways that reach
+  // other machines.
   std::function<absl::StatusOr<std::unique_ptr<comm::Transport>>(bool far)> transport;
-  double seconds = 2.5;
+  double seconds = 2.5;     // to spend on measuring
 };
 
 struct Measured {
@@ -37,7 +40,8 @@ struct Measured {
 
 absl::StatusOr<Measured> MeasureNode(const MeasureOptions& options);
 
-// Round numbers of an ordinary server, for a worker that is not to measure: plans can be priced, coarsely. `threads` of a device.
+// Returns round numbers of an ordinary server, for a worker that does not measure. Costs computed from them are coarse.
+// `threads` is the number of threads per device.
 cluster::NodeProfile AssumedProfile(const std::string& device_name, double threads);
 
 }  // namespace alpa::worker

@@ -21,7 +21,9 @@ MeasureOptions OnCpu(double seconds) {
   options.device_name = "cpu";
   options.devices = 2;
   options.seconds = seconds;
-  options.backend = [](int devices) { return kernels::cpu::MakeCpuBackend({.devices = devices, .threads_per_device = 1}); };
+  options.backend = [](int devices) {
+    return kernels::cpu::MakeCpuBackend({.devices = devices, .threads_per_device = 1});
+  };
   options.transport = [](bool far) { return comm::MakeUcxTransport({.ways = far ? "tcp" : ""}); };
   return options;
 }
@@ -33,7 +35,7 @@ double SecondsOfProduct(const cluster::DeviceProfile& device, int64_t extent) {
   return 0;
 }
 
-// Facts of a worker pass the coordinator's check.
+// Expects that a worker's facts with this profile pass the coordinator's check.
 void ExpectSound(const cluster::NodeProfile& profile) {
   const absl::Status sound = cluster::Check(FactsOf(ReadMachine(), {"cpu", 1, "ucx"}, profile));
   EXPECT_TRUE(sound.ok()) << sound;
@@ -44,8 +46,8 @@ void ExpectNeverFalls(const cluster::Curve& curve) {
   for (size_t i = 1; i < curve.points.size(); ++i) EXPECT_GE(curve.points[i].seconds, curve.points[i - 1].seconds);
 }
 
-TEST(MeasureTest, TheNumbersOfThisMachineAreSoundAndOrdered) {
-  const auto measured = MeasureNode(OnCpu(300));  // never too little, however busy or slow the machine
+TEST(MeasureNode, MeasuresSoundAndOrderedNumbersOfThisMachine) {
+  const auto measured = MeasureNode(OnCpu(300));  // enough for any machine, however busy or slow
   ASSERT_TRUE(measured.ok()) << measured.status();
   EXPECT_TRUE(measured->remarks.empty()) << measured->remarks[0];
   const cluster::NodeProfile& profile = measured->profile;
@@ -56,14 +58,18 @@ TEST(MeasureTest, TheNumbersOfThisMachineAreSoundAndOrdered) {
   EXPECT_GT(device.memory.points.back().seconds, device.memory.points.front().seconds);
   for (const cluster::LinkProfile* link : {&profile.inside, &profile.between, &profile.outside}) {
     ExpectNeverFalls(link->message);
-    for (const cluster::Curve* curve : {&link->all_reduce, &link->all_gather, &link->reduce_scatter, &link->all_to_all}) ExpectNeverFalls(*curve);
+    for (const cluster::Curve* curve :
+         {&link->all_reduce, &link->all_gather, &link->reduce_scatter, &link->all_to_all}) {
+      ExpectNeverFalls(*curve);
+    }
   }
-  // 512 times the work, at no less than a tenth of the rate and no more than a hundred times it.
+  // The large product has 512 times the work of the small one. Its rate is between 0.1 and 100 times that of the small
+  // one.
   const double small = SecondsOfProduct(device, 8), large = SecondsOfProduct(device, 64);
   EXPECT_GT(large, 512.0 / 100 * small);
   EXPECT_LT(large, 5120 * small);
   EXPECT_GT(device.half_products.size(), 5u);
-  // No processor does 10^12 additions a second on one thread, and none takes a microsecond for one.
+  // No processor does 10^12 additions per second on one thread, and none takes a microsecond for one addition.
   for (double seconds : {device.element_seconds, device.transcendental_seconds, device.slow_element_seconds}) {
     EXPECT_GT(seconds, 1e-12);
     EXPECT_LT(seconds, 1e-6);
@@ -72,7 +78,7 @@ TEST(MeasureTest, TheNumbersOfThisMachineAreSoundAndOrdered) {
   EXPECT_LT(device.program_seconds, 1e-3);
 }
 
-TEST(MeasureTest, WithoutTimeTheNecessaryIsMeasured) {
+TEST(MeasureNode, WithoutTimeMeasuresOnlyTheNecessaryNumbers) {
   const auto measured = MeasureNode(OnCpu(0));
   ASSERT_TRUE(measured.ok()) << measured.status();
   ExpectSound(measured->profile);
@@ -81,7 +87,7 @@ TEST(MeasureTest, WithoutTimeTheNecessaryIsMeasured) {
   EXPECT_TRUE(measured->profile.inside.all_reduce.points.empty());
 }
 
-TEST(MeasureTest, LinksThatCannotBeHadAreAssumedWithARemark) {
+TEST(MeasureNode, AssumesLinksThatItCannotMeasureAndAddsARemark) {
   MeasureOptions options = OnCpu(0);
   options.transport = [](bool far) -> absl::StatusOr<std::unique_ptr<comm::Transport>> {
     if (far) return absl::UnavailableError("no network");
@@ -94,7 +100,7 @@ TEST(MeasureTest, LinksThatCannotBeHadAreAssumedWithARemark) {
   ExpectSound(measured->profile);
 }
 
-TEST(MeasureTest, ABackendThatFailsIsAnError) {
+TEST(MeasureNode, ReturnsTheErrorOfAFailingBackend) {
   MeasureOptions options = OnCpu(0);
   options.backend = [](int devices) {
     auto backend = std::make_unique<FakeBackend>(devices);
@@ -104,7 +110,7 @@ TEST(MeasureTest, ABackendThatFailsIsAnError) {
   EXPECT_EQ(MeasureNode(options).status().message(), "the device is broken");
 }
 
-// An endpoint whose messages arrive, until they fail.
+// An endpoint whose sends succeed a number of times, and then fail.
 class FailingEndpoint : public comm::Endpoint {
  public:
   FailingEndpoint(comm::Endpoint& endpoint, int messages) : endpoint_(endpoint), left_(messages) {}
@@ -117,7 +123,9 @@ class FailingEndpoint : public comm::Endpoint {
     };
     return std::make_unique<Failed>();
   }
-  std::unique_ptr<comm::Request> Recv(int peer, uint32_t tag, std::span<std::byte> data) override { return endpoint_.Recv(peer, tag, data); }
+  std::unique_ptr<comm::Request> Recv(int peer, uint32_t tag, std::span<std::byte> data) override {
+    return endpoint_.Recv(peer, tag, data);
+  }
   void Abort(const absl::Status& cause) override { endpoint_.Abort(cause); }
 
  private:
@@ -125,26 +133,26 @@ class FailingEndpoint : public comm::Endpoint {
   int left_;
 };
 
-TEST(MeasureTest, ALinkThatBreaksLeavesNobodyWaiting) {
+TEST(MeasureLink, ABrokenLinkLeavesNoThreadWaiting) {
   const auto transport = comm::MakeLocalTransport();
   for (int failing : {0, 1}) {
     auto endpoints = transport->Open(10 + failing, {{transport->address(), true}, {transport->address(), true}});
     ASSERT_TRUE(endpoints.ok()) << endpoints.status();
     FailingEndpoint broken(*(*endpoints)[failing], 5);
-    comm::Endpoint& whole = *(*endpoints)[1 - failing];
-    const auto link = failing == 0 ? MeasureLink(broken, whole, TimeLimit(1)) : MeasureLink(whole, broken, TimeLimit(1));
+    comm::Endpoint& good = *(*endpoints)[1 - failing];
+    const auto link = failing == 0 ? MeasureLink(broken, good, TimeLimit(1)) : MeasureLink(good, broken, TimeLimit(1));
     EXPECT_EQ(link.status().message(), "the cable is cut");
   }
 }
 
-TEST(MeasureTest, AssumedNumbersAreSoundAndSaySo) {
+TEST(AssumedProfile, IsSoundAndMarkedAsAssumed) {
   const cluster::NodeProfile profile = AssumedProfile("cpu, 2 threads", 2);
   ExpectSound(profile);
   EXPECT_FALSE(profile.measured);
   EXPECT_EQ(profile.device.name, "cpu, 2 threads (assumed)");
 }
 
-TEST(MeasureTest, FactsTellWhichCoresAreShared) {
+TEST(Facts, FollowFromTheMachineAndTheSettings) {
   Machine machine;
   machine.host_key = machine.host_name = "box";
   machine.lasting_id = "id";
@@ -158,7 +166,7 @@ TEST(MeasureTest, FactsTellWhichCoresAreShared) {
   EXPECT_EQ(FactsOf(machine, {"cpu", 8, "ucx"}, {}).device_cores, 2.5);
   EXPECT_EQ(MeasuringDevices(machine, {"cpu", 1, "ucx"}), 2);
   EXPECT_EQ(MeasuringDevices(machine, {"cpu", 8, "ucx"}), 1);
-  // Whatever changes the numbers makes another key.
+  // The key changes with everything that affects the numbers. It does not change with a reboot.
   const std::string key = CacheKey(machine, {"cpu", 1, "ucx"}, "1.0");
   EXPECT_NE(key, CacheKey(machine, {"cpu", 2, "ucx"}, "1.0"));
   EXPECT_NE(key, CacheKey(machine, {"cpu", 1, "local"}, "1.0"));

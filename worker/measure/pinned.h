@@ -1,17 +1,17 @@
-// Keeps the calling thread on one processor for a while: two threads that wake each other are else often put on one, which two devices
-// at work are not.
+// Keeps the calling thread on one processor for the life of an object. Otherwise the system often puts two threads that
+// wake each other on the same processor. Two busy devices are on different processors.
 //
-// Threads: each object belongs to the thread that made it.
+// Threads: only the thread that creates an object uses it.
 #pragma once
 
 #include <sched.h>
 
 namespace alpa::worker {
 
-class Pinned {
+class PinnedThread {
  public:
-  // To the first (or last) processor that the thread may run on. Does nothing where that cannot be had.
-  explicit Pinned(bool last) {
+  // Pins the thread to the first (or last) processor on which it may run. Does nothing if the system refuses.
+  explicit PinnedThread(bool last) {
     known_ = sched_getaffinity(0, sizeof(before_), &before_) == 0;
     int chosen = -1;
     for (int cpu = 0; known_ && cpu < CPU_SETSIZE; ++cpu) {
@@ -23,11 +23,11 @@ class Pinned {
     CPU_SET(chosen, &one);
     sched_setaffinity(0, sizeof(one), &one);
   }
-  ~Pinned() {
+  ~PinnedThread() {
     if (known_) sched_setaffinity(0, sizeof(before_), &before_);
   }
-  Pinned(const Pinned&) = delete;
-  Pinned& operator=(const Pinned&) = delete;
+  PinnedThread(const PinnedThread&) = delete;
+  PinnedThread& operator=(const PinnedThread&) = delete;
 
  private:
   cpu_set_t before_;

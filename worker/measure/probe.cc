@@ -11,10 +11,12 @@
 namespace alpa::worker {
 namespace {
 
-constexpr int kMaxRuns = 2000;      // of a round: they are all enqueued at one time
-constexpr double kRound = 200e-6;   // aimed at: long against a reading of the clock, short against a time slice
-constexpr int kMinRounds = 3, kMaxRounds = 25;
+constexpr int kMaxRuns = 2000;      // per round, because all runs of a round are enqueued at once
+// The intended seconds of a round: long compared with a reading of the clock, short compared with a time slice.
+constexpr double kRound = 200e-6;
+constexpr int kMinRounds = 3, kMaxRounds = 25;  // of one measurement
 
+// Encodes one element 0.5.
 std::vector<std::byte> Half(graph::DType dtype) {
   const auto bytes = [](auto value) {
     std::vector<std::byte> out(sizeof(value));
@@ -72,7 +74,7 @@ absl::StatusOr<double> Probe::Round(std::span<Probe* const> probes, int runs) {
       return absl::OkStatus();
     });
     for (int run = 0; run < runs; ++run) {
-      stream.Enqueue([] { return absl::OkStatus(); });  // an executor looks there whether the job was cancelled
+      stream.Enqueue([] { return absl::OkStatus(); });  // stands for DeviceExecutor's check for cancellation
       probe.program_->Run(stream, inputs, outputs);
     }
     stream.Enqueue([end = &ends[p]] {
@@ -91,7 +93,7 @@ absl::StatusOr<double> Probe::Round(std::span<Probe* const> probes, int runs) {
 }
 
 absl::StatusOr<double> Probe::Fastest(std::span<Probe* const> probes, double patience) {
-  ALPA_RETURN_IF_ERROR(Round(probes, 1).status());  // memory that is touched for the first time is not what later runs find
+  ALPA_RETURN_IF_ERROR(Round(probes, 1).status());  // warms up: the first run touches new memory
   const TimeLimit limit(patience);
   ALPA_ASSIGN_OR_RETURN(double fastest, Round(probes, 1));
   double last = fastest;

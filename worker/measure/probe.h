@@ -1,8 +1,9 @@
-// A small program on one device, and how long its runs take.
+// Times the runs of a small program on one device.
 //
-// Model:   runs are enqueued behind a gate and then go one after the other, as a worker's do, so that nothing but the device
-//          itself is timed. Of several rounds the fastest counts: what disturbs a measurement makes it longer.
-// Errors:  what Compile, Allocate and the stream report.
+// Model:   all runs of a round are enqueued behind a gate. When it opens, they run one after another, as in a worker's
+//          step, so that only the device is timed. The fastest of several rounds counts, because disturbances only make
+//          a round longer.
+// Errors:  those of Compile, Allocate and the stream.
 #pragma once
 
 #include <memory>
@@ -17,15 +18,16 @@ namespace alpa::worker {
 
 class Probe {
  public:
-  // Floats are 0.5; integers count up to `index_limit` in large strides, again and again.
+  // Compiles the program and fills its inputs. Floats are 0.5. Integers are scattered indices below `index_limit`.
   static absl::StatusOr<std::unique_ptr<Probe>> Make(kernels::Backend& backend, int device, const graph::Graph& graph,
                                                      int index_limit = 1);
 
-  // Seconds of one run, from rounds that together take about `patience` seconds; three rounds at least, after one
-  // for warming up.
+  // Returns the seconds of one run in the fastest round. The rounds together take about `patience` seconds. There are
+  // at least three, after one for warming up.
   absl::StatusOr<double> Fastest(double patience);
 
-  // The same for probes of different devices that run at the same time: of the slowest of them.
+  // The same for probes of different devices that run at the same time. The slowest device determines the time of a
+  // round.
   static absl::StatusOr<double> FastestTogether(std::span<const std::unique_ptr<Probe>> probes, double patience);
 
  private:

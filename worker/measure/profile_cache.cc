@@ -24,11 +24,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMaxFileBytes = 1 << 20;
-constexpr double kPatience = 60;  // with another worker that measures: many times what that takes
-constexpr Duration kPoll = std::chrono::milliseconds(20);
+constexpr size_t kMaxFileBytes = 1 << 20;  // of a file that is read
+constexpr double kPatience = 60;           // seconds to wait for another worker's measurement, which takes about 2
+constexpr Duration kPoll = std::chrono::milliseconds(20);  // between two attempts to take the lock
 
-// FNV-1a: names must be short, and the first line of the file tells keys apart for good.
+// FNV-1a. It keeps file names short. The first line of a file distinguishes keys with the same hash.
 uint64_t Hash(absl::string_view text) {
   uint64_t hash = 0xcbf29ce484222325;
   for (char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
@@ -51,14 +51,19 @@ class Descriptor {
 };
 
 absl::Status MakeFolder(const std::string& folder) {
-  if (folder.empty()) return absl::UnavailableError("no folder to keep measurements in: neither --cache-dir nor XDG_CACHE_HOME nor HOME is set");
+  if (folder.empty()) {
+    return absl::UnavailableError(
+        "there is no folder for measurements: set --cache-dir, XDG_CACHE_HOME or HOME to keep them");
+  }
   std::error_code error;
   fs::create_directories(folder, error);
-  if (!fs::is_directory(folder)) return absl::UnavailableError(absl::StrCat("cannot make the folder ", folder, ": ", error.message()));
+  if (!fs::is_directory(folder)) {
+    return absl::UnavailableError(absl::StrCat("cannot create the folder ", folder, ": ", error.message()));
+  }
   return absl::OkStatus();
 }
 
-// One device, so that profile and links are the whole of it.
+// Returns a cluster of one device with this profile and its links.
 cluster::Cluster AsCluster(const cluster::NodeProfile& profile) {
   cluster::NodeFacts facts;
   facts.host_key = facts.host_name = "this-machine";
@@ -79,7 +84,7 @@ absl::Status WriteAll(int descriptor, absl::string_view text) {
 }  // namespace
 
 std::string DefaultCacheFolder() {
-  // Relative ones are to be ignored: it could be any folder.
+  // A relative path is ignored, because it depends on the working directory.
   const char* cache = std::getenv("XDG_CACHE_HOME");
   if (cache != nullptr && cache[0] == '/') return absl::StrCat(cache, "/alpa");
   const char* home = std::getenv("HOME");
@@ -99,21 +104,31 @@ std::string ProfileCache::FirstLine() const { return absl::StrCat("# measured: "
 absl::StatusOr<cluster::NodeProfile> ProfileCache::Read() const {
   const Descriptor file(path_.empty() ? -1 : open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status {};
-  if (file.get() < 0 || fstat(file.get(), &status) != 0) return absl::NotFoundError(absl::StrCat("no file ", path_));
+  if (file.get() < 0 || fstat(file.get(), &status) != 0) {
+    return absl::NotFoundError(absl::StrCat("there is no file ", path_));
+  }
   if (!S_ISREG(status.st_mode) || status.st_size > static_cast<off_t>(kMaxFileBytes)) {
-    return absl::DataLossError(absl::StrCat(path_, " is no file of at most 1 MiB"));
+    return absl::DataLossError(absl::StrCat(path_, " is not a regular file of at most 1 MiB"));
   }
   std::string text(static_cast<size_t>(status.st_size), 0);
-  if (read(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) return absl::DataLossError(absl::StrCat(path_, " cannot be read"));
-  if (!absl::StartsWith(text, FirstLine())) return absl::DataLossError(absl::StrCat(path_, " is of another machine or other settings"));
+  if (read(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    return absl::DataLossError(absl::StrCat(path_, " cannot be read"));
+  }
+  if (!absl::StartsWith(text, FirstLine())) {
+    return absl::DataLossError(absl::StrCat(path_, " belongs to another machine or other settings"));
+  }
   const auto cluster = cluster::ReadInventory(text);
   if (!cluster.ok()) return absl::DataLossError(absl::StrCat(path_, ": ", cluster.status().message()));
-  if (cluster->hosts.size() != 1 || cluster->profiles.size() != 1) return absl::DataLossError(absl::StrCat(path_, " holds more than one machine"));
+  if (cluster->hosts.size() != 1 || cluster->profiles.size() != 1) {
+    return absl::DataLossError(absl::StrCat(path_, " does not describe exactly one machine"));
+  }
   const cluster::Host& host = cluster->hosts.front();
   cluster::NodeFacts facts;
   facts.host_key = "any";
   facts.profile = {cluster->profiles.front(), host.inside, host.between, host.outside, host.memory_streams, true};
-  if (absl::Status sound = cluster::Check(facts); !sound.ok()) return absl::DataLossError(absl::StrCat(path_, ": ", sound.message()));
+  if (absl::Status sound = cluster::Check(facts); !sound.ok()) {
+    return absl::DataLossError(absl::StrCat(path_, ": ", sound.message()));
+  }
   return std::move(facts.profile);
 }
 
@@ -126,7 +141,9 @@ absl::Status ProfileCache::Write(const cluster::NodeProfile& profile) const {
     const Descriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
     written = file.get() < 0 ? absl::UnavailableError(std::strerror(errno)) : WriteAll(file.get(), FirstLine() + text);
   }
-  if (written.ok() && std::rename(temporary.c_str(), path_.c_str()) != 0) written = absl::UnavailableError(std::strerror(errno));
+  if (written.ok() && std::rename(temporary.c_str(), path_.c_str()) != 0) {
+    written = absl::UnavailableError(std::strerror(errno));
+  }
   if (written.ok()) return written;
   unlink(temporary.c_str());
   return Annotate(written, absl::StrCat("writing ", path_));
@@ -139,8 +156,13 @@ absl::StatusOr<ProfileCache::Lock> ProfileCache::Lock::Take(const ProfileCache& 
   if (file.get() < 0) return absl::UnavailableError(absl::StrCat("cannot open ", path, ": ", std::strerror(errno)));
   const TimeLimit limit(patience_seconds);
   while (flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR) return absl::UnavailableError(absl::StrCat("cannot lock ", path, ": ", std::strerror(errno)));
-    if (limit.left() <= 0) return absl::DeadlineExceededError(absl::StrCat("another worker has held ", path, " for ", patience_seconds, " s"));
+    if (errno != EWOULDBLOCK && errno != EINTR) {
+      return absl::UnavailableError(absl::StrCat("cannot lock ", path, ": ", std::strerror(errno)));
+    }
+    if (limit.left() <= 0) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("another worker has held the lock ", path, " for ", patience_seconds, " s"));
+    }
     std::this_thread::sleep_for(kPoll);
   }
   return Lock(file.Release());
@@ -150,7 +172,8 @@ ProfileCache::Lock::~Lock() {
   if (descriptor_ >= 0) close(descriptor_);
 }
 
-absl::StatusOr<Obtained> ObtainProfile(const ProfileCache& cache, bool anew, const std::function<absl::StatusOr<Measured>()>& measure) {
+absl::StatusOr<Obtained> ObtainProfile(const ProfileCache& cache, bool always,
+                                       const std::function<absl::StatusOr<Measured>()>& measure) {
   const TimeLimit from_now(0);
   Obtained out;
   const auto finished = [&](cluster::NodeProfile profile) {
@@ -158,22 +181,26 @@ absl::StatusOr<Obtained> ObtainProfile(const ProfileCache& cache, bool anew, con
     out.seconds = -from_now.left();
     return std::move(out);
   };
-  if (!anew) {
+  if (!always) {
     if (auto kept = cache.Read(); kept.ok()) return finished(*std::move(kept));
   }
-  // Without the lock there is still a measurement, if a disturbed one.
+  // Without the lock the worker still measures, although another worker may disturb the measurement.
   const auto lock = ProfileCache::Lock::Take(cache, kPatience);
   if (!lock.ok()) out.remarks.emplace_back(lock.status().message());
-  if (!anew) {
-    auto kept = cache.Read();  // another worker has measured meanwhile
+  if (!always) {
+    auto kept = cache.Read();  // another worker may have written it in the meantime
     if (kept.ok()) return finished(*std::move(kept));
-    if (absl::IsDataLoss(kept.status())) out.remarks.push_back(absl::StrCat("measuring again: ", kept.status().message()));
+    if (absl::IsDataLoss(kept.status())) {
+      out.remarks.push_back(absl::StrCat("measuring again: ", kept.status().message()));
+    }
   }
   ALPA_ASSIGN_OR_RETURN(Measured measured, measure());
   out.measured_now = true;
   out.remarks.insert(out.remarks.end(), measured.remarks.begin(), measured.remarks.end());
   if (lock.ok()) {
-    if (const absl::Status written = cache.Write(measured.profile); !written.ok()) out.remarks.emplace_back(written.message());
+    if (const absl::Status written = cache.Write(measured.profile); !written.ok()) {
+      out.remarks.emplace_back(written.message());
+    }
   }
   return finished(std::move(measured.profile));
 }

@@ -1,10 +1,10 @@
-// Measurements of this machine, kept between starts.
+// Keeps the measurements of this machine between starts.
 //
-// Model:   one file a key, in a folder of the user's: a cluster of one device as TOML (docs/clusters.md), whose first line says
-//          what it is of. What cannot be read, or is of something else, counts as not there. Of workers that start at one time
-//          one measures, the others wait for what it writes.
-// Threads: thread-compatible; processes are kept apart by a lock on a file, which ends with its holder.
-// Errors:  a folder that cannot be used costs a measurement at each start, and is told in Obtained::remarks.
+// Model:   the user's cache folder has one file per key. A file is a cluster of one device as TOML (docs/clusters.md),
+//          and its first line is the key. A file that cannot be read, or that has another key, counts as missing. If
+//          several workers start at the same time, one measures, and the others wait for its file.
+// Threads: thread-compatible. A file lock excludes other processes. The lock ends with the process that holds it.
+// Errors:  if the folder cannot be used, each start measures, and Obtained::remarks reports it.
 // Start at: ObtainProfile.
 #pragma once
 
@@ -20,24 +20,26 @@
 
 namespace alpa::worker {
 
-// $XDG_CACHE_HOME/alpa or ~/.cache/alpa. Empty: neither is known.
+// Returns $XDG_CACHE_HOME/alpa or ~/.cache/alpa, or an empty string if neither is known.
 std::string DefaultCacheFolder();
 
 class ProfileCache {
  public:
-  // `key`: all that the numbers depend on, on one line. An empty folder keeps nothing.
+  // `key` contains everything on which the numbers depend, on one line. If `folder` is empty, nothing is kept.
   ProfileCache(std::string folder, std::string key);
 
   const std::string& path() const { return path_; }
-  // kNotFound: there is no file. kDataLoss: there is, and it is not of this key, or damaged.
+  // kNotFound if there is no file. kDataLoss if the file has another key or is damaged.
   absl::StatusOr<cluster::NodeProfile> Read() const;
-  // Replaces the file as a whole, or leaves it as it was. Makes the folder.
+  // Replaces the file in one step, or leaves it unchanged and returns an error. Creates the folder if needed.
   absl::Status Write(const cluster::NodeProfile& profile) const;
 
-  // Held until it is destroyed, also against other keys of the folder: two that measure would disturb each other.
+  // A lock on the folder, held until the object is destroyed. It covers all keys, because two measurements at the same
+  // time would disturb each other.
   class Lock {
    public:
-    // kDeadlineExceeded: another process holds it for so long. kUnavailable: the folder cannot be used.
+    // Waits for the lock. kDeadlineExceeded if another process still holds it after `patience_seconds`. kUnavailable if
+    // the folder cannot be used.
     static absl::StatusOr<Lock> Take(const ProfileCache& cache, double patience_seconds);
     Lock(Lock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
     Lock& operator=(Lock&&) = delete;
@@ -56,11 +58,13 @@ class ProfileCache {
 struct Obtained {
   cluster::NodeProfile profile;
   bool measured_now = false;
-  double seconds = 0;                // that it took, waiting for others included
+  double seconds = 0;                // spent, including the wait for other workers
   std::vector<std::string> remarks;  // for the operator
 };
 
-// From the cache, else (or where `anew`) from `measure`, whose result is then kept. Errors are those of `measure`.
-absl::StatusOr<Obtained> ObtainProfile(const ProfileCache& cache, bool anew, const std::function<absl::StatusOr<Measured>()>& measure);
+// Returns the profile in the cache. If there is none, or if `always` is set, calls `measure` and keeps its result.
+// Errors are those of `measure`.
+absl::StatusOr<Obtained> ObtainProfile(const ProfileCache& cache, bool always,
+                                       const std::function<absl::StatusOr<Measured>()>& measure);
 
 }  // namespace alpa::worker

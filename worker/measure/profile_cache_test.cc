@@ -22,7 +22,7 @@ class ProfileCacheTest : public ::testing::Test {
   ~ProfileCacheTest() override { fs::remove_all(folder_); }
 
   ProfileCache Cache(const std::string& key = "a machine") { return {folder_, key}; }
-  // A measurement that says how often it was made.
+  // Returns a function whose n-th call returns the assumed profile of n threads.
   std::function<absl::StatusOr<Measured>()> Measuring() {
     return [this]() -> absl::StatusOr<Measured> {
       ++measured_;
@@ -33,8 +33,8 @@ class ProfileCacheTest : public ::testing::Test {
       return out;
     };
   }
-  Obtained Obtain(const ProfileCache& cache, bool anew = false) {
-    auto obtained = ObtainProfile(cache, anew, Measuring());
+  Obtained Obtain(const ProfileCache& cache, bool always = false) {
+    auto obtained = ObtainProfile(cache, always, Measuring());
     EXPECT_TRUE(obtained.ok()) << obtained.status();
     return *std::move(obtained);
   }
@@ -44,7 +44,8 @@ class ProfileCacheTest : public ::testing::Test {
     return {std::istreambuf_iterator<char>(file), {}};
   }
 
-  const std::string folder_ = ::testing::TempDir() + "alpa_profile_cache_" + std::to_string(getpid()) + "/made/when/needed";
+  const std::string folder_ =
+      ::testing::TempDir() + "alpa_profile_cache_" + std::to_string(getpid()) + "/made/when/needed";
   int measured_ = 0;
 };
 
@@ -59,17 +60,19 @@ TEST_F(ProfileCacheTest, MeasuresOnceAndReadsTheSameNumbersAfterwards) {
   EXPECT_FALSE(Obtain(Cache("another machine")).profile == first.profile);
 }
 
-TEST_F(ProfileCacheTest, MeasuresAnewWhenTold) {
+TEST_F(ProfileCacheTest, MeasuresAgainOnRequest) {
   Obtain(Cache());
   EXPECT_TRUE(Obtain(Cache(), true).measured_now);
   EXPECT_EQ(Obtain(Cache()).profile.device, AssumedProfile("cpu", 2).device);
 }
 
-TEST_F(ProfileCacheTest, WhatIsDamagedIsMeasuredAgainWithARemark) {
+TEST_F(ProfileCacheTest, ADamagedFileIsMeasuredAgainWithARemark) {
   Obtain(Cache());
   const std::string path = Cache().path(), good = Text(path);
   ASSERT_NE(good.find("kernel_overhead"), std::string::npos);
-  const auto with = [&](const std::string& from, const std::string& to) { return std::string(good).replace(good.find(from), from.size(), to); };
+  const auto with = [&](const std::string& from, const std::string& to) {
+    return std::string(good).replace(good.find(from), from.size(), to);
+  };
   struct Row {
     const char* name;
     std::string text;
@@ -96,7 +99,7 @@ TEST_F(ProfileCacheTest, WhatIsDamagedIsMeasuredAgainWithARemark) {
   }
 }
 
-TEST_F(ProfileCacheTest, AFileThatIsNoFileIsNotRead) {
+TEST_F(ProfileCacheTest, AFifoIsNotReadAndIsReplaced) {
   fs::create_directories(folder_);
   ASSERT_EQ(mkfifo(Cache().path().c_str(), 0600), 0);
   EXPECT_TRUE(absl::IsDataLoss(Cache().Read().status()));
@@ -104,7 +107,7 @@ TEST_F(ProfileCacheTest, AFileThatIsNoFileIsNotRead) {
   EXPECT_FALSE(Obtain(Cache()).measured_now);
 }
 
-TEST_F(ProfileCacheTest, AFolderThatCannotBeUsedCostsAMeasurementAndARemark) {
+TEST_F(ProfileCacheTest, AnUnusableFolderCausesAMeasurementAndARemark) {
   for (const std::string& folder : {std::string(), std::string("/proc/no/such/folder")}) {
     const Obtained obtained = Obtain(ProfileCache(folder, "a machine"));
     EXPECT_TRUE(obtained.measured_now);
@@ -113,7 +116,7 @@ TEST_F(ProfileCacheTest, AFolderThatCannotBeUsedCostsAMeasurementAndARemark) {
   }
 }
 
-TEST_F(ProfileCacheTest, WhoComesSecondWaitsForWhatTheFirstMeasures) {
+TEST_F(ProfileCacheTest, ASecondWorkerWaitsForTheMeasurementOfTheFirst) {
   const Measured first = *Measuring()();
   std::thread other;
   {
@@ -125,15 +128,17 @@ TEST_F(ProfileCacheTest, WhoComesSecondWaitsForWhatTheFirstMeasures) {
       EXPECT_FALSE(second.measured_now);
       EXPECT_EQ(second.profile, first.profile);
     });
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // it waits by now, or comes later and finds the file at once
+    // By now the other thread waits for the lock. If it is late, it finds the file at once.
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
     EXPECT_TRUE(Cache().Write(first.profile).ok());
   }
   other.join();
   EXPECT_EQ(measured_, 1);
 }
 
-TEST_F(ProfileCacheTest, AMeasurementThatFailsLeavesNoFile) {
-  const auto failed = ObtainProfile(Cache(), false, []() -> absl::StatusOr<Measured> { return absl::InternalError("broken"); });
+TEST_F(ProfileCacheTest, AFailedMeasurementLeavesNoFile) {
+  const auto failed =
+      ObtainProfile(Cache(), false, []() -> absl::StatusOr<Measured> { return absl::InternalError("broken"); });
   EXPECT_EQ(failed.status().message(), "broken");
   EXPECT_TRUE(absl::IsNotFound(Cache().Read().status()));
 }

@@ -1,7 +1,7 @@
-// Until when measuring may go on, and what is made of times that were measured.
+// The time limit of a measurement, and helpers for measured times.
 //
-// Model:   measurements that would be welcome but are not needed are left out once time is up, so that a slow machine gives fewer
-//          numbers, not a slow start.
+// Model:   optional measurements are left out when the time is up. A slow machine then measures fewer numbers and does
+//          not start slowly.
 // Threads: value types and pure functions.
 #pragma once
 
@@ -14,23 +14,28 @@ namespace alpa::worker {
 
 class TimeLimit {
  public:
-  explicit TimeLimit(double seconds) : end_(Clock::Real().Now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds))) {}
+  explicit TimeLimit(double seconds)
+      : end_(Clock::Real().Now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds))) {}
   MonotonicTime end() const { return end_; }
+  // Returns the seconds that are left; negative after the end.
   double left() const { return std::chrono::duration<double>(end_ - Clock::Real().Now()).count(); }
-  // Whether something that takes so long may still begin.
+  // Returns whether work of the given length may still begin.
   bool Allows(double seconds) const { return left() >= seconds; }
 
  private:
   MonotonicTime end_;
 };
 
-// More is never faster. What disturbs a measurement makes it longer, so of two that contradict each other the larger amount's counts.
+// Makes a curve monotone: a larger amount is never faster. Disturbances make a measurement longer, so if two points
+// contradict each other, the time of the larger amount counts for both.
 inline void MakeMonotone(cluster::Curve& curve) {
   for (size_t i = curve.points.size(); i-- > 1;) {
     curve.points[i - 1].seconds = std::min(curve.points[i - 1].seconds, curve.points[i].seconds);
   }
 }
 
-inline double SecondsBetween(MonotonicTime begin, MonotonicTime end) { return std::chrono::duration<double>(end - begin).count(); }
+inline double SecondsBetween(MonotonicTime begin, MonotonicTime end) {
+  return std::chrono::duration<double>(end - begin).count();
+}
 
 }  // namespace alpa::worker
