@@ -158,15 +158,15 @@ int main(int argc, char** argv) {
   flags.common.Declare(parser);
   parser.Add("http", &flags.http, "HOST:PORT", "address of the status page and metrics");
   parser.Add("http-allow-host", &flags.http_allow_host, "NAME", "another Host name that the status page answers to");
-  parser.Add("lease", &flags.lease_seconds, "SECONDS", "a worker that is silent for longer is lost",
+  parser.Add("lease", &flags.lease_seconds, "SECONDS", "a worker that is silent for longer than this is lost",
              BetweenReal(0.1, 3600));
   parser.Add("heartbeat", &flags.heartbeat_seconds, "SECONDS", "time between two heartbeats of a worker",
              BetweenReal(0.02, 60));
   parser.Add("watchdog", &flags.watchdog_seconds, "SECONDS",
-             "minimum time after which a step counts as stuck; 10 x the median step time if that is longer",
+             "a step is stuck after this time, or after 10 x the median step time if that is longer",
              BetweenReal(0.1, 86400));
   parser.Add("idle-timeout", &flags.idle_timeout_seconds, "SECONDS",
-             "a running job without steps or clients for longer is stopped", BetweenReal(1, 1e9));
+             "stop a running job after this time without steps and without clients", BetweenReal(1, 1e9));
   parser.Add("search-seconds", &flags.search_seconds, "SECONDS",
              "time limit of the plan search, which then takes the best plan so far", BetweenReal(0, 500));
   parser.ParseOrExit(argc, argv);

@@ -4,7 +4,8 @@
 //          Actions go out through `Actions`: send a message to a worker, plan a job, wake a job's watchers. The core
 //          has no sockets, no threads and no clock of its own. A job goes PENDING -> PLANNING (planning, then compiling
 //          on its workers) -> RUNNING -> SUCCEEDED | FAILED | STOPPED. The core writes each change of a job's state to
-//          the Store before it tells anybody. It does not store single steps, because they are cheap to repeat.
+//          the Store before clients can see it. Only the change to FAILED also takes effect if the Store fails. The
+//          core does not store single steps, because they are cheap to repeat.
 // Queue:   First come, first served, on disjoint devices. A waiting job reserves the workers that it may use, so that
 //          no later job can starve it. A job that asks for more devices than these workers have reserves nothing.
 // Threads: thread-compatible: the owner holds one lock around every call. The core calls Actions under that lock;

@@ -21,7 +21,7 @@ using proto::Job;
 namespace {
 
 constexpr int64_t kMaxCount = 10'000'000;  // steps per command; workers have the same limit (worker/core/job_ledger.h)
-constexpr int32_t kMaxBatchSlots = 1024;   // of a job; workers have the same limit (worker/core/job_ledger.h)
+constexpr int32_t kMaxBatchSlots = 1024;   // per job; workers have the same limit (worker/core/job_ledger.h)
 constexpr size_t kRecentSteps = 50;        // number of steps in the median step time
 constexpr size_t kMaxScalarBytes = 1024;   // of one scalar aux; a larger one is dropped
 // Limits the bytes that one worker can report as sent or in use for one step. Larger values are clamped.
@@ -117,7 +117,7 @@ void Core::OnStepDone(const WorkerRecord& worker, const proto::StepDone& message
   // Workers run steps in order and report each step once. Any other report is dropped.
   if (message.step() != reported->second + 1 || message.step() > record.accepted) return;
   ++reported->second;
-  // Bounds the memory: a step that is more than `results_kept` ahead is counted, but the report's values are dropped.
+  // To bound the memory, the values of a step that is more than `results_kept` steps ahead are dropped.
   if (message.step() <= record.done + limits_.results_kept) {
     proto::StepResult& partial = record.partial[message.step()];
     AddScalars(message, record.placement.outputs_size(), &partial);

@@ -44,7 +44,7 @@ struct Chosen {
 absl::StatusOr<Chosen> Choose(const PlanTask& task, const planner::JobProgram& program,
                               const PlanningProgress& progress) {
   Chosen chosen;
-  // The search needs a measured cluster to estimate costs, and is needless if the pins decide the parallelism.
+  // The search needs a measured cluster to estimate costs. If the pins decide the parallelism, no search is needed.
   if (!plan::LeavesParallelismOpen(task.request) || !task.cluster.IsMeasured()) {
     ALPA_ASSIGN_OR_RETURN(chosen.plan, planner::PlanJob(program, task.request, task.devices));
     return chosen;

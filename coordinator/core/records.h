@@ -95,14 +95,14 @@ struct JobRecord {
   int64_t events = 0;              // number of events in the store
   bool checked = false;            // the planner has been asked to check or plan the program
 
-  // While PLANNING or RUNNING:
+  // Set while the job is PLANNING or RUNNING:
   std::vector<DeviceId> devices;     // in rank order once planned
   std::vector<std::string> workers;  // workers that hold `devices`, sorted; empty until planned
   std::set<std::string> preparing;   // workers that have not answered Prepare
   proto::Placement placement;
   MonotonicTime phase_began;  // start of planning, then of compiling
 
-  // Steps. done <= each of `reported` <= accepted.
+  // Numbers of steps: done <= each of `reported` <= accepted.
   int64_t accepted = 0, done = 0;
   std::deque<CommandRecord> commands;
   std::map<std::string, int64_t> reported;       // by worker: the last step that it has reported done

@@ -22,9 +22,9 @@ namespace {
 
 constexpr char kJson[] = "application/json";
 constexpr char kText[] = "text/plain; charset=utf-8";
-constexpr int kThreads = 4;                   // that answer requests
-constexpr int kTimeoutSeconds = 5;            // for reading from a connection, and for writing to it
-constexpr size_t kMaxRequestBytes = 1 << 16;  // of a request's body
+constexpr int kThreads = 4;                   // number of threads that answer requests
+constexpr int kTimeoutSeconds = 5;            // for a read from a connection, and for a write to it
+constexpr size_t kMaxRequestBytes = 1 << 16;  // size of a request's body
 
 class StatusServerImpl : public StatusServer {
  public:

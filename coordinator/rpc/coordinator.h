@@ -1,8 +1,8 @@
 // The I/O layer around the core: one lock, the planning threads, a ticker, the queues to workers' streams, and the
 // wake-ups of clients' streams.
 //
-// Threads: thread-safe. All access to the core goes through With. A thread that waits for a job uses a Watch. Lock
-//          order: the coordinator's lock before the lock of a queue or of a watch.
+// Threads: thread-safe. All access to the core goes through With. A thread that waits for a job uses a Watch. A thread
+//          takes the coordinator's lock before the lock of a queue or of a watch.
 #pragma once
 
 #include <deque>
@@ -62,7 +62,7 @@ class Coordinator : private Actions {
   // Waits, at most `limit`, until all queues to workers are empty.
   void FlushSessions(Duration limit);
 
-  // ---- For Watch ----
+  // ---- Called by Watch ----
   absl::Status AddWatch(Watch* watch);
   void FollowJob(Watch* watch, const std::string& job_id);
   void RemoveWatch(Watch* watch);

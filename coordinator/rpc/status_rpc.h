@@ -16,7 +16,7 @@ namespace alpa::coordinator {
 // headers, which clients limit to 8 KiB. A byte that is not printable ASCII takes three bytes there.
 inline grpc::Status ToGrpc(const absl::Status& status, grpc::ServerContextBase* context) {
   if (status.ok()) return grpc::Status::OK;
-  constexpr size_t kMaxEncodedBytes = 6000;  // of the message as it travels
+  constexpr size_t kMaxEncodedBytes = 6000;  // size of the encoded message
   const absl::string_view message = status.message();
   size_t encoded = 0, fits = 0;
   while (fits < message.size() && encoded < kMaxEncodedBytes) {

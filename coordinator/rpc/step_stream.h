@@ -1,7 +1,7 @@
 // One RunSteps call: passes commands to the core as fast as the core accepts them, and sends results as they arrive.
 //
-// Model:   a reactor, because a blocking handler cannot end the call with the job's failure while the client is silent.
-// Threads: a thread of its own calls the core and writes; gRPC's threads read.
+// Model:   The call is a reactor. A blocking handler could not end it with the job's failure while the client is
+// silent. Threads: a thread of its own calls the core and writes; gRPC's threads read.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

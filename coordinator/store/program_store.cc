@@ -17,8 +17,8 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr int64_t kMaxProgramBytes = 2 * kGiB;  // of one program
-constexpr size_t kReadBytes = 1 << 20;          // that one read asks for
+constexpr int64_t kMaxProgramBytes = 2 * kGiB;  // size of one program
+constexpr size_t kReadBytes = 1 << 20;          // size of one read
 
 int64_t SizeOfFile(const std::string& path) {
   struct stat info {};

@@ -2,9 +2,9 @@
 // interrupted upload continues where it stopped, even after a restart. Two clients may upload the same program at once.
 //
 // Threads: thread-safe; calls block on the disk.
-// Errors:  kInvalidArgument for a chunk that leaves a gap, for more bytes than announced and for a wrong hash; in the
-//          last two cases the received bytes are dropped. kResourceExhausted if the program is larger than 2 GiB.
-//          kUnavailable if the disk fails.
+// Errors:  kInvalidArgument for an empty program, for a chunk that leaves a gap, for more bytes than announced and for
+//          a wrong hash. In the last two cases the store drops the received bytes. kResourceExhausted if the program is
+//          larger than 2 GiB. kUnavailable if the disk fails.
 #pragma once
 
 #include <cstdint>

@@ -99,7 +99,7 @@ class SqliteStore : public Store {
     ALPA_RETURN_IF_ERROR(Execute("BEGIN IMMEDIATE"));
     absl::Status status = body();
     if (status.ok()) status = Execute("COMMIT");
-    if (!status.ok()) (void)Execute("ROLLBACK");  // its own errors do not matter: the first error is returned
+    if (!status.ok()) (void)Execute("ROLLBACK");  // an error of ROLLBACK is ignored: the first error is returned
     return status;
   }
 
