@@ -7,7 +7,8 @@ namespace alpa::plan {
 std::string AxisState::ToString() const {
   switch (kind) {
     case Kind::kReplicated: return "replicated";
-    case Kind::kSplit: return outer == 1 ? absl::StrCat("split(", dim, ")") : absl::StrCat("split(", dim, " of ", outer, "x)");
+    case Kind::kSplit:
+      return outer == 1 ? absl::StrCat("split(", dim, ")") : absl::StrCat("split(", dim, " of ", outer, "x)");
     case Kind::kPartial: return absl::StrCat("partial(", graph::NameOf(reduce), ")");
   }
   return "?";

@@ -1,5 +1,5 @@
-// How one value lies along one axis that cuts the computation into n equal chunks: the microbatch axis (chunks in time),
-// a mesh axis (chunks in space), or the two together.
+// The state of a value along one axis. An axis cuts the computation into n equal chunks. The axis is the microbatch
+// axis (chunks in time), a mesh axis (chunks in space), or both together.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +12,9 @@ namespace alpa::plan {
 
 struct AxisState {
   enum class Kind : uint8_t {
-    kReplicated,  // every chunk has the whole value
-    kSplit,       // chunk c has the slice [:, c, :] of dimension `dim` viewed as [outer, n, inner]
-    kPartial,     // the value is the reduction over chunks of what each one has
+    kReplicated,  // every chunk has the full value
+    kSplit,       // chunk c has the slice [:, c, :] of dimension `dim`, viewed as [outer, n, inner]
+    kPartial,     // every chunk has one term; the value is the reduction of all terms
   };
   Kind kind = Kind::kReplicated;
   int64_t dim = 0;
@@ -32,9 +32,9 @@ struct AxisState {
   std::string ToString() const;  // "replicated", "split(0)", "split(1 of 8x)", "partial(sum)"
 };
 
-// Shape of one chunk's slice. REQUIRES: divisible (CanSplit).
+// Returns the shape of the slice of one chunk. REQUIRES: if `state` is a split, CanSplit is true for it.
 std::vector<int64_t> ChunkDims(const std::vector<int64_t>& dims, const AxisState& state, int64_t chunks);
-// Dimension `dim` can be viewed as [outer, chunks, inner].
+// Returns whether dimension `dim` exists, is not empty, and can be viewed as [outer, chunks, inner].
 bool CanSplit(const std::vector<int64_t>& dims, int64_t dim, int64_t outer, int64_t chunks);
 
 }  // namespace alpa::plan

@@ -21,7 +21,7 @@ std::optional<Region> Intersect(const Region& a, const Region& b) {
 std::vector<Region> Subtract(const Region& a, const Region& b) {
   const std::optional<Region> both = Intersect(a, b);
   if (!both) return Empty(a) ? std::vector<Region>() : std::vector<Region>{a};
-  // Dimension by dimension, cut off what lies before and behind `both`; the rest goes on.
+  // In each dimension, cut off the piece before `both` and the piece behind it. Continue with the rest.
   std::vector<Region> pieces;
   Region rest = a;
   for (size_t d = 0; d < a.start.size(); ++d) {
@@ -68,7 +68,7 @@ BoxWalk::BoxWalk(const Region& box, const Region& stream, const std::vector<int6
                  const std::vector<int64_t>& tile_dims, int64_t element_bytes) {
   int64_t stream_stride = element_bytes, tile_stride = element_bytes;
   row_bytes_ = element_bytes;
-  bool merging = true;  // all dimensions so far are whole in both layouts, so rows may grow further
+  bool merging = true;  // the box covers all inner dimensions of both layouts, so this dimension extends the row
   for (size_t d = box.start.size(); d-- > 0;) {
     stream_base_ += (box.start[d] - stream.start[d]) * stream_stride;
     tile_base_ += (box.start[d] - tile_start[d]) * tile_stride;

@@ -1,4 +1,4 @@
-// Boxes of an array (Region): intersecting, subtracting, and walking one's bytes in two row-major layouts.
+// Boxes of an array (Region): intersection, subtraction, and a walk over the bytes of a box in two row-major layouts.
 //
 // Threads: pure functions.
 #pragma once
@@ -12,32 +12,33 @@
 
 namespace alpa::plan {
 
-// What both hold, or nothing where that is empty. A scalar's box (rank 0) is never empty. REQUIRES: equal ranks.
+// Returns the intersection, or nothing if it is empty. The box of a scalar (rank 0) is never empty.
+// REQUIRES: equal ranks.
 std::optional<Region> Intersect(const Region& a, const Region& b);
-// Disjoint boxes that cover `a` without `b`.
+// Returns disjoint boxes that cover the part of `a` outside `b`. REQUIRES: equal ranks.
 std::vector<Region> Subtract(const Region& a, const Region& b);
-// The same for a set of disjoint boxes.
+// Subtracts `b` from each of a set of disjoint boxes.
 std::vector<Region> Subtract(const std::vector<Region>& boxes, const Region& b);
 bool Empty(const Region& region);
 std::string ToString(const Region& region);  // "[0:4, 2:6]"; "scalar" for rank 0
 
-// A piece of contiguous bytes that two layouts share.
+// A run of bytes that is contiguous both in a stream and in the buffer of a tile.
 struct ByteRun {
-  int64_t stream_offset = 0;  // in the stream: a region's elements in row-major order
-  int64_t tile_offset = 0;    // in the tile's buffer
-  int64_t size = 0;
+  int64_t stream_offset = 0;  // in bytes; the stream holds the elements of a region in row-major order
+  int64_t tile_offset = 0;    // in bytes, in the buffer of the tile
+  int64_t size = 0;           // in bytes
 };
 
-// Walks a box that lies both in a stream and in a tile's buffer. All boxes are in one leaf's coordinates.
+// Walks a box that lies both in a stream and in the buffer of a tile. All boxes use the coordinates of one leaf.
 class BoxWalk {
  public:
-  // `stream` is the region whose bytes are sent in row-major order. The tile begins at `tile_start` and its buffer has
-  // `tile_dims` (which may reach past a short tile). REQUIRES: `box` is not empty and inside of both.
+  // `stream` is the region that the stream holds. The tile begins at `tile_start`. Its buffer has shape `tile_dims`,
+  // which may reach past the end of a short tile. REQUIRES: `box` is not empty and lies inside both.
   BoxWalk(const Region& box, const Region& stream, const std::vector<int64_t>& tile_start,
           const std::vector<int64_t>& tile_dims, int64_t element_bytes);
 
-  // Calls visit(ByteRun) for all parts of the box between the stream's bytes `begin` and `end`, by increasing offset.
-  // Cost: O(log rows) to find the first, then O(1) amortised for each.
+  // Calls visit(ByteRun) for each run of the box between bytes `begin` and `end` of the stream, by increasing offset.
+  // Cost: O(log rows) to find the first run, then amortised O(1) per run.
   template <typename Visit>
   void ForEach(int64_t begin, int64_t end, Visit&& visit) const {
     for (int64_t row = FirstRow(begin); row < rows_; ++row) {
@@ -55,12 +56,12 @@ class BoxWalk {
 
  private:
   ByteRun Row(int64_t row) const;
-  int64_t FirstRow(int64_t begin) const;  // the first row that ends behind `begin`
+  int64_t FirstRow(int64_t begin) const;  // the first row that ends after byte `begin` of the stream
 
   struct Dim {
     int64_t size = 1, stream_stride = 0, tile_stride = 0;  // strides in bytes
   };
-  std::vector<Dim> outer_;  // outermost first; what is not merged into one row
+  std::vector<Dim> outer_;  // the dimensions that are not merged into a row, outermost first
   int64_t stream_base_ = 0, tile_base_ = 0;
   int64_t rows_ = 1, row_bytes_ = 0;
 };

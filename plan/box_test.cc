@@ -46,7 +46,7 @@ TEST(BoxTest, ScalarsIntersectAndSubtractToNothing) {
   EXPECT_FALSE(Empty(scalar));
 }
 
-// Copies a random region of a leaf into a short or full tile, in random chunks, and compares element by element.
+// Copies a random region of a leaf into a short or full tile, in random chunks. Compares every element.
 TEST(BoxWalkTest, CopiesEveryElementOfTheBoxOnceInChunksOfAnySize) {
   std::mt19937 random(3);
   for (int round = 0; round < 300; ++round) {
@@ -81,7 +81,7 @@ TEST(BoxWalkTest, CopiesEveryElementOfTheBoxOnceInChunksOfAnySize) {
       begin = end;
     }
     EXPECT_EQ(copied, box->elements() * kElement);
-    // Every element of the tile's buffer: inside the box it is the stream's, elsewhere untouched.
+    // Each element of the buffer inside the box equals that of the stream. All other elements are untouched.
     for (int64_t e = 0; e < tile_elements; ++e) {
       std::vector<int64_t> at(rank);
       int64_t rest = e;

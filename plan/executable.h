@@ -1,12 +1,12 @@
-// What workers run: SPMD programs, the buffers between them, and one static instruction list a mesh. Made from a Plan by
-// planner/lower; the only thing that crosses from coordinator to workers.
+// An executable: SPMD programs, the buffers between them, and one static instruction list per mesh. The planner lowers
+// a Plan to an executable. The coordinator sends it to the workers, which do not see the plan.
 //
-// Model:  Every device of a mesh has the same numbered slots (buffers). A program reads slots and writes slots. State
-//         slots persist from step to step; input slots are filled from a batch before a step; aux slots are read after
-//         it; temporary slots live between ALLOC (or the program that defines them) and FREE. A program result that
-//         is `aliased` to a parameter is written in place of it, so the slot that the parameter came from becomes the
-//         result's: the two slot numbers of that RUN must be equal.
-// Order:  A list is executed in order on each device of its mesh; the step is done when every list is.
+// Model:   Every device of a mesh has the same numbered slots (buffers). A program reads slots and writes slots. State
+//          slots persist from step to step. Input slots are filled from a batch before a step. Aux slots are read after
+//          a step. A temporary slot holds a value from its ALLOC, RECV or RUN until its FREE. If a result of a program
+//          aliases a parameter, the program writes the result over the parameter. The RUN must then name the same slot
+//          for both.
+// Order:   Each device executes the list of its mesh in order. A step is done when all lists are done.
 // Threads: value types.
 #pragma once
 
@@ -24,24 +24,24 @@ namespace alpa::plan {
 
 using SlotId = StrongId<struct SlotTag>;
 
-// One device's part of the computation of one stage: the same graph on every device of the mesh, shapes are tiles,
-// collectives inside name the mesh's axes.
+// The part of a stage's computation that one device runs. Every device of the mesh runs the same graph. Its shapes are
+// those of tiles. Its collectives name axes of the mesh.
 struct StageProgram {
-  std::string name;         // "step", "microbatch", "update", ...
+  std::string name;         // such as "step", "microbatch" or "update"
   MeshId mesh;
   graph::Graph graph;
-  // Result index -> parameter index that it may overwrite in place; -1: none. Same shape. A parameter is named at most
-  // once. The backend must honour it: the caller passes one buffer for both.
+  // By result: the parameter that the result overwrites in place, or -1. Both have the same shape. At most one result
+  // names a parameter. The backend must honour the alias, because the caller passes one buffer for both.
   std::vector<int32_t> alias;
 };
 
 struct Slot {
   enum class Kind : uint8_t { kState = 0, kInput = 1, kAux = 2, kTemporary = 3 };
   Kind kind = Kind::kTemporary;
-  graph::Shape shape;       // of a device's tile
-  // kState and kInput: the graph parameter; kAux: the graph result. -1 for temporaries.
+  graph::Shape shape;       // of the tile of one device
+  // kState and kInput: the graph parameter. kAux: the graph result. kTemporary: -1.
   int32_t leaf = -1;
-  // Which region of the leaf's placement lies here.
+  // The index of the region in the placement of the leaf.
   int32_t region = 0;
 };
 
@@ -49,15 +49,16 @@ struct RunInstruction {
   int32_t program = -1;              // in Executable::programs
   std::vector<SlotId> inputs;        // by program parameter; an invalid id stands for the loop index (s32[])
   std::vector<SlotId> outputs;       // by program result
-  int32_t index = -1;                // outside of loops: what stands for the loop index; -1: nothing does
+  int32_t index = -1;                // the loop index of a RUN outside of loops; -1: it has none
 };
-// Each device sends, or receives, its part of the edge's transfers. They are started here and finished before the buffer is
-// touched again, but a list must make progress as if they were finished here. Several rounds of one edge stay in order.
+// Each device sends or receives its part of the edge's transfers. The instruction starts the messages. The device
+// finishes them before it touches the buffer again. Lists must not rely on this: they must make progress even if every
+// message finishes at its instruction. Each execution of SEND or RECV on an edge is a round; rounds stay in order.
 struct SendInstruction { SlotId slot; int32_t edge = -1; };   // the slot holds the tile of `Edge::from`
-struct RecvInstruction { SlotId slot; int32_t edge = -1; };   // the slot gets that of `Edge::to`; zeros beyond a short one
+struct RecvInstruction { SlotId slot; int32_t edge = -1; };   // the slot gets the tile of `Edge::to`, padded with zeros
 struct BroadcastInstruction { SlotId slot; int32_t root_position = 0; std::vector<int64_t> mesh_axes; };
 struct CollectiveInstruction { std::vector<SlotId> slots; std::vector<int64_t> mesh_axes; graph::ReduceKind kind; };
-struct AllocInstruction { SlotId slot; double fill = 0; };   // every element set to `fill` in the slot's dtype
+struct AllocInstruction { SlotId slot; double fill = 0; };   // sets every element to `fill` in the slot's dtype
 struct FreeInstruction { SlotId slot; };
 struct Instruction;
 struct LoopInstruction { int64_t count = 0; std::vector<Instruction> body; };  // loops do not nest
@@ -67,11 +68,11 @@ struct Instruction {
       action;
 };
 
-// An array on its way between two meshes, cut in one way where it comes from and in another where it goes. Who sends what to
-// whom is Transfers' answer (plan/reshard.h), the same for everybody who asks.
+// An array that one mesh sends to another, with its sharding on both meshes. `Transfers` (plan/reshard.h) derives which
+// device sends which part to which device. All users of an edge call it, so they agree.
 struct Edge {
-  graph::Shape shape;                // of the whole array
-  MeshId from_mesh, to_mesh;         // different ones
+  graph::Shape shape;                // of the complete array
+  MeshId from_mesh, to_mesh;         // two different meshes
   Sharding from, to;
 };
 
@@ -86,18 +87,20 @@ struct Executable {
   std::vector<StageProgram> programs;
   std::vector<MeshProgram> mesh_programs;  // by MeshId
   std::vector<Edge> edges;
-  // Where every state leaf, batch leaf and aux leaf lies, whole. Indexed like the program's parameters and results:
-  // state_or_batch[i] for graph parameter i, aux[i] for graph result i (state results have no regions there).
-  std::vector<LeafPlacement> inputs;
+  std::vector<LeafPlacement> inputs;       // by graph parameter: a state leaf or a batch leaf
   std::vector<bool> input_is_state;        // by graph parameter
-  std::vector<LeafPlacement> outputs;
+  std::vector<LeafPlacement> outputs;      // by graph result: an aux leaf; a state result has no regions here
 };
 
-// OK, or kInvalidArgument naming mesh and instruction: slots are defined before use and freed once, shapes agree with
-// programs, aliases use one slot, edges are used, sends and receives match and make progress without buffering, every device
-// of a collective issues it in one order, state slots hold a value at the end, loops do not nest.
+// Returns OK, or kInvalidArgument that names the mesh and the instruction. Checks these rules:
+//   - Slots are defined before use and freed once. State slots hold a value at the end of the step.
+//   - The shapes of slots agree with programs and placements. An aliased result and its parameter use one slot.
+//   - Every edge is used. Sends and receives match, and make progress without buffering.
+//   - All devices of a collective issue it in the same order.
+//   - Loops do not nest.
 absl::Status Verify(const Executable& executable);
 
+// Returns human-readable text: one line per program, edge and instruction.
 std::string Print(const Executable& executable);
 
 }  // namespace alpa::plan

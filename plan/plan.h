@@ -1,9 +1,12 @@
-// What the planner decided: the answer to "how is this program run on that cluster". Immutable once verified,
-// printable, and complete: loading a plan solves nothing again.
+// A plan: all decisions on how a program runs on a cluster. A plan is complete, so loading it solves nothing again. It
+// does not change after verification.
 //
-// Model:  the program runs as stages, each on one mesh. The microbatch axis cuts the batch `microbatches` ways in
-//         time; inside a stage, mesh axes cut arrays in space. An axis (of time or space) is described by its seeds:
-//         which dimension of which input it cuts; everything else follows from the rule table (planner/strategy).
+// Model:   The program runs as stages, each on one mesh. The microbatch axis splits the batch into `microbatches` parts
+//          in time. Inside a stage, mesh axes split arrays in space. The plan describes an axis (of time or space)
+//          by the input dimensions that the axis splits. The states of all other values follow from the rule table
+//          (planner/strategy).
+// Region:  Here, the region is the part of the step that runs once per microbatch.
+// Threads: value types and pure functions.
 #pragma once
 
 #include <cstdint>
@@ -18,84 +21,93 @@
 
 namespace alpa::plan {
 
-inline constexpr int kPlanVersion = 1;
-inline constexpr int kMaxStages = 64;
+inline constexpr int kPlanVersion = 1;  // of the plan format; a build reads only this version
+inline constexpr int kMaxStages = 64;   // of a plan, over all meshes
 
-// "Input `leaf` (graph parameter) is cut on dimension `dim`, seen as [outer, chunks, the rest]": chunk c is [:, c, :].
+// "Input leaf `leaf` is split along dimension `dim`." The dimension is viewed as [outer, chunks, inner]. Chunk c is the
+// slice [:, c, :].
 struct Seed {
-  int32_t leaf = -1;
+  int32_t leaf = -1;  // graph parameter
   int64_t dim = 0;
   int64_t outer = 1;
   bool operator==(const Seed&) const = default;
 };
 
-// What happens where a statistic over the whole batch feeds back into each microbatch (batch normalisation).
+// How the plan treats a statistic over the whole batch that feeds back into each microbatch (batch normalisation).
 enum class Statistics : uint8_t {
-  kExact = 0,  // the true value: with k > 1 such a program is refused
-  kLocal = 1,  // each microbatch uses its own, as GPipe does (over all devices that share it); the plan says so
+  kExact = 0,  // each microbatch uses the statistic of the whole batch; with k > 1 such a program is refused
+  kLocal = 1,  // each microbatch uses its own statistic, over all devices that hold a part of it, as in GPipe
 };
 
-// What the backward recomputes instead of keeping it from the forward.
+// Which forward values the backward recomputes instead of saving them.
 enum class Remat : uint8_t {
   kNone = 0,
-  kLayer = 1,  // each layer, from what is alive where it begins (Chen et al., arXiv 1604.06174)
+  kLayer = 1,  // all values of a layer, from the values that are live at its start (Chen et al., arXiv 1604.06174)
 };
 
-// Which of two cuts decides where they meet in one op: the other is undone there. A value that is only stored in parts
-// (ZeRO) is gathered where it meets the batch; what the user or the planner cut by name (a weight) stays cut.
+// The priority of a cut. If two cuts meet in one op, the one of higher rank stays, and the other value is gathered. A
+// value that is only stored sharded (ZeRO) is gathered if it meets a split batch. A leaf that the user or the planner
+// cuts by name (a weight) stays split.
 enum class CutRank : uint8_t { kStored = 0, kBatch = 1, kPinned = 2 };
 
-// An input leaf along a mesh axis. Leaves that no cut names follow what their new values are.
+// The split of an input leaf along a mesh axis. A state leaf that no cut names is stored in the state in which the step
+// computes its new value.
 struct Cut {
-  int32_t leaf = -1;
-  int64_t dim = -1;  // of the leaf; -1: it stays whole
+  int32_t leaf = -1;  // graph parameter
+  int64_t dim = -1;   // of the leaf; -1: replicated along the axis
   CutRank rank = CutRank::kPinned;
   bool operator==(const Cut&) const = default;
 };
 
-// The op that makes value `value` of program `program` makes it in `state` along a mesh axis. Numbers are those of the executable
-// that the axis is added to: the lowering along time, data and the axes before, leaves that the axis does not divide padded.
+// Pins a value along a mesh axis: the op that computes value `value` of program `program` must produce it in `state`.
+// The numbers refer to the executable to which the axis is added. That executable is lowered along time, the data axis
+// and all earlier axes. Leaves that the axis does not divide are padded in it.
 struct ValuePin {
   int32_t program = -1;
   int32_t value = -1;
   AxisState state;
-  // In which states that op reads its operands; empty: of those with which it can make `state`, what changes least.
+  // The states in which that op reads its operands. If empty, lowering chooses states with which the op can produce
+  // `state`, such that the operands change least.
   std::vector<AxisState> operands;
   bool operator==(const ValuePin&) const = default;
 };
 
-// A mesh axis along which a stage is cut in space. What is neither a leaf nor pinned follows from the rule table.
+// A mesh axis along which a stage is cut in space. The states of values without a cut or a pin follow from the rule
+// table.
 struct AxisCut {
   int64_t mesh_axis = -1;
   std::vector<Cut> cuts;
-  // True values of partial sums (gradients) of at least so many elements are taken in parts (reduce-scatter), and what is
-  // made of them stays in parts: ZeRO. 0: never.
+  // ZeRO: partial sums (gradients) of at least this number of elements are reduce-scattered, and values computed from
+  // the result stay sharded. 0: never. Wire name: shard_truths_from.
   int64_t reduce_scatter_from = 0;
-  // So are accumulators of that size, which takes a reduce-scatter in each microbatch: ZeRO-2.
+  // ZeRO-2: accumulators of at least `reduce_scatter_from` elements are sharded too. This needs a reduce-scatter in
+  // each microbatch.
   bool shard_accumulators = false;
-  // True values of other partial sums are taken in parts along the dimension that would be cut if these leaves were: sequence
-  // sharding between the products of tensor parallelism.
+  // Sequence sharding between the products of tensor parallelism: other partial sums are reduce-scattered along the
+  // dimension that would be split if these leaves were split. Wire name: truths_along.
   std::vector<Cut> reduce_scatter_along;
-  // Where the rule table alone would do otherwise. Only where the region is not taken apart: its programs are others then.
+  // Pins of values for which the rule table alone would choose another state. Must be empty if TakesRegionApart,
+  // because lowering then splits the region into other programs.
   std::vector<ValuePin> pins;
   bool operator==(const AxisCut&) const = default;
 };
 
 struct StagePlan {
-  // Several stages may share a mesh (an interleaved pipeline); they have the same axes then.
+  // Several stages may share a mesh (an interleaved pipeline). They then have the same axes.
   MeshId mesh;
-  // Mesh axis that carries data parallelism (cut along the same seeds as the microbatch), or -1. Where the region is taken
-  // apart (several stages, or remat), data parallelism is one of `axes` instead.
+  // The mesh axis of data parallelism, or -1. It splits the same seeds as the microbatch axis. If TakesRegionApart
+  // (several stages, or remat), it is -1, and data parallelism is one of `axes`.
   int64_t data_axis = -1;
-  // Further axes, in the order of the mesh's, behind the data axis where there is one.
+  // The other axes of the mesh, in the order of the mesh. The data axis, if there is one, comes before them.
   std::vector<AxisCut> axes;
-  // Sharding of each input leaf region on this stage's mesh (state leaves: where they live between steps).
-  std::vector<std::optional<Sharding>> input_shardings;  // by graph parameter; nothing: not on this stage
+  // By graph parameter: the sharding of the leaf on the mesh of this stage, or nothing if the leaf is not on it. State
+  // leaves keep this sharding between steps.
+  std::vector<std::optional<Sharding>> input_shardings;
 };
 
 struct Prediction {
-  double step_seconds = 0;
-  Bytes peak_device_memory = 0;
+  double step_seconds = 0;       // 0: not predicted
+  Bytes peak_device_memory = 0;  // of the device that uses most
 };
 
 struct Plan {
@@ -103,34 +115,37 @@ struct Plan {
   uint64_t program_fingerprint = 0;
   std::vector<cluster::Mesh> meshes;
   int64_t microbatches = 1;                 // k
-  std::vector<Seed> batch_seeds;            // of the microbatch axis and of data axes; empty: nothing is cut
+  std::vector<Seed> batch_seeds;            // of the microbatch axis and the data axes; empty: no input is split
   Statistics statistics = Statistics::kExact;
   std::string schedule = "none";            // "none" (one stage), "gpipe", "1f1b", "zero-bubble" (planner/schedule)
   std::vector<StagePlan> stages;
-  // Where stages 1, 2, .. begin: increasing op numbers in the program of the region (the loop over microbatches), as the
-  // lowering for one device writes it. What is not forward follows from these (planner/stage/labels.h).
+  // The ops at which stages 1, 2, ... begin: increasing indices in the program of the region, as lowered for one
+  // device. They cut the forward; the stages of all other ops follow from them (planner/stage/labels.h).
   std::vector<int64_t> stage_cuts;
   Remat remat = Remat::kNone;
   Prediction predicted;
-  std::string origin;                       // "pinned by the user: data parallel", for people
+  std::string origin;                       // human-readable: who decided, such as "pinned by the user"
 };
 
-// The region is taken apart into forwards and backwards: there are several stages, or remat.
+// Returns whether lowering splits the region into cells (forwards and backwards): the plan has several stages, or
+// remat.
 bool TakesRegionApart(const Plan& plan);
 
-// How many ways the stage's axes cut dimension `dim` of input `leaf` by name.
+// Returns the number of ways in which the cuts of the stage split dimension `dim` of input `leaf`: the product of the
+// axis sizes.
 int64_t WaysCut(const StagePlan& stage, const cluster::Mesh& mesh, int32_t leaf, int64_t dim);
 
-// With local statistics it matters which examples form a microbatch: then the m-th is the m-th contiguous part of the
-// batch, shared by all devices, and batches lie whole on every device. Otherwise each device's microbatches are parts of
-// its own tile.
+// Returns whether microbatch m is the m-th contiguous part of the batch, shared by all devices. Then batches are
+// replicated on every device. This is so for k > 1 with local statistics, because the examples of a microbatch affect
+// its statistics. Otherwise each device splits its own tile of the batch into microbatches.
 bool MicrobatchesAreContiguous(const Plan& plan);
 
-// A few lines for people; without its program, leaves are told by their numbers.
+// Returns a few human-readable lines. Without the program, the lines name leaves by number instead of by path.
 std::string Print(const Plan& plan);
 std::string Print(const Plan& plan, const graph::Graph& program, const Roles& roles);
 
-// OK, or kInvalidArgument saying which part does not fit the program or cluster. Shares no code with the planner.
+// Returns OK, or kInvalidArgument that names the part of the plan that does not fit the program or the cluster. Shares
+// no code with the planner.
 absl::Status Verify(const Plan& plan, const graph::Graph& program, const Roles& roles, const cluster::Cluster& cluster);
 
 }  // namespace alpa::plan

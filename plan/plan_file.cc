@@ -21,7 +21,7 @@ std::string PlanFileText(const proto::Plan& plan) {
   options.add_whitespace = true;
   options.preserve_proto_field_names = true;
   std::string text;
-  // Only messages of types that are not known here can fail.
+  // Conversion fails only for message types that are not linked in.
   ALPA_CHECK(google::protobuf::util::MessageToJsonString(plan, &text, options).ok());
   return text;
 }

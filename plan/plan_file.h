@@ -1,5 +1,5 @@
-// Plans as files: the Plan of proto/plan.proto in protobuf's JSON form. The devices in it are numbered 0..n-1 within
-// the job, so that it fits whichever devices a job gets.
+// Plan files: the Plan of proto/plan.proto in protobuf's JSON form. A plan file numbers its devices 0..n-1 within the
+// job, so the plan fits any devices that a job gets.
 //
 // Threads: pure functions.
 #pragma once
@@ -19,16 +19,17 @@ class Plan;
 
 namespace alpa::plan {
 
-// kInvalidArgument saying where the text is no plan. What comes out is well-formed, not yet Verify'd.
+// Parses a plan. Returns kInvalidArgument if the text is not a plan in JSON. The result is well-formed but not
+// verified.
 absl::StatusOr<proto::Plan> ParsePlanFile(absl::string_view text);
-// What ParsePlanFile reads, with a final newline.
+// Returns the text of a plan file, with a final newline. ParsePlanFile reads it.
 std::string PlanFileText(const proto::Plan& plan);
 
-// How many devices the meshes have together.
+// Returns the number of devices of all meshes together.
 int64_t DeviceCount(const proto::Plan& plan);
-// The same plan with each device's place in its meshes, one behind the other, for its number.
+// Returns the plan with its devices numbered 0..n-1, in the order of its meshes and of the devices in each mesh.
 Plan Numbered(const Plan& plan);
-// The same plan with devices[i] in place of i. REQUIRES: 0 <= i < devices.size() for each of its devices.
+// Returns the plan with devices[i] in place of device i. REQUIRES: 0 <= i < devices.size() for each device of the plan.
 Plan OnDevices(const Plan& plan, const std::vector<DeviceId>& devices);
 
 }  // namespace alpa::plan

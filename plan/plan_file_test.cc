@@ -31,11 +31,11 @@ Plan SomePlan() {
   return plan;
 }
 
-TEST(PlanFileTest, WhatIsWrittenIsRead) {
+TEST(PlanFileTest, ParsesTheTextThatItWrites) {
   proto::Plan message;
   ToProto(SomePlan(), &message);
   const std::string text = PlanFileText(message);
-  EXPECT_THAT(text, HasSubstr("\"stage_cuts\"")) << "names as in plan.proto";
+  EXPECT_THAT(text, HasSubstr("\"stage_cuts\"")) << "field names must be those of plan.proto";
   EXPECT_EQ(text.back(), '\n');
   const auto read = ParsePlanFile(text);
   ASSERT_TRUE(read.ok()) << read.status();
@@ -43,7 +43,7 @@ TEST(PlanFileTest, WhatIsWrittenIsRead) {
   EXPECT_EQ(DeviceCount(*read), 3);
 }
 
-TEST(PlanFileTest, PinsOfValuesComeBack) {
+TEST(PlanFileTest, RoundTripKeepsValuePins) {
   proto::Plan message;
   ToProto(SomePlan(), &message);
   const auto read = ParsePlanFile(PlanFileText(message));
@@ -56,7 +56,10 @@ TEST(PlanFileTest, PinsOfValuesComeBack) {
   EXPECT_NE(Fingerprint(other), Fingerprint(SomePlan()));
   for (const auto& damage : std::vector<std::function<void(proto::ValuePin&)>>{
            [](proto::ValuePin& pin) { pin.mutable_state()->set_kind(static_cast<proto::AxisState::Kind>(9)); },
-           [](proto::ValuePin& pin) { *pin.mutable_state() = {}, pin.mutable_state()->set_kind(proto::AxisState::PARTIAL), pin.mutable_state()->set_reduce(77); },
+           [](proto::ValuePin& pin) {
+             *pin.mutable_state() = {}, pin.mutable_state()->set_kind(proto::AxisState::PARTIAL),
+             pin.mutable_state()->set_reduce(77);
+           },
            [](proto::ValuePin& pin) { pin.mutable_operands(0)->set_kind(static_cast<proto::AxisState::Kind>(-1)); }}) {
     proto::Plan broken = message;
     damage(*broken.mutable_stages(0)->mutable_axes(0)->mutable_pins(0));
@@ -64,17 +67,19 @@ TEST(PlanFileTest, PinsOfValuesComeBack) {
   }
 }
 
-// A plan without pins, as written before there were any.
-TEST(PlanFileTest, OldFilesAreRead) {
-  const auto read = ParsePlanFile(R"({"version": 1, "meshes": [{"shape": [2], "axis_names": ["tensor"], "devices": [0, 1]}],
-      "stages": [{"mesh": 0, "data_axis": -1, "axes": [{"mesh_axis": 0, "cuts": [{"leaf": 1, "dim": 1, "rank": "PINNED"}]}]}]})");
+// Plan files from before value pins existed have no `pins` field.
+TEST(PlanFileTest, ReadsFilesWithoutValuePins) {
+  const auto read = ParsePlanFile(
+      R"({"version": 1, "meshes": [{"shape": [2], "axis_names": ["tensor"], "devices": [0, 1]}],
+      "stages": [{"mesh": 0, "data_axis": -1,
+                  "axes": [{"mesh_axis": 0, "cuts": [{"leaf": 1, "dim": 1, "rank": "PINNED"}]}]}]})");
   ASSERT_TRUE(read.ok()) << read.status();
   const auto plan = FromProto(*read);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->stages[0].axes[0], (AxisCut{0, {{1, 1, CutRank::kPinned}}, 0, false, {}, {}}));
 }
 
-TEST(PlanFileTest, DevicesAreNumberedWithinTheJob) {
+TEST(PlanFileTest, OnDevicesRestoresANumberedPlan) {
   const Plan numbered = Numbered(SomePlan());
   EXPECT_EQ(numbered.meshes[0].devices, (std::vector<DeviceId>{DeviceId(0), DeviceId(1)}));
   EXPECT_EQ(numbered.meshes[1].devices, (std::vector<DeviceId>{DeviceId(2)}));
@@ -82,7 +87,7 @@ TEST(PlanFileTest, DevicesAreNumberedWithinTheJob) {
   EXPECT_EQ(Fingerprint(back), Fingerprint(SomePlan()));
 }
 
-TEST(PlanFileTest, WhatIsNoPlanIsRefused) {
+TEST(PlanFileTest, RefusesTextThatIsNotAPlan) {
   for (const std::string& text :
        {std::string(), std::string("{"), std::string("[]"), std::string("{}"), std::string("{\"stages\": 7}"),
         std::string("{\"stage\": []}"), std::string("{\"microbatches\": \"many\"}"), std::string(100'000, '[')}) {

@@ -15,7 +15,8 @@
 namespace alpa::plan {
 namespace {
 
-constexpr int kMaxListEntries = 4096;
+// Bounds on a request, which comes from outside.
+constexpr int kMaxListEntries = 4096;    // of batch_dims, and of workers
 constexpr int kMaxTensorCuts = 1 << 16;
 constexpr std::array<absl::string_view, 2> kRemat = {"none", "layer"};
 
@@ -31,12 +32,12 @@ absl::Status Infeasible(const absl::FormatSpec<Args...>& format, const Args&... 
 template <size_t n>
 absl::Status CheckWord(absl::string_view what, const std::string& word, const std::array<absl::string_view, n>& known) {
   if (word.empty() || std::find(known.begin(), known.end(), word) != known.end()) return absl::OkStatus();
-  return Bad("%s \"%s\" is unknown; there are \"%s\"", what, Excerpt(word), absl::StrJoin(known, "\", \""));
+  return Bad("%s \"%s\" is unknown; expected one of \"%s\"", what, Excerpt(word), absl::StrJoin(known, "\", \""));
 }
 
 int64_t TensorOf(const proto::PlanRequest& request) { return std::max(1, request.tensor_parallel()); }
 
-// " x tensor_parallel=2 x 4 pipeline meshes"
+// Returns the further factors of the number of devices: " x tensor_parallel=2 x 4 pipeline meshes".
 std::string Ways(const proto::PlanRequest& request) {
   const int64_t tensor = TensorOf(request), meshes = MeshesOf(request);
   return absl::StrCat(tensor > 1 ? absl::StrCat(" x tensor_parallel=", tensor) : "",
@@ -62,7 +63,7 @@ absl::Status CheckBounds(const proto::PlanRequest& request) {
     return Bad("%d tensor_cuts; at most %d are allowed", request.tensor_cuts_size(), kMaxTensorCuts);
   }
   if (!proto::Plan::Statistics_IsValid(request.statistics())) {
-    return Bad("statistics=%d is unknown; update the coordinator, or leave it out",
+    return Bad("statistics=%d is unknown; update the coordinator, or leave statistics out",
                static_cast<int>(request.statistics()));
   }
   return CheckWord("remat", request.remat(), kRemat);
@@ -75,7 +76,8 @@ absl::Status CheckPipeline(const proto::PlanRequest& request) {
                pipeline.stages_per_mesh());
   }
   if (pipeline.devices_size() > kMaxStages) {
-    return Bad("devices of %d pipeline meshes; at most %d are allowed", pipeline.devices_size(), kMaxStages);
+    return Bad("devices are given for %d pipeline meshes; at most %d meshes are allowed", pipeline.devices_size(),
+               kMaxStages);
   }
   for (int devices : pipeline.devices()) {
     if (devices < 1 || devices > kMaxRequestedDevices) {
@@ -85,15 +87,15 @@ absl::Status CheckPipeline(const proto::PlanRequest& request) {
   ALPA_RETURN_IF_ERROR(CheckWord("schedule", pipeline.schedule(), kSchedules));
   const int64_t meshes = MeshesOf(request), each = StagesPerMeshOf(request);
   if (meshes * each > int64_t{kMaxStages}) {
-    return Infeasible("a pipeline of %d meshes x %d stages each; at most %d stages are possible", meshes, each,
+    return Infeasible("a pipeline of %d meshes x %d stages each; at most %d stages are allowed", meshes, each,
                       kMaxStages);
   }
   if (meshes == 1 && each > 1) {
-    return Infeasible("%d stages a mesh, but no pipeline; name its meshes, or leave the stages out", each);
+    return Infeasible("%d stages per mesh, but no pipeline; set the number of meshes, or leave the stages out", each);
   }
   if (pipeline.devices().empty()) return absl::OkStatus();
   if (pipeline.devices_size() != meshes) {
-    return Infeasible("devices of %d pipeline meshes are given, there are %d", pipeline.devices_size(), meshes);
+    return Infeasible("devices are given for %d pipeline meshes, but there are %d", pipeline.devices_size(), meshes);
   }
   const int64_t tensor = TensorOf(request);
   for (int devices : pipeline.devices()) {
@@ -115,7 +117,8 @@ absl::Status CheckPipeline(const proto::PlanRequest& request) {
   return absl::OkStatus();
 }
 
-// A plan that is given leaves nothing to pin but where it runs.
+// Checks a request with a given plan. Such a request may also name workers and the plan's number of devices, but no
+// pins.
 absl::Status CheckGiven(const proto::PlanRequest& request) {
   proto::PlanRequest rest = request;
   rest.clear_given();
@@ -130,7 +133,7 @@ absl::Status CheckGiven(const proto::PlanRequest& request) {
   }
   rest.clear_devices();
   if (rest.ByteSizeLong() > 0)
-    return Bad("a plan is given, and pins beside it; a plan decides all, leave the pins out");
+    return Bad("the request has a given plan and also pins; the plan decides everything, so leave the pins out");
   if (request.workers_size() > kMaxListEntries) {
     return Bad("%d workers; at most %d are allowed", request.workers_size(), kMaxListEntries);
   }
@@ -168,8 +171,8 @@ bool TakesAllDevices(const proto::PlanRequest& request) {
 }
 
 bool LeavesParallelismOpen(const proto::PlanRequest& request) {
-  return !request.has_given() && request.data_parallel() == 0 && request.tensor_parallel() == 0 && request.zero() == 0 &&
-         MeshesOf(request) == 1 && request.remat().empty();
+  return !request.has_given() && request.data_parallel() == 0 && request.tensor_parallel() == 0 &&
+         request.zero() == 0 && MeshesOf(request) == 1 && request.remat().empty();
 }
 
 }  // namespace alpa::plan

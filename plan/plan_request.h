@@ -1,4 +1,5 @@
-// What a client pinned about a plan, read the same way wherever somebody counts devices or checks the request.
+// The rules of a client's plan request: which pins are valid, and how many devices they need. The coordinator and the
+// command line use the same rules.
 //
 // Threads: pure functions.
 #pragma once
@@ -10,21 +11,22 @@
 
 namespace alpa::plan {
 
-inline constexpr int kMaxRequestedDevices = 1 << 20;
+inline constexpr int kMaxRequestedDevices = 1 << 20;  // of a job
 
-// OK, or what makes no sense in it whatever the program and the cluster: with reason BAD_REQUEST where a field is out
-// of bounds or a word is unknown, NO_FEASIBLE_PLAN where two pins contradict each other.
+// Checks the parts of a request that do not depend on the program or the cluster. Returns OK or kInvalidArgument. The
+// reason is BAD_REQUEST if a field is out of bounds or a word is unknown, and NO_FEASIBLE_PLAN if two pins contradict
+// each other.
 absl::Status Check(const proto::PlanRequest& request);
 
-// How many devices the pins ask for, at least 1. REQUIRES: Check(request) is OK.
+// Returns the number of devices that the pins need, at least 1. REQUIRES: Check(request) is OK.
 int64_t DevicesNeeded(const proto::PlanRequest& request);
-// Whether the number is left open, so that the job takes all that are free.
+// Returns whether the request leaves the number of devices open, so that the job gets all free devices.
 bool TakesAllDevices(const proto::PlanRequest& request);
-// Nothing says in which ways the program is made parallel: the planner is to find out. How many devices, microbatches, and which
-// dimensions are the batch's may be said.
+// Returns whether the request pins no kind of parallelism, so that the planner searches for one. The request may still
+// pin the number of devices, the number of microbatches and the batch dimensions.
 bool LeavesParallelismOpen(const proto::PlanRequest& request);
 
-// In how many meshes and stages; 1 and 1 without a pipeline.
+// Return the number of meshes, and of stages per mesh. Both are 1 without a pipeline.
 int64_t MeshesOf(const proto::PlanRequest& request);
 int64_t StagesPerMeshOf(const proto::PlanRequest& request);
 

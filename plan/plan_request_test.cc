@@ -14,7 +14,7 @@ namespace {
 using proto::PlanRequest;
 using ::testing::HasSubstr;
 
-TEST(PlanRequestTest, CountsDevices) {
+TEST(PlanRequestTest, CountsTheDevicesThatThePinsNeed) {
   PlanRequest r;
   EXPECT_EQ(DevicesNeeded(r), 1);
   EXPECT_TRUE(TakesAllDevices(r));
@@ -36,7 +36,7 @@ TEST(PlanRequestTest, CountsDevices) {
   EXPECT_TRUE(Check(r).ok()) << Check(r);
 }
 
-TEST(PlanRequestTest, WhoPinsNoWayOfBeingParallelLeavesItOpen) {
+TEST(PlanRequestTest, EveryParallelismPinClosesTheSearch) {
   proto::PlanRequest open;
   open.set_devices(4);
   open.set_microbatches(2);
@@ -54,7 +54,7 @@ TEST(PlanRequestTest, WhoPinsNoWayOfBeingParallelLeavesItOpen) {
   EXPECT_TRUE(pinned([](proto::PlanRequest& r) { r.mutable_given(); }));
 }
 
-TEST(PlanRequestTest, AGivenPlanDecidesAll) {
+TEST(PlanRequestTest, AGivenPlanRulesOutPins) {
   PlanRequest r;
   for (int i = 0; i < 3; ++i) r.mutable_given()->add_meshes()->add_devices(i);
   EXPECT_EQ(DevicesNeeded(r), 3);
@@ -72,7 +72,7 @@ TEST(PlanRequestTest, AGivenPlanDecidesAll) {
   EXPECT_EQ(ReasonOf(Check(r)), "BAD_REQUEST");
 }
 
-TEST(PlanRequestTest, RefusesWhatMakesNoSense) {
+TEST(PlanRequestTest, RefusesInvalidAndContradictoryRequests) {
   const struct {
     const char *reason, *says;
     std::function<void(PlanRequest&)> damage;
@@ -94,7 +94,7 @@ TEST(PlanRequestTest, RefusesWhatMakesNoSense) {
          r.mutable_pipeline()->set_meshes(1 << 30), r.mutable_pipeline()->set_stages_per_mesh(1 << 30);
        }},
       {"NO_FEASIBLE_PLAN", "no pipeline", [](PlanRequest& r) { r.mutable_pipeline()->set_stages_per_mesh(2); }},
-      {"NO_FEASIBLE_PLAN", "devices of 1 pipeline meshes are given, there are 2",
+      {"NO_FEASIBLE_PLAN", "devices are given for 1 pipeline meshes, but there are 2",
        [](PlanRequest& r) { r.mutable_pipeline()->set_meshes(2), r.mutable_pipeline()->add_devices(1); }},
       {"NO_FEASIBLE_PLAN", "1 + 3 devices contradict devices=5",
        [](PlanRequest& r) {

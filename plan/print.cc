@@ -8,7 +8,7 @@
 namespace alpa::plan {
 namespace {
 
-constexpr size_t kMostPins = 16;  // that are printed one by one
+constexpr size_t kMostPins = 16;  // pins that are printed per axis; a count stands for the others
 
 std::string Slots(const std::vector<SlotId>& slots) {
   return absl::StrJoin(slots, " ", [](std::string* out, SlotId s) {
@@ -16,12 +16,14 @@ std::string Slots(const std::vector<SlotId>& slots) {
   });
 }
 
-void PrintInstructions(const std::vector<Instruction>& list, const Executable& executable, int indent, std::string* out) {
+void PrintInstructions(const std::vector<Instruction>& list, const Executable& executable, int indent,
+                       std::string* out) {
   const std::string margin(indent, ' ');
   for (const Instruction& instruction : list) {
     if (const auto* run = std::get_if<RunInstruction>(&instruction.action)) {
       absl::StrAppendFormat(out, "%sRUN \"%s\"%s (%s) -> %s\n", margin, executable.programs[run->program].name,
-                            run->index < 0 ? "" : absl::StrCat(" #", run->index), Slots(run->inputs), Slots(run->outputs));
+                            run->index < 0 ? "" : absl::StrCat(" #", run->index), Slots(run->inputs),
+                            Slots(run->outputs));
     } else if (const auto* send = std::get_if<SendInstruction>(&instruction.action)) {
       const Edge& edge = executable.edges[send->edge];
       absl::StrAppendFormat(out, "%sSEND s%d over edge %d (%s to mesh %d)\n", margin, send->slot.value(), send->edge,
@@ -31,7 +33,8 @@ void PrintInstructions(const std::vector<Instruction>& list, const Executable& e
       absl::StrAppendFormat(out, "%sRECV s%d over edge %d (%s from mesh %d)\n", margin, recv->slot.value(), recv->edge,
                             edge.shape.ToString(), edge.from_mesh.value());
     } else if (const auto* broadcast = std::get_if<BroadcastInstruction>(&instruction.action)) {
-      absl::StrAppendFormat(out, "%sBROADCAST s%d from %d\n", margin, broadcast->slot.value(), broadcast->root_position);
+      absl::StrAppendFormat(out, "%sBROADCAST s%d from %d\n", margin, broadcast->slot.value(),
+                            broadcast->root_position);
     } else if (const auto* collective = std::get_if<CollectiveInstruction>(&instruction.action)) {
       absl::StrAppendFormat(out, "%sCOLLECTIVE %s %s\n", margin, std::string(graph::NameOf(collective->kind)),
                             Slots(collective->slots));
@@ -66,13 +69,14 @@ void PrintAxis(const AxisCut& axis, const cluster::Mesh& mesh, const graph::Grap
                std::string* out) {
   absl::StrAppendFormat(out, "    axis \"%s\" of %d:", mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis]);
   if (axis.reduce_scatter_from > 0) {
-    absl::StrAppendFormat(out, " gradients of %d elements and more are reduce-scattered%s;", axis.reduce_scatter_from,
-                          axis.shard_accumulators ? ", each microbatch's" : "");
+    absl::StrAppendFormat(out, " partial sums of at least %d elements are reduce-scattered%s;",
+                          axis.reduce_scatter_from, axis.shard_accumulators ? " in each microbatch" : "");
   }
-  if (!axis.reduce_scatter_along.empty()) absl::StrAppend(out, " sums are reduce-scattered along the sequence;");
+  if (!axis.reduce_scatter_along.empty())
+    absl::StrAppend(out, " other partial sums are reduce-scattered along the sequence;");
   const int64_t pinned = std::count_if(axis.cuts.begin(), axis.cuts.end(), [](const Cut& cut) { return cut.dim >= 0; });
-  absl::StrAppendFormat(out, " %d leaves cut by name", pinned);
-  if (!axis.pins.empty()) absl::StrAppendFormat(out, ", %d values pinned", axis.pins.size());
+  absl::StrAppendFormat(out, " %d leaves are cut", pinned);
+  if (!axis.pins.empty()) absl::StrAppendFormat(out, ", %d values are pinned", axis.pins.size());
   absl::StrAppend(out, "\n");
   for (const Cut& cut : axis.cuts) {
     if (cut.dim < 0) continue;
@@ -88,9 +92,9 @@ void PrintAxis(const AxisCut& axis, const cluster::Mesh& mesh, const graph::Grap
 
 std::string FirstLine(const Plan& plan) {
   return absl::StrFormat("plan %016x: %d stage%s%s, %d microbatch%s (%s)\n", plan.program_fingerprint,
-                                    plan.stages.size(), plan.stages.size() == 1 ? "" : "s",
-                                    plan.stages.size() == 1 ? "" : absl::StrCat(" under ", plan.schedule), plan.microbatches,
-                                    plan.microbatches == 1 ? "" : "es", plan.origin);
+                         plan.stages.size(), plan.stages.size() == 1 ? "" : "s",
+                         plan.stages.size() == 1 ? "" : absl::StrCat(" under ", plan.schedule), plan.microbatches,
+                         plan.microbatches == 1 ? "" : "es", plan.origin);
 }
 
 std::string StageLine(const Plan& plan, size_t s) {
@@ -98,16 +102,17 @@ std::string StageLine(const Plan& plan, size_t s) {
   std::vector<std::string> axes;
   for (size_t a = 0; a < mesh.shape.size(); ++a) axes.push_back(absl::StrCat(mesh.axis_names[a], "=", mesh.shape[a]));
   return absl::StrFormat("  stage %d on mesh [%s], devices %s\n", s, absl::StrJoin(axes, ", "),
-                         absl::StrJoin(mesh.devices, " ", [](std::string* to, DeviceId d) { absl::StrAppend(to, d.value()); }));
+                         absl::StrJoin(mesh.devices, " ",
+                                       [](std::string* to, DeviceId d) { absl::StrAppend(to, d.value()); }));
 }
 
 std::string LastLines(const Plan& plan) {
   std::string out;
   if (plan.statistics == Statistics::kLocal) {
-    absl::StrAppend(&out, "  statistics over the batch are each microbatch's own (declared local)\n");
+    absl::StrAppend(&out, "  each microbatch uses its own statistics (declared local)\n");
   }
   if (plan.predicted.step_seconds > 0) {
-    absl::StrAppendFormat(&out, "  predicted: %.4g s a step, %s a device at most\n", plan.predicted.step_seconds,
+    absl::StrAppendFormat(&out, "  predicted: %.4g s per step, at most %s per device\n", plan.predicted.step_seconds,
                           BytesText(plan.predicted.peak_device_memory));
   }
   return out;
@@ -120,7 +125,7 @@ std::string Print(const Plan& plan) {
   for (size_t s = 0; s < plan.stages.size(); ++s) {
     const StagePlan& stage = plan.stages[s];
     if (!stage.mesh.valid() || stage.mesh.value() >= static_cast<int32_t>(plan.meshes.size())) {
-      absl::StrAppendFormat(&out, "  stage %d on mesh %d, which is not there\n", s, stage.mesh.value());
+      absl::StrAppendFormat(&out, "  stage %d on mesh %d, which does not exist\n", s, stage.mesh.value());
       continue;
     }
     const cluster::Mesh& mesh = plan.meshes[stage.mesh.value()];
@@ -131,10 +136,10 @@ std::string Print(const Plan& plan) {
     absl::StrAppend(&out, StageLine(plan, s));
     const auto leaves = std::count_if(stage.input_shardings.begin(), stage.input_shardings.end(),
                                       [](const std::optional<Sharding>& sharding) { return sharding.has_value(); });
-    absl::StrAppendFormat(&out, "    %d of %d inputs lie here\n", leaves, stage.input_shardings.size());
+    absl::StrAppendFormat(&out, "    %d of %d inputs are placed on this mesh\n", leaves, stage.input_shardings.size());
   }
   for (const Seed& seed : plan.batch_seeds) {
-    absl::StrAppendFormat(&out, "  batch: input %d is cut along dimension %d\n", seed.leaf, seed.dim);
+    absl::StrAppendFormat(&out, "  batch: input %d is split along dimension %d\n", seed.leaf, seed.dim);
   }
   absl::StrAppend(&out, LastLines(plan));
   return out;
@@ -146,15 +151,16 @@ std::string Print(const Plan& plan, const graph::Graph& program, const Roles& ro
     const StagePlan& stage = plan.stages[s];
     const cluster::Mesh& mesh = plan.meshes[stage.mesh.value()];
     absl::StrAppend(&out, StageLine(plan, s));
-    // Of stages that share a mesh, the first tells.
+    // Only the first stage of a mesh prints the state and the axes.
     const auto same = [&](const StagePlan& other) { return other.mesh == stage.mesh; };
-    if (std::find_if(plan.stages.begin(), plan.stages.end(), same) - plan.stages.begin() < static_cast<int64_t>(s)) continue;
+    if (std::find_if(plan.stages.begin(), plan.stages.end(), same) - plan.stages.begin() < static_cast<int64_t>(s))
+      continue;
     PrintState(stage, mesh, program, roles, &out);
     for (const AxisCut& axis : stage.axes) PrintAxis(axis, mesh, program, roles, &out);
   }
   for (const Seed& seed : plan.batch_seeds) {
     const graph::Shape& shape = program.shape(program.parameters()[seed.leaf]);
-    absl::StrAppendFormat(&out, "  batch: %s %s is cut along dimension %d\n", roles.inputs[seed.leaf].path,
+    absl::StrAppendFormat(&out, "  batch: %s %s is split along dimension %d\n", roles.inputs[seed.leaf].path,
                           shape.ToString(), seed.dim);
   }
   if (plan.remat == Remat::kLayer) absl::StrAppend(&out, "  remat: the backward recomputes each layer\n");

@@ -1,5 +1,6 @@
-// Moving an array from one placement to another: the one function behind upload, cross-mesh edges, fetch, checkpoint
-// restore and re-planning.
+// Moving an array from one placement to another. Edges between two meshes are built on it.
+//
+// Threads: pure functions.
 #pragma once
 
 #include <vector>
@@ -10,7 +11,7 @@ namespace alpa::plan {
 
 struct Edge;  // plan/executable.h
 
-// Copies `region` (of the leaf) from one device's tile to another's.
+// One copy: `region` of the array goes from the tile of `source` to the tile of `destination`.
 struct Transfer {
   DeviceId source;
   DeviceId destination;
@@ -18,20 +19,23 @@ struct Transfer {
 };
 struct DeviceTile {
   DeviceId device;
-  Region region;   // of the leaf
+  Region region;   // of the array
 };
 
-// Every (device, region) that a placement holds, replicas included, in order of mesh and position; empty tiles left out.
+// Returns the tile of every device of a placement, including replicas, by region of the placement and position in the
+// mesh. Omits empty tiles.
 std::vector<DeviceTile> Tiles(const LeafPlacement& placement, const std::vector<cluster::Mesh>& meshes);
 
-// Transfers that fill every destination tile exactly once from source tiles. Of several devices that hold a piece, the
-// destination itself is taken where it can be, else the one that has sent the fewest bytes so far (lowest id on a tie).
-// REQUIRES: both placements are of one shape, and the source covers it.
+// Returns transfers that fill every destination tile exactly once from source tiles. If several devices hold a piece,
+// the destination itself is the source if possible. Otherwise the source is the device with the largest part, then the
+// one that has sent the fewest bytes so far, then the one with the lowest id.
+// REQUIRES: both placements have one shape, and the source covers it.
 std::vector<Transfer> Reshard(const std::vector<DeviceTile>& source, const std::vector<DeviceTile>& destination,
                               Bytes element_size);
 
-// What goes over an edge in one round: every tile of `to` filled exactly once from tiles of `from`. A SEND or RECV starts its
-// device's messages in this order, so that messages of one pair of devices meet. Empty tiles take no part.
+// Returns the transfers of one round of an edge. They fill every tile of `to` exactly once from tiles of `from`. A SEND
+// or RECV starts the messages of its device in this order, so the messages between two devices match. Empty tiles take
+// no part.
 // REQUIRES: the edge's meshes exist, and its shardings fit them.
 std::vector<Transfer> Transfers(const Edge& edge, const std::vector<cluster::Mesh>& meshes);
 

@@ -15,11 +15,11 @@ int Roles::StateOutputOf(int parameter) const {
 
 absl::Status Verify(const Roles& roles, const graph::Graph& program) {
   if (roles.inputs.size() != program.parameters().size()) {
-    return InvalidArgument("the role table names %d inputs, the program has %d parameters", roles.inputs.size(),
+    return InvalidArgument("the role table names %d inputs, but the program has %d parameters", roles.inputs.size(),
                            program.parameters().size());
   }
   if (roles.outputs.size() != program.results().size()) {
-    return InvalidArgument("the role table names %d outputs, the program has %d results", roles.outputs.size(),
+    return InvalidArgument("the role table names %d outputs, but the program has %d results", roles.outputs.size(),
                            program.results().size());
   }
   std::set<std::pair<bool, std::string>> paths;

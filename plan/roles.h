@@ -1,4 +1,4 @@
-// What each input and output of the program is to the user: the role table that the client writes.
+// The role table of a program: the role of each input and each output. The client writes it.
 #pragma once
 
 #include <cstdint>
@@ -13,27 +13,27 @@ namespace alpa::plan {
 struct InputRole {
   enum class Kind : uint8_t { kState = 0, kBatch = 1 };
   Kind kind = Kind::kBatch;
-  std::string path;       // pytree path, "['params']['w']": unique among inputs of its kind; for people and files
+  std::string path;       // pytree path, such as "['params']['w']"; unique among the inputs
 };
 struct OutputRole {
   enum class Kind : uint8_t { kState = 0, kAux = 1 };
   Kind kind = Kind::kAux;
-  std::string path;
+  std::string path;          // pytree path; unique among the outputs
   int32_t state_input = -1;  // kState: the graph parameter that this result replaces
 };
 
-// One entry for each graph parameter and each graph result, in order.
+// One entry per graph parameter and one per graph result, in order.
 struct Roles {
   std::vector<InputRole> inputs;
   std::vector<OutputRole> outputs;
 
-  // The result that replaces state input `parameter`, or -1 where the state passes through unchanged... never for a
-  // verified table: every state input has exactly one state output.
+  // Returns the result that replaces state input `parameter`, or -1 if there is none. In a verified table every state
+  // input has exactly one.
   int StateOutputOf(int parameter) const;
 };
 
-// OK, or kInvalidArgument naming the leaf: counts differ, a state leaf changes shape or dtype or lacks its output, a path
-// is used twice.
+// Returns OK, or kInvalidArgument if counts differ, a path is empty or used twice, or a state leaf lacks its output or
+// changes shape or dtype. The message names the leaf.
 absl::Status Verify(const Roles& roles, const graph::Graph& program);
 
 }  // namespace alpa::plan

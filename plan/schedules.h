@@ -1,4 +1,4 @@
-// The schedules of a pipeline by name, as plans, requests and people write them; planner/schedule says what they are.
+// The names of the pipeline schedules, in plans, requests and flags. planner/schedule/schedule.h defines the schedules.
 #pragma once
 
 #include <array>

@@ -9,15 +9,15 @@
 namespace alpa::plan {
 namespace {
 
-constexpr int kMaxRank = 64;
-constexpr int kMaxSlots = 10'000'000;
-constexpr int kMaxEdges = 1'000'000;
-// Messages name leaves by their paths.
-constexpr size_t kMaxPath = 2048;
+// Bounds on messages, which come from outside.
+constexpr int kMaxRank = 64;            // of an array
+constexpr int kMaxSlots = 10'000'000;   // of a mesh program
+constexpr int kMaxEdges = 1'000'000;    // of an executable
+constexpr size_t kMaxPath = 2048;       // bytes of a leaf's path; error messages quote paths
 
 absl::Status CheckPath(const std::string& path) {
   if (path.size() <= kMaxPath) return absl::OkStatus();
-  return InvalidArgument("a path of %d bytes, at most %d are allowed: %s", path.size(), kMaxPath, Excerpt(path));
+  return InvalidArgument("a path has %d bytes; at most %d are allowed: %s", path.size(), kMaxPath, Excerpt(path));
 }
 
 template <typename Repeated>
@@ -39,12 +39,12 @@ absl::StatusOr<graph::Shape> FromProto(const proto::Shape& in) {
     if (static_cast<int32_t>(dtype) == in.dtype()) shape.dtype = dtype, known = true;
   }
   if (!known) return InvalidArgument("element type %d is unknown", in.dtype());
-  if (in.dims_size() > kMaxRank) return InvalidArgument("an array of rank %d", in.dims_size());
+  if (in.dims_size() > kMaxRank) return InvalidArgument("the rank of an array is too high: %d", in.dims_size());
   int64_t bytes = graph::SizeOf(shape.dtype);
   for (int64_t d : in.dims()) {
-    if (d < 0) return InvalidArgument("a dimension of size %d", d);
+    if (d < 0) return InvalidArgument("an array has a dimension of size %d", d);
     const std::optional<int64_t> product = CheckedMultiply(bytes, std::max<int64_t>(1, d));
-    if (!product) return InvalidArgument("an array with more bytes than 64 bits count");
+    if (!product) return InvalidArgument("the size of an array in bytes does not fit into 64 bits");
     bytes = *product;
     shape.dims.push_back(d);
   }
@@ -105,7 +105,8 @@ struct InstructionWriter {
   void operator()(const FreeInstruction& free) const { out->mutable_free()->set_slot(free.slot.value()); }
   void operator()(const LoopInstruction& loop) const {
     out->mutable_loop()->set_count(loop.count);
-    for (const Instruction& inner : loop.body) std::visit(InstructionWriter{out->mutable_loop()->add_body()}, inner.action);
+    for (const Instruction& inner : loop.body)
+      std::visit(InstructionWriter{out->mutable_loop()->add_body()}, inner.action);
   }
 };
 
@@ -122,7 +123,7 @@ absl::StatusOr<Instruction> ReadInstruction(const proto::Instruction& in, bool i
     case proto::Instruction::kCollective: {
       const int32_t kind = in.collective().kind();
       if (kind < 0 || kind > static_cast<int32_t>(graph::ReduceKind::kProduct)) {
-        return InvalidArgument("reduction kind %d", kind);
+        return InvalidArgument("reduction kind %d is unknown", kind);
       }
       return Instruction{CollectiveInstruction{SlotIds(in.collective().slots()), Int64s(in.collective().mesh_axes()),
                                                static_cast<graph::ReduceKind>(kind)}};
@@ -130,7 +131,7 @@ absl::StatusOr<Instruction> ReadInstruction(const proto::Instruction& in, bool i
     case proto::Instruction::kAlloc: return Instruction{AllocInstruction{SlotId(in.alloc().slot()), in.alloc().fill()}};
     case proto::Instruction::kFree: return Instruction{FreeInstruction{SlotId(in.free().slot())}};
     case proto::Instruction::kLoop: {
-      if (in_loop) return InvalidArgument("a loop inside a loop");
+      if (in_loop) return InvalidArgument("a loop contains a loop");
       LoopInstruction loop;
       loop.count = in.loop().count();
       for (const proto::Instruction& inner : in.loop().body()) {
@@ -141,7 +142,7 @@ absl::StatusOr<Instruction> ReadInstruction(const proto::Instruction& in, bool i
     }
     case proto::Instruction::ACTION_NOT_SET: break;
   }
-  return InvalidArgument("an instruction of unknown kind");
+  return InvalidArgument("an instruction has an unknown kind");
 }
 
 }  // namespace
@@ -179,13 +180,14 @@ absl::StatusOr<Roles> FromProto(const proto::Roles& in) {
   Roles roles;
   for (const proto::InputRole& input : in.inputs()) {
     ALPA_RETURN_IF_ERROR(CheckPath(input.path()));
-    if (!proto::InputRole::Kind_IsValid(input.kind())) return InvalidArgument("input %s has kind %d", input.path(), input.kind());
+    if (!proto::InputRole::Kind_IsValid(input.kind()))
+      return InvalidArgument("input %s has unknown kind %d", input.path(), input.kind());
     roles.inputs.push_back({static_cast<InputRole::Kind>(input.kind()), input.path()});
   }
   for (const proto::OutputRole& output : in.outputs()) {
     ALPA_RETURN_IF_ERROR(CheckPath(output.path()));
     if (!proto::OutputRole::Kind_IsValid(output.kind())) {
-      return InvalidArgument("output %s has kind %d", output.path(), output.kind());
+      return InvalidArgument("output %s has unknown kind %d", output.path(), output.kind());
     }
     const auto kind = static_cast<OutputRole::Kind>(output.kind());
     roles.outputs.push_back({kind, output.path(), kind == OutputRole::Kind::kState ? output.state_input() : -1});
@@ -231,7 +233,7 @@ void ToProto(const Cut& cut, proto::AxisCut::Cut* out) {
 absl::StatusOr<std::vector<Cut>> FromProto(const google::protobuf::RepeatedPtrField<proto::AxisCut::Cut>& in) {
   std::vector<Cut> cuts;
   for (const proto::AxisCut::Cut& cut : in) {
-    if (!proto::AxisCut::Cut::Rank_IsValid(cut.rank())) return InvalidArgument("rank %d of a cut", cut.rank());
+    if (!proto::AxisCut::Cut::Rank_IsValid(cut.rank())) return InvalidArgument("a cut has unknown rank %d", cut.rank());
     cuts.push_back({cut.leaf(), cut.dim(), static_cast<CutRank>(cut.rank())});
   }
   return cuts;
@@ -247,12 +249,13 @@ void ToProto(const AxisState& state, proto::AxisState* out) {
 }
 
 absl::StatusOr<AxisState> FromProto(const proto::AxisState& in) {
-  if (!proto::AxisState::Kind_IsValid(in.kind())) return InvalidArgument("a value in state %d", static_cast<int>(in.kind()));
+  if (!proto::AxisState::Kind_IsValid(in.kind()))
+    return InvalidArgument("a state along an axis has unknown kind %d", static_cast<int>(in.kind()));
   switch (in.kind()) {
     case proto::AxisState::SPLIT: return AxisState::Split(in.dim(), in.outer() == 0 ? 1 : in.outer());
     case proto::AxisState::PARTIAL:
       if (in.reduce() < 0 || in.reduce() > static_cast<int32_t>(graph::ReduceKind::kProduct)) {
-        return InvalidArgument("reduction kind %d", in.reduce());
+        return InvalidArgument("reduction kind %d is unknown", in.reduce());
       }
       return AxisState::Partial(static_cast<graph::ReduceKind>(in.reduce()));
     default: return AxisState::Replicated();
@@ -329,10 +332,12 @@ absl::StatusOr<Plan> FromProto(const proto::Plan& in) {
   for (const proto::Seed& seed : in.batch_seeds()) {
     plan.batch_seeds.push_back({seed.leaf(), seed.dim(), seed.outer() == 0 ? 1 : seed.outer()});
   }
-  if (!proto::Plan::Statistics_IsValid(in.statistics())) return InvalidArgument("statistics %d", in.statistics());
+  if (!proto::Plan::Statistics_IsValid(in.statistics()))
+    return InvalidArgument("statistics %d is unknown", in.statistics());
   plan.statistics = static_cast<Statistics>(in.statistics());
   plan.schedule = in.schedule();
-  if (!proto::Plan::Remat_IsValid(in.remat())) return InvalidArgument("remat %d is unknown", static_cast<int>(in.remat()));
+  if (!proto::Plan::Remat_IsValid(in.remat()))
+    return InvalidArgument("remat %d is unknown", static_cast<int>(in.remat()));
   plan.remat = static_cast<Remat>(in.remat());
   plan.stage_cuts.assign(in.stage_cuts().begin(), in.stage_cuts().end());
   for (const proto::StagePlan& from : in.stages()) {
@@ -417,9 +422,9 @@ absl::StatusOr<Executable> FromProto(const proto::Executable& in) {
   }
   for (const proto::MeshProgram& from : in.mesh_programs()) {
     MeshProgram list;
-    if (from.slots_size() > kMaxSlots) return InvalidArgument("%d slots", from.slots_size());
+    if (from.slots_size() > kMaxSlots) return InvalidArgument("a mesh has too many slots: %d", from.slots_size());
     for (const proto::Slot& slot : from.slots()) {
-      if (!proto::Slot::Kind_IsValid(slot.kind())) return InvalidArgument("slot kind %d", slot.kind());
+      if (!proto::Slot::Kind_IsValid(slot.kind())) return InvalidArgument("slot kind %d is unknown", slot.kind());
       ALPA_ASSIGN_OR_RETURN(graph::Shape shape, FromProto(slot.shape()));
       list.slots.push_back({static_cast<Slot::Kind>(slot.kind()), std::move(shape), slot.leaf(), slot.region()});
     }
@@ -438,7 +443,7 @@ absl::StatusOr<Executable> FromProto(const proto::Executable& in) {
     ALPA_ASSIGN_OR_RETURN(LeafPlacement read, FromProto(leaf));
     executable.outputs.push_back(std::move(read));
   }
-  if (in.edges_size() > kMaxEdges) return InvalidArgument("%d edges", in.edges_size());
+  if (in.edges_size() > kMaxEdges) return InvalidArgument("the executable has too many edges: %d", in.edges_size());
   for (const proto::Edge& from : in.edges()) {
     Edge edge;
     ALPA_ASSIGN_OR_RETURN(edge.shape, FromProto(from.shape()));
@@ -454,10 +459,10 @@ absl::StatusOr<Executable> FromProto(const proto::Executable& in) {
 uint64_t Fingerprint(const Plan& plan) {
   proto::Plan message;
   ToProto(plan, &message);
-  // What a plan is said to cost changes nothing of what runs.
+  // A prediction does not affect what the plan runs.
   message.clear_predicted_step_seconds();
   message.clear_predicted_peak_device_bytes();
-  const std::string bytes = message.SerializeAsString();  // no map fields: one serialization
+  const std::string bytes = message.SerializeAsString();  // deterministic, because no field is a map
   return XXH64(bytes.data(), bytes.size(), 0);
 }
 

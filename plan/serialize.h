@@ -1,4 +1,8 @@
-// Plans and executables on the wire and on disk (proto/plan.proto).
+// Converts plans, executables and their parts to and from messages (proto/plan.proto), for the wire and for files.
+//
+// Threads: pure functions.
+// Errors:  FromProto returns kInvalidArgument if a message is not well-formed. Its results are not verified, except
+//          that a mesh has passed cluster::Check. Call Verify on a plan, an executable or a role table.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -18,7 +22,7 @@ namespace alpa::plan {
 void ToProto(const Plan& plan, proto::Plan* out);
 absl::StatusOr<Plan> FromProto(const proto::Plan& in);
 void ToProto(const Executable& executable, proto::Executable* out);
-absl::StatusOr<Executable> FromProto(const proto::Executable& in);  // well-formed, not yet Verify'd
+absl::StatusOr<Executable> FromProto(const proto::Executable& in);
 void ToProto(const Roles& roles, proto::Roles* out);
 absl::StatusOr<Roles> FromProto(const proto::Roles& in);
 void ToProto(const LeafPlacement& placement, proto::LeafPlacement* out);
@@ -26,6 +30,7 @@ absl::StatusOr<LeafPlacement> FromProto(const proto::LeafPlacement& in);
 void ToProto(const cluster::Mesh& mesh, proto::Mesh* out);
 absl::StatusOr<cluster::Mesh> FromProto(const proto::Mesh& in);
 
+// Returns a hash of everything in the plan except its prediction.
 uint64_t Fingerprint(const Plan& plan);
 
 }  // namespace alpa::plan

@@ -8,7 +8,7 @@
 namespace alpa::plan {
 namespace {
 
-// How many ways dimension `dim` is cut, and which of its tiles a device with `coordinates` holds.
+// The number of ways in which a dimension is split, and the index of the part that one device holds.
 struct Cut {
   int64_t ways = 1;
   int64_t index = 0;
@@ -79,7 +79,8 @@ std::vector<int64_t> TileDims(const std::vector<int64_t>& dims, const Sharding& 
 
 absl::Status Verify(const Sharding& sharding, const std::vector<int64_t>& dims, const cluster::Mesh& mesh) {
   if (sharding.dim_axes.size() > dims.size()) {
-    return InvalidArgument("sharding names %d dimensions of an array of rank %d", sharding.dim_axes.size(), dims.size());
+    return InvalidArgument("sharding names %d dimensions of an array of rank %d", sharding.dim_axes.size(),
+                           dims.size());
   }
   std::set<int64_t> used;
   for (const std::vector<int64_t>& axes : sharding.dim_axes) {

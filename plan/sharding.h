@@ -1,8 +1,9 @@
-// How one array lies on a mesh.
+// The sharding of an array on a mesh, and the placement of a leaf.
 //
-// Model:  each array dimension is cut by zero or more mesh axes (outer axis first); devices that differ only in other
-//         axes hold the same tile. A dimension cut n ways has tiles of ceil(size / n): the last ones may be short or
-//         empty.
+// Model:   Zero or more mesh axes split each array dimension (outer axis first). Devices that differ only along other
+//          axes hold the same tile. A dimension that is split n ways has tiles of ceil(size / n); the last tiles may be
+//          short or empty.
+// Threads: value types and pure functions.
 #pragma once
 
 #include <cstdint>
@@ -16,40 +17,41 @@
 namespace alpa::plan {
 
 struct Sharding {
-  // For each array dimension, the mesh axes that cut it. Shorter than the rank: the rest is not cut.
+  // By array dimension: the mesh axes that split it. Dimensions beyond the end of this list are not split.
   std::vector<std::vector<int64_t>> dim_axes;
 
   static Sharding Replicated() { return {}; }
   static Sharding Split(int dim, int64_t mesh_axis);
   bool replicated() const;
-  std::string ToString(const cluster::Mesh& mesh) const;  // "[data, *, model]"
+  std::string ToString(const cluster::Mesh& mesh) const;  // "[data, *, tensor]" or "replicated"
   bool operator==(const Sharding&) const = default;
 };
 
-// A box inside an array: start and size a dimension. Rank 0 is the whole scalar.
+// A box inside an array: a start and a size per dimension. A region of rank 0 is a scalar.
 struct Region {
   std::vector<int64_t> start, size;
   int64_t elements() const;
   bool operator==(const Region&) const = default;
 };
 
-// The tile of an array of `dims` that the mesh's `index`-th device holds.
+// Returns the tile of an array of shape `dims` that the device at position `index` of the mesh holds.
 Region TileOf(const std::vector<int64_t>& dims, const Sharding& sharding, const cluster::Mesh& mesh, int64_t index);
-// Shape of a full (not short) tile: what a StageProgram is compiled for.
+// Returns the shape of a full (not short) tile. Stage programs are compiled for this shape.
 std::vector<int64_t> TileDims(const std::vector<int64_t>& dims, const Sharding& sharding, const cluster::Mesh& mesh);
+// Returns OK, or kInvalidArgument if the sharding names too many dimensions, an unknown axis, or an axis twice.
 absl::Status Verify(const Sharding& sharding, const std::vector<int64_t>& dims, const cluster::Mesh& mesh);
 
-// Where a leaf lies: possibly several regions, each on one submesh with one sharding (a leaf that spans stages has
-// several; most have one that covers the whole array).
+// The placement of a leaf: one or more regions, each on one mesh with one sharding. Most leaves have a single region,
+// which covers the complete array. A leaf that spans stages can have several.
 struct RegionPlacement {
   Region region;          // of the leaf
   MeshId mesh;            // in Executable::meshes
-  Sharding sharding;      // of the region's own dims
+  Sharding sharding;      // of the region, as an array of its own
 };
 struct LeafPlacement {
   std::string path;
-  graph::Shape shape;     // of the whole leaf
-  std::vector<RegionPlacement> regions;  // disjoint, covering the leaf
+  graph::Shape shape;     // of the complete leaf
+  std::vector<RegionPlacement> regions;  // disjoint; together they cover the leaf
 };
 
 }  // namespace alpa::plan

@@ -21,14 +21,14 @@ cluster::Mesh MakeMesh(std::vector<int64_t> shape, int first_device = 0) {
   return mesh;
 }
 
-TEST(MeshTest, GroupsDifferOnlyAlongTheirAxes) {
+TEST(MeshTest, PositionsInAGroupDifferOnlyAlongTheGivenAxes) {
   const cluster::Mesh mesh = MakeMesh({2, 3});
   EXPECT_EQ(mesh.Groups({0}), (std::vector<std::vector<int64_t>>{{0, 3}, {1, 4}, {2, 5}}));
   EXPECT_EQ(mesh.Groups({1}), (std::vector<std::vector<int64_t>>{{0, 1, 2}, {3, 4, 5}}));
   EXPECT_EQ(mesh.Groups({1, 0}), (std::vector<std::vector<int64_t>>{{0, 3, 1, 4, 2, 5}}));
 }
 
-TEST(MeshTest, CheckRefusesWhatDoesNotFit) {
+TEST(MeshTest, CheckRefusesRepeatedDevicesAndWrongSizes) {
   cluster::Mesh mesh = MakeMesh({2, 2});
   EXPECT_TRUE(Check(mesh).ok());
   mesh.devices[3] = mesh.devices[0];
@@ -66,8 +66,8 @@ TEST(ShardingTest, VerifyRefusesWrongAxes) {
   EXPECT_FALSE(Verify(twice, {4, 4}, mesh).ok());
 }
 
-// Any placement to any other: every destination element is written once, from a device that holds it.
-TEST(ReshardTest, FillsEveryTileOnceFromWhoHasIt) {
+// Reshards between two random placements. Every destination element must be written once, from a device that holds it.
+TEST(ReshardTest, FillsEveryTileOnceFromDevicesThatHoldIt) {
   std::mt19937 random(3);
   for (int trial = 0; trial < 300; ++trial) {
     const int rank = static_cast<int>(random() % 3);
@@ -93,7 +93,8 @@ TEST(ReshardTest, FillsEveryTileOnceFromWhoHasIt) {
     const std::vector<Transfer> transfers = Reshard(source, destination, 4);
     auto inside = [](const Region& inner, const Region& outer) {
       for (size_t d = 0; d < inner.start.size(); ++d) {
-        if (inner.start[d] < outer.start[d] || inner.start[d] + inner.size[d] > outer.start[d] + outer.size[d]) return false;
+        if (inner.start[d] < outer.start[d] || inner.start[d] + inner.size[d] > outer.start[d] + outer.size[d])
+          return false;
       }
       return true;
     };
@@ -110,7 +111,7 @@ TEST(ReshardTest, FillsEveryTileOnceFromWhoHasIt) {
         const bool local = std::any_of(source.begin(), source.end(), [&](const DeviceTile& tile) {
           return tile.device == target.device && inside(transfer.region, tile.region);
         });
-        EXPECT_TRUE(!local || transfer.source == target.device) << "sent what was there already";
+        EXPECT_TRUE(!local || transfer.source == target.device) << "the destination already held this region";
       }
       EXPECT_EQ(elements, target.region.elements());
       for (size_t a = 0; a < pieces.size(); ++a) {
@@ -127,7 +128,7 @@ TEST(ReshardTest, FillsEveryTileOnceFromWhoHasIt) {
   }
 }
 
-TEST(ReshardTest, SpreadsSendersOfReplicas) {
+TEST(ReshardTest, SpreadsTransfersOverReplicas) {
   const std::vector<cluster::Mesh> meshes = {MakeMesh({2}), MakeMesh({2}, 2)};
   const LeafPlacement from{"leaf", {graph::DType::kF32, {8}}, {{{{0}, {8}}, MeshId(0), Sharding::Replicated()}}};
   const LeafPlacement to{"leaf", {graph::DType::kF32, {8}}, {{{{0}, {8}}, MeshId(1), Sharding::Split(0, 0)}}};

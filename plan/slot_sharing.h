@@ -1,4 +1,6 @@
-// Which temporary slots can share a buffer: those that are never in use at one time.
+// Assigns buffers to temporary slots. Slots that are never in use at the same time can share a buffer.
+//
+// Threads: a pure function.
 #pragma once
 
 #include <vector>
@@ -9,12 +11,13 @@
 namespace alpa::plan {
 
 struct SlotSharing {
-  std::vector<int> buffer_of_slot;  // -1: not a temporary that is used
-  std::vector<Bytes> buffer_sizes;
+  std::vector<int> buffer_of_slot;  // by slot; -1: not a temporary slot, or never used
+  std::vector<Bytes> buffer_sizes;  // by buffer
 };
 
-// A slot counts as in use from the first to the last top-level instruction that names it (a loop counts as one). Greedy,
-// best fit by size, in order of first use: O(slots x buffers) at worst.
+// A slot is in use from the first to the last top-level instruction that names it, except FREE. A loop counts as one
+// instruction. The assignment is greedy: in order of first use, each slot takes the smallest free buffer that is large
+// enough. Cost: O(slots x buffers) at worst.
 SlotSharing ShareSlots(const MeshProgram& program);
 
 }  // namespace alpa::plan

@@ -1,4 +1,4 @@
-// Hand-broken executables, each refused for its own reason; and lists that would deadlock.
+// Executables that are broken by hand, each of which is refused for its own reason, and lists that would deadlock.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -20,7 +20,8 @@ using ::testing::HasSubstr;
 
 const graph::Shape kVector{graph::DType::kF32, {4}};
 
-// w' = w + sum over microbatches and devices of x: a loop that accumulates, an update that reduces.
+// Returns a valid executable. It computes w' = w + the sum of x over microbatches and devices: a loop accumulates, then
+// an update reduces over the devices.
 Executable Valid() {
   Executable e;
   cluster::Mesh mesh;
@@ -88,16 +89,20 @@ TEST_P(BrokenExecutableTest, IsRefusedForItsReason) {
 INSTANTIATE_TEST_SUITE_P(
     Lists, BrokenExecutableTest,
     ::testing::Values(
-        Breakage{"unknown_program", [](Executable& e) { Update(e).program = 7; }, "program 7 of 2"},
+        Breakage{"unknown_program", [](Executable& e) { Update(e).program = 7; }, "program 7; there are 2 programs"},
         Breakage{"missing_input", [](Executable& e) { Update(e).inputs.pop_back(); }, "takes 2 inputs"},
-        Breakage{"missing_output", [](Executable& e) { Update(e).outputs.pop_back(); }, "slots are named"},
-        Breakage{"slot_out_of_range", [](Executable& e) { Update(e).inputs[1] = SlotId(99); }, "slot 99 of 4"},
-        Breakage{"read_before_alloc", [](Executable& e) { List(e).erase(List(e).begin()); }, "before anything was put"},
+        Breakage{"missing_output", [](Executable& e) { Update(e).outputs.pop_back(); }, "but RUN names"},
+        Breakage{"slot_out_of_range", [](Executable& e) { Update(e).inputs[1] = SlotId(99); },
+                 "slot 99; the mesh has 4 slots"},
+        Breakage{"read_before_alloc", [](Executable& e) { List(e).erase(List(e).begin()); }, "before it holds a value"},
         Breakage{"leak", [](Executable& e) { List(e).pop_back(); }, "never freed"},
-        Breakage{"double_free", [](Executable& e) { List(e).push_back({FreeInstruction{SlotId(2)}}); }, "holds nothing"},
-        Breakage{"free_of_state", [](Executable& e) { List(e).push_back({FreeInstruction{SlotId(0)}}); }, "not temporary"},
+        Breakage{"double_free", [](Executable& e) { List(e).push_back({FreeInstruction{SlotId(2)}}); },
+                 "holds no value"},
+        Breakage{"free_of_state", [](Executable& e) { List(e).push_back({FreeInstruction{SlotId(0)}}); },
+                 "not temporary"},
         Breakage{"double_alloc", [](Executable& e) { List(e).insert(List(e).begin(), List(e)[0]); }, "in use"},
-        Breakage{"alloc_of_state", [](Executable& e) { List(e)[0] = {AllocInstruction{SlotId(0), 0}}; }, "from outside"},
+        Breakage{"alloc_of_state", [](Executable& e) { List(e)[0] = {AllocInstruction{SlotId(0), 0}}; },
+                 "from outside"},
         Breakage{"write_to_input",
                  [](Executable& e) {
                    Update(e).outputs[1] = SlotId(1);
@@ -117,10 +122,13 @@ INSTANTIATE_TEST_SUITE_P(
                  "aliases input 1"},
         Breakage{"alias_twice", [](Executable& e) { e.programs[1].alias = {0, 0}; }, "two results alias"},
         Breakage{"alias_out_of_range", [](Executable& e) { e.programs[1].alias = {5, -1}; }, "aliases parameter 5"},
-        Breakage{"wrong_tile", [](Executable& e) { e.inputs[1].regions[0].sharding = Sharding::Split(0, 0); }, "placement makes it"},
+        Breakage{"wrong_tile", [](Executable& e) { e.inputs[1].regions[0].sharding = Sharding::Split(0, 0); },
+                 "placement implies"},
         Breakage{"leaf_without_slot", [](Executable& e) { e.outputs[0].regions = e.inputs[0].regions; }, "has no slot"},
-        Breakage{"slot_without_leaf", [](Executable& e) { e.mesh_programs[0].slots[3].leaf = 9; }, "which is nowhere"},
-        Breakage{"slot_of_wrong_shape", [](Executable& e) { e.mesh_programs[0].slots[2].shape.dims = {5}; }, "is f32[4]"},
+        Breakage{"slot_without_leaf", [](Executable& e) { e.mesh_programs[0].slots[3].leaf = 9; },
+                 "which no placement lists"},
+        Breakage{"slot_of_wrong_shape", [](Executable& e) { e.mesh_programs[0].slots[2].shape.dims = {5}; },
+                 "is f32[4]"},
         Breakage{"loop_index_outside",
                  [](Executable& e) {
                    List(e)[1] = Loop(e).body[0];
@@ -133,7 +141,9 @@ INSTANTIATE_TEST_SUITE_P(
                    List(e)[1] = {outer};
                  }, "a loop inside a loop"},
         Breakage{"endless_loop", [](Executable& e) { Loop(e).count = 0; }, "a loop of 0 rounds"},
-        Breakage{"rounds_differ", [](Executable& e) { Loop(e).body.push_back({FreeInstruction{SlotId(2)}}); }, "before anything"},
+        Breakage{"second_round_without_a_value",
+                 [](Executable& e) { Loop(e).body.push_back({FreeInstruction{SlotId(2)}}); },
+                 "before it holds a value"},
         Breakage{"device_twice", [](Executable& e) { e.meshes[0].devices[1] = DeviceId(0); }, "device 0 twice"},
         Breakage{"list_missing", [](Executable& e) { e.mesh_programs.clear(); }, "0 instruction lists"},
         Breakage{"region_outside", [](Executable& e) { e.inputs[0].regions[0].region.size = {5}; }, "region outside"},
@@ -146,8 +156,9 @@ INSTANTIATE_TEST_SUITE_P(
                  }, "program 1"}),
     [](const auto& info) { return info.param.name; });
 
-// Two meshes, of 2 and of 3 devices, that exchange x f32[6] in each of two microbatches: "there" cut two ways here and three
-// ways there, "back" whole there and cut two ways here.
+// A valid pipeline: mesh 0 has 2 devices, mesh 1 has 3. In each of two microbatches they exchange an array f32[6]. On
+// the edge "there" it is split over the devices of both meshes. On the edge "back" it is replicated on mesh 1 and split
+// on mesh 0.
 constexpr int32_t kThere = 0, kBack = 1;
 const graph::Shape kArray{graph::DType::kF32, {6}}, kThird{graph::DType::kF32, {2}}, kHalf{graph::DType::kF32, {3}};
 
@@ -216,75 +227,89 @@ TEST_P(BrokenPipelineTest, IsRefusedForItsReason) {
 INSTANTIATE_TEST_SUITE_P(
     Edges, BrokenPipelineTest,
     ::testing::Values(
-        Breakage{"to_no_mesh", [](Executable& e) { e.edges[0].to_mesh = MeshId(2); }, "edge 0: it names mesh 2 of 2"},
-        Breakage{"from_no_mesh", [](Executable& e) { e.edges[1].from_mesh = MeshId(); }, "edge 1: it names mesh -1 of 2"},
+        Breakage{"to_no_mesh", [](Executable& e) { e.edges[0].to_mesh = MeshId(2); },
+                 "edge 0: it names mesh 2; there are 2"},
+        Breakage{"from_no_mesh", [](Executable& e) { e.edges[1].from_mesh = MeshId(); },
+                 "edge 1: it names mesh -1; there are 2"},
         Breakage{"to_itself", [](Executable& e) { e.edges[0].to_mesh = MeshId(0); }, "from mesh 0 to itself"},
-        Breakage{"axis_unknown", [](Executable& e) { e.edges[0].to = Sharding::Split(0, 1); }, "edge 0: to: sharding names mesh axis 1"},
+        Breakage{"axis_unknown", [](Executable& e) { e.edges[0].to = Sharding::Split(0, 1); },
+                 "edge 0: to: sharding names mesh axis 1"},
         Breakage{"sharding_of_another_rank", [](Executable& e) { e.edges[0].from = Sharding::Split(1, 0); },
                  "edge 0: from: sharding names 2 dimensions"},
         Breakage{"negative_size", [](Executable& e) { e.edges[0].shape.dims = {-6}; }, "dimension of size -6"},
-        Breakage{"endless_array", [](Executable& e) { e.edges[0].shape.dims = {1 << 30, 1 << 30, 1 << 30}; }, "64 bits"},
+        Breakage{"huge_array", [](Executable& e) { e.edges[0].shape.dims = {1 << 30, 1 << 30, 1 << 30}; }, "64 bits"},
         Breakage{"unused_edge", [](Executable& e) { e.edges.push_back(e.edges[0]); }, "edge 2 is never used"},
-        Breakage{"unknown_edge", [](Executable& e) { At<SendInstruction>(e, 0, 1).edge = 2; }, "edge 2 of 2"},
-        Breakage{"no_edge", [](Executable& e) { At<RecvInstruction>(e, 1, 0).edge = -1; }, "edge -1 of 2"},
+        Breakage{"unknown_edge", [](Executable& e) { At<SendInstruction>(e, 0, 1).edge = 2; }, "edge 2; there are 2"},
+        Breakage{"no_edge", [](Executable& e) { At<RecvInstruction>(e, 1, 0).edge = -1; }, "edge -1; there are 2"},
         Breakage{"send_against_the_edge", [](Executable& e) { At<SendInstruction>(e, 0, 1).edge = kBack; },
                  "mesh 0: instruction 1: edge 1 goes from mesh 1 to mesh 0"},
         Breakage{"receive_against_the_edge", [](Executable& e) { At<RecvInstruction>(e, 0, 2).edge = kThere; },
                  "mesh 0: instruction 2: edge 0 goes from mesh 0 to mesh 1"},
         Breakage{"send_of_another_tile", [](Executable& e) { e.edges[kThere].from = Sharding::Replicated(); },
-                 "a tile of edge 0 is f32[6], slot 0 is for f32[3]"},
+                 "a tile of edge 0 is f32[6], but slot 0 is f32[3]"},
         Breakage{"receive_of_another_tile", [](Executable& e) { At<RecvInstruction>(e, 1, 0).slot = SlotId(1); },
-                 "a tile of edge 0 is f32[2], slot 1 is for f32[6]"},
-        Breakage{"another_type", [](Executable& e) { e.edges[kThere].shape.dtype = graph::DType::kS32; }, "is s32[3], slot 0"},
-        Breakage{"send_of_nothing", [](Executable& e) { Swap(e, 0, 0, 1); }, "slot 0 is read before anything was put there"},
-        Breakage{"receive_into_input", [](Executable& e) { At<RecvInstruction>(e, 0, 2).slot = SlotId(2); }, "it is an input"},
-        Breakage{"slot_out_of_range", [](Executable& e) { At<SendInstruction>(e, 0, 1).slot = SlotId(9); }, "slot 9 of 3"},
+                 "a tile of edge 0 is f32[2], but slot 1 is f32[6]"},
+        Breakage{"another_type", [](Executable& e) { e.edges[kThere].shape.dtype = graph::DType::kS32; },
+                 "is s32[3], but slot 0"},
+        Breakage{"send_of_nothing", [](Executable& e) { Swap(e, 0, 0, 1); }, "slot 0 is read before it holds a value"},
+        Breakage{"receive_into_input", [](Executable& e) { At<RecvInstruction>(e, 0, 2).slot = SlotId(2); },
+                 "it is an input"},
+        Breakage{"slot_out_of_range", [](Executable& e) { At<SendInstruction>(e, 0, 1).slot = SlotId(9); },
+                 "slot 9; the mesh has 3 slots"},
         Breakage{"received_and_never_freed", [](Executable& e) { Erase(e, 0, 9); }, "temporary slot 1 is never freed"},
         Breakage{"no_index", [](Executable& e) { At<RunInstruction>(e, 0, 0).index = -1; }, "without an index"},
-        Breakage{"endless_index", [](Executable& e) { At<RunInstruction>(e, 0, 0).index = 1 << 20; }, "index 1048576"},
+        Breakage{"huge_index", [](Executable& e) { At<RunInstruction>(e, 0, 0).index = 1 << 20; }, "index 1048576"},
         Breakage{"negative_index", [](Executable& e) { At<RunInstruction>(e, 0, 0).index = -2; }, "index -2"},
         Breakage{"index_in_a_loop", [](Executable& e) {
                    ListOf(e, 0)[0] = {LoopInstruction{2, {ListOf(e, 0)[0]}}};
-                 }, "index 0 is given, but the loop has one"},
+                 }, "RUN has index 0, but is in a loop"},
         Breakage{"missing_receive", [](Executable& e) { Erase(e, 0, 2), Erase(e, 0, 3); },
                  "edge 1 is sent 2 times and received 1 times"},
         Breakage{"missing_send", [](Executable& e) { Erase(e, 0, 6); }, "edge 0 is sent 1 times and received 2 times"},
         Breakage{"sent_in_each_round", [](Executable& e) {
                    ListOf(e, 0)[1] = {LoopInstruction{3, {ListOf(e, 0)[1]}}};
                  }, "edge 0 is sent 4 times and received 2 times"},
-        // These would come to their ends if sends were buffered.
+        // These lists would reach their ends if sends were buffered.
         Breakage{"both_send_first", [](Executable& e) {
-                   for (const int free : {9, 6, 4}) Erase(e, 1, free);   // slot 1 keeps its value: it is there to be sent
+                   for (const int free : {9, 6, 4}) Erase(e, 1, free);   // slot 1 keeps its value, so SEND can read it
                    std::vector<Instruction>& list = ListOf(e, 1);
                    list = {{AllocInstruction{SlotId(1), 0}}, {SendInstruction{SlotId(1), kBack}},
                            {RecvInstruction{SlotId(0), kThere}}, {SendInstruction{SlotId(1), kBack}},
-                           {RecvInstruction{SlotId(0), kThere}}, {FreeInstruction{SlotId(0)}}, {FreeInstruction{SlotId(1)}}};
+                           {RecvInstruction{SlotId(0), kThere}}, {FreeInstruction{SlotId(0)}},
+                           {FreeInstruction{SlotId(1)}}};
                  },
-                 "deadlock: device 0 of mesh 0 waits for ever at instruction 1 (SEND over edge 0) for device 0 of mesh 1, which is "
-                 "at instruction 1 (SEND over edge 1)"},
+                 "deadlock: device 0 of mesh 0 waits forever at instruction 1 (SEND over edge 0) for device 0 of mesh "
+                 "1, which is at instruction 1 (SEND over edge 1)"},
         Breakage{"second_sent_before_first_answer", [](Executable& e) {
-                   // Here 1F1B without the warm-up that it needs: 0 sends both, 1 answers the first before it takes the second.
-                   ListOf(e, 0) = {{RunInstruction{0, {SlotId()}, {SlotId(0)}, 0}}, {SendInstruction{SlotId(0), kThere}},
+                   // This is 1F1B with a wrong warm-up. Mesh 0 sends both microbatches before it receives. Mesh 1
+                   // answers the first before it receives the second.
+                   ListOf(e, 0) = {{RunInstruction{0, {SlotId()}, {SlotId(0)}, 0}},
+                                   {SendInstruction{SlotId(0), kThere}},
                                    {SendInstruction{SlotId(0), kThere}}, {RecvInstruction{SlotId(1), kBack}},
-                                   {RecvInstruction{SlotId(1), kBack}}, {FreeInstruction{SlotId(0)}}, {FreeInstruction{SlotId(1)}}};
+                                   {RecvInstruction{SlotId(1), kBack}}, {FreeInstruction{SlotId(0)}},
+                                   {FreeInstruction{SlotId(1)}}};
                  },
-                 "waits for ever at instruction 2 (SEND over edge 0) for device 0 of mesh 1, which is at instruction 2 (SEND over"},
+                 "waits forever at instruction 2 (SEND over edge 0) for device 0 of mesh 1, which is at instruction 2 "
+                 "(SEND over"},
         Breakage{"edges_crossed", [](Executable& e) {
                    e.edges.push_back(e.edges[kThere]);
                    Insert(e, 0, 2, {SendInstruction{SlotId(0), 2}});
                    Insert(e, 1, 0, {RecvInstruction{SlotId(0), 2}});
                  },
-                 "at instruction 1 (SEND over edge 0) for device 0 of mesh 1, which is at instruction 0 (RECV over edge 2)"},
+                 "at instruction 1 (SEND over edge 0) for device 0 of mesh 1, which is at instruction 0 (RECV over "
+                 "edge 2)"},
         Breakage{"late_receive_in_a_loop", [](Executable& e) {
                    e.edges.push_back(e.edges[kBack]);
-                   const std::vector<Instruction> send = {{SendInstruction{SlotId(1), 2}}, {SendInstruction{SlotId(1), kBack}}};
-                   const std::vector<Instruction> receive = {{RecvInstruction{SlotId(1), kBack}}, {RecvInstruction{SlotId(1), 2}}};
+                   const std::vector<Instruction> send = {{SendInstruction{SlotId(1), 2}},
+                                                          {SendInstruction{SlotId(1), kBack}}};
+                   const std::vector<Instruction> receive = {{RecvInstruction{SlotId(1), kBack}},
+                                                             {RecvInstruction{SlotId(1), 2}}};
                    Insert(e, 0, 9, {LoopInstruction{4, receive}});
                    Insert(e, 1, 9, {LoopInstruction{4, send}});
                  },
                  "instruction 0 of the loop at 9, round 0 (RECV over edge 1)"},
-        Breakage{"sent_to_itself_by_way_of_another", [](Executable& e) {
-                   // Each of three meshes sends to the next and then receives: a ring.
+        Breakage{"ring_of_sends", [](Executable& e) {
+                   // Each of three meshes sends to the next one before it receives from the previous one.
                    e.meshes.push_back(OneAxisMesh(1, 5));
                    e.mesh_programs.emplace_back();
                    e.mesh_programs[0].slots.resize(2);
@@ -302,8 +327,9 @@ INSTANTIATE_TEST_SUITE_P(
                  "deadlock"}),
     [](const auto& info) { return info.param.name; });
 
-TEST(VerifyProgressTest, MessagesOfOneInstructionMeetInAnyOrder) {
-  // Each device of mesh 0 needs both of mesh 1, and the other way round, and those come in different orders.
+TEST(VerifyProgressTest, MessagesOfOneInstructionMayMeetInAnyOrder) {
+  // Each device of one mesh exchanges messages with both devices of the other mesh. The devices reach the instruction
+  // in different orders.
   Executable e = ValidPipeline();
   e.meshes[0] = OneAxisMesh(2, 0);
   e.meshes[1] = OneAxisMesh(2, 2);
@@ -313,11 +339,12 @@ TEST(VerifyProgressTest, MessagesOfOneInstructionMeetInAnyOrder) {
   EXPECT_TRUE(VerifyProgress(e).ok()) << VerifyProgress(e);
 }
 
-// 16 meshes of 4 devices, 64 microbatches forward and then backward, 20 arrays between neighbours in each direction.
-TEST(VerifyProgressTest, TakesLittleTimeForALongPipeline) {
+// Verifies 16 meshes of 4 devices with 64 microbatches, first all forwards, then all backwards. Neighbours exchange 20
+// arrays per microbatch in each direction.
+TEST(VerifyProgressTest, VerifiesALongPipelineQuickly) {
   constexpr int kMeshes = 16, kMicrobatches = 64, kArrays = 20;
   Executable e;
-  std::vector<std::vector<int32_t>> forward(kMeshes), backward(kMeshes);   // to, and from, the next mesh
+  std::vector<std::vector<int32_t>> forward(kMeshes), backward(kMeshes);   // edges to the next mesh; edges from it
   for (int m = 0; m < kMeshes; ++m) {
     e.meshes.push_back(OneAxisMesh(4, 4 * m));
     e.mesh_programs.push_back({{{Slot::Kind::kTemporary, {graph::DType::kF32, {2}}}}, {}});
@@ -325,7 +352,8 @@ TEST(VerifyProgressTest, TakesLittleTimeForALongPipeline) {
   for (int m = 0; m + 1 < kMeshes; ++m) {
     for (int a = 0; a < kArrays; ++a) {
       forward[m].push_back(static_cast<int32_t>(e.edges.size()));
-      e.edges.push_back({{graph::DType::kF32, {8}}, MeshId(m), MeshId(m + 1), Sharding::Split(0, 0), Sharding::Split(0, 0)});
+      e.edges.push_back(
+          {{graph::DType::kF32, {8}}, MeshId(m), MeshId(m + 1), Sharding::Split(0, 0), Sharding::Split(0, 0)});
       backward[m].push_back(static_cast<int32_t>(e.edges.size()));
       e.edges.push_back({{graph::DType::kF32, {2}}, MeshId(m + 1), MeshId(m), {}, {}});
     }
@@ -352,7 +380,8 @@ TEST(VerifyProgressTest, TakesLittleTimeForALongPipeline) {
   const auto begin = std::chrono::steady_clock::now();
   const absl::Status status = VerifyProgress(e);
   EXPECT_TRUE(status.ok()) << status;
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));   // 100 times what it takes, for sanitizers
+  // The bound is 100 times the usual duration, because sanitizers slow the test down.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
 }
 
 TEST(EdgeTest, TransfersFillEveryTileOnce) {
@@ -360,13 +389,14 @@ TEST(EdgeTest, TransfersFillEveryTileOnce) {
   const std::vector<Transfer> there = Transfers(e.edges[kThere], e.meshes);
   std::vector<std::string> text;
   for (const Transfer& t : there) {
-    text.push_back(absl::StrCat(t.source.value(), ">", t.destination.value(), " ", t.region.start[0], "+", t.region.size[0]));
+    text.push_back(
+        absl::StrCat(t.source.value(), ">", t.destination.value(), " ", t.region.start[0], "+", t.region.size[0]));
   }
   EXPECT_THAT(text, ::testing::ElementsAre("0>2 0+2", "1>3 3+1", "0>3 2+1", "1>4 4+2"));
   EXPECT_EQ(Transfers(e.edges[kBack], e.meshes).size(), 2u);
 }
 
-TEST(EdgeTest, IsPrinted) {
+TEST(EdgeTest, PrintShowsEdgesAndTheirInstructions) {
   const std::string text = Print(ValidPipeline());
   EXPECT_THAT(text, HasSubstr("edge 0: f32[6] from mesh 0 [data] to mesh 1 [data]"));
   EXPECT_THAT(text, HasSubstr("RUN \"make\" #1 (loop-index) -> s0"));
@@ -376,7 +406,7 @@ TEST(EdgeTest, IsPrinted) {
 
 class ExecutableOnTheWireTest : public ::testing::TestWithParam<bool> {};
 
-TEST_P(ExecutableOnTheWireTest, ComesOutAsItWentIn) {
+TEST_P(ExecutableOnTheWireTest, RoundTripKeepsTheExecutable) {
   const Executable e = GetParam() ? ValidPipeline() : Valid();
   proto::Executable message;
   ToProto(e, &message);
@@ -393,7 +423,7 @@ TEST_P(ExecutableOnTheWireTest, ComesOutAsItWentIn) {
 INSTANTIATE_TEST_SUITE_P(Edges, ExecutableOnTheWireTest, ::testing::Bool(),
                          [](const auto& info) { return info.param ? "with_edges" : "without"; });
 
-TEST(SerializeTest, RefusesUnknownKinds) {
+TEST(SerializeTest, RefusesUnknownKindsAndNegativeSizes) {
   proto::Executable message;
   ToProto(Valid(), &message);
   message.mutable_mesh_programs(0)->mutable_slots(0)->mutable_shape()->set_dtype(99);

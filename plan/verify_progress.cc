@@ -9,38 +9,40 @@
 namespace alpa::plan {
 namespace {
 
+// The most events of one mesh in one step. It bounds time and memory.
 constexpr size_t kMaxEvents = 10'000'000;
 
-// A point at which the devices of a mesh wait for others.
+// An instruction, or a collective inside a RUN, at which the devices of a mesh wait for others.
 struct Event {
   enum class Kind : uint8_t { kSend, kRecv, kGroup } kind = Kind::kGroup;
-  int32_t target = 0;                // the edge, or the number of the set of axes
+  int32_t target = 0;                // kSend and kRecv: the edge. kGroup: the index of the axis set
   int32_t round = 0;                 // of the edge
-  int32_t at = 0, inner = -1;        // place in the list, and in the body of the loop there
+  int32_t at = 0, inner = -1;        // index in the list; index in the body if that instruction is a loop, else -1
   int32_t loop_round = 0;
-  const graph::Op* op = nullptr;     // the collective of a RUN
+  const graph::Op* op = nullptr;     // the collective, if it is inside a RUN
 };
 
-// A set of mesh axes along which devices meet.
+// A set of mesh axes along which collectives run.
 struct AxisSet {
   std::vector<std::vector<int64_t>> groups;
   std::vector<int32_t> group_of;     // by position
-  std::vector<int64_t> arrived;      // by group: how many stand there now
+  std::vector<int64_t> arrived;      // by group: the number of members that wait at the current event
 };
 
-// What all devices of a mesh go through.
+// The events of a mesh, in order. All its devices go through the same events.
 struct Script {
   std::vector<Event> events;
   std::vector<AxisSet> axis_sets;
   std::map<std::vector<int64_t>, int32_t> number_of_axes;
 };
 
+// A device of a mesh and its progress.
 struct Participant {
   int32_t mesh = 0;
   int64_t position = 0;
-  size_t next = 0;
-  bool standing = false;             // at `next`
-  int64_t missing = 0;               // messages of a SEND or RECV that have not met yet
+  size_t next = 0;                   // the event that it has not passed yet
+  bool waiting = false;              // it has entered event `next`
+  int64_t missing = 0;               // at a SEND or RECV: the number of peers that have not entered the same round
 };
 
 class Progress {
@@ -74,8 +76,9 @@ class Progress {
   }
 
  private:
-  // Appends the events of a list, or of a loop's body (then `loop_at` is the loop's place).
-  absl::Status Expand(const std::vector<Instruction>& instructions, Script& script, int32_t loop_at, int32_t loop_round) {
+  // Appends the events of a list, or of the body of the loop at index `loop_at` (-1: not in a loop).
+  absl::Status Expand(const std::vector<Instruction>& instructions, Script& script, int32_t loop_at,
+                      int32_t loop_round) {
     for (size_t i = 0; i < instructions.size(); ++i) {
       Event event;
       event.at = loop_at < 0 ? static_cast<int32_t>(i) : loop_at;
@@ -108,7 +111,8 @@ class Progress {
           }
         }
       }
-      if (script.events.size() > kMaxEvents) return InvalidArgument("more than %d messages in one step", kMaxEvents);
+      if (script.events.size() > kMaxEvents)
+        return InvalidArgument("a mesh has more than %d sends, receives and collectives in one step", kMaxEvents);
     }
     return absl::OkStatus();
   }
@@ -170,7 +174,7 @@ class Progress {
         from[participants_[source].position].push_back(destination);
         to[participants_[destination].position].push_back(source);
       }
-      // All messages of one pair meet at once.
+      // All messages between one pair of devices meet together, so each peer counts once.
       for (auto* side : {&from, &to}) {
         for (std::vector<int>& peers : *side) {
           std::sort(peers.begin(), peers.end());
@@ -185,24 +189,25 @@ class Progress {
     return (event.kind == Event::Kind::kSend ? from : to)[p.position];
   }
 
-  const Event* At(const Participant& p) const { return p.standing ? &scripts_[p.mesh].events[p.next] : nullptr; }
+  // The event at which `p` waits, or null.
+  const Event* At(const Participant& p) const { return p.waiting ? &scripts_[p.mesh].events[p.next] : nullptr; }
 
   void Pass(int i) {
-    participants_[i].standing = false;
+    participants_[i].waiting = false;
     ++participants_[i].next;
     work_.push_back(i);
   }
 
-  // Device `i` comes to its next event, and meets those who stand there already: of two devices that meet, it is the later one
-  // that finds the other, so each pair is counted once.
+  // Device `i` enters its next event and meets the devices that already wait there. Of two devices that meet, the later
+  // one finds the other, so each pair counts once.
   void Enter(int i) {
     Participant& p = participants_[i];
     Script& script = scripts_[p.mesh];
     if (p.next == script.events.size()) return;
-    p.standing = true;
+    p.waiting = true;
     const Event& event = script.events[p.next];
     if (event.kind == Event::Kind::kGroup) {
-      // Members of a group pass its events in one order, so all who stand at one of them stand at the same.
+      // The members of a group have the same events in the same order, so all waiting members are at the same event.
       AxisSet& set = script.axis_sets[event.target];
       const int32_t group = set.group_of[p.position];
       const std::vector<int64_t>& members = set.groups[group];
@@ -226,7 +231,7 @@ class Progress {
   }
 
   std::string Place(const Participant& p) const {
-    if (p.next == scripts_[p.mesh].events.size()) return "at its end";
+    if (p.next == scripts_[p.mesh].events.size()) return "at the end of its list";
     const Event& event = scripts_[p.mesh].events[p.next];
     std::string what;
     if (event.kind == Event::Kind::kSend) {
@@ -237,10 +242,12 @@ class Progress {
       what = event.op != nullptr ? std::string(graph::NameOf(event.op->opcode)) : "a collective";
     }
     if (event.inner < 0) return absl::StrFormat("at instruction %d (%s)", event.at, what);
-    return absl::StrFormat("at instruction %d of the loop at %d, round %d (%s)", event.inner, event.at, event.loop_round, what);
+    return absl::StrFormat("at instruction %d of the loop at %d, round %d (%s)", event.inner, event.at,
+                           event.loop_round, what);
   }
 
-  // Which device `p` waits for first: one that has not come to this event yet.
+  // Returns the first device for which `p` waits: one that has not reached this event yet. Returns null if there is
+  // none.
   const Participant* MissingPeer(const Participant& p) const {
     const Event& event = scripts_[p.mesh].events[p.next];
     if (event.kind == Event::Kind::kGroup) {
@@ -254,8 +261,8 @@ class Progress {
     for (int peer : PeersOf(p, event)) {
       const Participant& other = participants_[peer];
       const std::vector<Event>& events = scripts_[other.mesh].events;
-      const auto come = events.begin() + static_cast<int64_t>(std::min(other.next + 1, events.size()));
-      const bool met = std::any_of(events.begin(), come, [&](const Event& theirs) {
+      const auto entered = events.begin() + static_cast<int64_t>(std::min(other.next + 1, events.size()));
+      const bool met = std::any_of(events.begin(), entered, [&](const Event& theirs) {
         return theirs.kind != Event::Kind::kGroup && theirs.target == event.target && theirs.round == event.round;
       });
       if (!met) return &other;
@@ -264,9 +271,10 @@ class Progress {
   }
 
   std::string WhyStuck(const Participant& p) const {
-    std::string text = absl::StrFormat("device %d of mesh %d waits for ever %s", p.position, p.mesh, Place(p));
+    std::string text = absl::StrFormat("device %d of mesh %d waits forever %s", p.position, p.mesh, Place(p));
     if (const Participant* other = MissingPeer(p)) {
-      absl::StrAppendFormat(&text, " for device %d of mesh %d, which is %s", other->position, other->mesh, Place(*other));
+      absl::StrAppendFormat(&text, " for device %d of mesh %d, which is %s", other->position, other->mesh,
+                            Place(*other));
     }
     return text;
   }
@@ -274,12 +282,13 @@ class Progress {
   const Executable& executable_;
   std::vector<Script> scripts_;                          // by mesh
   std::map<int32_t, std::vector<const graph::Op*>> collectives_;  // by program
-  std::vector<int32_t> sent_, received_;                 // by edge: how often
-  std::vector<int> first_;                               // by mesh: its first device among the participants
+  std::vector<int32_t> sent_, received_;                 // by edge: number of SENDs and of RECVs in a step
+  std::vector<int> first_;                               // by mesh: its first device in `participants_`
   std::vector<Participant> participants_;
-  // By edge: of the devices of its two ends, by position, whom they exchange something with.
+  // By edge, for its source mesh and for its destination mesh, by position: the participants with which the device
+  // exchanges messages.
   std::vector<std::pair<std::vector<std::vector<int>>, std::vector<std::vector<int>>>> peers_;
-  std::vector<int> work_;                                // devices that have to enter their next event
+  std::vector<int> work_;                                // participants that must enter their next event
 };
 
 }  // namespace

@@ -1,4 +1,6 @@
-// Proves that instruction lists cannot deadlock, even where a send waits for its receive.
+// Proves that instruction lists cannot deadlock, even if every send waits for its receive.
+//
+// Threads: a pure function.
 #pragma once
 
 #include "absl/status/status.h"
@@ -6,11 +8,13 @@
 
 namespace alpa::plan {
 
-// Plays all devices' lists against each other with unbuffered (rendezvous) messages and collectives that wait for their whole
-// group. The messages of one SEND or RECV may meet in any order, and the device goes on when all have. OK if every edge is
-// used, received as often as it is sent, and every list comes to its end; otherwise kInvalidArgument naming who waits for whom
-// at which instruction. REQUIRES: slots, edges and axes are in range, and edges are used on their own meshes.
-// Cost: linear in devices times instructions that communicate, loops unrolled, and in messages.
+// Runs the lists of all devices against each other, with unbuffered (rendezvous) messages and with collectives that
+// wait for all members of their group. The messages of one SEND or RECV may meet in any order. The device continues
+// when all of them have met. Returns OK if every edge is used and received as often as it is sent, and every list
+// reaches its end. Otherwise returns kInvalidArgument. If it is a deadlock, the message names a device that waits, its
+// instruction, and a device for which it waits.
+// REQUIRES: slots, edges and axes are in range, and each edge is used on its own meshes.
+// Cost: linear in the number of messages, and in devices times communicating instructions with loops unrolled.
 absl::Status VerifyProgress(const Executable& executable);
 
 }  // namespace alpa::plan

@@ -105,7 +105,7 @@ def test_exit_codes_of_alpa_plan(saved, job, tmp_path):
                   ("submit", job, "--steps", 1, "--plan", path, "--devices", 4)):
         done = local(*wrong)
         assert done.returncode == USAGE and not done.stdout, (wrong, done.returncode, done.stderr)
-    for edit, word in ((lambda p: p["stage_cuts"].clear(), "0 places"), (lambda p: p.update(version=2), "version 2")):
+    for edit, word in ((lambda p: p["stage_cuts"].clear(), "0 stage cuts"), (lambda p: p.update(version=2), "version 2")):
         done = local("plan", "verify", change(path, tmp_path / "bad.json", edit), "--job", job)
         assert done.returncode == REFUSED and word in done.stderr and not done.stdout
 
@@ -115,7 +115,7 @@ def test_exit_codes_of_alpa_plan(saved, job, tmp_path):
     (lambda p: p["meshes"][1]["devices"].__setitem__(0, 0), "device 0 is in two meshes"),
     (lambda p: p.update(microbatches="5"), "5 microbatches do not divide"),
     (lambda p: p.update(program_fingerprint="7"), "the plan is for program 0000000000000007"),
-    (lambda p: p["stages"].append(p["stages"][0]), "3 stages, but 1 places"),
+    (lambda p: p["stages"].append(p["stages"][0]), "3 stages, but 1 stage cuts"),
 ])
 def test_plans_that_do_not_fit_are_refused(cluster, saved, job, tmp_path, edit, says):
     path = change(saved[0], tmp_path / "bad.json", edit)

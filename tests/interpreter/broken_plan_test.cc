@@ -77,45 +77,45 @@ TEST(BrokenPlanTest, EachIsRefusedForItsOwnReason) {
       {"device 99 is not in the cluster", [](Plan& p) { p.meshes[1].devices[3] = DeviceId(99); }},
       {"device 0 is in two meshes", [](Plan& p) { p.meshes[1].devices[0] = p.meshes[0].devices[0]; }},
       {"mesh shape has 6 positions but 4 devices", [](Plan& p) { p.meshes[0].shape[1] = 3; }},
-      {"a plan with 0 stages", [](Plan& p) { p.stages.clear(); }},
-      {"stage 1 names mesh 7, the plan has 2", [](Plan& p) { p.stages[1].mesh = MeshId(7); }},
-      {"stage 1 has other axes or leaves than another stage on its mesh",
+      {"the plan has 0 stages", [](Plan& p) { p.stages.clear(); }},
+      {"stage 1 names mesh 7; the plan has 2", [](Plan& p) { p.stages[1].mesh = MeshId(7); }},
+      {"stage 1 differs in axes or input shardings from another stage",
        [](Plan& p) { p.stages[1].mesh = MeshId(0); }},
       {"no stage is on mesh 2",
        [](Plan& p) {
          p.meshes.push_back({{1}, {"data"}, {DeviceId(kDevices)}});
        }},
       {"schedule \"2f2b\" is unknown", [](Plan& p) { p.schedule = "2f2b"; }},
-      {"2 stages, but 0 places where they are cut", [](Plan& p) { p.stage_cuts.clear(); }},
-      {"stage 1 begins at op 0: cuts must be positive and increase", [](Plan& p) { p.stage_cuts[0] = 0; }},
+      {"2 stages, but 0 stage cuts", [](Plan& p) { p.stage_cuts.clear(); }},
+      {"stage 1 begins at op 0; stage cuts must be positive and increase", [](Plan& p) { p.stage_cuts[0] = 0; }},
       {"stage 0 shards 1 inputs", [](Plan& p) { p.stages[0].input_shardings.resize(1); }},
-      {"lies on 2 meshes, not on one",
+      {"lies on 2 meshes; expected exactly one",
        [&](Plan& p) {
          const int leaf = on_first(p);
          p.stages[1].input_shardings[leaf] = p.stages[0].input_shardings[leaf];
        }},
-      {"lies on 0 meshes, not on one", [&](Plan& p) { p.stages[0].input_shardings[on_first(p)].reset(); }},
-      {"the batch dimensions make it",
+      {"lies on 0 meshes; expected exactly one", [&](Plan& p) { p.stages[0].input_shardings[on_first(p)].reset(); }},
+      {"the seeds and cuts imply",
        [&](Plan& p) {
          for (plan::StagePlan& stage : p.stages) {
            if (stage.input_shardings[x]) stage.input_shardings[x] = plan::Sharding::Replicated();
          }
        }},
-      {"a batch dimension names input 99 of 14", [](Plan& p) { p.batch_seeds[0].leaf = 99; }},
-      {"batch dimension 9 of", [](Plan& p) { p.batch_seeds[0].dim = 9; }},
-      {"two batch dimensions name", [](Plan& p) { p.batch_seeds.push_back(p.batch_seeds[0]); }},
-      {"take every 3-th part", [](Plan& p) { p.batch_seeds[0].outer = 3; }},
-      {"take every 4611686018427387904-th part", [](Plan& p) { p.batch_seeds[0].outer = int64_t{1} << 62; }},
+      {"a batch seed names input 99; the program has 14", [](Plan& p) { p.batch_seeds[0].leaf = 99; }},
+      {"a batch seed names dimension 9 of", [](Plan& p) { p.batch_seeds[0].dim = 9; }},
+      {"two batch seeds name", [](Plan& p) { p.batch_seeds.push_back(p.batch_seeds[0]); }},
+      {"outer = 3 for", [](Plan& p) { p.batch_seeds[0].outer = 3; }},
+      {"outer = 4611686018427387904 for", [](Plan& p) { p.batch_seeds[0].outer = int64_t{1} << 62; }},
       {"5 microbatches do not divide", [](Plan& p) { p.microbatches = 5; }},
       {"a cut names dimension 9 of", [](Plan& p) { p.stages[0].axes[1].cuts[0].dim = 9; }},
-      {"a cut names input -1 of 14", [](Plan& p) { p.stages[0].axes[1].cuts[0].leaf = -1; }},
+      {"a cut names input -1; the program has 14", [](Plan& p) { p.stages[0].axes[1].cuts[0].leaf = -1; }},
       {"two cuts along one axis name",
        [](Plan& p) { p.stages[0].axes[1].cuts.push_back(p.stages[0].axes[1].cuts[0]); }},
-      {"1 values are pinned, but the region is taken apart", [](Plan& p) { p.stages[0].axes[1].pins = {{0, 1, {}, {}}}; }},
+      {"1 values are pinned, but a plan with several stages", [](Plan& p) { p.stages[0].axes[1].pins = {{0, 1, {}, {}}}; }},
       {"axis 0 is out of order", [](Plan& p) { p.stages[0].axes[1].mesh_axis = 0; }},
-      {"the mesh has 2 axes; 1 carry something", [](Plan& p) { p.stages[0].axes.pop_back(); }},
+      {"the mesh has 2 axes, but the stage uses 1", [](Plan& p) { p.stages[0].axes.pop_back(); }},
       {"shard_truths_from = -1", [](Plan& p) { p.stages[1].axes[0].reduce_scatter_from = -1; }},
-      {"in a pipeline, data parallelism is an axis like others",
+      {"in a pipeline, data parallelism must be one of `axes`",
        [](Plan& p) {
          for (plan::StagePlan& stage : p.stages) {
            stage.axes.erase(stage.axes.begin());
@@ -190,7 +190,7 @@ TEST(BrokenPlanTest, PinsOfWhatIsNotThere) {
       {"a pin names value -1 of program 0", {{0, -1, whole, {}}}},
       {"two pins along one axis name value 3", {{0, 3, whole, {}}, {0, 3, whole, {}}}},
       {"a split along dimension -1", {{0, product, AxisState::Split(-1), {}}}},
-      {"a split along dimension 0 of -1 parts", {{0, product, AxisState::Split(0, -1), {}}}},
+      {"a split along dimension 0 with outer = -1", {{0, product, AxisState::Split(0, -1), {}}}},
       {"a pin names program 7", {{7, 1, whole, {}}}},
       {"a pin names value 2147483647", {{0, huge, whole, {}}}},
       {"a parameter", {{0, graph.parameters()[0].value(), whole, {}}}},
