@@ -1,12 +1,12 @@
-# How this project declares what it builds.
+# The functions with which this project declares its targets.
 #
 #   alpa_library(NAME graph HDRS a.h SRCS a.cc DEPS base PRIVATE_DEPS proto)
 #   alpa_test(NAME graph_test SRCS a_test.cc DEPS graph)
 #   alpa_binary(NAME alpa-worker SRCS main.cc DEPS worker)
 #   alpa_proto(NAME graph_proto PROTOS graph.proto [GRPC])
 #
-# A dep without "::" is another library of ours. Each library also gets a link test: the whole archive linked
-# with its declared deps alone, so that an undeclared (or upstream) use fails in the linker.
+# A dependency without "::" is another library of this project. Each library also gets a link test. It links the
+# complete archive with only the declared dependencies, so the linker reports the use of an undeclared library.
 
 include(GNUInstallDirs)
 
@@ -15,7 +15,7 @@ function(_alpa_targets out)
   foreach(dep IN LISTS ARGN)
     if(dep MATCHES "::" OR NOT TARGET alpa_${dep})
       if(NOT dep MATCHES "::")
-        message(FATAL_ERROR "unknown library '${dep}': declare its folder earlier, or misspelt")
+        message(FATAL_ERROR "unknown library '${dep}': check its spelling, or declare it earlier")
       endif()
       list(APPEND result ${dep})
     else()
@@ -28,7 +28,7 @@ endfunction()
 function(alpa_library)
   cmake_parse_arguments(A "" "NAME" "HDRS;SRCS;DEPS;PRIVATE_DEPS" ${ARGN})
   if(A_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "alpa_library(${A_NAME}): unknown ${A_UNPARSED_ARGUMENTS}")
+    message(FATAL_ERROR "alpa_library(${A_NAME}): unknown arguments ${A_UNPARSED_ARGUMENTS}")
   endif()
   _alpa_targets(deps ${A_DEPS})
   _alpa_targets(private_deps ${A_PRIVATE_DEPS})
@@ -50,7 +50,7 @@ function(alpa_library)
   endif()
   add_library(alpa::${A_NAME} ALIAS alpa_${A_NAME})
   if(A_HDRS AND ALPA_TESTS)
-    # Each header alone in a source file: it must include what it uses.
+    # Compile each header alone, so that it must include everything that it uses.
     set(stubs "")
     foreach(header IN LISTS A_HDRS)
       string(MAKE_C_IDENTIFIER "${header}" stub)
@@ -95,15 +95,16 @@ function(alpa_test)
   set_tests_properties(${A_NAME} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}")
 endfunction()
 
-# Generates C++ for .proto files (included as "proto/x.pb.h"). With GRPC the messages are library NAME_messages, which does
-# not know gRPC, and NAME adds the services' stubs ("proto/x.grpc.pb.h"), unless ALPA_RPC is off.
+# Generates C++ for .proto files (included as "proto/x.pb.h"). With GRPC, the messages are in library NAME_messages,
+# which does not use gRPC. If ALPA_RPC is on, library NAME adds the service stubs ("proto/x.grpc.pb.h").
 function(alpa_proto)
   cmake_parse_arguments(A "GRPC" "NAME" "PROTOS;DEPS" ${ARGN})
   set(messages ${A_NAME})
   if(A_GRPC)
     set(messages ${A_NAME}_messages)
   endif()
-  _alpa_generated_library(${messages} "" "--cpp_out=${PROJECT_BINARY_DIR}/generated" "${A_PROTOS}" "protobuf::libprotobuf;${A_DEPS}")
+  _alpa_generated_library(${messages} "" "--cpp_out=${PROJECT_BINARY_DIR}/generated" "${A_PROTOS}"
+    "protobuf::libprotobuf;${A_DEPS}")
   if(A_GRPC AND ALPA_RPC)
     _alpa_generated_library(${A_NAME} ".grpc"
       "--plugin=protoc-gen-grpc=${ALPA_GRPC_CPP_PLUGIN};--grpc_out=${PROJECT_BINARY_DIR}/generated" "${A_PROTOS}"
@@ -135,7 +136,7 @@ endfunction()
 function(alpa_print_summary)
   get_property(links GLOBAL PROPERTY ALPA_LINK_TESTS)
   get_property(headers GLOBAL PROPERTY ALPA_HEADER_TESTS)
-  # "ninja layering" links every library alone and compiles every header alone.
+  # "ninja layering" links every library with only its declared dependencies, and compiles every header alone.
   add_custom_target(layering DEPENDS ${links} ${headers})
   message(STATUS "alpa ${PROJECT_VERSION}: ${CMAKE_BUILD_TYPE}, tests ${ALPA_TESTS}, bench ${ALPA_BENCH}, "
                  "rpc ${ALPA_RPC}, sanitizers '${ALPA_SANITIZE}', cuda ${ALPA_CUDA} (not in this version)")

@@ -1,4 +1,4 @@
-# Every outside library, found once. An adapter folder names the target that it wraps.
+# Finds the main external libraries. A folder finds the other external libraries that it uses.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(absl REQUIRED)
@@ -12,5 +12,5 @@ if(ALPA_RPC)
   find_program(ALPA_GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 endif()
 pkg_check_modules(ucx REQUIRED IMPORTED_TARGET ucx)
-# The planner's integer programs (planner/solver).
+# The solver of integer programs (planner/solver).
 pkg_check_modules(cbc REQUIRED IMPORTED_TARGET cbc)

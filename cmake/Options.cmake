@@ -3,7 +3,7 @@ option(ALPA_BENCH "Build the benchmarks" OFF)
 option(ALPA_WERROR "Treat warnings as errors" ON)
 set(ALPA_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, 'address,undefined' or 'thread'")
 set(ALPA_CUDA AUTO CACHE STRING "CUDA backend: AUTO, ON or OFF")
-option(ALPA_RPC "Build what links gRPC (daemons and the command line)" ON)
+option(ALPA_RPC "Build the targets that link gRPC (daemons and the command line)" ON)
 
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "" FORCE)
@@ -22,7 +22,7 @@ if(ALPA_LLD)
   add_link_options(-fuse-ld=lld)
 endif()
 
-# Flags that every target of ours gets, and nothing else does.
+# Compiler flags for all targets of this project. Generated code and external libraries do not get them.
 add_library(alpa_flags INTERFACE)
 target_compile_options(alpa_flags INTERFACE -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
 if(ALPA_WERROR)
@@ -30,8 +30,8 @@ if(ALPA_WERROR)
 endif()
 if(ALPA_SANITIZE)
   target_compile_options(alpa_flags INTERFACE -fsanitize=${ALPA_SANITIZE} -fno-sanitize-recover=all
-                         -fno-omit-frame-pointer -Wno-maybe-uninitialized)   # the warning errs on instrumented code
+                         -fno-omit-frame-pointer -Wno-maybe-uninitialized)   # instrumented code triggers false warnings
   target_link_options(alpa_flags INTERFACE -fsanitize=${ALPA_SANITIZE})
-  # GCC sees uninitialized optionals behind the sanitizers' code that are not there.
+  # With sanitizers, GCC warns falsely about uninitialized optionals.
   target_compile_options(alpa_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 endif()
