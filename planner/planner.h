@@ -71,10 +71,10 @@ struct PlanOptions {
   int64_t shard_from = 1024;
 };
 
-// Returns a plan on the first of `devices`. The caller verifies it with plan::Verify. Errors: kInvalidArgument if pins
-// contradict each other or a size does not divide. kFailedPrecondition if the program cannot be split as pinned; the
-// message names the op that couples the batch, its location, and a change that would work. kUnimplemented if the pins
-// ask for a combination that does not exist yet.
+// Returns a plan on the first of `devices`. The caller verifies it with plan::Verify.
+// Errors: kInvalidArgument if pins contradict each other or a size does not divide. kFailedPrecondition if the program
+//         cannot be split as pinned. The message names the op that couples the batch, its location, and a change that
+//         would work. kUnimplemented if the pins ask for a combination that is not supported yet.
 absl::StatusOr<plan::Plan> MakePlan(const graph::Graph& program, const plan::Roles& roles,
                                     const std::vector<DeviceId>& devices, const PlanOptions& options);
 

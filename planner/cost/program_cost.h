@@ -2,9 +2,10 @@
 // and results.
 //
 // Model:   Adds up the kernels that the program becomes (graph/fusion), not its ops. A fused kernel takes the time of
-//          its arithmetic plus that of its traffic with memory, which overlap little in practice. A matrix product
-//          takes the time that measured products of similar shapes take. Bytes are read at the speed of a working set
-//          of the size that was used since they were last touched.
+//          its arithmetic plus the time of its traffic with memory, because the two overlap little in practice. A
+//          matrix product takes the time that measured products of similar shapes take. Bytes that were last touched
+//          long ago are slower: they take the time per byte that was measured for a kernel which moves as many bytes as
+//          were moved since then.
 // Memory:  the arena that a backend plans for these kernels. Scratch memory of the kernels is estimated.
 // Threads: pure functions.
 #pragma once
@@ -44,8 +45,9 @@ double ProductSeconds(const std::vector<cluster::ProductPoint>& measured, int64_
 
 // Returns the roofline bound of a step in seconds: the time of its kernels on all devices of the cluster together, if
 // the work is shared evenly, nothing is sent, each product is as fast as the fastest measured one, and memory always
-// has its best rate. No plan that computes the program can be faster. REQUIRES: the cluster is measured. Source:
-// Williams et al., "Roofline" (CACM 2009).
+// has its best rate. No plan that computes the program can be faster.
+// REQUIRES: the cluster is measured.
+// Source: Williams et al., "Roofline" (CACM 2009).
 double RooflineSeconds(const graph::Graph& program, const cluster::Cluster& cluster);
 
 }  // namespace alpa::planner

@@ -1,10 +1,11 @@
 // Chooses the cheapest way to cut an executable along one more mesh axis.
 //
 // Model:   Solves the problem of space.h exactly, unless time runs out. The cuts that ChooseTensorCuts finds are a
-//          known solution, so the answer never costs more than these cuts in the same cost model. If no choice fits
-//          into memory, the memory limit is dropped. If the weights cannot all stay sharded, that constraint is
-//          dropped, too. `fits` and `rigid` report this. The answer is that of ChooseTensorCuts if time runs out before
-//          any choice with all weights sharded is found, or if the space does not describe the request.
+//          known solution, so the answer never costs more than these cuts in the same cost model.
+//          If no choice fits into memory, the memory limit is dropped. If the weights cannot all stay sharded, that
+//          constraint is dropped, too. `fits` and `rigid` report this.
+//          In two cases the answer is that of ChooseTensorCuts: if time runs out before any choice with all weights
+//          sharded is found, and if the space does not describe the request.
 // Costs:   seconds if the cluster is measured, otherwise fixed costs (cost_model.h).
 // Threads: a pure function, except for the time limit.
 #pragma once

@@ -32,7 +32,8 @@ CostModel FixedCostModel(const cluster::Mesh& mesh, int64_t n);
 // Predicts seconds on the devices of `mesh`, whose last axis is the new one. Matrix products and other ops that are not
 // fused take the time of the device's curves at the shapes of their tiles. Elementwise ops, transposes and slices take
 // the longer of their arithmetic and their traffic with memory, as if they were fused. Collectives take the time of the
-// links. REQUIRES: `cluster` is measured, has the mesh's devices, and outlives the model.
+// links.
+// REQUIRES: `cluster` is measured, has the mesh's devices, and outlives the model.
 CostModel MeasuredCostModel(const cluster::Mesh& mesh, const cluster::Cluster& cluster);
 
 // Returns the bytes that each device sends per conversion, among `n` devices (cost/collective_cost.h).

@@ -6,11 +6,13 @@
 //          h_ms  The split s is converted directly from m.
 //          a_m   m is a partial sum, and at least one split is converted directly from it.
 // Rows:    made_m is the sum of x over the choices that make the value in state m. want_rs is the sum of x over the
-//          choices of reader r that want state s. for each r and s: want_rs <= made_s + made_replicated + sum over m of
-//          (g_m + h_ms) for each r and m: made_m <= want_rm + g_m + sum over s of h_ms for each m and s: g_m + h_ms <=
-//          made_m, h_ms <= a_m These rows supply each reader as in facility location. Their relaxation is tight if the
-//          program is a tree. Each memory row is one row, in units of the memory limit. Only x is integer: for given x,
-//          the other variables take their cheapest values.
+//          choices of reader r that want state s.
+//            for each r and s:  want_rs <= made_s + made_replicated + sum over m of (g_m + h_ms)
+//            for each r and m:  made_m <= want_rm + g_m + sum over s of h_ms
+//            for each m and s:  g_m + h_ms <= made_m,  h_ms <= a_m
+//          These rows supply each reader as in facility location. Their relaxation is tight if the program is a tree.
+//          Each memory row of the problem is one more row, in units of the memory limit.
+//          Only x is integer: for given x, the other variables take their cheapest values.
 // Source:  Alpa's integer program (arXiv 2201.12023, section 4.2), except that readers share a conversion, which is
 //          paid once.
 #pragma once

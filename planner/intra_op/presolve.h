@@ -1,12 +1,12 @@
 // Makes a problem smaller without changing its optimal cost: an optimum of the result is an optimum of the problem.
 //
-// Model:  1. Drop a choice if another choice of its node can replace it at no extra cost, whatever the other nodes
-//         choose. The two are compared at every site that the node makes or reads, over all states that the other nodes
-//         may make or want there.
-//         2. Merge the producer of a value into its reader if there is only one. The pair becomes one node. Its choices
-//            are the cheapest ways to each combination of operand and result states. Chains of elementwise ops,
-//            reshapes and similar ops follow their operands, so they merge into the op at their start or at their end.
-//            The steps alternate until nothing changes. Both count memory.
+// Model:  Two steps alternate until nothing changes. Both count memory.
+//         1. Drop a choice if another choice of its node can replace it at no extra cost, whatever the other nodes
+//            choose. The two are compared at every site that the node makes or reads, over all states that the other
+//            nodes may make or want there.
+//         2. Merge the producer of a value into its reader if there is only one reader. The pair becomes one node. Its
+//            choices are the cheapest ways to each combination of operand and result states. Chains of elementwise
+//            ops, reshapes and similar ops follow their operands, so a chain merges into the op at its start or end.
 // Limits: A node that would get too many choices is not merged. A site with too many states is not compared. Neither
 //         changes the optimal cost.
 #pragma once

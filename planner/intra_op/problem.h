@@ -1,16 +1,20 @@
 // The cuts of an executable along one more mesh axis as an optimisation problem: each node takes one rule, a value is
 // converted if a reader wants it in another state than its producer makes, and all of this has a cost.
 //
-// Model:  A node is an op, or a slot that keeps a leaf. Each choice of a node wants every operand in a state, makes
-//         every result in a state, and has a cost of its own. A site is a value of a program. If its readers want
-//         states other than the one in which it is made, it is converted to each of these states once, and the readers
-//         share the conversion. from replicated: every conversion is free. from split: an all-gather if a reader wants
-//         the value replicated, otherwise one all-to-all per other split. from partial: an all-reduce if a reader wants
-//         the reduced value, otherwise a reduce-scatter to the first split and an all-to-all or reduce-scatter to each
-//         further one. If it is cheaper, or the splits are not plain tiles, the full value is computed first and every
-//         reader uses it. The total cost is that of choices and conversions, each multiplied by how often it happens
-//         per step. Memory is linear in the choices.
-// Exact:  Evaluate defines the cost. linear.h writes the same problem for the solver.
+// Model:   A node is an op, or a slot that keeps a leaf. Each choice of a node wants every operand in a state, makes
+//          every result in a state, and has a cost of its own.
+//          A site is a value of a program. If its readers want states other than the one in which it is made, it is
+//          converted to each of these states once, and the readers share the conversion.
+//            from replicated: every conversion is free.
+//            from split:      an all-gather if a reader wants the value replicated, otherwise one all-to-all for each
+//                             other split.
+//            from partial:    an all-reduce if a reader wants the reduced value, otherwise a reduce-scatter to the
+//                             first split, and an all-to-all or reduce-scatter to each further split.
+//          If it is cheaper, or a split is not in plain tiles (outer != 1), the full value is computed first and every
+//          reader uses it.
+//          The total cost is that of the choices and conversions, each multiplied by its number of times per step.
+//          Memory is linear in the choices.
+// Exact:   Evaluate defines the cost. linear.h writes the same problem for the solver.
 // Threads: value types and pure functions.
 #pragma once
 

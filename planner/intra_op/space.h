@@ -12,9 +12,9 @@
 //         `rigid_weights`, each weight is stored sharded if a dimension allows it, and products use it in the tiles in
 //         which it is stored: it is never gathered. This is tensor parallelism. Without the constraint, one more axis
 //         of data parallelism is often cheaper, but it keeps full weights on every device.
-// Memory: Counts all slots, and the values that are live at the fullest points of the programs. A value counts there
-//         only if it is written to memory, and not if only elementwise ops make and read it. Converted copies do not
-//         count.
+// Memory: Counts all slots, and the values that are live at the fullest point of each of the (at most three) fullest
+//         programs. A value counts only if it is written to memory, and not if only elementwise ops make and read it.
+//         Converted copies do not count.
 // Limits: A value is made in one state, and is written to temporary slots in that state. The space does not describe
 //         axes with the reduce-scatters of ZeRO or of sequence sharding, because these decide some states themselves.
 #pragma once
@@ -50,6 +50,7 @@ struct Space {
   AxisRequest request;
 };
 
+// Returns the problem of cutting `executable` along the axis of `request`, with costs by `model`.
 // Errors: kUnimplemented if the space does not describe the request: it has pins or reduce-scatters, the mesh sends or
 // receives, a program runs from two places, or two programs write one slot. Otherwise as StatesAlongAxis.
 // REQUIRES: a verified executable.

@@ -1,7 +1,9 @@
 // Lists the candidates that differ from a given one by one change.
 //
-// Model:   The simulation suggests the changes. The mesh with the highest load gets less of the work, more devices, or
-//          another tensor degree. The load is the busy time if the candidate fits into memory, otherwise the memory.
+// Model:   Most options change by one step up or down. For pipelines, the simulation suggests further changes: meshes
+//          with a high load get less of the work, the busiest mesh gets devices from the idlest one, and the mesh with
+//          the highest load gets another tensor degree. The load of a mesh is its busy time if the candidate fits into
+//          memory, otherwise its memory.
 // Threads: pure functions.
 #pragma once
 

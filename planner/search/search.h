@@ -2,12 +2,14 @@
 // schedule, remat, ZeRO and sequence sharding.
 //
 // Model:   A candidate is a set of pins. To evaluate it, the search makes its plan, lowers it, and simulates the
-//          executable. The prediction is therefore that of the executable that workers would run. The first round tries
-//          every way to write the number of devices as data x tensor x pipeline. If the number is open, the round also
-//          tries its divisors. The second round refines the best few candidates by one change at a time until no change
-//          helps. A change concerns the microbatches, remat, ZeRO, sequence sharding, the schedule, the stages per
-//          mesh, or the devices, the work or the tensor degree of single meshes. Finally, the best candidates with a
-//          tensor axis are tried again with the exact choice (planner/intra_op).
+//          executable. The prediction is therefore that of the executable that workers would run.
+//          The first round tries every way to write the number of devices as data x tensor x pipeline. If the number
+//          is open, the round also tries its divisors.
+//          The second round refines the best few candidates by one change at a time until no change helps. A change
+//          concerns the microbatches, remat, ZeRO, sequence sharding, the schedule, the stages per mesh, or the
+//          devices, the work or the tensor degree of single meshes.
+//          Finally, the search tries the best candidates with a tensor axis again, with the exact choice of that axis
+//          (planner/intra_op).
 // Order:   A plan that fits into memory is better than one that does not. Of two plans that fit, the faster one is
 //          better. Of two that do not fit, the smaller one is better.
 // Threads: pure functions, except for the time limit. Candidates are evaluated on all cores (candidate_evaluator.h).

@@ -4,10 +4,10 @@
 // Model:   A discrete-event simulation. The devices of a mesh work in step, so a mesh is one actor. It goes through its
 //          list as a worker does. A RUN takes the time of its program (cost/program_cost.h). A SEND or RECV does not
 //          block. Its transfer starts when both ends have reached it. An instruction waits for the transfers of the
-//          buffers that it touches. Transfers from one mesh to another run one after the other. If the devices that
-//          compute at the same time want more cores than their host has, all of them slow down by the same factor.
-//          Their collectives also wait for members that have no core. If more devices use memory at the same time than
-//          it serves at full speed, their traffic with memory slows down by the same factor.
+//          buffers that it touches. Transfers from one mesh to another run one after the other.
+//          If the devices that compute at the same time want more cores than their host has, all of them slow down by
+//          the same factor. Their collectives also wait for members that have no core. If more devices use memory at
+//          the same time than it serves at full speed, their traffic with memory slows down by the same factor.
 // Memory:  of each device of a mesh: state, one batch, aux values, shared temporaries, and the arenas of programs.
 // Threads: pure functions.
 #pragma once

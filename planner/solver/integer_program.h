@@ -64,11 +64,12 @@ struct SolveOutcome {
 // Errors: kInvalidArgument if a number is not finite or exceeds 1e15 in magnitude, a lower bound exceeds its upper
 // bound, or a row names an unknown variable or one variable twice. The bounds of a row may be infinite.
 absl::Status Check(const IntegerProgram& program);
-// Errors: kInvalidArgument if the number of values is wrong; also if `values` break a bound or a row, or an integer
-// variable has another value, and the message names it.
+// Errors: kInvalidArgument if the number of values is wrong, a value is out of bounds, an integer variable has a value
+// with a fraction, or a row does not hold. The message names the variable or row.
 absl::Status CheckSolution(const IntegerProgram& program, const std::vector<double>& values);
 double ObjectiveOf(const IntegerProgram& program, const std::vector<double>& values);
 
+// Returns the best solution found within the time limit, or reports that there is none (Termination).
 // Errors: kInvalidArgument if the program, the time limit or the start is invalid. kInternal if the solver fails, or
 // its answer breaks the program.
 absl::StatusOr<SolveOutcome> Solve(const IntegerProgram& program, const SolveOptions& options);
