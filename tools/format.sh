@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Formats our C++ sources (.clang-format); with --check only says which ones are not formatted.
+# Formats the C++ sources (.clang-format). With --check, it only lists the places that are not formatted.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-command -v clang-format >/dev/null || { echo "tools/format.sh: clang-format is not installed (Debian package clang-format)" >&2; exit 1; }
+command -v clang-format >/dev/null || {
+  echo "tools/format.sh: clang-format is not installed; install the Debian package clang-format" >&2
+  exit 1
+}
 mapfile -t files < <(git ls-files --cached --others --exclude-standard '*.h' '*.cc' '*.inc')
 if [[ "${1:-}" == --check ]]; then
   clang-format --dry-run --Werror "${files[@]}"

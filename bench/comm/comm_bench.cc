@@ -1,12 +1,12 @@
-// What do messages and collectives between two processes cost? For each size: median and best of several runs, after a warm-up,
-// with the result checked.
+// Question: how fast are messages and collectives between two processes? For each size, prints the median and the best
+//           of several runs after a warm-up. Checks the results.
 //
 //   comm_bench latency|bandwidth|allreduce|all [--bytes N] [--runs N] [--spin-us N]
 //
-// latency:   a message of 8 bytes there and back; microseconds.
-// bandwidth: one way, a window of two messages, as ucx_perftest's tag_bw does; MB/s (10^6).
-// allreduce: f32 sum over 2 ranks; MB/s of the array, that is bytes / seconds ("algorithm bandwidth"; with 2 ranks the bus sees the
-//            same number).
+// latency:   round trip of a message of 8 bytes, in microseconds.
+// bandwidth: messages in one direction with a window of two, as in ucx_perftest's tag_bw, in MB/s (10^6 bytes).
+// allreduce: f32 sum over 2 ranks, in MB/s of the array: bytes / seconds ("algorithm bandwidth"). With 2 ranks, the bus
+//            bandwidth is the same number.
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,7 +45,9 @@ void Need(bool right, const char* what) {
   if (!right) Die(absl::InternalError(what));
 }
 
-double Now() { return std::chrono::duration_cast<Seconds>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double Now() {
+  return std::chrono::duration_cast<Seconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 struct Times {
   double median, best, worst;
@@ -67,7 +69,7 @@ void Latency(Endpoint& endpoint, const Flags& flags) {
       if (turn == endpoint.rank()) Need(endpoint.Send(peer, 1, std::as_bytes(std::span(&out, 1)))->Wait());
       else Need(endpoint.Recv(peer, 1, std::as_writable_bytes(std::span(&in, 1)))->Wait());
     }
-    Need(in == static_cast<uint64_t>(i), "wrong data");
+    Need(in == static_cast<uint64_t>(i), "latency: a message has wrong data");
     if (i >= warm) seconds.push_back(Now() - start);
   }
   if (endpoint.rank() != 0) return;
@@ -92,7 +94,7 @@ void Bandwidth(Endpoint& endpoint, const Flags& flags, size_t bytes) {
     start = now;
   }
   Need(previous->Wait());
-  Need(data.front() == std::byte{7} && data.back() == std::byte{7}, "wrong data");
+  Need(data.front() == std::byte{7} && data.back() == std::byte{7}, "bandwidth: a message has wrong data");
   if (endpoint.rank() == 0) {
     Need(endpoint.Recv(1, 3, ack)->Wait());
     return;
@@ -117,7 +119,7 @@ void AllReduce(Endpoint& endpoint, kernels::CollectiveGroup& group, const Flags&
     const double start = Now();
     Need(group.AllReduce(std::as_writable_bytes(std::span(data)), graph::DType::kF32, graph::ReduceKind::kSum));
     if (i >= warm) seconds.push_back(Now() - start);
-    Need(data.front() == static_cast<float>(2 * i + 1) && data.back() == data.front(), "wrong sum");
+    Need(data.front() == static_cast<float>(2 * i + 1) && data.back() == data.front(), "allreduce: the sum is wrong");
   }
   if (endpoint.rank() != 0) return;
   const Times t = Summary(seconds);
@@ -159,7 +161,7 @@ void RunRank(int rank, int in, int out, const Flags& flags) {
   auto transport = MakeUcxTransport(options);
   Need(transport.status());
   const std::string mine = (*transport)->address();
-  Need(write(out, mine.data(), mine.size()) == static_cast<ssize_t>(mine.size()), "pipe");
+  Need(write(out, mine.data(), mine.size()) == static_cast<ssize_t>(mine.size()), "cannot write to the pipe");
   const std::string theirs = ReadText(in);
   std::vector<Transport::Peer> peers(2);
   peers[rank] = {mine, true};
@@ -181,7 +183,7 @@ int Main(int argc, char** argv) {
     else Die(absl::InvalidArgumentError("unknown flag " + name));
   }
   int up[2], down[2];
-  Need(pipe(up) == 0 && pipe(down) == 0, "pipe");
+  Need(pipe(up) == 0 && pipe(down) == 0, "cannot create a pipe");
   const pid_t child = fork();
   if (child == 0) {
     RunRank(1, down[0], up[1], flags);

@@ -1,10 +1,10 @@
-"""Messages between two processes of ours beside ucx_perftest's, over the same transports, in one run.
+"""Question: how fast are Alpa's messages between two processes, compared with ucx_perftest over the same transports?
 
     bench/comm/side_by_side.py [--rounds 7] [--tls tcp,posix,...]
 
-Rounds are interleaved; the table has medians, and the median of the ratios of each round. ucx_perftest runs twice: over plain
-endpoints, and over such as survive the loss of their peer (its -e), as all of ours do. UCX gives the latter no direct placement
-over TCP (its issue 11929), so there the two differ, whoever calls it.
+The rounds are interleaved. The table has the medians, and the median of the ratios per round. ucx_perftest runs twice:
+over plain endpoints, and with -e over endpoints that survive the loss of their peer, as all of Alpa's endpoints do.
+Over TCP, UCX gives the endpoints of -e no direct placement (UCX issue 11929), so the two runs differ there.
 """
 
 import argparse
@@ -18,13 +18,13 @@ import subprocess
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BENCH = pathlib.Path(os.environ.get("ALPA_BIN", ROOT / "build" / "release" / "bin")) / "comm_bench"
 SIZES = (1 << 20, 8 << 20, 64 << 20)
-# What a message may go over: shared memory, as workers of one machine do (without CMA, see comm/ucx), or TCP.
+# UCX_TLS by transport. Workers of one machine use shared memory, without CMA (see comm/ucx).
 TRANSPORTS = {"shared memory": "^cma,tcp", "tcp": "tcp"}
 
 
 def ours(environment, size, runs):
-    out = subprocess.run([BENCH, "bandwidth", "--bytes", str(size), "--runs", str(runs)], env=environment, capture_output=True,
-                         text=True, timeout=300, check=True).stdout
+    out = subprocess.run([BENCH, "bandwidth", "--bytes", str(size), "--runs", str(runs)], env=environment,
+                         capture_output=True, text=True, timeout=300, check=True).stdout
     return float(re.search(r"mean (\d+) MB/s", out)[1])
 
 
@@ -36,14 +36,16 @@ def free_port():
 
 def theirs(environment, size, runs, *flags):
     port = str(free_port())
-    server = subprocess.Popen(["ucx_perftest", "-p", port, *flags], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(["ucx_perftest", "-p", port, *flags], env=environment, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
     try:
-        for _ in range(100):  # until the server listens
-            out = subprocess.run(["ucx_perftest", "127.0.0.1", "-p", port, "-t", "tag_bw", "-s", str(size), "-n", str(runs), "-w", "3",
-                                  "-f", *flags], env=environment, capture_output=True, text=True, timeout=300)
+        for _ in range(100):  # retries until the server listens
+            out = subprocess.run(["ucx_perftest", "127.0.0.1", "-p", port, "-t", "tag_bw", "-s", str(size),
+                                  "-n", str(runs), "-w", "3", "-f", *flags],
+                                 env=environment, capture_output=True, text=True, timeout=300)
             if out.returncode == 0:
                 break
-        return float(out.stdout.split()[-3]) * (1 << 20) / 1e6  # overall MB/s; theirs are of 2^20
+        return float(out.stdout.split()[-3]) * (1 << 20) / 1e6  # overall rate; ucx_perftest prints units of 2^20 bytes
     finally:
         server.kill()
         server.wait()
@@ -52,19 +54,23 @@ def theirs(environment, size, runs, *flags):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--tls", default="", help="only these transports, as UCX_TLS names them")
+    parser.add_argument("--tls", default="", help="use only these transports, in the syntax of UCX_TLS")
     options = parser.parse_args()
     transports = {options.tls: options.tls} if options.tls else TRANSPORTS
-    print("transport        size           ours   ucx_perftest -e   ratio      ucx_perftest   ratio")
+    print("transport        size           Alpa   ucx_perftest -e   ratio      ucx_perftest   ratio")
     for name, tls in transports.items():
-        environment = {**os.environ, "UCX_TLS": tls, "UCX_MM_ERROR_HANDLING": "y"}  # as ours sets it: else -e has no shared memory
+        # Alpa sets UCX_MM_ERROR_HANDLING, too. Without it, -e cannot use shared memory.
+        environment = {**os.environ, "UCX_TLS": tls, "UCX_MM_ERROR_HANDLING": "y"}
         for size in SIZES:
             runs = max(20, (512 << 20) // size)
-            rows = [(ours(environment, size, runs), theirs(environment, size, runs, "-e"), theirs(environment, size, runs))
-                    for _ in range(options.rounds)]
+            rows = [
+                (ours(environment, size, runs), theirs(environment, size, runs, "-e"), theirs(environment, size, runs))
+                for _ in range(options.rounds)
+            ]
             a, b, c = (statistics.median(column) for column in zip(*rows))
             same, plain = (statistics.median(row[0] / row[i] for row in rows) for i in (1, 2))
-            print(f"{name:14} {size >> 20:4} MiB  {a:8.0f}     {b:8.0f} MB/s   {same:5.2f}     {c:8.0f} MB/s   {plain:5.2f}", flush=True)
+            print(f"{name:14} {size >> 20:4} MiB  {a:8.0f}     {b:8.0f} MB/s   {same:5.2f}     {c:8.0f} MB/s   "
+                  f"{plain:5.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the end-to-end benchmarks share: interleaved medians, and the machine they ran on."""
+"""Helpers of the end-to-end benchmarks: interleaved timing, and a description of the machine."""
 
 import platform
 import statistics
@@ -7,7 +7,7 @@ import time
 
 
 def interleave(subjects, rounds):
-    """Times each of `subjects` ({name: function}) once a round, in turn; returns {name: sorted seconds}."""
+    """Runs each function of `subjects` ({name: function}) once per round, in turn. Returns {name: sorted seconds}."""
     times = {name: [] for name in subjects}
     for function in subjects.values():
         function()  # warm-up
@@ -20,7 +20,8 @@ def interleave(subjects, rounds):
 
 
 def describe(seconds):
-    return f"median {statistics.median(seconds) * 1e3:9.2f} ms   (min {seconds[0] * 1e3:.2f}, max {seconds[-1] * 1e3:.2f})"
+    return (f"median {statistics.median(seconds) * 1e3:9.2f} ms   "
+            f"(min {seconds[0] * 1e3:.2f}, max {seconds[-1] * 1e3:.2f})")
 
 
 def machine():

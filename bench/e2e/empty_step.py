@@ -1,8 +1,8 @@
-"""Question: what does the system add to a step? An almost empty step over two workers, steps submitted ahead.
+"""Question: how much time does the system add to a step? Runs an almost empty step over two workers, submitted ahead.
 
     .venv/bin/python bench/e2e/empty_step.py [--steps 400]
 
-The state counts the steps, so a lost or repeated one shows.
+The state counts the steps, so a lost or repeated step is detected.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main():
         for _ in range(20):
             state, aux = run(state, batch)
         alpa.block_until_ready(aux)
-        # One by one from Python, up to the bound in flight; then many steps in one message.
+        # First, Python submits the steps one by one, up to the limit of steps in flight. Then one message submits all.
         started = time.perf_counter()
         for _ in range(args.steps):
             state, aux = run(state, batch)
@@ -51,11 +51,12 @@ def main():
         count = int(alpa.fetch(state)["count"])
         run.close()
     if count != 20 + 2 * args.steps:
-        sys.exit(f"the state counted {count} steps, {20 + 2 * args.steps} were run")
+        sys.exit(f"the state counted {count} steps, but {20 + 2 * args.steps} steps ran")
     print(common.machine())
-    print(f"run() one by one   {one_by_one * 1e3:.3f} ms a step")
-    print(f"run.steps(n)       {at_once * 1e3:.3f} ms a step")
-    print(f"step, dispatch to last report: median {statistics.median(seconds) * 1e3:.3f} ms, max {seconds[-1] * 1e3:.3f} ms")
+    print(f"run() one by one   {one_by_one * 1e3:.3f} ms per step")
+    print(f"run.steps(n)       {at_once * 1e3:.3f} ms per step")
+    print(f"step, dispatch to last report: median {statistics.median(seconds) * 1e3:.3f} ms, "
+          f"max {seconds[-1] * 1e3:.3f} ms")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Question: how long is one training step of the demo's GPT on one device, next to jax.jit on the same cores?
+"""Question: how long is a training step of the demo's GPT on one device, compared with jax.jit on the same cores?
 
-    .venv/bin/python bench/e2e/step_time.py [--steps 5] [--rounds 5]
+    .venv/bin/python bench/e2e/step_time.py [--steps 2] [--rounds 5]
 
-Both run the same step from the same state on the same batch; the losses must agree, or the numbers are void.
+Both run the same step from the same state on the same batch. The benchmark fails if the losses differ.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import models
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2, help="steps a measurement")
+    parser.add_argument("--steps", type=int, default=2, help="steps per measurement")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
@@ -61,7 +61,7 @@ def main():
         sys.exit(f"losses differ: jax {losses['jax']}, alpa {losses['alpa']}")
     print(common.machine())
     for name, seconds in times.items():
-        print(f"{name:8} {common.describe([s / args.steps for s in seconds])} a step")
+        print(f"{name:8} {common.describe([s / args.steps for s in seconds])} per step")
     ratio = statistics.median(times["alpa"]) / statistics.median(times["jax.jit"])
     print(f"alpa / jax.jit = {ratio:.2f}  ({args.devices} device(s), {args.workers} worker(s))")
 

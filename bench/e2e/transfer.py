@@ -1,8 +1,8 @@
-"""Question: how fast does state go to and from a worker? 64 MiB up and down over loopback.
+"""Question: how fast does state move to and from a worker? Moves 64 MiB up and down over loopback.
 
     .venv/bin/python bench/e2e/transfer.py [--mib 64] [--rounds 7]
 
-What comes back must be what went up.
+The fetched state must equal the uploaded state.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main():
             back = alpa.fetch(state)["w"]
             down.append(time.perf_counter() - started)
             if not np.array_equal(back, value):
-                sys.exit("what came back is not what went up")
+                sys.exit("the fetched state differs from the uploaded state")
         run.close()
     print(common.machine())
     gigabytes = value.nbytes / 1e9

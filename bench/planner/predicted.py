@@ -1,10 +1,11 @@
-"""Question: how close are the planner's predictions to what steps really take, and does it choose well by them?
+"""Question: how close are the planner's predictions to the measured times and memory, and does it choose good plans?
 
     .venv/bin/python bench/planner/predicted.py [--rounds 7] [--plans 50] [--seed 1000]
 
-First each model under several plans on at most 2 devices: predicted against measured step time and memory. Then many random plans
-of one model on 4 and on 8 devices that share this machine's cores: rank correlation (Spearman), and how far the planner's own
-choice is from the best that was measured. Steps run one at a time; a plan's time is the median of its steps.
+The first part runs each model under several plans on at most 2 devices. It compares predicted with measured step time
+and memory. The second part runs many random plans of one model on 4 and on 8 devices that share this machine's cores.
+It prints the rank correlation (Spearman), and the ratio of the planner's own choice to the best measured plan. Steps
+run one at a time, and a plan's time is the median of its steps.
 """
 
 import argparse
@@ -17,7 +18,8 @@ import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "client" / "python"), str(ROOT / "bench" / "e2e"), str(ROOT / "tests" / "e2e")]
+sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "client" / "python"), str(ROOT / "bench" / "e2e"),
+                str(ROOT / "tests" / "e2e")]
 
 import alpa
 import common
@@ -38,7 +40,7 @@ MODELS = {
     "vit": (models.Vit(size=32, width=128, layers=4), models.init_vit, models.vit_loss),
 }
 BATCH = 16
-# Of at most two devices, each on a worker of its own.
+# Plans on at most two devices. Each device is on a worker of its own.
 PLANS = {
     "one device": alpa.DataParallel(1),
     "one device, k=4": alpa.DataParallel(1, microbatches=4),
@@ -52,7 +54,7 @@ PLANS = {
 
 
 def job_of(name):
-    """(step, state, batch) of a model."""
+    """Returns (step, state, batch) of a model."""
     config, init, loss = MODELS[name]
     key = jax.random.key(1) if getattr(config, "dropout", 0) else None
     optimizer = models.adamw()
@@ -74,7 +76,7 @@ def job_of(name):
 
 
 def measure(cluster, job, plan, rounds, workers=None):
-    """(predicted, measured), each (seconds, bytes), and the plan."""
+    """Runs steps under a plan. Returns predicted and measured values, each (seconds, bytes), and the plan."""
     step, state, batch = job
     with cluster.parallelize(step, plan, workers=workers, timeout=300) as run:
         for _ in range(rounds + 2):
@@ -82,14 +84,15 @@ def measure(cluster, job, plan, rounds, workers=None):
             run.wait()
         predicted = (run.plan.predicted_step_seconds, run.plan.predicted_device_bytes)
         if predicted[0] is None:
-            sys.exit("nothing is predicted: the workers did not measure their machine (--measure)")
+            sys.exit("the plan has no prediction, because the workers did not measure their machine (--measure)")
         steps = run.metrics[2:]
         return predicted, (statistics.median(s["seconds"] for s in steps), steps[-1]["device_bytes"]), run.plan
 
 
 def two_devices(rounds, names):
     errors = {"time": [], "memory": []}
-    print(f"{'model':12} {'plan':18} {'predicted':>11} {'measured':>11} {'error':>7}   {'predicted':>11} {'measured':>11} {'error':>7}")
+    print(f"{'model':12} {'plan':18} {'predicted':>11} {'measured':>11} {'error':>7}   "
+          f"{'predicted':>11} {'measured':>11} {'error':>7}")
     with alpa.local(workers=2, devices_per_worker=1, threads=1) as cluster:
         for name in names:
             job = job_of(name)
@@ -101,7 +104,8 @@ def two_devices(rounds, names):
                 print(f"{name:12} {title:18} {predicted[0] * 1e3:8.2f} ms {measured[0] * 1e3:8.2f} ms {time:+7.0%}   "
                       f"{predicted[1] / 2**20:7.2f} MiB {measured[1] / 2**20:7.2f} MiB {memory:+7.1%}", flush=True)
     for what, values in errors.items():
-        print(f"{what}: median error {statistics.median(values):.1%}, largest {max(values):.1%}, over {len(values)} plans")
+        print(f"{what}: median error {statistics.median(values):.1%}, largest error {max(values):.1%}, "
+              f"over {len(values)} plans")
 
 
 def ranks(values):
@@ -114,7 +118,8 @@ def ranks(values):
 def random_plans(devices, count, rounds, name, seed):
     step, state, batch = job = job_of(name)
     predicted, measured = [], []
-    with tempfile.TemporaryDirectory() as folder, alpa.local(workers=2, devices_per_worker=devices // 2, threads=1) as cluster:
+    with (tempfile.TemporaryDirectory() as folder,
+          alpa.local(workers=2, devices_per_worker=devices // 2, threads=1) as cluster):
         alpa.save_job(f"{folder}/job", step, state, [batch])
         plans = pathlib.Path(folder, "plans")
         plans.mkdir()
@@ -125,21 +130,25 @@ def random_plans(devices, count, rounds, name, seed):
             p, m, _ = measure(cluster, job, alpa.load_plan(file), rounds)
             predicted.append(p[0])
             measured.append(m[0])
-            print(f"  {len(measured):3d} of {count}: predicted {p[0] * 1e3:9.1f} ms, measured {m[0] * 1e3:9.1f} ms", file=sys.stderr, flush=True)
+            print(f"  {len(measured):3d} of {count}: predicted {p[0] * 1e3:9.1f} ms, measured {m[0] * 1e3:9.1f} ms",
+                  file=sys.stderr, flush=True)
     spearman = np.corrcoef(ranks(predicted), ranks(measured))[0, 1]
     best = min(measured)
-    print(f"{devices} devices, {name}: Spearman {spearman:.2f} over {len(measured)} random plans of {best * 1e3:.1f} to {max(measured) * 1e3:.1f} ms; "
-          f"the planner's choice took {chosen[0] * 1e3:.1f} ms, {chosen[0] / min(best, chosen[0]):.2f} x the best")
-    print(f"  it was: {plan.proto.origin}")
+    print(f"{devices} devices, {name}: Spearman {spearman:.2f} over {len(measured)} random plans of {best * 1e3:.1f} "
+          f"to {max(measured) * 1e3:.1f} ms; the planner's choice took {chosen[0] * 1e3:.1f} ms, "
+          f"{chosen[0] / min(best, chosen[0]):.2f} x the best")
+    print(f"  the planner's choice: {plan.proto.origin}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="steps a plan, after two that warm up")
-    parser.add_argument("--plans", type=int, default=50, help="random plans on 4 and on 8 devices; 0: none")
-    parser.add_argument("--seed", type=int, default=1000, help="of these, times the number of devices")
+    parser.add_argument("--rounds", type=int, default=7, help="measured steps per plan, after two for warming up")
+    parser.add_argument("--plans", type=int, default=50,
+                        help="number of random plans on 4 and on 8 devices; 0: skip this part")
+    parser.add_argument("--seed", type=int, default=1000,
+                        help="seed of the random plans, multiplied by the number of devices")
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS), metavar="MODEL",
-                        help="for the first part; none: no first part")
+                        help="models of the first part; an empty list skips it")
     args = parser.parse_args()
     print(common.machine())
     if args.models:
