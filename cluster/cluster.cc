@@ -123,7 +123,8 @@ absl::Status Check(const Mesh& mesh) {
   int64_t size = 1;
   for (int64_t extent : mesh.shape) {
     if (extent < 1 || extent > static_cast<int64_t>(mesh.devices.size())) {
-      return InvalidArgument("a mesh axis has size %d, but the mesh has %d devices", extent, mesh.devices.size());
+      return InvalidArgument("a mesh axis has size %d; expected 1 to %d, the number of devices", extent,
+                             mesh.devices.size());
     }
     size *= extent;
     if (size > static_cast<int64_t>(mesh.devices.size())) break;

@@ -36,7 +36,7 @@ TEST(PlanRequestTest, CountsTheDevicesThatThePinsNeed) {
   EXPECT_TRUE(Check(r).ok()) << Check(r);
 }
 
-TEST(PlanRequestTest, EveryParallelismPinClosesTheSearch) {
+TEST(PlanRequestTest, SearchIsOpenOnlyWithoutParallelismPins) {
   proto::PlanRequest open;
   open.set_devices(4);
   open.set_microbatches(2);

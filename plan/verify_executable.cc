@@ -153,7 +153,7 @@ class ListVerifier {
     }
     const Edge& named = executable_.edges[edge];
     if ((named.*at).value() != static_cast<int32_t>(mesh_)) {
-      return InvalidArgument("edge %d goes from mesh %d to mesh %d, which does not allow this instruction", edge,
+      return InvalidArgument("edge %d goes from mesh %d to mesh %d, so this mesh cannot use it in this direction", edge,
                              named.from_mesh.value(), named.to_mesh.value());
     }
     const Shape& given = list_.slots[slot.value()].shape;

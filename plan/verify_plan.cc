@@ -132,8 +132,9 @@ absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program
     const int64_t ways = WaysCut(stage, mesh, seed.leaf, seed.dim);
     const bool fits = TakesRegionApart(plan) ? seed.outer >= 1 && seed.outer % ways == 0 : seed.outer == ways;
     if (!fits || seed.outer > std::max<int64_t>(1, shape.dims[seed.dim])) {
-      return InvalidArgument("a seed has outer = %d for dimension %d of %s, which the cuts split %d ways", seed.outer,
-                             seed.dim, roles.inputs[seed.leaf].path, ways);
+      return InvalidArgument(
+          "a seed has outer = %d for dimension %d of %s, which does not match the cuts; they split it %d ways",
+          seed.outer, seed.dim, roles.inputs[seed.leaf].path, ways);
     }
     const std::optional<int64_t> chunks = CheckedMultiply(seed.outer, data * plan.microbatches);
     if (!chunks || shape.dims[seed.dim] % *chunks != 0) {
