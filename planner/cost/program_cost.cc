@@ -106,7 +106,8 @@ class ProgramCostModel {
   // touched, because they have left the nearer caches. Parameters and results were last touched in the previous run.
   void AddMemory(const std::vector<int32_t>& alias) {
     double total = static_cast<double>(cost_.temporary_bytes);  // bytes that one run touches
-    std::vector<double> touched(graph_.values().size(), -1);  // by value: bytes moved before; -1: in the previous run
+    // By value: the bytes that this run had moved when the value was last touched. -1: in the previous run.
+    std::vector<double> touched(graph_.values().size(), -1);
     std::vector<bool> lasting(graph_.values().size(), false);  // by value: its memory is that of a result
     for (ValueId id : graph_.parameters()) total += BytesOf(id.value());
     for (size_t r = 0; r < graph_.results().size(); ++r) {

@@ -25,8 +25,8 @@ struct CostModel {
 
 // Weighs FLOPs, bytes and collectives against each other for unknown devices (cost/fixed_costs.h). The unit is a byte
 // sent. The FLOPs of matrix products weigh most, because the purpose of an axis is to divide them. The bytes that
-// memory-bound ops write weigh less than bytes sent, and bytes of state weigh least. `mesh`: without the new axis; `n`:
-// size of the axis.
+// memory-bound ops write weigh less than bytes sent, and bytes of state weigh least. `mesh` does not have the new axis
+// yet; `n` is the size of that axis.
 CostModel FixedCostModel(const cluster::Mesh& mesh, int64_t n);
 
 // Predicts seconds on the devices of `mesh`, whose last axis is the new one. Matrix products and other ops that are not

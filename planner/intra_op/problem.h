@@ -1,5 +1,5 @@
-// The cuts of an executable along one more mesh axis as an optimisation problem: each node takes one rule, a value is
-// converted if a reader wants it in another state than its producer makes, and all of this has a cost.
+// The cuts of an executable along one more mesh axis, as an optimisation problem. Each node takes one rule. A value is
+// converted if a reader wants it in another state than its producer makes. Rules and conversions have costs.
 //
 // Model:   A node is an op, or a slot that keeps a leaf. Each choice of a node wants every operand in a state, makes
 //          every result in a state, and has a cost of its own.

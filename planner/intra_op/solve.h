@@ -11,7 +11,7 @@ namespace alpa::planner::intra_op {
 
 struct ProblemOptions {
   double seconds = 10;      // time limit
-  // Number of nodes with several choices from which nodes that look alike are tied. Ties restrict the choices (ties.h).
+  // If more nodes than this have several choices, nodes that look alike are tied. Ties restrict the choices (ties.h).
   size_t tie_from = 1000;
   int tie_radius = 6;       // steps from a node within which ties.h compares
   std::vector<int> start;   // known choices, or empty. If they are feasible, the outcome does not cost more
@@ -23,7 +23,8 @@ struct ProblemOutcome {
   Evaluation evaluation;    // of `chosen`, by Evaluate
   double bound = 0;         // no choices cost less; with ties, no choices that respect them
   bool tied = false;
-  int open_nodes = 0, variables = 0, rows = 0;  // size of the program that the solver gets; open: with several choices
+  int open_nodes = 0;               // nodes that still have several choices after presolve
+  int variables = 0, rows = 0;      // of the integer program that the solver gets
   double seconds = 0;
 };
 

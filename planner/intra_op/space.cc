@@ -161,8 +161,8 @@ class Builder {
     return states;
   }
 
-  // Adds the states of a value that is written to a temporary slot to the parameters that read the slot, and the other
-  // way round.
+  // A value that is written to a temporary slot, and the parameters that read the slot, can be in the same states. Adds
+  // the states of each to the other.
   void ShareThroughSlots() {
     for (size_t r = 0; r < runs_.size(); ++r) {
       const Graph& graph = GraphOf(runs_[r]);

@@ -34,7 +34,7 @@ struct SpaceOptions {
   double memory_limit = kForbidden;  // bytes per device
 };
 
-// The op or the slot that a node stands for. Neither: the node makes values that are always replicated.
+// The op or the slot that a node stands for. If both are -1, the node makes values that are always replicated.
 struct NodeOrigin {
   int32_t program = -1;
   int op = -1;
