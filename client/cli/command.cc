@@ -24,7 +24,7 @@ bool Coloured() {
 
 void Session::Declare(Flags& flags) {
   flags.Add("address", &address, "HOST:PORT", "the coordinator's address");
-  flags.Add("format,o", &format, "FORM", "what goes to stdout: table, json or jsonl",
+  flags.Add("format,o", &format, "FORM", "format of stdout: table, json or jsonl",
             OneOf({"table", "json", "jsonl"}));
 }
 
@@ -49,7 +49,7 @@ void Print(absl::string_view text, const Session& session) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   if (std::fflush(stdout) == 0) return;
   if (session.interruption != nullptr && !session.interruption->triggered()) {
-    if (errno != EPIPE) Say(absl::StrCat("alpa: writing to stdout: ", std::strerror(errno)));
+    if (errno != EPIPE) Say(absl::StrCat("alpa: cannot write to stdout: ", std::strerror(errno)));
     session.interruption->Trigger();
   }
 }

@@ -1,8 +1,8 @@
-// What each `alpa` command is made of, and what all of them share.
+// The interface of an `alpa` command, and the functions that all commands share.
 //
-// Model:   stdout is data, stderr is for people. A command declares its flags, then runs, and answers with an exit code
-//          (client/lib/outcome.h).
-// Threads: one; Ctrl-C arrives through Session::interruption, from a thread that main() keeps.
+// Model:   Data goes to stdout, messages to the user go to stderr. A command declares its flags, runs, and returns an
+//          exit code (client/lib/outcome.h).
+// Threads: single-threaded. On Ctrl-C, a thread of main() triggers Session::interruption.
 #pragma once
 
 #include <memory>
@@ -17,11 +17,11 @@
 
 namespace alpa::client {
 
-// What every command is told.
+// The settings that every command has.
 struct Session {
   std::string address = kDefaultAddress;
-  std::string format = "table";
-  Interruption* interruption = nullptr;
+  std::string format = "table";          // of stdout: table, json or jsonl
+  Interruption* interruption = nullptr;  // null: the command cannot be interrupted
 
   void Declare(Flags& flags);
   bool json() const { return format == "json"; }
@@ -44,24 +44,25 @@ std::vector<std::unique_ptr<Command>> AllCommands();
 std::unique_ptr<Command> NewRunCommand();
 std::unique_ptr<Command> NewSubmitCommand();
 std::vector<std::unique_ptr<Command>> NewJobCommands();      // status, list, logs, stop, delete
-std::vector<std::unique_ptr<Command>> NewPlanCommands();      // plan show, verify, lower, make
+std::vector<std::unique_ptr<Command>> NewPlanCommands();     // plan show, verify, lower, make; simulate
 std::vector<std::unique_ptr<Command>> NewGeneralCommands();  // cluster, version, completion
 
-// All flags of a command, ready to be parsed. The command must outlive them.
+// Returns a command's own flags and those of its session, ready to be parsed. The command must outlive them.
 std::unique_ptr<Flags> FlagsOf(Command& command);
 
-// Data. Flushed at once, so that a reader of a pipe follows; where nobody reads any more, the session is interrupted.
+// Writes data to stdout and flushes it, so that the reader of a pipe gets it at once. If the write fails, for example
+// because the reader is gone, triggers the session's interruption.
 void Print(absl::string_view text, const Session& session);
-// One line on stderr.
+// Writes one line to stderr.
 void Say(absl::string_view line);
-// Says what failed and what to do next on stderr; returns the exit code. OK: nothing, 0.
+// Writes the error and a suggested next step to stderr, and returns the exit code of `status`. Writes nothing for OK.
 int Report(const absl::Status& status, const Session& session, absl::string_view command);
-// A command that was called wrongly: kExitUsage, once reported.
+// Returns the error of a command that was called wrongly. Its exit code is kExitUsage.
 absl::Status UsageError(absl::string_view message);
-// Lines may be redrawn on stderr.
+// True if stderr is a terminal that can redraw a line.
 bool FancyTerminal();
 
-// `text` as one word of a shell command.
+// Returns `text` quoted as one word of a shell command.
 std::string ShellWord(absl::string_view text);
 
 }  // namespace alpa::client

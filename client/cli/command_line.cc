@@ -23,8 +23,8 @@ absl::Status UnknownCommand(const std::string& word, const std::vector<std::stri
   return InvalidArgument("there is no command '%s'%s", word, Hint(word, commands, "alpa "));
 }
 
-// The command that begins at words[at], of one word or two; `at` goes behind it. Empty where help for a group is asked
-// for.
+// Reads a command name of one or two words at words[at], and moves `at` past it. Returns an empty name if the words
+// request help for a group of commands ("plan --help").
 absl::StatusOr<std::string> TakeCommand(const std::vector<std::string>& words, const std::vector<std::string>& commands,
                                         size_t& at) {
   std::string command = words[at++];
@@ -34,9 +34,9 @@ absl::StatusOr<std::string> TakeCommand(const std::vector<std::string>& words, c
     if (absl::StartsWith(known, command + " ")) group.push_back("alpa " + known);
   }
   if (group.empty()) return UnknownCommand(command, commands);
-  if (at == words.size()) return InvalidArgument("alpa %s: say what: %s", command, absl::StrJoin(group, ", "));
+  if (at == words.size()) return InvalidArgument("alpa %s needs a subcommand: %s", command, absl::StrJoin(group, ", "));
   if (words[at] == "--help" || words[at] == "-h") return std::string();
-  // What a group is mostly for: "alpa plan --job job" makes a plan.
+  // `make` is the default of its group: "alpa plan --job job" means "alpa plan make --job job".
   if (absl::StartsWith(words[at], "-") && Contains(commands, command + " make")) return command + " make";
   command += " " + words[at++];
   if (!Contains(commands, command)) return UnknownCommand(command, commands);

@@ -1,9 +1,9 @@
-// Which command a command line names, and what that command is told.
+// Splits a command line of `alpa` into the name of a command and the arguments of that command.
 //
-// Model:   "alpa [flags for all] COMMAND [flags] [arguments]". A command is one word, or two ("plan show"). Flags before
-//          it are those that every command has; they are handed on to it.
+// Model:   "alpa [common flags] COMMAND [flags] [arguments]". A command name has one word, or two ("plan show"). The
+//          common flags are those that every command has. They are passed on to the command.
 // Threads: pure functions.
-// Errors:  kInvalidArgument with what to type instead, where that can be guessed.
+// Errors:  kInvalidArgument, with a suggestion if a known word is similar to the wrong one.
 #pragma once
 
 #include <string>
@@ -14,9 +14,9 @@
 namespace alpa::client {
 
 struct CommandLine {
-  std::string command;                 // empty: help for all, or the version
-  std::vector<std::string> arguments;  // for the command, after its name
-  bool version = false;
+  std::string command;                 // empty: print the general help, or the version
+  std::vector<std::string> arguments;  // of the command, without its name
+  bool version = false;                // --version was given
 };
 absl::StatusOr<CommandLine> SplitCommandLine(const std::vector<std::string>& words,
                                              const std::vector<std::string>& commands);

@@ -28,31 +28,32 @@ std::string Error(const std::vector<std::string>& words) {
   return line.ok() ? "" : std::string(line.status().message());
 }
 
-TEST(CommandLineTest, FlagsBeforeTheCommandAreTheCommands) {
+TEST(CommandLineTest, PassesFlagsBeforeTheCommandOnToIt) {
   const CommandLine line =
       Split({"--address", "h:1", "-o", "json", "--format=table", "-ojsonl", "list", "--state", "failed"});
   EXPECT_EQ(line.command, "list");
   EXPECT_THAT(line.arguments,
               ElementsAre("--address", "h:1", "-o", "json", "--format=table", "-ojsonl", "--state", "failed"));
-  // The value of a flag is no command, whatever it is.
+  // A flag's value is not the command, even if it is the name of one.
   EXPECT_EQ(Split({"--address", "list", "status", "list"}).command, "status");
   EXPECT_THAT(Split({"submit", "list"}).arguments, ElementsAre("list"));
 }
 
-TEST(CommandLineTest, CommandsOfTwoWords) {
+TEST(CommandLineTest, FindsCommandsOfTwoWords) {
   EXPECT_EQ(Split({"plan", "show", "f", "--job", "d"}).command, "plan show");
   EXPECT_THAT(Split({"-o", "json", "plan", "show", "f"}).arguments, ElementsAre("-o", "json", "f"));
   EXPECT_EQ(Split({"help", "plan", "make"}).command, "plan make");
   EXPECT_EQ(Split({"plan", "--graph", "d", "--cluster", "c"}).command, "plan make");
-  EXPECT_THAT(Split({"plan", "--graph", "d", "--cluster", "c"}).arguments, ElementsAre("--graph", "d", "--cluster", "c"));
+  EXPECT_THAT(Split({"plan", "--graph", "d", "--cluster", "c"}).arguments,
+              ElementsAre("--graph", "d", "--cluster", "c"));
   EXPECT_THAT(Split({"help", "plan", "make"}).arguments, ElementsAre("--help"));
   EXPECT_THAT(Split({"plan", "--help"}).command, IsEmpty());
-  EXPECT_THAT(Error({"plan"}), HasSubstr("say what: alpa plan show, alpa plan make"));
+  EXPECT_THAT(Error({"plan"}), HasSubstr("alpa plan needs a subcommand: alpa plan show, alpa plan make"));
   EXPECT_THAT(Error({"plan", "shwo"}), HasSubstr("no command 'plan shwo'; did you mean 'alpa plan show'?"));
   EXPECT_THAT(Error({"paln", "show"}), HasSubstr("no command 'paln'"));
 }
 
-TEST(CommandLineTest, HelpAndVersion) {
+TEST(CommandLineTest, RecognizesRequestsForHelpAndVersion) {
   for (const std::vector<std::string>& words :
        {std::vector<std::string>{}, {"--help"}, {"-h"}, {"help"}, {"--address", "x", "--help"}}) {
     EXPECT_THAT(Split(words).command, IsEmpty());
@@ -64,7 +65,7 @@ TEST(CommandLineTest, HelpAndVersion) {
   EXPECT_THAT(Split({"list", "--help"}).arguments, ElementsAre("--help"));
 }
 
-TEST(CommandLineTest, Errors) {
+TEST(CommandLineTest, RefusesUnknownWordsAndSuggestsSimilarOnes) {
   EXPECT_THAT(Error({"sumbit", "job"}), HasSubstr("no command 'sumbit'; did you mean 'alpa submit'?"));
   EXPECT_EQ(Error({"frobnicate"}), "there is no command 'frobnicate'");
   EXPECT_THAT(Error({"help", "lits"}), HasSubstr("'alpa list'"));
@@ -77,7 +78,7 @@ TEST(CommandLineTest, Errors) {
   EXPECT_THAT(Error({""}), HasSubstr("no command ''"));
 }
 
-TEST(CommandTest, EveryCommandHasExamplesAndIsCompleted) {
+TEST(CommandTest, EveryCommandHasExamplesAndCompletion) {
   std::vector<CommandWords> words;
   for (const auto& command : AllCommands()) {
     SCOPED_TRACE(command->name());
@@ -93,7 +94,7 @@ TEST(CommandTest, EveryCommandHasExamplesAndIsCompleted) {
   }
 }
 
-TEST(CommandTest, ShellWordsComeBackAsTheyWere) {
+TEST(CommandTest, AShellReadsAQuotedWordUnchanged) {
   for (const char* word : {"plain/path-1.2_x", "with space", "it's", "$HOME", "", "a;b", "*", "\n"}) {
     const std::string command = absl::StrCat("printf %s ", ShellWord(word));
     FILE* pipe = popen(command.c_str(), "r");
@@ -130,7 +131,7 @@ struct JobFlagsTest : ::testing::Test {
   JobFlags flags;
 };
 
-TEST_F(JobFlagsTest, StepsMustBeSaid) {
+TEST_F(JobFlagsTest, OpenRequiresSteps) {
   ASSERT_TRUE(Parse({}).ok());
   const auto missing = flags.Open();
   EXPECT_EQ(ExitCodeOf(missing.status()), kExitUsage);
@@ -141,13 +142,13 @@ TEST_F(JobFlagsTest, StepsMustBeSaid) {
   EXPECT_EQ(ExitCodeOf(flags.Open().status()), kExitUsage);
 }
 
-TEST_F(JobFlagsTest, WhatIsPinnedGoesOverTheDirectorysPlan) {
+TEST_F(JobFlagsTest, FlagsOverrideTheDirectorysPlan) {
   EXPECT_EQ(Plan({}).devices(), 2);
   EXPECT_EQ(Plan({}).workers_size(), 1);
   EXPECT_EQ(Plan({"--devices", "4"}).devices(), 4);
   EXPECT_EQ(Plan({"--devices", "4"}).data_parallel(), 4);
   EXPECT_EQ(Plan({"--data-parallel", "4"}).devices(), 4);
-  EXPECT_EQ(Plan({"--data-parallel", "2", "--devices", "4"}).devices(), 4);  // the coordinator's to refuse
+  EXPECT_EQ(Plan({"--data-parallel", "2", "--devices", "4"}).devices(), 4);  // the coordinator refuses this
   EXPECT_EQ(Plan({"--data-parallel", "2", "--devices", "4"}).data_parallel(), 2);
   EXPECT_EQ(Plan({"--microbatches", "8"}).microbatches(), 8);
   EXPECT_EQ(Plan({"--local-statistics"}).statistics(), proto::Plan::LOCAL);
@@ -156,7 +157,7 @@ TEST_F(JobFlagsTest, WhatIsPinnedGoesOverTheDirectorysPlan) {
   EXPECT_EQ(flags.PlanOver(free)->data_parallel(), 0);
 }
 
-TEST_F(JobFlagsTest, PipelineFlags) {
+TEST_F(JobFlagsTest, PipelineFlagsPinThePipelineAndItsDevices) {
   proto::PlanRequest plan = Plan({"--pipeline", "3", "--schedule", "gpipe", "--interleave", "2", "--remat", "layer"});
   EXPECT_EQ(plan.devices(), 6);  // the directory's data_parallel of 2 is kept
   EXPECT_EQ(plan.data_parallel(), 2);
@@ -177,19 +178,19 @@ TEST_F(JobFlagsTest, PipelineFlags) {
   ASSERT_TRUE(Parse({"--pipeline", "4"}).ok());
   EXPECT_TRUE(flags.PlanOver(unequal)->pipeline().devices().empty());
   ASSERT_TRUE(Parse({"--pipeline", "1"}).ok());
-  EXPECT_EQ(flags.PlanOver(unequal)->pipeline().meshes(), 1);  // named: a search keeps to it
+  EXPECT_EQ(flags.PlanOver(unequal)->pipeline().meshes(), 1);  // pinned: the search keeps it
   EXPECT_TRUE(flags.PlanOver(unequal)->pipeline().devices().empty());
   ASSERT_TRUE(Parse({"--microbatches", "2"}).ok());
   EXPECT_EQ(flags.PlanOver(unequal)->pipeline().devices_size(), 2);
 }
 
-TEST_F(JobFlagsTest, APlanFileInsteadOfPins) {
+TEST_F(JobFlagsTest, APlanFileReplacesAllPins) {
   const std::string path =
       folder.Write("plan.json", R"({"meshes": [{"devices": [0]}, {"devices": [1]}], "stages": [{}, {"mesh": 1}]})");
   const proto::PlanRequest plan = Plan({"--plan", path});
   EXPECT_EQ(plan.given().meshes_size(), 2);
-  EXPECT_EQ(plan.devices(), 0) << "the directory's pins are gone";
-  EXPECT_EQ(plan.workers_size(), 1) << "where it runs is no part of a plan";
+  EXPECT_EQ(plan.devices(), 0) << "the plan file replaces the directory's pins";
+  EXPECT_EQ(plan.workers_size(), 1) << "the plan file does not replace the directory's workers";
   ASSERT_TRUE(Parse({"--plan", path, "--devices", "2"}).ok());
   EXPECT_THAT(flags.PlanOver({}).status().message(), HasSubstr("leave out --devices 2"));
   ASSERT_TRUE(Parse({"--plan", folder.Write("bad.json", "{")}).ok());
@@ -199,7 +200,7 @@ TEST_F(JobFlagsTest, APlanFileInsteadOfPins) {
   EXPECT_EQ(ExitCodeOf(flags.PlanOver({}).status()), kExitUsage);
 }
 
-TEST_F(JobFlagsTest, WhatWasTypedCanBeTypedAgain) {
+TEST_F(JobFlagsTest, TypedReproducesTheFlags) {
   ASSERT_TRUE(Parse({"--steps", "3", "--output", "my out", "--data-parallel", "2", "--microbatches", "4", "--name", "n",
                      "--devices", "2", "--local-statistics"})
                   .ok());
@@ -215,13 +216,13 @@ TEST_F(JobFlagsTest, WhatWasTypedCanBeTypedAgain) {
                                         "--stage-devices 1,3 --remat layer"));
 }
 
-TEST_F(JobFlagsTest, Errors) {
+TEST_F(JobFlagsTest, RefusesBadFlags) {
   EXPECT_THAT(Parse({"--steps", "0"}).message(), HasSubstr("--steps '0': expected 1 to"));
   EXPECT_THAT(Parse({"--steps", "ten"}).message(), HasSubstr("expected a whole number"));
   EXPECT_THAT(Parse({"--steps"}).message(), HasSubstr("--steps"));
   EXPECT_THAT(Parse({"--setps", "1"}).message(), HasSubstr("did you mean '--steps'"));
   EXPECT_THAT(Parse({"--microbatches", "-1"}).message(), HasSubstr("--microbatches '-1'"));
-  EXPECT_THAT(Parse({"--stage-devices", "1,0"}).message(), HasSubstr("'0' is no number of devices"));
+  EXPECT_THAT(Parse({"--stage-devices", "1,0"}).message(), HasSubstr("'0' is not a number of devices"));
   EXPECT_THAT(Parse({"--schedule", "2f2b"}).message(), HasSubstr("zero-bubble"));
   EXPECT_THAT(Parse({"--remat", "all"}).message(), HasSubstr("layer"));
   EXPECT_THAT(Parse({"--steps", "1", "--steps", "2"}).message(), HasSubstr("given 2 times"));

@@ -29,7 +29,11 @@ CASES    *) COMPREPLY=($(compgen -W "NAMES help --address --format --config --he
   esac
   case $current in
     -*) COMPREPLY=($(compgen -W "$flags --config --print-config --help" -- "$current")) ;;
-    *) if [ -n "$words" ] && [ "$before" = "$command" ]; then COMPREPLY=($(compgen -W "$words" -- "$current")); else COMPREPLY=($(compgen -f -- "$current")); fi ;;
+    *) if [ -n "$words" ] && [ "$before" = "$command" ]; then
+        COMPREPLY=($(compgen -W "$words" -- "$current"))
+      else
+        COMPREPLY=($(compgen -f -- "$current"))
+      fi ;;
   esac
 }
 complete -o filenames -F _alpa alpa

@@ -1,4 +1,4 @@
-// Scripts that teach a shell the commands and flags of `alpa`.
+// Writes shell completion scripts for the commands and flags of `alpa`.
 //
 // Threads: pure functions.
 #pragma once
@@ -10,12 +10,13 @@
 
 namespace alpa::client {
 
+// The words that a shell can complete for one command.
 struct CommandWords {
   std::string name, summary;
   std::vector<std::string> flags;      // without "--"
-  std::vector<std::string> arguments;  // words that may follow; empty: file names
+  std::vector<std::string> arguments;  // that may follow the name; empty: file names
 };
-// `shell` is bash, zsh or fish.
+// Returns the completion script. `shell`: bash, zsh or fish.
 std::string CompletionScript(absl::string_view shell, const std::vector<CommandWords>& commands);
 
 }  // namespace alpa::client

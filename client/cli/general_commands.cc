@@ -21,14 +21,16 @@ namespace {
 class ClusterCommand : public Command {
  public:
   std::string name() const override { return "cluster"; }
-  std::string summary() const override { return "Shows the workers, which job has each device, and what the machines do."; }
+  std::string summary() const override {
+    return "Shows the workers, the job on each device, and the performance of the machines.";
+  }
   std::vector<Flags::Example> examples() const override {
-    return {{"alpa cluster", "a line for each device, host and link"},
-            {"alpa cluster --toml > cluster.toml", "the same machines for alpa plan make --cluster cluster.toml"},
-            {"alpa cluster -o jsonl --address 10.0.0.1:7400", "a JSON object for each worker of another cluster"}};
+    return {{"alpa cluster", "one line per device, host and link"},
+            {"alpa cluster --toml > cluster.toml", "the machines as a file for alpa plan make --cluster cluster.toml"},
+            {"alpa cluster -o jsonl --address 10.0.0.1:7400", "another cluster, one JSON object per worker"}};
   }
   void Declare(Flags& flags) override {
-    flags.Add("toml", &toml_, "what the machines of the workers that are up do, as a file that alpa plan make --cluster reads");
+    flags.Add("toml", &toml_, "print the machines of the workers that are up as TOML, for alpa plan make --cluster");
   }
   int Run() override {
     auto cluster = Coordinator(session.address, session.interruption).GetCluster();
@@ -53,7 +55,7 @@ class ClusterCommand : public Command {
 
  private:
   int PrintToml(const cluster::Cluster& inventory) {
-    if (session.format != "table") return Report(UsageError("--toml is a format of its own, without -o"), session, name());
+    if (session.format != "table") return Report(UsageError("--toml sets the format; leave out -o"), session, name());
     const auto text = cluster::WriteInventory(inventory);
     if (!text.ok()) return Report(text.status(), session, name());
     Print(*text, session);
@@ -67,7 +69,7 @@ class VersionCommand : public Command {
  public:
   std::string name() const override { return "version"; }
   std::string summary() const override { return "Prints this program's version."; }
-  std::vector<Flags::Example> examples() const override { return {{"alpa version", "needs no coordinator"}}; }
+  std::vector<Flags::Example> examples() const override { return {{"alpa version", "works without a coordinator"}}; }
   void Declare(Flags&) override {}
   int Run() override {
     Print(session.format == "table" ? absl::StrCat("alpa ", Version(), "\n")
@@ -80,10 +82,10 @@ class VersionCommand : public Command {
 class CompletionCommand : public Command {
  public:
   std::string name() const override { return "completion"; }
-  std::string summary() const override { return "Prints a script that teaches a shell these commands."; }
+  std::string summary() const override { return "Prints a script that completes these commands in a shell."; }
   std::vector<Flags::Example> examples() const override {
-    return {{"source <(alpa completion bash)", "in ~/.bashrc; the same with zsh in ~/.zshrc"},
-            {"alpa completion fish > ~/.config/fish/completions/alpa.fish", "for fish"}};
+    return {{"source <(alpa completion bash)", "put this line into ~/.bashrc, or with zsh into ~/.zshrc"},
+            {"alpa completion fish > ~/.config/fish/completions/alpa.fish", "install the script for fish"}};
   }
   void Declare(Flags& flags) override { flags.AddPositional("SHELL", &shell_, absl::StrJoin(Shells(), ", ")); }
   int Run() override {
@@ -97,7 +99,7 @@ class CompletionCommand : public Command {
       if (parts.second.empty() || words.empty() || words.back().name != parts.first) {
         words.push_back({parts.first, command->summary(), {}, {}});
       }
-      // Commands of two words are completed by the flags of all that begin alike.
+      // Commands of two words share one entry under their first word, with the flags of all of them.
       for (const std::string& flag : flags) {
         std::vector<std::string>& known = words.back().flags;
         if (std::find(known.begin(), known.end(), flag) == known.end()) known.push_back(flag);

@@ -12,29 +12,33 @@
 namespace alpa::client {
 namespace {
 
-// "117 GFLOP/s"; "-" where there is none.
+// Returns "117 GFLOP/s", or "-" if the rate is not positive.
 std::string Rate(double per_second, absl::string_view unit) {
   if (!(per_second > 0)) return "-";
   const bool tera = per_second >= 1e13;
   return absl::StrFormat("%.3g %s%s", per_second / (tera ? 1e12 : 1e9), tera ? "T" : "G", unit);
 }
 
+// Returns the highest rate of a profile's matrix products, in FLOP/s.
 double Peak(const std::vector<cluster::ProductPoint>& products) {
   double peak = 0;
   for (const cluster::ProductPoint& p : products) {
-    peak = std::max(peak, 2 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k) / p.seconds);
+    peak = std::max(peak,
+                    2 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k) / p.seconds);
   }
   return peak;
 }
 
-// What the largest amounts reach: small ones stay in caches.
+// Returns the rate at the largest amount of the curve, because small amounts stay in caches.
 double Bandwidth(const cluster::Curve& curve) {
   return curve.points.empty() ? 0 : curve.points.back().amount / curve.points.back().seconds;
 }
 
-std::string Latency(const cluster::Curve& curve) { return curve.points.empty() ? "-" : Seconds(curve.points.front().seconds); }
+std::string Latency(const cluster::Curve& curve) {
+  return curve.points.empty() ? "-" : Seconds(curve.points.front().seconds);
+}
 
-// "0-3, 6".
+// Returns ascending ids as ranges: "0-3, 6".
 std::string Ranges(const std::vector<int32_t>& ids) {
   std::string out;
   for (size_t i = 0; i < ids.size();) {
@@ -65,15 +69,18 @@ std::string InventoryText(const cluster::Cluster& cluster) {
     }
     const cluster::DeviceProfile& profile = cluster.profiles[kind.second];
     rows.push_back({Harmless(host.name), cores, Ranges(ids), Rate(Peak(profile.products), "FLOP/s"),
-                    Rate(Peak(profile.half_products), "FLOP/s"), Rate(Bandwidth(profile.memory), "B/s"), Harmless(profile.name)});
+                    Rate(Peak(profile.half_products), "FLOP/s"), Rate(Bandwidth(profile.memory), "B/s"),
+                    Harmless(profile.name)});
   }
-  std::string out = Table({"HOST", "CORES", "DEVICES", "FLOAT32", "FLOAT16", "MEMORY", "EACH DEVICE IS"}, rows);
+  std::string out = Table({"HOST", "CORES", "DEVICES", "FLOAT32", "FLOAT16", "MEMORY", "DEVICE PROFILE"}, rows);
   rows.clear();
   for (const cluster::Host& host : cluster.hosts) {
-    for (const auto& [between, link] : {std::pair<const char*, const cluster::LinkProfile*>{"devices of a worker", &host.inside},
-                                        {"workers of the host", &host.between},
-                                        {"this and other hosts", &host.outside}}) {
-      rows.push_back({Harmless(host.name), between, Latency(link->message), Rate(Bandwidth(link->message), "B/s"), Harmless(link->name)});
+    for (const auto& [between, link] :
+         {std::pair<const char*, const cluster::LinkProfile*>{"devices of a worker", &host.inside},
+          {"workers of the host", &host.between},
+          {"this and other hosts", &host.outside}}) {
+      rows.push_back({Harmless(host.name), between, Latency(link->message), Rate(Bandwidth(link->message), "B/s"),
+                      Harmless(link->name)});
     }
   }
   absl::StrAppend(&out, "\n", Table({"HOST", "BETWEEN", "LATENCY", "BANDWIDTH", "LINK"}, rows));

@@ -1,4 +1,4 @@
-// What the machines of a cluster were measured to do, for people.
+// Prints the performance of a cluster's machines as human-readable tables.
 //
 // Threads: pure functions.
 #pragma once
@@ -9,7 +9,7 @@
 
 namespace alpa::client {
 
-// Hosts with their devices, then their links, as two tables; empty where nothing is known of any host.
+// Returns two tables: the hosts with their devices, then the links. Returns an empty string if no host is known.
 std::string InventoryText(const cluster::Cluster& cluster);
 
 }  // namespace alpa::client

@@ -16,13 +16,13 @@
 namespace alpa::client {
 namespace {
 
-constexpr Duration kBetweenStepLines = std::chrono::seconds(1);
+constexpr Duration kBetweenStepLines = std::chrono::seconds(1);  // least time between two step lines of `logs -f`
 
 int64_t NowMillis() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::Real().WallNow().time_since_epoch()).count();
 }
 
-// A command about one job.
+// The base of the commands about jobs. By default, a command takes the id of one job.
 class JobCommand : public Command {
  public:
   void Declare(Flags& flags) override { flags.AddPositional("JOB", &job_id_, "the job's id, as alpa list shows it"); }
@@ -37,16 +37,16 @@ class JobCommand : public Command {
 class StatusCommand : public JobCommand {
  public:
   std::string name() const override { return "status"; }
-  std::string summary() const override { return "Tells all about one job: state, steps, plan."; }
+  std::string summary() const override { return "Shows the state, the steps and the plan of one job."; }
   std::vector<Flags::Example> examples() const override {
-    return {{"alpa status night-3", "as it is now"},
-            {"alpa status night-3 --wait", "once it has ended; the exit code says how"},
-            {"alpa status night-3 -o json | jq .state", "for scripts"}};
+    return {{"alpa status night-3", "the job as it is now"},
+            {"alpa status night-3 --wait", "wait until the job ends; the exit code says how it ended"},
+            {"alpa status night-3 -o json | jq .state", "one field, for a script"}};
   }
   void Declare(Flags& flags) override {
     JobCommand::Declare(flags);
-    flags.Add("wait", &wait_, "wait until the job ends; exit code 1 where it failed or was stopped");
-    flags.Add("timeout", &timeout_, "SECONDS", "with --wait: give up after so long, with exit code 6; 0: never",
+    flags.Add("wait", &wait_, "wait until the job ends; the exit code is not 0 if it failed or was stopped");
+    flags.Add("timeout", &timeout_, "SECONDS", "with --wait: give up after SECONDS, with exit code 6; 0: no limit",
               BetweenReal(0, 1e9));
   }
   int Run() override {
@@ -69,9 +69,9 @@ class ListCommand : public JobCommand {
   std::string name() const override { return "list"; }
   std::string summary() const override { return "Lists the jobs that the coordinator knows."; }
   std::vector<Flags::Example> examples() const override {
-    return {{"alpa list", "all jobs, oldest first, and what each one waits for"},
-            {"alpa list --state running,pending", "only these"},
-            {"alpa list -o jsonl", "one JSON object a line"}};
+    return {{"alpa list", "all jobs, oldest first; REASON says why a job waits"},
+            {"alpa list --state running,pending", "only jobs in these states"},
+            {"alpa list -o jsonl", "one JSON object per line"}};
   }
   void Declare(Flags& flags) override {
     flags.Add("state", &states_, "STATES", "only jobs in these states", [](const std::vector<std::string>& states) {
@@ -114,18 +114,18 @@ class ListCommand : public JobCommand {
 class LogsCommand : public JobCommand {
  public:
   std::string name() const override { return "logs"; }
-  std::string summary() const override { return "Shows what happened to a job: submitted, planned, running, failed."; }
+  std::string summary() const override { return "Shows the events of a job: submitted, planned, running, failed."; }
   std::vector<Flags::Example> examples() const override {
-    return {{"alpa logs night-3", "its events until now"},
-            {"alpa logs night-3 -f", "and those to come, with its steps"}};
+    return {{"alpa logs night-3", "the events so far"},
+            {"alpa logs night-3 -f", "the events so far, then new events and steps until the job ends"}};
   }
   void Declare(Flags& flags) override {
     JobCommand::Declare(flags);
-    flags.Add("follow,f", &follow_, "go on until the job ends");
+    flags.Add("follow,f", &follow_, "also print new events and steps until the job ends");
   }
   int Run() override {
     if (follow_ && session.json())
-      return Fail(UsageError("--follow has no end that JSON could wait for; use -o jsonl"));
+      return Fail(UsageError("--follow does not work with -o json; use -o jsonl"));
     Coordinator coordinator = Connect();
     if (absl::Status status = ReadEvents(coordinator); !status.ok()) return Fail(status);
     if (session.json()) Print(JsonLines(lines_, /*as_array=*/true), session);
@@ -141,7 +141,7 @@ class LogsCommand : public JobCommand {
         steps = now.steps_done();
         last_line = time;
       }
-      if (now.changed_unix_ms() != changed) ReadEvents(coordinator).IgnoreError();  // the watch itself tells of errors
+      if (now.changed_unix_ms() != changed) ReadEvents(coordinator).IgnoreError();  // the watch reports errors
       changed = now.changed_unix_ms();
       return true;
     });
@@ -151,7 +151,7 @@ class LogsCommand : public JobCommand {
   }
 
  private:
-  // Prints the events that were not there before; with -o json, keeps them.
+  // Prints the events that it has not printed yet. With -o json, collects them in lines_ instead.
   absl::Status ReadEvents(Coordinator& coordinator) {
     return coordinator.GetEvents(job_id_, [&](const proto::JobEvent& event) {
       if (event.sequence() <= seen_) return;
@@ -173,8 +173,8 @@ class LogsCommand : public JobCommand {
 class StopCommand : public JobCommand {
  public:
   std::string name() const override { return "stop"; }
-  std::string summary() const override { return "Ends a job; its state on the workers is dropped."; }
-  std::vector<Flags::Example> examples() const override { return {{"alpa stop night-3", "now"}}; }
+  std::string summary() const override { return "Stops a job and drops its state on the workers."; }
+  std::vector<Flags::Example> examples() const override { return {{"alpa stop night-3", "stop the job now"}}; }
   int Run() override {
     Coordinator coordinator = Connect();
     const absl::StatusOr<proto::Job> before = coordinator.GetJob(job_id_);
@@ -193,8 +193,10 @@ class StopCommand : public JobCommand {
 class DeleteCommand : public JobCommand {
  public:
   std::string name() const override { return "delete"; }
-  std::string summary() const override { return "Makes the coordinator forget a job that has ended."; }
-  std::vector<Flags::Example> examples() const override { return {{"alpa delete night-3", "its id is free again"}}; }
+  std::string summary() const override { return "Deletes the coordinator's record of a job that has ended."; }
+  std::vector<Flags::Example> examples() const override {
+    return {{"alpa delete night-3", "afterwards the id can be used again"}};
+  }
   int Run() override {
     Coordinator coordinator = Connect();
     if (absl::Status status = coordinator.DeleteJob(job_id_); !status.ok()) return Fail(status);

@@ -16,14 +16,14 @@
 namespace alpa::client {
 namespace {
 
-constexpr Bytes kMaxPlanFile = 64 * kMiB;
+constexpr Bytes kMaxPlanFile = 64 * kMiB;  // size of a plan file
 
 absl::StatusOr<std::vector<int32_t>> DeviceCounts(const std::vector<std::string>& words) {
   std::vector<int32_t> counts;
   for (const std::string& word : words) {
     int32_t count = 0;
     if (!absl::SimpleAtoi(word, &count) || count < 1 || count > plan::kMaxRequestedDevices) {
-      return InvalidArgument("'%s' is no number of devices; expected 1 to %d for each", Excerpt(word),
+      return InvalidArgument("'%s' is not a number of devices; expected 1 to %d for each mesh", Excerpt(word),
                              plan::kMaxRequestedDevices);
     }
     counts.push_back(count);
@@ -34,37 +34,38 @@ absl::StatusOr<std::vector<int32_t>> DeviceCounts(const std::vector<std::string>
 }  // namespace
 
 void PlanFlags::Declare(Flags& flags) {
-  flags.Add("devices", &devices, "N", "how many devices (0: as the directory says; else as many as are free)",
-            Between(0, 1 << 20));
-  flags.Add("data-parallel", &data_parallel, "N", "cut the batch over N devices", Between(0, 1 << 20));
-  flags.Add("tensor-parallel", &tensor_parallel, "N", "cut weights N ways, on N times as many devices",
+  flags.Add("devices", &devices, "N",
+            "number of devices (0: as in the directory; if not pinned there, all free devices)", Between(0, 1 << 20));
+  flags.Add("data-parallel", &data_parallel, "N", "split the batch over N devices", Between(0, 1 << 20));
+  flags.Add("tensor-parallel", &tensor_parallel, "N", "split weights N ways, on N times as many devices",
             Between(0, 1 << 20));
   flags.Add("pipeline", &pipeline, "N",
-            "cut the program into stages on N groups of devices, on N times as many devices",
+            "cut the program into stages on N meshes (groups of devices), on N times as many devices",
             Between(0, plan::kMaxStages));
-  flags.Add("interleave", &interleave, "V", "V stages on each of these groups", Between(0, plan::kMaxStages));
+  flags.Add("interleave", &interleave, "V", "run V stages on each mesh", Between(0, plan::kMaxStages));
   flags.Add("schedule", &schedule, "NAME",
             "order of forwards and backwards in the pipeline: 1f1b, gpipe or zero-bubble",
             OneOf({"1f1b", "gpipe", "zero-bubble"}));
-  flags.Add("stage-devices", &stage_devices, "N,M,..", "devices of each of the pipeline's groups, where they differ",
+  flags.Add("stage-devices", &stage_devices, "N,M,..", "number of devices of each mesh, if the meshes differ",
             [](const std::vector<std::string>& counts) { return DeviceCounts(counts).status(); });
-  flags.Add("remat", &remat, "WHAT", "layer: the backward computes each layer again, to keep less; or none",
+  flags.Add("remat", &remat, "WHAT", "layer: recompute each layer in the backward, to save memory; none: do not",
             OneOf({"none", "layer"}));
-  flags.Add("sequence", &sequence, "between the products of --tensor-parallel, keep activations in parts along the sequence");
-  flags.Add("zero", &zero, "STAGE", "ZeRO over the data-parallel devices: 1, 2 or 3", Between(0, 3));
-  flags.Add("microbatches", &microbatches, "K", "cut it further into K parts that run one after the other",
+  flags.Add("sequence", &sequence,
+            "with --tensor-parallel: between matrix products, split activations along the sequence");
+  flags.Add("zero", &zero, "STAGE", "ZeRO stage over the data-parallel devices: 1, 2 or 3", Between(0, 3));
+  flags.Add("microbatches", &microbatches, "K", "split each device's part of the batch into K microbatches",
             Between(0, 1 << 30));
-  flags.Add("local-statistics", &local_statistics, "batch statistics may be each microbatch's own");
+  flags.Add("local-statistics", &local_statistics, "let each microbatch use its own batch statistics");
 }
 
 void JobFlags::Declare(Flags& flags) {
-  flags.AddPositional("DIR", &directory, "a job directory, as alpa.save_job() writes it");
-  flags.Add("steps", &steps, "N", "how many steps to run; they use the directory's batches in turn",
+  flags.AddPositional("DIR", &directory, "a job directory, written by alpa.save_job()");
+  flags.Add("steps", &steps, "N", "number of steps to run; the steps use the directory's batches in turn",
             Between(1, kMaxSteps));
   flags.Add("output", &output, "DIR", "folder for metrics.jsonl, state.safetensors and aux.safetensors");
-  flags.Add("name", &name, "NAME", "name of the job, for people (default: the directory's)");
+  flags.Add("name", &name, "NAME", "display name of the job (default: the name in the directory)");
   flags.Add("plan", &plan_file, "FILE",
-            "the whole plan, as alpa plan make or run.plan.save() wrote it, instead of pins");
+            "a plan file, written by alpa plan make or run.plan.save(); it replaces all pins");
   pins.Declare(flags);
 }
 
@@ -73,8 +74,8 @@ absl::StatusOr<std::unique_ptr<JobDirectory>> JobFlags::Open() const {
   if (!opened.ok()) return UsageError(opened.status().message());
   if (steps == 0) {
     const int64_t batches = (*opened)->description().batches;
-    return UsageError(absl::StrCat("--steps is missing: how many steps? ", directory, " has ", batches,
-                                   batches == 1 ? " batch" : " batches", ", which steps use in turn"));
+    return UsageError(absl::StrCat("--steps is missing; ", directory, " has ", batches,
+                                   batches == 1 ? " batch" : " batches", ", which the steps use in turn"));
   }
   return opened;
 }
@@ -101,7 +102,7 @@ proto::PlanRequest PlanFlags::Over(const proto::PlanRequest& plan) const {
   PipelineOver(out);
   if (!remat.empty()) out.set_remat(remat);
   if (sequence) out.set_sequence(true);
-  // The directory's counts follow those that are typed: all change, or they do not fit.
+  // If the user gives some counts, the directory's other counts change with them, so that all of them fit together.
   const bool unequal = !out.pipeline().devices().empty();
   if (!stage_devices.empty()) out.clear_devices(), out.clear_data_parallel();
   const int64_t each = std::max(1, out.tensor_parallel()) * plan::MeshesOf(out);
@@ -125,7 +126,7 @@ absl::StatusOr<proto::PlanRequest> JobFlags::PlanOver(const proto::PlanRequest& 
     out = pins.Over(plan);
   } else {
     if (const std::string typed = pins.Typed(); !typed.empty()) {
-      return UsageError(absl::StrCat("--plan gives the whole plan; leave out", typed));
+      return UsageError(absl::StrCat("--plan replaces all pins; leave out", typed));
     }
     ALPA_ASSIGN_OR_RETURN(*out.mutable_given(), ReadPlanFile(plan_file));
     *out.mutable_workers() = plan.workers();
@@ -169,7 +170,7 @@ absl::StatusOr<proto::Plan> ReadPlanFile(const std::string& path) {
   if (!file.ok()) return UsageError(file.status().message());
   const std::span<const uint8_t> bytes = (*file)->bytes();
   if (static_cast<Bytes>(bytes.size()) > kMaxPlanFile) {
-    return UsageError(absl::StrCat(path, " has ", bytes.size(), " bytes; at most ", kMaxPlanFile));
+    return UsageError(absl::StrCat(path, " has ", bytes.size(), " bytes; at most ", kMaxPlanFile, " are allowed"));
   }
   auto plan = plan::ParsePlanFile({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (!plan.ok()) return UsageError(absl::StrCat(path, ": ", plan.status().message()));

@@ -1,8 +1,7 @@
-// What `alpa submit` and `alpa run` are told about a job: its directory, how many steps, where results go, and what is
-// pinned about its plan.
+// The flags that describe a job: its directory, the number of steps, the output folder, and the pins of its plan.
 //
 // Threads: thread-compatible.
-// Errors:  with the reason word USAGE, where the user must change a flag or a file.
+// Errors:  kInvalidArgument with the reason word USAGE if the user must change a flag or a file.
 #pragma once
 
 #include <memory>
@@ -15,7 +14,7 @@
 
 namespace alpa::client {
 
-// What is pinned about a plan. 0, empty or false: nothing.
+// The pins of a plan. 0, empty and false mean: not pinned.
 struct PlanFlags {
   int64_t devices = 0, data_parallel = 0, tensor_parallel = 0, zero = 0, microbatches = 0;
   int64_t pipeline = 0, interleave = 0;
@@ -25,9 +24,9 @@ struct PlanFlags {
   bool local_statistics = false;
 
   void Declare(Flags& flags);
-  // `plan` with these flags over it. REQUIRES: flags were parsed.
+  // Returns `plan` with the pins of these flags in place of its own. REQUIRES: flags were parsed.
   proto::PlanRequest Over(const proto::PlanRequest& plan) const;
-  // These flags as they are typed, with a space before each; empty where nothing is pinned.
+  // Returns these flags as a user types them, with a space before each. Returns an empty string if nothing is pinned.
   std::string Typed() const;
 
  private:
@@ -37,20 +36,22 @@ struct PlanFlags {
 struct JobFlags {
   std::string directory, output, name;
   int64_t steps = 0;
-  PlanFlags pins;         // what they leave open, the directory says
-  std::string plan_file;  // instead of any pins
+  PlanFlags pins;         // override the pins of the directory
+  std::string plan_file;  // replaces all pins
   std::vector<std::string> only_workers;
 
   void Declare(Flags& flags);
-  // REQUIRES for the rest: flags were parsed.
+  // REQUIRES for the functions below: flags were parsed.
+
+  // Opens the directory. Fails if --steps is missing.
   absl::StatusOr<std::unique_ptr<JobDirectory>> Open() const;
-  // The directory's plan with these flags over it.
+  // Returns `plan`, the directory's request, with the pins or the plan file of these flags in place of its own.
   absl::StatusOr<proto::PlanRequest> PlanOver(const proto::PlanRequest& plan) const;
-  // These flags as they are typed, to be given again.
+  // Returns the directory and these flags as a user types them, to repeat the command.
   std::string Typed() const;
 };
 
-// The plan in a file. Errors name the file.
+// Reads and parses a plan file. Errors name the file.
 absl::StatusOr<proto::Plan> ReadPlanFile(const std::string& path);
 
 }  // namespace alpa::client

@@ -30,9 +30,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr Duration kStartTime = std::chrono::seconds(30);
-constexpr Duration kStopTime = std::chrono::seconds(10);
-constexpr Duration kPoll = std::chrono::milliseconds(20);
+constexpr Duration kStartTime = std::chrono::seconds(30);  // for a daemon to listen, and for all workers to register
+constexpr Duration kStopTime = std::chrono::seconds(10);   // from SIGTERM to SIGKILL
+constexpr Duration kPoll = std::chrono::milliseconds(20);  // between two checks of a process or a file
 
 void Sleep(Duration d) { std::this_thread::sleep_for(d); }
 
@@ -41,11 +41,12 @@ std::string DescribeEnd(int wait_status) {
   return absl::StrCat("ended with exit code ", WEXITSTATUS(wait_status));
 }
 
-// Only async-signal-safe calls between fork and exec: other threads may hold any lock.
+// Runs in the child, between fork and exec. Makes only async-signal-safe calls, because a thread of the parent may hold
+// any lock at the fork.
 [[noreturn]] void BecomeDaemon(int parent, int log, char* const* argv, char* const* environment) {
   prctl(PR_SET_PDEATHSIG, SIGTERM);
-  if (getppid() != parent) _exit(127);  // it ended before the line above
-  setpgid(0, 0);                        // Ctrl-C is for us; we tell the daemons
+  if (getppid() != parent) _exit(127);  // the parent ended before prctl took effect
+  setpgid(0, 0);                        // Ctrl-C must reach only the parent, which stops the daemons
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -72,9 +73,10 @@ absl::StatusOr<std::string> FindDaemon(const std::string& name) {
     const std::string candidate = (fs::path(folder) / name).string();
     if (access(candidate.c_str(), X_OK) == 0 && fs::is_regular_file(candidate, error)) return candidate;
   }
-  return WithReason(absl::UnavailableError(absl::StrCat(
-                        name, " is not beside this program, nor in PATH; build it, or name its folder in ALPA_BIN")),
-                    kReasonNoDaemon);
+  return WithReason(
+      absl::UnavailableError(absl::StrCat(
+          name, " is not in ALPA_BIN, the folder of this program, or PATH; build it, or set ALPA_BIN to its folder")),
+      kReasonNoDaemon);
 }
 
 absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(const LocalClusterOptions& options) {
@@ -84,7 +86,7 @@ absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(const LocalClu
   std::error_code error;
   std::string folder = (fs::temp_directory_path(error) / "alpa-run-XXXXXX").string();
   if (mkdtemp(folder.data()) == nullptr)
-    return FailedPrecondition("making the folder %s: %s", folder, std::strerror(errno));
+    return FailedPrecondition("creating the folder %s: %s", folder, std::strerror(errno));
   out->folder_ = folder;
   ALPA_RETURN_IF_ERROR(out->StartChild(
       "coordinator", coordinator, {"--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", folder + "/data"},
@@ -112,7 +114,7 @@ absl::Status LocalCluster::StartChild(const std::string& name, const std::string
   std::vector<char*> argv, environment;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
-  // Our own settings are not the daemons'.
+  // The daemons must not read the settings of this program, which are environment variables ALPA_*.
   for (char** entry = environ; *entry != nullptr; ++entry) {
     if (!absl::StartsWith(*entry, "ALPA_")) environment.push_back(*entry);
   }
@@ -137,7 +139,7 @@ absl::Status LocalCluster::StartChild(const std::string& name, const std::string
   std::ifstream file(port_file);
   const nlohmann::json ports = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
   if (!ports.is_object() || !ports.contains("grpc") || !ports["grpc"].is_string()) {
-    return Internal("%s holds no address", port_file);
+    return Internal("the port file %s has no gRPC address", port_file);
   }
   *grpc = ports["grpc"].get<std::string>();
   if (ports.contains("http") && ports["http"].is_string()) *http = ports["http"].get<std::string>();
@@ -186,7 +188,7 @@ std::string LocalCluster::LogTail(const std::string& name) const {
 }
 
 LocalCluster::~LocalCluster() {
-  // Workers first, so that the coordinator sees them leave.
+  // Stops the workers first, so that the coordinator sees them leave.
   for (auto child = children_.rbegin(); child != children_.rend(); ++child) {
     if (!child->ended) kill(child->pid, SIGTERM);
   }

@@ -1,10 +1,11 @@
-// A coordinator and workers as child processes of this one, on free loopback ports.
+// Runs a coordinator and workers as child processes, on free loopback ports.
 //
 // Ownership: the destructor stops the processes (SIGTERM, then SIGKILL after 10 s) and removes their folder.
-// Threads:   thread-compatible; Start must be called by the thread that lives longest, since the children end with it.
-// Errors:    kUnavailable, NO_DAEMON (a reason word of outcome.h), where the daemons' programs are not there, or one
-// does
-//            not start or ends: then with the end of its log.
+// Threads:   thread-compatible. Call Start from a thread that outlives the cluster: when that thread ends, the children
+//            get SIGTERM.
+// Errors:    kUnavailable with the reason word NO_DAEMON (outcome.h) if a daemon's program is missing. kUnavailable
+//            without a reason word if a daemon does not start, or ends; the message has the end of its log.
+//            kFailedPrecondition if the system refuses a folder, a file or a process.
 #pragma once
 
 #include <memory>
@@ -28,7 +29,7 @@ class LocalCluster {
 
   const std::string& address() const { return address_; }
   const std::string& http_address() const { return http_address_; }
-  // OK while all processes live; else which one ended, how, and the end of its log.
+  // Returns OK while all processes run. Otherwise says which process ended, how it ended, and the end of its log.
   absl::Status Check();
 
  private:
@@ -39,7 +40,7 @@ class LocalCluster {
     bool ended = false;
   };
   LocalCluster() = default;
-  // Returns when the process has written its port file.
+  // Starts a process and waits until it has written its port file. Sets `grpc` and, if it is in the file, `http`.
   absl::Status StartChild(const std::string& name, const std::string& program, std::vector<std::string> arguments,
                           std::string* grpc, std::string* http);
   absl::Status WaitForWorkers(int64_t count);
@@ -49,7 +50,7 @@ class LocalCluster {
   std::vector<Child> children_;
 };
 
-// Beside this program, in the folder that ALPA_BIN names, or in PATH.
+// Returns the path of a daemon's program. Searches the folder in ALPA_BIN, then the folder of this program, then PATH.
 absl::StatusOr<std::string> FindDaemon(const std::string& name);
 
 }  // namespace alpa::client

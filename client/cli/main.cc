@@ -1,4 +1,4 @@
-// alpa: the command line of an Alpa cluster.
+// alpa: the command-line client of an Alpa cluster.
 #include <pthread.h>
 #include <unistd.h>
 
@@ -24,7 +24,7 @@ std::string Help(const std::vector<std::unique_ptr<Command>>& commands) {
       "  alpa submit job --steps 100 --output out --address 10.0.0.1:7400\n"
       "      run it on a cluster\n"
       "  alpa list\n"
-      "      what the cluster is doing\n"
+      "      list the jobs of the cluster\n"
       "\n"
       "Usage: alpa COMMAND [flags]\n"
       "\n";
@@ -34,11 +34,13 @@ std::string Help(const std::vector<std::unique_ptr<Command>>& commands) {
   }
   out +=
       "\n"
-      "  alpa COMMAND --help tells more. All take --address HOST:PORT (or ALPA_ADDRESS; 127.0.0.1:7400)\n"
-      "  and -o table|json|jsonl. Data goes to stdout, messages to stderr.\n"
+      "  alpa COMMAND --help explains a command. Every command takes -o table|json|jsonl and\n"
+      "  --address HOST:PORT (or ALPA_ADDRESS; default 127.0.0.1:7400).\n"
+      "  Data goes to stdout, messages go to stderr.\n"
       "\n"
-      "Exit codes: 0 done; 1 the job failed or was stopped; 2 bad usage; 3 coordinator unreachable; 4 refused;\n"
-      "  5 not found; 6 wait timed out, the job runs on; 7 no feasible plan; 130 interrupted, the job runs on.\n";
+      "Exit codes: 0 done; 1 the job failed or was stopped; 2 bad usage; 3 a daemon does not answer; 4 refused;\n"
+      "  5 not found; 6 the wait timed out, the job continues; 7 no feasible plan;\n"
+      "  130 interrupted, a submitted job continues.\n";
   return out;
 }
 
@@ -48,14 +50,14 @@ int Usage(absl::string_view message, absl::string_view help) {
   return kExitUsage;
 }
 
-// Signals go to one thread: the first ends what is under way in good order, a second one ends the process.
+// Handles SIGINT and SIGTERM in one thread. The first signal triggers `interruption`, the second ends the process.
 void WatchSignals(Interruption* interruption) {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);  // a reader that leaves shows where we write
+  signal(SIGPIPE, SIG_IGN);  // a write to a closed pipe returns EPIPE instead
   std::thread([interruption, signals] {
     int number = 0;
     for (bool first = true; sigwait(&signals, &number) == 0; first = false) {
@@ -66,9 +68,9 @@ void WatchSignals(Interruption* interruption) {
 }
 
 int Main(int argc, char** argv) {
-  // gRPC tells of every lost connection; what matters of it is in our own messages.
+  // gRPC logs every lost connection. The commands themselves report those that matter.
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
-  static Interruption& interruption = *new Interruption;  // outlives the thread that waits for signals
+  static Interruption& interruption = *new Interruption;  // must outlive the thread that waits for signals
   WatchSignals(&interruption);
 
   const std::vector<std::unique_ptr<Command>> commands = AllCommands();

@@ -26,11 +26,11 @@ std::string StepsOf(const proto::Job& job) {
                                : absl::StrCat(job.steps_done());
 }
 
-// As one cell or one line.
+// Returns `text` as one table cell or one line: harmless, and without line ends.
 std::string Plain(absl::string_view text) { return absl::StrReplaceAll(Harmless(text), {{"\n", " "}}); }
 
 size_t Width(const std::string& text) {
-  // Code points, good enough for the names that appear here.
+  // Counts code points. For the names in these tables, this is close enough to the width on a terminal.
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
@@ -178,11 +178,13 @@ std::string JobText(const proto::Job& job, int64_t now_unix_ms) {
   };
   if (job.median_step_seconds() > 0) {
     const double seconds = job.plan().predicted_step_seconds();
-    row("step time", absl::StrCat(Seconds(job.median_step_seconds()), " (median)", predicted(seconds, Seconds(seconds))));
+    row("step time",
+        absl::StrCat(Seconds(job.median_step_seconds()), " (median)", predicted(seconds, Seconds(seconds))));
   }
   if (job.device_bytes() > 0) {
     const int64_t bytes = job.plan().predicted_peak_device_bytes();
-    row("memory", absl::StrCat(ByteCount(job.device_bytes()), " on a device", predicted(static_cast<double>(bytes), ByteCount(bytes))));
+    row("memory", absl::StrCat(ByteCount(job.device_bytes()), " on the fullest device",
+                               predicted(static_cast<double>(bytes), ByteCount(bytes))));
   }
   row("devices", absl::StrJoin(job.devices(), ", "));
   row("submitted", absl::StrCat(Time(job.created_unix_ms()), " (", Age(now_unix_ms - job.created_unix_ms()), " ago)"));
@@ -250,7 +252,7 @@ std::string StepsLine(const proto::Job& job, int64_t now_unix_ms, bool json) {
   const bool has_loss = std::isfinite(job.last_loss());
   std::string text = StepsOf(job);
   if (has_loss) absl::StrAppendFormat(&text, "  loss %.4f", job.last_loss());
-  if (job.median_step_seconds() > 0) absl::StrAppend(&text, "  ", Seconds(job.median_step_seconds()), " a step");
+  if (job.median_step_seconds() > 0) absl::StrAppend(&text, "  ", Seconds(job.median_step_seconds()), " per step");
   if (!json) return absl::StrFormat("%s  %-10s %s", Time(now_unix_ms), "steps", text);
   Json out;
   out["time"] = Time(now_unix_ms);

@@ -23,7 +23,7 @@ proto::Job Job() {
   return job;
 }
 
-TEST(OutputTest, TablesAlignByWhatIsSeen) {
+TEST(OutputTest, TableAlignsColumnsByVisibleWidth) {
   EXPECT_EQ(Table({"A", "LONGER", "C"}, {{"xxxxx", "1", ""}, {"\xc3\xa4", "2", "end"}}),
             "A      LONGER  C\n"
             "xxxxx  1\n"
@@ -31,7 +31,7 @@ TEST(OutputTest, TablesAlignByWhatIsSeen) {
   EXPECT_EQ(Table({"A"}, {}), "A\n");
 }
 
-TEST(OutputTest, JobsTable) {
+TEST(OutputTest, JobsTableShowsEachJobInOneHarmlessRow) {
   proto::Job job = Job();
   EXPECT_EQ(JobsTable({job}, 1'090'000),
             "JOB      NAME  STATE    STEPS  LOSS  STEP TIME  DEVICES  AGE  REASON\n"
@@ -46,7 +46,7 @@ TEST(OutputTest, JobsTable) {
   EXPECT_THAT(table, HasSubstr("7/100  2.5000  12.3 ms    0,1      2h   needs 8 [2Jdevices\n"));
 }
 
-TEST(OutputTest, JsonIsJson) {
+TEST(OutputTest, JsonOfJobsParses) {
   proto::Job job = Job();
   job.set_name("q\"uote\n\xff");
   nlohmann::json parsed = nlohmann::json::parse(JobJson(job, true));
@@ -74,7 +74,7 @@ TEST(OutputTest, JsonIsJson) {
   EXPECT_THAT(StepsLine(job, 0, false), Not(HasSubstr("loss")));
 }
 
-TEST(OutputTest, Cluster) {
+TEST(OutputTest, ClusterTableShowsEachDeviceInOneRow) {
   proto::ClusterReply cluster;
   EXPECT_EQ(nlohmann::json::parse(ClusterJson(cluster))["workers"].size(), 0u);
   proto::WorkerState* worker = cluster.add_workers();
@@ -97,7 +97,7 @@ TEST(OutputTest, Cluster) {
   EXPECT_EQ(nlohmann::json::parse(WorkerJson(*worker))["devices"][0]["job_id"], "night-3");
 }
 
-TEST(OutputTest, Quantities) {
+TEST(OutputTest, FormatsSecondsAgesAndByteCounts) {
   EXPECT_EQ(Seconds(0), "-");
   EXPECT_EQ(Seconds(-1), "-");
   EXPECT_EQ(Seconds(std::nan("")), "-");

@@ -1,5 +1,5 @@
-// alpa plan show, verify, lower, make, and alpa simulate: plans as files, looked at, made and priced on this machine, without a
-// cluster.
+// alpa plan show, verify, lower, make, and alpa simulate. These commands read, check, make and simulate plan files on
+// this machine, without a running cluster.
 
 #include <filesystem>
 #include <fstream>
@@ -28,9 +28,9 @@ struct Job {
   planner::JobProgram program;
 };
 
-// `path`: a job directory, or its program's file.
+// Opens a job directory and imports its program. `path`: the directory, or the program file in it.
 absl::StatusOr<Job> OpenJob(const std::string& path) {
-  if (path.empty()) return UsageError("--job is missing: the job directory of the program that the plan is for");
+  if (path.empty()) return UsageError("--job is missing; name the job directory of the plan's program");
   std::error_code none;
   const bool is_file = std::filesystem::is_regular_file(path, none);
   const std::string directory = is_file ? std::filesystem::absolute(path).parent_path().string() : path;
@@ -63,12 +63,12 @@ absl::Status WriteFile(const std::string& path, const std::string& text) {
 class PlanCommand : public Command {
  public:
   void Declare(Flags& flags) override {
-    flags.AddPositional("FILE", &file_, "a plan, as alpa plan make or run.plan.save() writes it");
-    flags.Add("job", &job_, "DIR", "the job directory of the program that the plan is for");
+    flags.AddPositional("FILE", &file_, "a plan file, written by alpa plan make or run.plan.save()");
+    flags.Add("job", &job_, "DIR", "the job directory of the plan's program");
   }
 
  protected:
-  // Sets all three. The plan is verified.
+  // Reads the job directory and the plan file into the three outputs, and verifies the plan.
   absl::Status Read(Job* job, proto::Plan* message, plan::Plan* plan) const {
     auto given = ReadPlanFile(file_);
     if (!given.ok()) return given.status();
@@ -87,7 +87,7 @@ class PlanCommand : public Command {
     int64_t devices = 0;
     plan::Executable executable;
   };
-  // Whether the cuts can be made as they are asked for, only making them tells.
+  // Reads the plan and lowers it. Only lowering shows whether the program can be cut as the plan says.
   absl::StatusOr<Lowered> ReadAndLower() const {
     Job job;
     proto::Plan message;
@@ -106,10 +106,10 @@ class PlanCommand : public Command {
 class ShowCommand : public PlanCommand {
  public:
   std::string name() const override { return "plan show"; }
-  std::string summary() const override { return "Prints a plan file for people."; }
+  std::string summary() const override { return "Prints a plan file in human-readable form."; }
   std::vector<Flags::Example> examples() const override {
     return {{"alpa plan show plan.json", "stages, meshes, microbatches"},
-            {"alpa plan show plan.json --job job", "with the leaves of its program by name, and their sizes"}};
+            {"alpa plan show plan.json --job job", "also the leaves of the program, with their names and sizes"}};
   }
   int Run() override {
     if (job_.empty()) {
@@ -136,18 +136,19 @@ class ShowCommand : public PlanCommand {
 class VerifyCommand : public PlanCommand {
  public:
   std::string name() const override { return "plan verify"; }
-  std::string summary() const override { return "Checks that a plan file fits a program, and says what does not."; }
+  std::string summary() const override { return "Checks whether a plan file fits a program, and says why if not."; }
   std::vector<Flags::Example> examples() const override {
-    return {{"alpa plan verify plan.json --job job", "0: it fits; 4: it does not, and why"}};
+    return {{"alpa plan verify plan.json --job job", "exit code 0 if the plan fits, 4 if it does not"}};
   }
   int Run() override {
     const auto lowered = ReadAndLower();
     if (!lowered.ok()) return Report(lowered.status(), session, name());
     const plan::Plan& plan = lowered->plan;
-    Print(session.format == "table" ? absl::StrCat(file_, " fits ", job_, ": ", plan.stages.size(), " stages on ",
-                                                   lowered->devices, " devices, ", plan.microbatches, " microbatches\n")
-                                    : absl::StrCat("{\"stages\":", plan.stages.size(), ",\"devices\":", lowered->devices,
-                                                   ",\"microbatches\":", plan.microbatches, "}\n"),
+    Print(session.format == "table"
+              ? absl::StrCat(file_, " fits ", job_, ": ", plan.stages.size(), " stages on ", lowered->devices,
+                             " devices, ", plan.microbatches, " microbatches\n")
+              : absl::StrCat("{\"stages\":", plan.stages.size(), ",\"devices\":", lowered->devices,
+                             ",\"microbatches\":", plan.microbatches, "}\n"),
           session);
     return kExitDone;
   }
@@ -156,12 +157,16 @@ class VerifyCommand : public PlanCommand {
 class LowerCommand : public PlanCommand {
  public:
   std::string name() const override { return "plan lower"; }
-  std::string summary() const override { return "Prints what workers would run: programs, edges, instruction lists."; }
+  std::string summary() const override {
+    return "Prints the executable of a plan: stage programs, edges and instruction lists.";
+  }
   std::vector<Flags::Example> examples() const override {
-    return {{"alpa plan lower plan.json --job job", "a text; there is no JSON form of it"}};
+    return {{"alpa plan lower plan.json --job job", "text only; there is no JSON form"}};
   }
   int Run() override {
-    if (session.format != "table") return Report(UsageError("alpa plan lower prints text only"), session, name());
+    if (session.format != "table") {
+      return Report(UsageError("alpa plan lower prints only text; leave out -o"), session, name());
+    }
     const auto lowered = ReadAndLower();
     if (!lowered.ok()) return Report(lowered.status(), session, name());
     Print(Harmless(plan::Print(lowered->executable)), session);
@@ -172,19 +177,23 @@ class LowerCommand : public PlanCommand {
 class SimulateCommand : public PlanCommand {
  public:
   std::string name() const override { return "simulate"; }
-  std::string summary() const override { return "Tells how long a step under a plan takes on a cluster, and what memory it needs."; }
+  std::string summary() const override {
+    return "Predicts the time and the memory of a step under a plan on a cluster.";
+  }
   std::vector<Flags::Example> examples() const override {
-    return {{"alpa simulate plan.json --job job --cluster cluster.toml", "the whole step, then each mesh"},
+    return {{"alpa simulate plan.json --job job --cluster cluster.toml", "the step, then each mesh"},
             {"alpa simulate plan.json --job job --cluster cluster.toml --trace step.json",
-             "and what runs when, for chrome://tracing or ui.perfetto.dev"}};
+             "also a trace for chrome://tracing or ui.perfetto.dev"}};
   }
   void Declare(Flags& flags) override {
     PlanCommand::Declare(flags);
     flags.Add("cluster", &cluster_, "FILE", "the machines, as TOML (docs/clusters.md)");
-    flags.Add("trace", &trace_, "FILE", "where a trace of the step goes, in Chrome's format");
+    flags.Add("trace", &trace_, "FILE", "write a trace of the step to FILE, in Chrome's format");
   }
   int Run() override {
-    if (cluster_.empty()) return Report(UsageError("--cluster is missing: a TOML file of the machines"), session, name());
+    if (cluster_.empty()) {
+      return Report(UsageError("--cluster is missing; name a TOML file of the machines"), session, name());
+    }
     const auto cluster = OpenCluster(cluster_);
     if (!cluster.ok()) return Report(cluster.status(), session, name());
     const auto lowered = ReadAndLower();
@@ -205,7 +214,7 @@ class SimulateCommand : public PlanCommand {
   }
 
  private:
-  // Chrome's trace events: a row a mesh, times in microseconds.
+  // Returns Chrome trace events: one row per mesh, times in microseconds.
   static std::string TraceOf(const planner::Simulation& simulation, const plan::Executable& executable) {
     std::vector<std::string> events;
     for (const planner::Span& span : simulation.spans) {
@@ -227,22 +236,26 @@ class MakeCommand : public Command {
     return {{"alpa plan make --job job --pipeline 2 --microbatches 8 --output plan.json",
              "then alpa submit job --plan plan.json"},
             {"alpa plan make --job job --devices 4", "data parallel on four devices; the file goes to stdout"},
-            {"alpa plan --job job --cluster cluster.toml --explain", "the fastest that fits there, and what it was compared with"}};
+            {"alpa plan --job job --cluster cluster.toml --explain",
+             "the fastest plan found for this cluster, and all candidates"}};
   }
   void Declare(Flags& flags) override {
-    flags.AddPositional("JOB", &named_, "as --job", /*required=*/false);
-    flags.Add("job", &job_, "DIR", "the job directory whose program is planned");
-    flags.Add("graph", &graph_, "DIR", "the same");
-    flags.Add("output", &output_, "FILE", "where the plan goes (default: stdout)");
-    flags.Add("cluster", &cluster_, "FILE", "the machines, as TOML (docs/clusters.md): what is not pinned is searched for them");
-    flags.Add("explain", &explain_, "with --cluster: every candidate, what it would take, and why some are none");
-    flags.Add("search-seconds", &seconds_, "SECONDS", "with --cluster: then the best plan so far is taken");
+    flags.AddPositional("JOB", &named_, "same as --job", /*required=*/false);
+    flags.Add("job", &job_, "DIR", "the job directory of the program to plan");
+    flags.Add("graph", &graph_, "DIR", "same as --job");
+    flags.Add("output", &output_, "FILE", "write the plan to FILE (default: stdout)");
+    flags.Add("cluster", &cluster_, "FILE",
+              "the machines, as TOML (docs/clusters.md); the search decides everything that is not pinned");
+    flags.Add("explain", &explain_, "with --cluster: print every candidate with its predicted time, or why it failed");
+    flags.Add("search-seconds", &seconds_, "SECONDS", "with --cluster: time limit; the best plan so far is then used");
     pins_.Declare(flags);
   }
   int Run() override {
     std::vector<std::string> paths = {named_, job_, graph_};
     std::erase(paths, "");
-    if (paths.size() > 1) return Report(UsageError("JOB, --job and --graph are the same: give one"), session, name());
+    if (paths.size() > 1) {
+      return Report(UsageError("JOB, --job and --graph mean the same; give only one"), session, name());
+    }
     const auto job = OpenJob(paths.empty() ? "" : paths[0]);
     if (!job.ok()) return Report(job.status(), session, name());
     const proto::PlanRequest request = pins_.Over(job->pins);
@@ -279,7 +292,7 @@ class MakeCommand : public Command {
     };
     auto searched = planner::SearchJob(job.program, request, *cluster, limits);
     if (!searched.ok()) return searched.status();
-    if (!searched->complete) Say("time is up: the best plan so far");
+    if (!searched->complete) Say("the search ran out of time (--search-seconds); this is the best plan so far");
     if (explain_) Say(Harmless(planner::PrintCandidates(*searched, searched->candidates.size())));
     return std::move(searched->plan);
   }

@@ -1,4 +1,4 @@
-// Tells on stderr how a job is getting on: a bar that redraws itself on a terminal, plain lines elsewhere.
+// Shows the progress of a job on stderr: a bar that redraws itself on a terminal, plain lines elsewhere.
 //
 // Threads: thread-compatible.
 #pragma once
@@ -13,12 +13,13 @@ namespace alpa::client {
 
 class Progress {
  public:
-  // `total_steps` 0: not known. Without `fancy`, at most a line a second, but always the first and the last step.
+  // `total_steps`: 0 if not known. `fancy`: draws the bar. Otherwise prints at most one line per second, but always a
+  // line for the first and the last step.
   Progress(int64_t total_steps, bool fancy);
   ~Progress() { End(); }
 
   void Step(const StepMetrics& metrics);
-  // Ends the bar's line, so that other text can follow. Called before each message.
+  // Ends the bar's line, so that other text can follow. Call it before each message.
   void End();
 
  private:
@@ -29,7 +30,7 @@ class Progress {
   const bool fancy_;
   bool open_line_ = false;
   int64_t first_step_ = 0;
-  double smooth_seconds_ = 0;  // of a step, recent ones weigh more
+  double smooth_seconds_ = 0;  // per step, an exponential moving average
   MonotonicTime last_line_{};
 };
 

@@ -1,4 +1,4 @@
-// alpa submit, alpa run: a job directory becomes a job, and its results become files.
+// alpa submit and alpa run. Both run a job directory and write its results to files.
 
 #include <algorithm>
 #include <optional>
@@ -20,7 +20,7 @@
 namespace alpa::client {
 namespace {
 
-// Ends a wait after so many seconds; 0: never.
+// Triggers an interruption after `seconds`, unless it is destroyed first. 0 seconds: never.
 class Patience {
  public:
   Patience(double seconds, Interruption* interruption) {
@@ -50,9 +50,9 @@ class Patience {
   std::thread thread_;
 };
 
-// Runs the job, telling how it goes, and prints its data. What follows from an error is the caller's to say.
+// Runs the job, shows its progress, and prints its data. The caller must report an error in the result.
 RunResult RunAndReport(Coordinator& coordinator, const JobDirectory& directory, const JobFlags& flags,
-                     const RunOptions& options, const Session& session) {
+                       const RunOptions& options, const Session& session) {
   Progress progress(flags.steps, FancyTerminal());
   std::optional<StepMetrics> last;
   RunEvents events;
@@ -66,7 +66,7 @@ RunResult RunAndReport(Coordinator& coordinator, const JobDirectory& directory, 
                                     job.devices_size() == 1 ? " device" : " devices");
     if (job.plan().microbatches() > 1) absl::StrAppend(&line, ", ", job.plan().microbatches(), " microbatches");
     if (const double seconds = job.plan().predicted_step_seconds(); seconds > 0) {
-      absl::StrAppend(&line, ", predicted ", Seconds(seconds), " a step");
+      absl::StrAppend(&line, ", predicted ", Seconds(seconds), " per step");
     }
     Say(line);
   };
@@ -96,27 +96,28 @@ RunResult RunAndReport(Coordinator& coordinator, const JobDirectory& directory, 
 class SubmitCommand : public Command {
  public:
   std::string name() const override { return "submit"; }
-  std::string summary() const override { return "Runs a job directory on a cluster, and brings back its results."; }
+  std::string summary() const override { return "Runs a job directory on a cluster and fetches its results."; }
   std::vector<Flags::Example> examples() const override {
     return {
         {"alpa submit job --steps 100 --output out", "run 100 steps; losses and the final state go to out/"},
-        {"alpa submit job --steps 100 --data-parallel 4 --microbatches 2", "on four devices, the batch cut in eight"},
+        {"alpa submit job --steps 100 --data-parallel 4 --microbatches 2", "four devices, two microbatches on each"},
         {"alpa submit job --steps 100 --pipeline 2 --tensor-parallel 2 --microbatches 8",
          "two stages of two devices each"},
-        {"alpa submit job --steps 100 --plan plan.json", "just as a plan file says (alpa plan make writes one)"},
-        {"alpa submit job --steps 100 --job-id night-3 --detach", "start it and leave"},
-        {"alpa submit job --steps 100 --job-id night-3 --output out", "the same again: go on where it is"}};
+        {"alpa submit job --steps 100 --plan plan.json", "under the plan in a file (alpa plan make writes one)"},
+        {"alpa submit job --steps 100 --job-id night-3 --detach", "start the job and leave it running"},
+        {"alpa submit job --steps 100 --job-id night-3 --output out", "attach to that job and fetch its results"}};
   }
   void Declare(Flags& flags) override {
     job_.Declare(flags);
-    flags.Add("only-workers", &job_.only_workers, "NAMES", "only devices of these workers");
-    flags.Add("job-id", &options_.job_id, "ID", "the job's id; one that is there already is picked up where it is",
+    flags.Add("only-workers", &job_.only_workers, "NAMES", "use only devices of these workers");
+    flags.Add("job-id", &options_.job_id, "ID", "the job's id; if the job exists, attach to it and continue",
               [](const std::string& id) {
                 return id.empty() || IsJobId(id) ? absl::OkStatus()
-                                                 : absl::InvalidArgumentError("expected 1 to 63 of a-z, 0-9 and -");
+                                                 : absl::InvalidArgumentError("expected 1 to 63 of these: a-z, 0-9, -");
               });
-    flags.Add("detach", &options_.detach, "leave once the first step is done");
-    flags.Add("timeout", &timeout_, "SECONDS", "leave after so long, the job runs on; 0: never", BetweenReal(0, 1e9));
+    flags.Add("detach", &options_.detach, "leave after the first step; the job continues");
+    flags.Add("timeout", &timeout_, "SECONDS", "leave after SECONDS; the job continues; 0: no limit",
+              BetweenReal(0, 1e9));
   }
   int Run() override {
     auto directory = job_.Open();
@@ -130,29 +131,29 @@ class SubmitCommand : public Command {
     Coordinator coordinator(session.address, session.interruption);
     const Patience patience(timeout_, session.interruption);
     const RunResult result = RunAndReport(coordinator, **directory, job_, options_, session);
-    const bool there = !result.job_id.empty() && !IsFinal(result.job.state());
+    const bool unfinished = !result.job_id.empty() && !IsFinal(result.job.state());
     const std::string again =
         absl::StrCat("alpa submit ", job_.Typed(), " --job-id ", result.job_id, AddressFlag(session.address));
     if (result.left_running) {
-      Say(absl::StrCat("job ", result.job_id, " runs on by itself; its results: ", again));
+      Say(absl::StrCat("job ", result.job_id, " continues without this command. Fetch its results: ", again));
       return kExitDone;
     }
     const int code = ExitCodeOf(result.status);
-    if (!there || (code != kExitInterrupted && code != kExitTimedOut)) {
+    if (!unfinished || (code != kExitInterrupted && code != kExitTimedOut)) {
       Report(result.status, session, name());
-      if (there && !result.status.ok()) {
-        Say(absl::StrCat("  job ", result.job_id, " is still there. Go on: ", again));
-        Say(absl::StrCat("  end it: alpa stop ", result.job_id, AddressFlag(session.address)));
+      if (unfinished && !result.status.ok()) {
+        Say(absl::StrCat("  job ", result.job_id, " still exists. Continue it: ", again));
+        Say(absl::StrCat("  stop it: alpa stop ", result.job_id, AddressFlag(session.address)));
       }
       return code;
     }
-    const std::string stands = result.steps_accepted > result.steps_done
-                                   ? absl::StrCat("runs on, to step ", result.steps_accepted)
-                               : result.steps_done > 0 ? absl::StrCat("stands at step ", result.steps_done)
-                                                       : "has begun no step that we know of";
-    Say(absl::StrCat("alpa submit: ", result.status.message(), "; job ", result.job_id, " ", stands));
+    const std::string progress = result.steps_accepted > result.steps_done
+                                     ? absl::StrCat("continues to step ", result.steps_accepted)
+                                 : result.steps_done > 0 ? absl::StrCat("has done ", result.steps_done, " steps")
+                                                         : "has reported no step yet";
+    Say(absl::StrCat("alpa submit: ", result.status.message(), "; job ", result.job_id, " ", progress));
     Say(absl::StrCat("  re-attach: ", again));
-    Say(absl::StrCat("  end it:    alpa stop ", result.job_id, AddressFlag(session.address)));
+    Say(absl::StrCat("  stop it:   alpa stop ", result.job_id, AddressFlag(session.address)));
     return code;
   }
 
@@ -170,19 +171,21 @@ class RunCommand : public Command {
   }
   std::vector<Flags::Example> examples() const override {
     return {
-        {"alpa run --standalone job --steps 100 --output out", "run 100 steps on as many devices as the job asks for"},
-        {"alpa run --standalone job --steps 100 --workers 2 --data-parallel 4", "two workers of two devices each"}};
+        {"alpa run --standalone job --steps 100 --output out", "as many devices as the job pins"},
+        {"alpa run --standalone job --steps 100 --workers 2 --data-parallel 4", "two workers with two devices each"}};
   }
   void Declare(Flags& flags) override {
     job_.Declare(flags);
-    flags.Add("standalone", &standalone_, "start the daemons here (required: for a running cluster, use alpa submit)");
-    flags.Add("workers", &cluster_.workers, "N", "how many worker processes", Between(1, 256));
-    flags.Add("devices-per-worker", &devices_per_worker_, "N", "0: as many as the job needs", Between(0, 1024));
-    flags.Add("threads", &threads_, "T", "threads of each device; 0: this machine's, shared evenly", Between(0, 1024));
+    flags.Add("standalone", &standalone_, "start the daemons here (required; for a running cluster, use alpa submit)");
+    flags.Add("workers", &cluster_.workers, "N", "number of worker processes", Between(1, 256));
+    flags.Add("devices-per-worker", &devices_per_worker_, "N",
+              "number of devices of each worker; 0: as many as the job needs", Between(0, 1024));
+    flags.Add("threads", &threads_, "T", "threads of each device; 0: an even share of this machine's cores",
+              Between(0, 1024));
   }
   int Run() override {
     if (!standalone_) {
-      return Report(UsageError("say --standalone to use this machine alone, or alpa submit for a running cluster"),
+      return Report(UsageError("--standalone is missing; add it to run on this machine alone, or use alpa submit"),
                     session, name());
     }
     auto directory = job_.Open();
@@ -210,11 +213,11 @@ class RunCommand : public Command {
     Coordinator coordinator(session.address, session.interruption);
     const RunResult result = RunAndReport(coordinator, **directory, job_, options, session);
     if (ExitCodeOf(result.status) == kExitInterrupted) {
-      Say(absl::StrCat("alpa run: interrupted at step ", result.steps_done, "; the daemons end, and nothing is kept"));
+      Say(absl::StrCat("alpa run: interrupted at step ", result.steps_done, "; the daemons stop, and nothing is kept"));
       return kExitInterrupted;
     }
     if (!result.status.ok()) {
-      // A daemon that died is the cause, whatever the job saw of it.
+      // If a daemon died, its error is the cause and the job's error only follows from it.
       if (const absl::Status daemons = (*cluster)->Check(); !daemons.ok()) Report(daemons, session, name());
     }
     return Report(result.status, session, name());

@@ -1,9 +1,9 @@
-// Where the batches of a job lie on its workers, and which steps go in one command.
+// Assigns the batches of a job to batch slots on its workers, and the steps of the job to step commands.
 //
-// Model:   a batch's place is its slot. Where all batches fit, one command holds all steps and slots count from its
-// first
-//          step's batch, so that a job can be picked up at any step. Otherwise steps go in windows, half of the slots
-//          each: one runs while the next one's batches are sent.
+// Model:   If all batches fit into the slots, one command covers all steps that remain. Slot 0 then holds the batch of
+//          the command's first step, so a client can attach to the job at any step. Otherwise a command covers a window
+//          of steps, whose batches fill half of the slots. While one window runs, the client sends the batches of the
+//          next window.
 // Threads: immutable.
 #pragma once
 
@@ -15,14 +15,15 @@ namespace alpa::client {
 
 class BatchSlots {
  public:
+  // `bytes_of_one`: the size of one batch. `steps`: the number of steps of the job.
   BatchSlots(int64_t batches, Bytes bytes_of_one, int64_t steps);
 
   struct Command {
-    int64_t first = 0, last = 0;        // steps
-    int32_t first_slot = 0, slots = 0;  // as StepCommand's
-    int64_t free_after = 0;             // once this step is done, the slots may be written
+    int64_t first = 0, last = 0;        // steps, counted from 1, both included
+    int32_t first_slot = 0, slots = 0;  // as first_batch_slot and batch_slots of StepCommand
+    int64_t free_after = 0;             // the slots may be written after this step is done; 0: at once
   };
-  // The command that begins with step `first`. REQUIRES: 1 <= first <= steps.
+  // Returns the command that begins with step `first`. REQUIRES: 1 <= first <= steps.
   Command From(int64_t first) const;
   bool all_fit() const { return window_ == 0; }
 

@@ -7,8 +7,8 @@
 namespace alpa::client {
 namespace {
 
-// Plays a job from step `first` to `last`, in which steps are done as late as can be, and checks that each one reads
-// its own batch.
+// Plays a job from step `first` to step `last`, in which each step is done as late as possible. Checks that each step
+// reads its own batch.
 void Play(int64_t batches, Bytes bytes, int64_t first, int64_t last) {
   const BatchSlots slots(batches, bytes, last);
   std::map<int32_t, int64_t> content;  // slot -> batch
@@ -36,7 +36,7 @@ void Play(int64_t batches, Bytes bytes, int64_t first, int64_t last) {
   }
 }
 
-TEST(BatchSlotsTest, EveryStepReadsItsOwnBatchWhereverTheJobIsPickedUp) {
+TEST(BatchSlotsTest, EveryStepReadsItsOwnBatchFromAnyFirstStep) {
   for (int64_t batches : {1, 2, 3, 5, 1023, 1024, 1025, 3000}) {
     for (int64_t last : {1, 2, 7, 1024, 5000}) {
       for (int64_t first : {1, 2, 4, 600, 1500, 5000}) {
@@ -46,19 +46,19 @@ TEST(BatchSlotsTest, EveryStepReadsItsOwnBatchWhereverTheJobIsPickedUp) {
       }
     }
   }
-  Play(100, 40 * kMiB, 1, 350);  // large ones: 25 at a time
-  Play(5, 3 * kGiB, 1, 12);      // so large that one goes at a time
+  Play(100, 40 * kMiB, 1, 350);  // 25 batches fit
+  Play(5, 3 * kGiB, 1, 12);      // no batch fits: two slots, windows of one step
   Play(7, 3 * kGiB, 5, 12);
 }
 
-TEST(BatchSlotsTest, WhatFitsIsSentOnceInOneCommand) {
+TEST(BatchSlotsTest, OneCommandCoversAllStepsIfAllBatchesFit) {
   const BatchSlots slots(1024, 1000, 1'000'000);
   EXPECT_TRUE(slots.all_fit());
   EXPECT_EQ(slots.From(1).last, 1'000'000);
   EXPECT_EQ(slots.From(999'999).slots, 2);
   EXPECT_FALSE(BatchSlots(1025, 1000, 1'000'000).all_fit());
   EXPECT_FALSE(BatchSlots(3, kGiB, 1'000'000).all_fit());
-  EXPECT_TRUE(BatchSlots(1025, 1000, 1024).all_fit());  // the last one is never used
+  EXPECT_TRUE(BatchSlots(1025, 1000, 1024).all_fit());  // no step uses the last batch
   EXPECT_TRUE(BatchSlots(16, 0, 5).all_fit());
 }
 

@@ -11,7 +11,8 @@ BoxCursor::BoxCursor(const std::vector<int64_t>& dims, const plan::Region& box, 
 
 template <typename Move>
 void BoxCursor::Advance(Bytes size, Move move) {
-  walk_.ForEach(at_, at_ + size, [&](const plan::ByteRun& run) { move(run.tile_offset, run.stream_offset - at_, run.size); });
+  walk_.ForEach(at_, at_ + size,
+                [&](const plan::ByteRun& run) { move(run.tile_offset, run.stream_offset - at_, run.size); });
   at_ += size;
   remaining_ -= size;
 }
@@ -33,7 +34,7 @@ std::vector<plan::Region> CutBox(const plan::Region& box, Bytes element_size, By
   const int64_t count = std::min(length, (size + piece - 1) / piece);
   std::vector<plan::Region> pieces;
   for (int64_t i = 0; i < count; ++i) {
-    // length * i cannot overflow: count is at most bytes / piece + 1.
+    // Divides before it multiplies, so that the product cannot overflow.
     const int64_t first = length / count * i + std::min(i, length % count);
     const int64_t last = length / count * (i + 1) + std::min(i + 1, length % count);
     plan::Region part = box;

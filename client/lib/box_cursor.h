@@ -14,25 +14,27 @@ namespace alpa::client {
 
 class BoxCursor {
  public:
-  // REQUIRES: the box lies inside the array, has its rank and at least one element.
+  // REQUIRES: the box lies inside the array, has the array's rank, and has at least one element.
   BoxCursor(const std::vector<int64_t>& dims, const plan::Region& box, Bytes element_size);
 
   Bytes remaining() const { return remaining_; }
-  // Copies the next `size` bytes of the box out of, or into, `array`. REQUIRES: size <= remaining().
+  // Copies the next `size` bytes of the box out of `array` or into `array`. REQUIRES: size <= remaining().
   void CopyOut(const uint8_t* array, uint8_t* to, Bytes size);
   void CopyIn(uint8_t* array, const uint8_t* from, Bytes size);
 
  private:
-  // Calls move(offset in array, offset in this call's bytes, bytes) for runs that are contiguous in both.
+  // Calls move(offset in the array, offset in this call's bytes, number of bytes) for each run of bytes that is
+  // contiguous in both.
   template <typename Move>
   void Advance(Bytes size, Move move);
 
   plan::BoxWalk walk_;
-  Bytes at_ = 0;  // in the box
+  Bytes at_ = 0;  // offset of the next byte in the box
   Bytes remaining_;
 };
 
-// The box cut along its first dimension longer than 1 into pieces of about `piece` bytes: each stays dense in the box.
+// Cuts a box along its first dimension longer than 1 into pieces of about `piece` bytes. Each piece is contiguous in
+// the box.
 std::vector<plan::Region> CutBox(const plan::Region& box, Bytes element_size, Bytes piece);
 
 }  // namespace alpa::client

@@ -8,7 +8,7 @@
 namespace alpa::client {
 namespace {
 
-// The elements' numbers in the array, in the box's order, one by one.
+// Returns the index in the array of each element of the box, in the box's row-major order.
 std::vector<int64_t> Walk(const std::vector<int64_t>& dims, const plan::Region& box) {
   std::vector<int64_t> out;
   for (int64_t i = 0; i < box.elements(); ++i) {
@@ -39,7 +39,7 @@ Case RandomCase(std::mt19937& random, int rank) {
   return c;
 }
 
-TEST(BoxCursorTest, CopiesABoxInItsOwnOrderHoweverItIsChopped) {
+TEST(BoxCursorTest, CopiesABoxInItsOwnOrderForAnySizesOfCalls) {
   std::mt19937 random(1);
   for (int i = 0; i < 3000; ++i) {
     const Case c = RandomCase(random, i % 5);
@@ -59,7 +59,7 @@ TEST(BoxCursorTest, CopiesABoxInItsOwnOrderHoweverItIsChopped) {
     const auto* copied = reinterpret_cast<const uint32_t*>(bytes.data());
     ASSERT_EQ(std::vector<int64_t>(copied, copied + expected.size()), expected);
 
-    // And back: only the box changes.
+    // Copying the bytes back changes only the box.
     std::vector<uint32_t> target(elements, ~0u);
     BoxCursor in(c.dims, c.box, 4);
     for (Bytes at = 0; in.remaining() > 0;) {
@@ -73,7 +73,7 @@ TEST(BoxCursorTest, CopiesABoxInItsOwnOrderHoweverItIsChopped) {
   }
 }
 
-TEST(BoxCursorTest, PiecesOfABoxFollowEachOther) {
+TEST(BoxCursorTest, PiecesCoverTheBoxInOrder) {
   std::mt19937 random(2);
   for (int i = 0; i < 2000; ++i) {
     const Case c = RandomCase(random, i % 5);
@@ -88,15 +88,15 @@ TEST(BoxCursorTest, PiecesOfABoxFollowEachOther) {
   }
 }
 
-TEST(BoxCursorTest, PiecesAreAboutAsLargeAsAskedFor) {
+TEST(BoxCursorTest, PiecesHaveAboutTheRequestedSize) {
   const plan::Region box{{0, 0}, {1000, 250}};
   const auto pieces = CutBox(box, 4, 100'000);
   EXPECT_EQ(pieces.size(), 10u);
   for (const plan::Region& piece : pieces) EXPECT_EQ(piece.elements() * 4, 100'000);
   EXPECT_EQ(CutBox(box, 4, 1'000'000).size(), 1u);
-  EXPECT_EQ(CutBox({{0, 0}, {1, 250}}, 4, 100).size(), 10u);  // along the first dimension that can be cut
+  EXPECT_EQ(CutBox({{0, 0}, {1, 250}}, 4, 100).size(), 10u);  // along the first dimension longer than 1
   EXPECT_EQ(CutBox({{}, {}}, 4, 1).size(), 1u);
-  const plan::Region large{{0}, {int64_t{1} << 40}};  // the arithmetic holds
+  const plan::Region large{{0}, {int64_t{1} << 40}};  // nothing overflows
   EXPECT_EQ(CutBox(large, 8, int64_t{1} << 36).size(), 128u);
 }
 

@@ -1,4 +1,4 @@
-// Connections to the daemons.
+// Opens gRPC channels to the daemons.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -8,7 +8,8 @@
 
 namespace alpa::client {
 
-// Not encrypted, past any HTTP proxy, with keepalive. `own_connection`: not shared with other channels to the address.
+// Returns a channel to `address` ("host:port"). The channel is not encrypted, ignores HTTP proxies, and sends keepalive
+// pings. `own_connection`: it does not share its connection with other channels to the same address.
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, bool own_connection);
 
 }  // namespace alpa::client

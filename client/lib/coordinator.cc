@@ -12,10 +12,10 @@
 namespace alpa::client {
 namespace {
 
-constexpr double kCallSeconds = 30;
-constexpr double kSubmitSeconds = 660;  // planning may be part of it, and takes 10 minutes at most
-constexpr double kUploadSeconds = 600;
-constexpr size_t kUploadChunk = 1 << 20;
+constexpr double kCallSeconds = 30;       // deadline of short calls
+constexpr double kSubmitSeconds = 660;    // a submission may include planning, which takes at most 10 minutes
+constexpr double kUploadSeconds = 600;    // deadline of the upload of one program
+constexpr size_t kUploadChunk = 1 << 20;  // bytes per message; the protocol allows at most 1 MiB
 
 proto::JobRequest ForJob(const std::string& job_id) {
   proto::JobRequest request;
@@ -114,7 +114,7 @@ absl::StatusOr<proto::Placement> Coordinator::GetPlacement(const std::string& jo
   proto::Placement placement;
   Call call(interruption_, kCallSeconds);
   ALPA_RETURN_IF_ERROR(call.Finish(stub_->GetPlacement(call.context(), ForJob(job_id), &placement),
-                                   absl::StrCat("asking where job ", job_id, " lies")));
+                                   absl::StrCat("asking for the placement of job ", job_id)));
   return placement;
 }
 
@@ -140,7 +140,7 @@ absl::StatusOr<proto::Job> Coordinator::WatchJob(const std::string& job_id,
   }
   if (enough) {
     call.context()->TryCancel();
-    (void)reader->Finish();  // our own cancellation, or the stream's proper end
+    (void)reader->Finish();  // either our own cancellation or the normal end
     return last;
   }
   const absl::Status status = call.Finish(reader->Finish(), doing);
@@ -175,7 +175,7 @@ absl::Status Coordinator::WatchSteps(const std::string& job_id, int64_t first, i
     seen(result);
     if (last > 0 && result.step() >= last) {
       call.context()->TryCancel();
-      (void)reader->Finish();  // all that was asked for is here
+      (void)reader->Finish();  // all requested results have arrived
       return absl::OkStatus();
     }
   }
@@ -188,7 +188,7 @@ Coordinator::StepStream::StepStream(proto::JobService::Stub& stub, Interruption*
 Coordinator::StepStream::~StepStream() {
   if (finished_) return;
   call_.context()->TryCancel();
-  (void)stream_->Finish();  // cancelled by us
+  (void)stream_->Finish();  // our own cancellation
 }
 
 bool Coordinator::StepStream::Send(const proto::StepCommand& command) { return stream_->Write(command); }

@@ -1,10 +1,10 @@
-// The coordinator's JobService as C++ calls.
+// Calls the coordinator's JobService.
 //
-// Ownership: the interruption (may be null) must outlive the object.
-// Threads:   thread-safe; calls block. Unary calls have deadlines; calls that watch end with what they watch, or by the
-//            interruption.
-// Errors:    gRPC's statuses with what was attempted before the message, and the coordinator's reason word (outcome.h).
-//            kUnavailable and kDeadlineExceeded without a reason: nobody answers at this address.
+// Ownership: the interruption, which may be null, must outlive the object.
+// Threads:   thread-safe. Calls block. WatchSteps, RunSteps, and WatchJob without a time limit have no deadline. They
+//            end with the job, or by the interruption. All other calls have a deadline.
+// Errors:    gRPC's status, with the attempted action before its message and the coordinator's reason word (outcome.h).
+//            kUnavailable and kDeadlineExceeded without a reason word: no coordinator answers at this address.
 #pragma once
 
 #include <functional>
@@ -25,7 +25,7 @@ class Coordinator {
 
   const std::string& address() const { return address_; }
 
-  // Sends a program, or the part of it that is not there yet; returns its hash. What broke off goes on where it stood.
+  // Sends the part of a program that the coordinator does not have yet. Returns the program's hash (xxh64).
   absl::StatusOr<uint64_t> UploadProgram(std::span<const uint8_t> program);
   absl::StatusOr<proto::Job> Submit(const proto::SubmitRequest& request);
   absl::StatusOr<proto::Job> GetJob(const std::string& job_id);
@@ -36,23 +36,27 @@ class Coordinator {
   absl::StatusOr<proto::Placement> GetPlacement(const std::string& job_id);
   absl::StatusOr<proto::ClusterReply> GetCluster();
 
-  // Calls `seen` with each state of the job until it returns false or the job has ended. Returns the last one seen.
-  // `seconds` > 0: WAIT_TIMED_OUT (a reason word) after so long.
+  // Calls `seen` with each state of the job until `seen` returns false or the job has ended. Returns the last state.
+  // `seconds` > 0 is a time limit. It causes kDeadlineExceeded, with the reason word WAIT_TIMED_OUT if the coordinator
+  // has sent at least one state.
   absl::StatusOr<proto::Job> WatchJob(const std::string& job_id, const std::function<bool(const proto::Job&)>& seen,
                                       double seconds = 0);
+  // Calls `seen` with each event of the job so far.
   absl::Status GetEvents(const std::string& job_id, const std::function<void(const proto::JobEvent&)>& seen);
-  // Results from `first` on; ends with the job, or with step `last` where that is > 0.
+  // Calls `seen` with the result of each step from `first` on. Ends with the job, or after step `last` if that is > 0.
   absl::Status WatchSteps(const std::string& job_id, int64_t first, int64_t last,
                           const std::function<void(const proto::StepResult&)>& seen);
 
-  // One RunSteps call. Send and Next may be called by different threads.
+  // One RunSteps call. Different threads may call Send and Next.
   class StepStream {
    public:
     StepStream(proto::JobService::Stub& stub, Interruption* interruption, std::string job_id);
-    ~StepStream();  // leaves the stream; steps that were accepted go on
+    ~StepStream();  // leaves the stream; accepted steps continue
+    // Sends a command. Returns false if the stream has ended.
     bool Send(const proto::StepCommand& command);
-    // False: the stream has ended; Finish says why. REQUIRES of Finish: Next has said so.
+    // Waits for the next result. Returns false if the stream has ended.
     bool Next(proto::StepResult& result);
+    // Returns why the stream has ended. REQUIRES: Next has returned false.
     absl::Status Finish();
 
    private:

@@ -1,8 +1,8 @@
-// Ends calls that are under way when the user says so (Ctrl-C), or when his patience ends.
+// Cancels running calls, on Ctrl-C or after a time limit.
 //
-// Model:   calls register their context while they run; Trigger cancels those, and all that register later. What they
-//          then answer with is the first Trigger's reason.
-// Threads: thread-safe. Trigger may not be called from a signal handler, but from a thread that waits for signals.
+// Model:   A Call registers its context while it exists. Trigger cancels all registered calls, and every call that
+//          registers later. These calls then fail with the status of the first Trigger.
+// Threads: thread-safe. Do not call Trigger from a signal handler; call it from a thread that waits for signals.
 #pragma once
 
 #include <grpcpp/client_context.h>
@@ -17,10 +17,10 @@ namespace alpa::client {
 
 class Interruption {
  public:
-  void Trigger();  // INTERRUPTED (a reason word of outcome.h)
+  void Trigger();  // with the reason word INTERRUPTED (outcome.h)
   void Trigger(const absl::Status& why);
   bool triggered() const { return !status().ok(); }
-  absl::Status status() const;  // OK until triggered
+  absl::Status status() const;  // OK until Trigger, then the status of the first Trigger
 
  private:
   friend class Call;
@@ -29,16 +29,17 @@ class Interruption {
   std::set<grpc::ClientContext*> calls_ ALPA_GUARDED_BY(mutex_);
 };
 
-// One call's context: with a deadline where `seconds` > 0, cancelled by `interruption`, which may be null.
+// Owns the context of one gRPC call.
 class Call {
  public:
+  // `interruption`, if it is not null, can cancel the call, and must outlive it. `seconds` > 0 is the call's deadline.
   Call(Interruption* interruption, double seconds);
   ~Call();
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
   grpc::ClientContext* context() { return &context_; }
-  // The call's status, as FromGrpc; the interruption's where that cut it short.
+  // Converts the call's status as FromGrpc does. If the call failed after Trigger, returns the interruption's status.
   absl::Status Finish(const grpc::Status& status, absl::string_view doing) const;
 
  private:

@@ -21,11 +21,11 @@ using json = nlohmann::json;
 using plan::InputRole;
 using plan::OutputRole;
 
-constexpr Bytes kMaxProgram = 2 * kGiB - 1;
-constexpr Bytes kMaxDescription = 256 * kMiB;
-constexpr int kMaxRank = 16;
+constexpr Bytes kMaxProgram = 2 * kGiB - 1;    // size of program.hlo.pb; protobuf parses at most this
+constexpr Bytes kMaxDescription = 256 * kMiB;  // size of job.json
+constexpr int kMaxRank = 16;                   // of a leaf
 
-// Reads one JSON object's members by name and type, and knows where it is for the messages.
+// Reads the members of one JSON object by name and type. `where` names the object in error messages.
 class Reader {
  public:
   static absl::StatusOr<Reader> Make(const json& value, std::string where, const std::set<std::string>& known) {
@@ -129,7 +129,7 @@ absl::Status ReadOutputs(const json& list, JobDescription& out) {
   return absl::OkStatus();
 }
 
-// That paths are unique and that each state input comes out once, unchanged in shape and dtype.
+// Checks that paths are unique, and that exactly one output replaces each state input, with the same shape and dtype.
 absl::Status CheckRoles(const JobDescription& job) {
   std::set<std::pair<bool, std::string>> inputs;
   for (const InputRole& role : job.roles.inputs) {
@@ -271,7 +271,7 @@ absl::Status ReadPlan(const json& value, const JobDescription& job, proto::PlanR
   return absl::OkStatus();
 }
 
-// That a file holds exactly the leaves of one kind.
+// Checks that a file holds exactly the input leaves of one kind, with their shapes and dtypes.
 absl::Status CheckTensors(const SafetensorsFile& file, const JobDescription& job, InputRole::Kind kind) {
   std::set<std::string> expected;
   for (size_t i = 0; i < job.inputs.size(); ++i) {
@@ -287,12 +287,12 @@ absl::Status CheckTensors(const SafetensorsFile& file, const JobDescription& job
   }
   for (const auto& [name, entry] : file.tensors()) {
     if (expected.count(name) == 0)
-      return InvalidArgument("%s: the tensor %s is no input of the job", file.path(), name);
+      return InvalidArgument("%s: the tensor %s is not an input of the job", file.path(), name);
   }
   return absl::OkStatus();
 }
 
-// Every file is the user's input: what is wrong with it is an invalid argument.
+// Turns every error into kInvalidArgument, because all files of a job directory are the user's input.
 template <typename T>
 absl::StatusOr<T> AsInput(absl::StatusOr<T> result) {
   if (result.ok()) return result;
@@ -342,7 +342,7 @@ absl::StatusOr<std::unique_ptr<JobDirectory>> JobDirectory::OpenProgram(const st
     return InvalidArgument("program %sprogram.hlo.pb has %d bytes; expected 1 to %d", prefix, out->program().size(),
                            kMaxProgram);
   }
-  // The coordinator looks closely; this finds a file that was cut or is of another kind before anything is sent.
+  // Finds a truncated file, or a file of another kind, before anything is sent. The coordinator checks the program.
   hlo::Module module;
   if (!module.ParseFromArray(out->program().data(), static_cast<int>(out->program().size()))) {
     return InvalidArgument("program %sprogram.hlo.pb is not a serialized HLO module: truncated or damaged", prefix);

@@ -14,7 +14,7 @@ using ::testing::HasSubstr;
 
 std::string Text(std::span<const uint8_t> bytes) { return std::string(bytes.begin(), bytes.end()); }
 
-TEST(JobDirectoryTest, Opens) {
+TEST(JobDirectoryTest, OpensAGoodDirectory) {
   Folder folder;
   WriteJob(folder);
   const auto job = JobDirectory::Open(folder.path());
@@ -34,7 +34,7 @@ TEST(JobDirectoryTest, Opens) {
   EXPECT_EQ((*job)->program().size(), 6u);
 }
 
-TEST(JobDirectoryTest, ReadsPipelines) {
+TEST(JobDirectoryTest, ReadsThePinsOfAPipeline) {
   const std::string text = absl::StrReplaceAll(
       kJobJson, {{"\"devices\": 2",
                   "\"tensor_cuts\": [{\"leaf\": 0, \"dim\": -1}], \"remat\": \"layer\", \"pipeline\": "
@@ -49,53 +49,54 @@ TEST(JobDirectoryTest, ReadsPipelines) {
   EXPECT_EQ(job->plan.tensor_cuts(0).dim(), -1);
 }
 
-TEST(JobDirectoryTest, RefusesDescriptionsThatDoNotFit) {
+TEST(JobDirectoryTest, RefusesBadDescriptions) {
   ASSERT_TRUE(ParseJobDescription(kJobJson).ok());
   const struct {
     const char *name, *from, *to, *says;
   } rows[] = {
-      {"cut", "\n})", "\n", "not JSON"},
+      {"truncated", "\n})", "\n", "not JSON"},
       {"unknown version", "\"version\": 1", "\"version\": 2", "version 2 is not known"},
       {"no version", "\"version\": 1,", "", "lacks 'version'"},
       {"version is text", "\"version\": 1", "\"version\": \"1\"", "'version' must be a whole number"},
       {"unknown member", "\"version\": 1", "\"version\": 1, \"more\": 1", "unknown member 'more'"},
       {"no batches", "\"batches\": 2", "\"batches\": 0", "'batches' is 0"},
-      {"many batches", "\"batches\": 2", "\"batches\": 9223372036854775807", "expected 1 to"},
+      {"too many batches", "\"batches\": 2", "\"batches\": 9223372036854775807", "expected 1 to"},
       {"batches past int64", "\"batches\": 2", "\"batches\": 18446744073709551615", "must be a whole number"},
       {"unknown kind of input", "\"kind\": \"batch\"", "\"kind\": \"state?\"", "input 1: kind 'state?'"},
       {"unknown kind of output", "\"kind\": \"aux\"", "\"kind\": \"batch\"", "output 1: kind 'batch'"},
       {"unknown dtype", "\"dtype\": \"s32\"", "\"dtype\": \"s33\"", "input 1: dtype 's33'"},
       {"negative size", "\"shape\": [2]}", "\"shape\": [-2]}", "must be a list of sizes"},
       {"size overflows", "\"shape\": [2]}", "\"shape\": [4611686018427387904, 4]}", "too large"},
-      {"many dimensions", "\"shape\": [2]}", "\"shape\": [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}", "rank 17"},
+      {"too many dimensions", "\"shape\": [2]}", "\"shape\": [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}", "rank 17"},
       {"state changes shape", "\"state_input\": 0, \"dtype\": \"f32\", \"shape\": [2]",
        "\"state_input\": 0, \"dtype\": \"f32\", \"shape\": [3]", "must keep shape and dtype"},
       {"state changes dtype", "\"state_input\": 0, \"dtype\": \"f32\"", "\"state_input\": 0, \"dtype\": \"s32\"",
        "must keep shape and dtype"},
-      {"state from nowhere", "\"state_input\": 0", "\"state_input\": 2", "'state_input' is 2"},
-      {"state from the batch", "\"state_input\": 0", "\"state_input\": 1", "which is not state"},
-      {"state is lost", "\"kind\": \"state\", \"path\": \"state['w']\", \"state_input\"",
+      {"output replaces an unknown input", "\"state_input\": 0", "\"state_input\": 2", "'state_input' is 2"},
+      {"output replaces a batch leaf", "\"state_input\": 0", "\"state_input\": 1", "which is not state"},
+      {"no output replaces the state", "\"kind\": \"state\", \"path\": \"state['w']\", \"state_input\"",
        "\"kind\": \"aux\", \"path\": \"x\", \"state_input\"", "no output replaces it"},
-      {"state twice", "\"kind\": \"aux\", \"path\": \"aux['loss']\", \"state_input\": -1",
+      {"two outputs replace the state", "\"kind\": \"aux\", \"path\": \"aux['loss']\", \"state_input\": -1",
        "\"kind\": \"state\", \"path\": \"y\", \"state_input\": 0", "replaced by two outputs"},
-      {"inputs are no list", "\"inputs\": [", "\"inputs\": {}, \"x\": [", "unknown member 'x'"},
-      {"a seed of no leaf", "\"leaf\": 0", "\"leaf\": 2", "'leaf' is 2"},
-      {"a seed of no dimension", "\"dim\": 0", "\"dim\": 1", "'dim' is 1"},
+      {"inputs are not a list", "\"inputs\": [", "\"inputs\": {}, \"x\": [", "unknown member 'x'"},
+      {"seed of an unknown leaf", "\"leaf\": 0", "\"leaf\": 2", "'leaf' is 2"},
+      {"seed of an unknown dimension", "\"dim\": 0", "\"dim\": 1", "'dim' is 1"},
       {"unknown statistics", "\"local\"", "\"none\"", "statistics 'none'"},
       {"unknown pin", "\"devices\"", "\"devics\"", "unknown member 'devics'"},
-      {"a pipeline of no meshes", "\"devices\": 2", "\"pipeline\": {}", "lacks 'meshes'"},
-      {"a long pipeline", "\"devices\": 2", "\"pipeline\": {\"meshes\": 65}", "'meshes' is 65"},
-      {"an empty stage", "\"devices\": 2", "\"pipeline\": {\"meshes\": 2, \"devices\": [1, 0]}", "a list of counts"},
-      {"a cut of no dimension", "\"devices\": 2", "\"tensor_cuts\": [{\"leaf\": 0, \"dim\": 1}]", "'dim' is 1"},
+      {"pipeline without meshes", "\"devices\": 2", "\"pipeline\": {}", "lacks 'meshes'"},
+      {"pipeline with too many meshes", "\"devices\": 2", "\"pipeline\": {\"meshes\": 65}", "'meshes' is 65"},
+      {"mesh without devices", "\"devices\": 2", "\"pipeline\": {\"meshes\": 2, \"devices\": [1, 0]}",
+       "a list of counts"},
+      {"cut of an unknown dimension", "\"devices\": 2", "\"tensor_cuts\": [{\"leaf\": 0, \"dim\": 1}]", "'dim' is 1"},
       {"negative pin", "\"devices\": 2", "\"devices\": -1", "'devices' is -1"},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.name);
     const std::string text = absl::StrReplaceAll(kJobJson, {{row.from, row.to}});
-    if (std::string(row.name) != "cut") {
+    if (std::string(row.name) != "truncated") {
       ASSERT_NE(text, kJobJson);
     }
-    const auto job = ParseJobDescription(std::string(row.name) == "cut" ? text.substr(0, text.size() - 3) : text);
+    const auto job = ParseJobDescription(std::string(row.name) == "truncated" ? text.substr(0, text.size() - 3) : text);
     ASSERT_FALSE(job.ok());
     EXPECT_EQ(job.status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(job.status().message(), HasSubstr(row.says));
@@ -105,7 +106,7 @@ TEST(JobDirectoryTest, RefusesDescriptionsThatDoNotFit) {
   EXPECT_FALSE(ParseJobDescription(std::string(1 << 20, '[')).ok());
 }
 
-TEST(JobDirectoryTest, ErrorsNameFileAndLeaf) {
+TEST(JobDirectoryTest, ErrorsNameTheFile) {
   const struct {
     const char *name, *file, *content, *says;
   } rows[] = {
@@ -113,7 +114,7 @@ TEST(JobDirectoryTest, ErrorsNameFileAndLeaf) {
       {"broken description", "job.json", "{", "job.json: not JSON"},
       {"no program", "program.hlo.pb", nullptr, "program.hlo.pb"},
       {"empty program", "program.hlo.pb", "", "has 0 bytes"},
-      {"cut program", "program.hlo.pb", "\x0a\x04st", "truncated or damaged"},
+      {"truncated program", "program.hlo.pb", "\x0a\x04st", "truncated or damaged"},
       {"no state", "state.safetensors", nullptr, "state.safetensors"},
       {"broken state", "state.safetensors", "abc", "state.safetensors"},
       {"a batch is missing", "batch-00001.safetensors", nullptr, "batch-00001.safetensors"},
@@ -135,7 +136,7 @@ TEST(JobDirectoryTest, ErrorsNameFileAndLeaf) {
   EXPECT_THAT(JobDirectory::Open("/nowhere").status().message(), HasSubstr("/nowhere is not a directory"));
 }
 
-TEST(JobDirectoryTest, TensorsMustBeThoseOfTheJob) {
+TEST(JobDirectoryTest, RefusesTensorsThatTheDescriptionDoesNotName) {
   const auto batch = [](absl::string_view name, absl::string_view dtype, absl::string_view shape, int bytes) {
     return Safetensors(absl::StrCat("{\"", name, "\":{\"dtype\":\"", dtype, "\",\"shape\":", shape,
                                     ",\"data_offsets\":[0,", bytes, "]}}"),
@@ -149,9 +150,10 @@ TEST(JobDirectoryTest, TensorsMustBeThoseOfTheJob) {
       {batch("batch", "I64", "[]", 8), "batch is s64[], but job.json says s32[]"},
       {batch("batch", "I32", "[1]", 4), "batch is s32[1]"},
       {Safetensors(
-           R"({"batch":{"dtype":"I32","shape":[],"data_offsets":[0,4]},"x":{"dtype":"I32","shape":[],"data_offsets":[4,8]}})",
+           R"({"batch":{"dtype":"I32","shape":[],"data_offsets":[0,4]},)"
+           R"("x":{"dtype":"I32","shape":[],"data_offsets":[4,8]}})",
            "12345678"),
-       "the tensor x is no input of the job"},
+       "the tensor x is not an input of the job"},
   };
   for (const auto& row : rows) {
     Folder folder;

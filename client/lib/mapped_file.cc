@@ -29,9 +29,9 @@ absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& 
   struct stat info;
   absl::Status status;
   if (fstat(fd, &info) != 0) {
-    status = Failed("looking at", path);
+    status = Failed("reading the size of", path);
   } else if (!S_ISREG(info.st_mode)) {
-    status = absl::FailedPreconditionError(absl::StrCat(path, " is not a plain file"));
+    status = absl::FailedPreconditionError(absl::StrCat(path, " is not a regular file"));
   } else if (info.st_size > 0) {
     void* data = mmap(nullptr, info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (data == MAP_FAILED) {
@@ -58,7 +58,7 @@ absl::StatusOr<std::unique_ptr<NewFile>> NewFile::Create(const std::string& path
   file->fd_ = open(file->temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (file->fd_ < 0) return Failed("creating", file->temporary_);
   if (size == 0) return file;
-  // Reserved now, so that a full disk is an error here and not a signal at some later write.
+  // Reserves the space now, so that a full disk is an error here and not a SIGBUS at a later write.
   if (const int error = posix_fallocate(file->fd_, 0, size); error != 0) {
     errno = error;
     return Failed(absl::StrCat("reserving ", size, " bytes for"), path);

@@ -1,10 +1,10 @@
-// Files in memory, without reading or writing them as a whole.
+// Maps files into memory, to read them or to fill new ones in place.
 //
-// Ownership: the mapping lasts as long as the object; spans into it must not outlive it.
-// Threads:   spans may be used from any thread; the objects themselves are not thread-safe.
-// Errors:    kNotFound where the file is not there, kFailedPrecondition for other refusals of the system; each names
-// the
-//            path. A file that shrinks while it is mapped kills the reader (SIGBUS): do not truncate a job's files.
+// Ownership: a mapping lasts as long as its object. Spans into the mapping must not outlive the object.
+// Threads:   any thread may use the spans. The objects themselves are not thread-safe.
+// Errors:    kNotFound if the file does not exist, kFailedPrecondition for other errors of the system. Each error names
+//            the path. If a file is truncated while it is mapped, its reader dies of SIGBUS: do not truncate the files
+//            of a job.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,7 @@
 
 namespace alpa::client {
 
+// An existing file, mapped for reading.
 class MappedFile {
  public:
   static absl::StatusOr<std::unique_ptr<MappedFile>> Open(const std::string& path);
@@ -35,11 +36,11 @@ class MappedFile {
   Bytes size_ = 0;
 };
 
-// A file that appears under its name only when it is complete: written as "PATH.tmp.PID", synced, then renamed. A file
-// that is not committed is removed by the destructor.
+// A new file that appears under its name only when it is complete. It is written as "PATH.tmp.PID". Commit syncs and
+// renames it. The destructor removes a file that was not committed.
 class NewFile {
  public:
-  // Zeroed, of exactly `size` bytes. kFailedPrecondition also where the disk lacks the room.
+  // Creates a file of exactly `size` zero bytes. kFailedPrecondition also if the disk lacks the space.
   static absl::StatusOr<std::unique_ptr<NewFile>> Create(const std::string& path, Bytes size);
   ~NewFile();
   NewFile(const NewFile&) = delete;
@@ -57,7 +58,7 @@ class NewFile {
   bool committed_ = false;
 };
 
-// What was written as `temporary` appears as `path`, synced.
+// Syncs the file `temporary` and renames it to `path`.
 absl::Status CommitFile(const std::string& temporary, const std::string& path);
 
 }  // namespace alpa::client

@@ -1,4 +1,4 @@
-// What a step reported, as numbers with names, and as a line of metrics.jsonl.
+// Converts the result of a step into named numbers, and into a line of metrics.jsonl.
 //
 // Threads: pure functions.
 #pragma once
@@ -15,7 +15,7 @@ namespace alpa::client {
 struct ScalarMetric {
   std::string path;  // "aux['loss']"
   double value = 0;
-  std::string json;  // exact for integers; null where JSON has no such number
+  std::string json;  // the value as JSON: exact for integers, null for NaN and infinities
   bool is_float = false;
 };
 struct StepMetrics {
@@ -24,14 +24,17 @@ struct StepMetrics {
   std::vector<ScalarMetric> scalars;  // aux of rank 0, by graph result
 };
 
-// Scalars that the result lacks, or whose size is not the dtype's, are left out.
+// Returns the metrics of a step. Leaves out scalars that are missing in the result, or whose size does not match the
+// dtype.
 StepMetrics MetricsOf(const proto::StepResult& result, const JobDescription& job);
 // {"step":1,"seconds":0.25,"aux['loss']":5.5}
 std::string MetricsLine(const StepMetrics& metrics);
-// The scalar that people watch: the first float whose path says "loss", else the first float; null: none.
+// Returns the scalar to show as the loss: the first float whose path contains "loss", otherwise the first float.
+// Returns null if there is no float.
 const ScalarMetric* LossOf(const StepMetrics& metrics);
 
-// A double as the shortest JSON number that reads back the same; f32 and 16-bit values come out short.
+// Returns the shortest JSON number that reads back as `value`, or "null" if `value` is not finite. `single_precision`:
+// the number only has to read back as the same float, which keeps f32 and 16-bit values short.
 std::string JsonNumber(double value, bool single_precision);
 
 }  // namespace alpa::client

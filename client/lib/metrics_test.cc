@@ -39,7 +39,7 @@ proto::StepResult Result(const std::vector<Row>& rows, JobDescription& job) {
   return result;
 }
 
-TEST(MetricsTest, EveryTypeAsExactJson) {
+TEST(MetricsTest, WritesEveryDtypeAsExactJson) {
   JobDescription job;
   const proto::StepResult result = Result({{"f", DType::kF32, Raw(0.1f)},
                                            {"d", DType::kF64, Raw(0.1)},
@@ -56,7 +56,7 @@ TEST(MetricsTest, EveryTypeAsExactJson) {
             "\"u\":18446744073709551615,\"c\":-1,\"p\":true,\"n\":null,\"inf\":null}");
 }
 
-TEST(MetricsTest, WhatIsNotAScalarOrOfAnotherSizeIsLeftOut) {
+TEST(MetricsTest, LeavesOutNonScalarsAndValuesOfAnotherSize) {
   JobDescription job;
   proto::StepResult result = Result({{"cut", DType::kF32, "abc"}, {"vector", DType::kF32, Raw(1.0f)}}, job);
   job.outputs[1].dims = {1};
@@ -66,7 +66,7 @@ TEST(MetricsTest, WhatIsNotAScalarOrOfAnotherSizeIsLeftOut) {
   EXPECT_EQ(LossOf(MetricsOf(result, job)), nullptr);
 }
 
-TEST(MetricsTest, TheLossIsTheOneCalledSoElseTheFirstFloat) {
+TEST(MetricsTest, TheLossIsTheScalarOfThatNameOrElseTheFirstFloat) {
   JobDescription job;
   EXPECT_EQ(
       LossOf(MetricsOf(Result({{"count", DType::kS32, Raw(1)}, {"norm", DType::kF32, Raw(1.0f)}}, job), job))->path,
@@ -78,13 +78,13 @@ TEST(MetricsTest, TheLossIsTheOneCalledSoElseTheFirstFloat) {
             "aux['loss']");
 }
 
-TEST(MetricsTest, NamesAreEscaped) {
+TEST(MetricsTest, EscapesNames) {
   JobDescription job;
   EXPECT_EQ(MetricsLine(MetricsOf(Result({{"a\"\n", DType::kS32, Raw(1)}}, job), job)),
             "{\"step\":3,\"seconds\":0.25,\"a\\\"\\n\":1}");
 }
 
-TEST(MetricsTest, NumbersReadBackTheSame) {
+TEST(MetricsTest, NumbersReadBackUnchanged) {
   for (float f : {1e-45f, 3.4e38f, 0.1f, 1.0f, 16777217.0f, -0.0f}) {
     EXPECT_EQ(std::strtof(JsonNumber(f, true).c_str(), nullptr), f);
   }

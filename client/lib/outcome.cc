@@ -59,24 +59,25 @@ std::string NextStep(const absl::Status& status, absl::string_view address) {
   const std::string flag = AddressFlag(address);
   if (reason == kReasonNoDaemon) return "";
   if (reason == kReasonNoWorker) {
-    return absl::StrCat("see whether the worker is up and at which address (alpa cluster", flag,
-                        "); this machine must reach it\n(alpa-worker --advertise-host)");
+    return absl::StrCat("check the worker's state and address (alpa cluster", flag,
+                        "); this machine must be able to reach that address\n(alpa-worker --advertise-host sets it)");
   }
   if (reason == "JOB_EXISTS") {
-    return "give the same directory, --steps and plan flags to pick that job up, or another --job-id";
+    return "give the same directory, --steps and plan flags to continue that job, or another --job-id for a new job";
   }
   if (reason == "BAD_PLAN")
-    return "see what the plan says (alpa plan show FILE), or make another one: alpa plan make --job DIR";
-  if (reason == "JOB_NOT_FINAL") return absl::StrCat("end it first: alpa stop JOB", flag);
+    return "look at the plan (alpa plan show FILE), or make another plan: alpa plan make --job DIR";
+  if (reason == "JOB_NOT_FINAL") return absl::StrCat("stop the job first: alpa stop JOB", flag);
   switch (ExitCodeOf(status)) {
     case kExitUnreachable:
       return absl::StrCat("start a coordinator (alpa-coordinator --listen ", address,
                           ") and workers (alpa-worker --coordinator ", address,
-                          "\n--name w0 --devices 2), name another with --address or ALPA_ADDRESS,\n"
+                          "\n--name w0 --devices 2), name another coordinator with --address or ALPA_ADDRESS,\n"
                           "or use this machine alone: alpa run --standalone DIR --steps N");
-    case kExitNotFound: return absl::StrCat("see which jobs there are: alpa list", flag);
+    case kExitNotFound: return absl::StrCat("list the jobs: alpa list", flag);
     case kExitNoPlan:
-      return absl::StrCat("see what is free (alpa cluster", flag, "), and pin fewer --devices or other --microbatches");
+      return absl::StrCat("check which devices are free (alpa cluster", flag,
+                          "), then pin fewer --devices or another number of --microbatches");
     default: return "";
   }
 }

@@ -1,8 +1,7 @@
-// How a client command ends: statuses of calls with the protocol's reason words, and exit codes.
+// How a client command ends: statuses with reason words, and exit codes.
 //
-// Model:   absl::Status carries the code and message of what failed; the reason word of the coordinator
-// ("JOB_NOT_FOUND")
-//          or one of ours (below) rides along as a payload. ExitCodeOf maps them to what a shell script sees.
+// Model:   An absl::Status has the code and the message of an error. Its payload has the reason word, either the
+//          coordinator's ("JOB_NOT_FOUND") or one of the client's (below). ExitCodeOf maps a status to an exit code.
 // Threads: pure functions.
 #pragma once
 
@@ -24,38 +23,39 @@ namespace alpa::client {
 enum ExitCode : int {
   kExitDone = 0,
   kExitJobFailed = 1,
-  kExitUsage = 2,        // flags, or files given by the user
+  kExitUsage = 2,        // bad flags, or bad files from the user
   kExitUnreachable = 3,  // a daemon does not answer
-  kExitRefused = 4,      // the coordinator said no
+  kExitRefused = 4,      // the coordinator refused the request; also any error without an exit code of its own
   kExitNotFound = 5,
-  kExitTimedOut = 6,  // the job still runs
+  kExitTimedOut = 6,  // the wait is over, but the job continues
   kExitNoPlan = 7,
   kExitInterrupted = 130,
 };
 
-// Reason words of this side.
+// Reason words of the client.
 inline constexpr char kReasonUsage[] = "USAGE";
 inline constexpr char kReasonInterrupted[] = "INTERRUPTED";
 inline constexpr char kReasonWaitTimedOut[] = "WAIT_TIMED_OUT";
 inline constexpr char kReasonJobStopped[] = "JOB_STOPPED";
 inline constexpr char kReasonNoWorker[] = "WORKER_UNREACHABLE";
-inline constexpr char kReasonNoDaemon[] = "NO_DAEMON";  // its program is not there, or does not start
+inline constexpr char kReasonNoDaemon[] = "NO_DAEMON";  // the program of a daemon is missing
 
 inline constexpr char kDefaultAddress[] = "127.0.0.1:7400";
 
-// The call's status with `doing` before its message and the reason word of `context`'s trailing metadata.
-// REQUIRES: the call is finished.
+// Converts the status of a gRPC call. Puts `doing`, the attempted action, before the message. Adds the reason word from
+// the trailing metadata of `context`. REQUIRES: the call is finished.
 absl::Status FromGrpc(const grpc::Status& status, const grpc::ClientContext& context, absl::string_view doing);
 
-bool IsFinal(proto::Job::State state);
-// OK for SUCCEEDED and for a job that still runs; else what ended it, with its reason word.
+bool IsFinal(proto::Job::State state);  // SUCCEEDED, FAILED or STOPPED
+// Returns OK for a job that SUCCEEDED or has not ended. Otherwise says why the job ended, with its reason word.
 absl::Status StatusOfJob(const proto::Job& job);
 
-// For a status of this folder or of a call.
+// Returns the exit code of a status that comes from this folder or from a call.
 int ExitCodeOf(const absl::Status& status);
-// What the user can do about it: the next command, or empty. `address` is the coordinator's.
+// Returns a suggestion for the user, usually the next command. Returns an empty string if there is none. `address` is
+// the coordinator's.
 std::string NextStep(const absl::Status& status, absl::string_view address);
-// " --address X" for commands that we suggest, or nothing where X is the default.
+// Returns " --address X" for a suggested command, or an empty string if X is the default address.
 std::string AddressFlag(absl::string_view address);
 
 }  // namespace alpa::client

@@ -11,7 +11,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 
-TEST(OutcomeTest, ExitCodes) {
+TEST(OutcomeTest, EachErrorHasItsExitCode) {
   const struct {
     absl::Status status;
     const char* reason;
@@ -30,7 +30,7 @@ TEST(OutcomeTest, ExitCodes) {
       {absl::InvalidArgumentError(""), "BAD_REQUEST", kExitRefused},
       {absl::AlreadyExistsError(""), "JOB_EXISTS", kExitRefused},
       {absl::UnimplementedError(""), "UNSUPPORTED_OP", kExitRefused},
-      {absl::AbortedError(""), "UNSUPPORTED_OP", kExitRefused},  // as the end of a job
+      {absl::AbortedError(""), "UNSUPPORTED_OP", kExitRefused},  // the reason that a job failed
       {absl::AbortedError(""), "BAD_PROGRAM", kExitRefused},
       {absl::AbortedError(""), "BAD_PLAN", kExitRefused},
       {absl::InternalError(""), "", kExitRefused},
@@ -45,7 +45,7 @@ TEST(OutcomeTest, ExitCodes) {
   }
 }
 
-TEST(OutcomeTest, AJobsOwnAccountOfItsEnd) {
+TEST(OutcomeTest, StatusOfJobSaysWhyTheJobEnded) {
   proto::Job job;
   job.set_job_id("j");
   for (auto state : {proto::Job::PENDING, proto::Job::RUNNING, proto::Job::SUCCEEDED}) {
@@ -67,7 +67,7 @@ TEST(OutcomeTest, AJobsOwnAccountOfItsEnd) {
   EXPECT_EQ(ReasonOf(StatusOfJob(job)), kReasonJobStopped);
 }
 
-TEST(OutcomeTest, NextStepsNameTheAddressWhereItIsNotTheDefault) {
+TEST(OutcomeTest, NextStepNamesAnAddressThatIsNotTheDefault) {
   const absl::Status missing = WithReason(absl::NotFoundError("no job"), "JOB_NOT_FOUND");
   EXPECT_THAT(NextStep(missing, kDefaultAddress), ::testing::EndsWith("alpa list"));
   EXPECT_THAT(NextStep(missing, "h:1"), ::testing::EndsWith("alpa list --address h:1"));
@@ -75,7 +75,7 @@ TEST(OutcomeTest, NextStepsNameTheAddressWhereItIsNotTheDefault) {
   EXPECT_EQ(NextStep(absl::OkStatus(), "h:1"), "");
 }
 
-TEST(OutcomeTest, JobIds) {
+TEST(OutcomeTest, NewJobIdsAreValidAndDifferent) {
   for (const char* id : {"a", "0", "night-3", "-"}) EXPECT_TRUE(IsJobId(id)) << id;
   for (const char* id : {"", "A", "a b", "a_b", "\xc3\xa4", "a\n"}) EXPECT_FALSE(IsJobId(id)) << id;
   EXPECT_TRUE(IsJobId(std::string(63, 'x')));

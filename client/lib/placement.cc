@@ -25,7 +25,8 @@ bool Inside(const plan::Region& region, const std::vector<int64_t>& dims) {
 absl::StatusOr<LeafParts> PartsOf(const plan::LeafPlacement& leaf, const graph::Shape& shape,
                                   const std::vector<cluster::Mesh>& meshes, const std::map<DeviceId, int>& worker_of) {
   if (leaf.shape != shape) {
-    return Bad(absl::StrCat(leaf.path, " is ", leaf.shape.ToString(), " there, but ", shape.ToString(), " in the job"));
+    return Bad(
+        absl::StrCat(leaf.path, " is ", leaf.shape.ToString(), " in it, but ", shape.ToString(), " in the job"));
   }
   LeafParts out;
   out.shape = shape;
@@ -35,7 +36,7 @@ absl::StatusOr<LeafParts> PartsOf(const plan::LeafPlacement& leaf, const graph::
       return Bad(absl::StrCat(leaf.path, " lies on an unknown mesh"));
     }
     const cluster::Mesh& mesh = meshes[placed.mesh.value()];
-    if (!Inside(placed.region, shape.dims)) return Bad(absl::StrCat("a region of ", leaf.path, " lies outside of it"));
+    if (!Inside(placed.region, shape.dims)) return Bad(absl::StrCat("a region lies outside of the leaf ", leaf.path));
     if (absl::Status s = plan::Verify(placed.sharding, placed.region.size, mesh); !s.ok()) return Bad(s.message());
     for (int64_t i = 0; i < mesh.size(); ++i) {
       const auto worker = worker_of.find(mesh.devices[i]);
@@ -56,8 +57,10 @@ absl::StatusOr<LeafParts> PartsOf(const plan::LeafPlacement& leaf, const graph::
       }
     }
   }
-  // Tiles are disjoint, so that counting elements shows gaps.
-  if (!leaf.regions.empty() && covered != shape.elements()) return Bad(absl::StrCat(leaf.path, " is not covered"));
+  // Different tiles are disjoint, so the number of their elements shows whether they cover the leaf.
+  if (!leaf.regions.empty() && covered != shape.elements()) {
+    return Bad(absl::StrCat(leaf.path, " is not covered by its regions"));
+  }
   return out;
 }
 
@@ -79,7 +82,7 @@ absl::StatusOr<Placement> Placement::FromProto(const proto::Placement& in, const
     meshes.push_back(*std::move(read));
   }
   if (in.inputs_size() != static_cast<int>(inputs.size()) || in.outputs_size() != static_cast<int>(outputs.size())) {
-    return Bad(absl::StrFormat("it has %d inputs and %d outputs, the job %d and %d", in.inputs_size(),
+    return Bad(absl::StrFormat("it has %d inputs and %d outputs; the job has %d and %d", in.inputs_size(),
                                in.outputs_size(), inputs.size(), outputs.size()));
   }
   const auto read_all = [&](const auto& leaves, const std::vector<graph::Shape>& shapes,

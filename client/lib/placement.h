@@ -1,7 +1,7 @@
-// Where a job's leaves lie: the coordinator's answer, checked and turned round to "which workers hold which part".
+// The placement of a job's leaves: for each part of a leaf, the workers that hold it.
 //
 // Threads: immutable after FromProto.
-// Errors:  kInternal where the answer contradicts itself or the job.
+// Errors:  kInternal if the coordinator's reply contradicts itself or the job.
 #pragma once
 
 #include <string>
@@ -17,21 +17,21 @@ namespace alpa::client {
 struct Worker {
   std::string name, address;
 };
-// A part of a leaf with all workers that hold it; a worker with several replicas is there once.
+// A part of a leaf, with all workers that hold it. A worker with several replicas of the part is listed once.
 struct HeldPart {
-  plan::Region region;       // of the leaf, at least one element
-  std::vector<int> workers;  // in Placement::workers
+  plan::Region region;       // of the leaf, with at least one element
+  std::vector<int> workers;  // indices into Placement::workers
 };
 struct LeafParts {
   graph::Shape shape;
-  std::vector<HeldPart> parts;  // together the whole leaf; none for state results
+  std::vector<HeldPart> parts;  // disjoint; they cover the leaf; empty for state results
 };
 struct Placement {
   uint64_t epoch = 0;
   std::vector<Worker> workers;
   std::vector<LeafParts> inputs, outputs;  // by graph parameter, by graph result
 
-  // `inputs` and `outputs` are the shapes that the job's leaves have.
+  // Checks the coordinator's reply and converts it. `inputs` and `outputs` are the shapes of the job's leaves.
   static absl::StatusOr<Placement> FromProto(const proto::Placement& in, const std::vector<graph::Shape>& inputs,
                                              const std::vector<graph::Shape>& outputs);
 };

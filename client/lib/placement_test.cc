@@ -11,8 +11,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// Devices 0 and 1 on worker a, 2 and 3 on worker b, as a mesh of 2 x 2; state f32[4,3] cut over the outer axis, a
-// replicated f32[] as aux.
+// A 2 x 2 mesh of devices 0 and 1 on worker a, and 2 and 3 on worker b. The state f32[4,3] is split along the outer
+// axis. The aux f32[] is replicated.
 struct PlacementTest : ::testing::Test {
   PlacementTest() {
     proto.set_epoch(7);
@@ -54,14 +54,14 @@ struct PlacementTest : ::testing::Test {
   proto::Placement proto;
 };
 
-TEST_F(PlacementTest, SaysWhichWorkersHoldWhat) {
+TEST_F(PlacementTest, ListsTheWorkersOfEachPart) {
   const auto placement = Read();
   ASSERT_TRUE(placement.ok()) << placement.status();
   EXPECT_EQ(placement->epoch, 7u);
   EXPECT_EQ(placement->workers[1].address, "b:1");
   ASSERT_EQ(placement->inputs[0].parts.size(), 2u);
   EXPECT_THAT(placement->inputs[0].parts[0].region.size, ElementsAre(2, 3));
-  EXPECT_THAT(placement->inputs[0].parts[0].workers, ElementsAre(0));  // once, though two of its devices have it
+  EXPECT_THAT(placement->inputs[0].parts[0].workers, ElementsAre(0));  // once, for two of its devices
   EXPECT_THAT(placement->inputs[0].parts[1].region.start, ElementsAre(2, 0));
   EXPECT_THAT(placement->inputs[0].parts[1].workers, ElementsAre(1));
   ASSERT_EQ(placement->outputs[0].parts.size(), 1u);
@@ -69,7 +69,7 @@ TEST_F(PlacementTest, SaysWhichWorkersHoldWhat) {
 }
 
 TEST_F(PlacementTest, TilesMayBeShortOrEmpty) {
-  // 3 over 2 devices: 2 and 1; 1 over 2: 1 and nothing.
+  // On two devices, size 3 gives tiles of 2 and 1. Size 1 gives a tile of 1 and an empty tile.
   for (auto [size, parts] : {std::pair<int64_t, size_t>{3, 2}, {1, 1}}) {
     proto.clear_inputs();
     Fill(proto.add_inputs(), "state", {size})->mutable_sharding()->add_dims()->add_axes(0);
@@ -79,14 +79,14 @@ TEST_F(PlacementTest, TilesMayBeShortOrEmpty) {
   }
 }
 
-TEST_F(PlacementTest, StateResultsLieNowhere) {
+TEST_F(PlacementTest, StateResultsHaveNoParts) {
   proto.mutable_outputs(0)->clear_regions();
   const auto placement = Read();
   ASSERT_TRUE(placement.ok()) << placement.status();
   EXPECT_TRUE(placement->outputs[0].parts.empty());
 }
 
-TEST_F(PlacementTest, RefusesAnswersThatContradictThemselves) {
+TEST_F(PlacementTest, RefusesContradictoryReplies) {
   const proto::Placement good = proto;
   const auto refuses = [&](const char* says, const std::function<void(proto::Placement&)>& damage) {
     SCOPED_TRACE(says);

@@ -20,7 +20,8 @@
 namespace alpa::client {
 namespace {
 
-constexpr double kFailureWaitSeconds = 2;  // for a job's own account of what a call only saw the effect of
+// After a failed call, the time limit for the coordinator to report that the job failed, and why.
+constexpr double kFailureWaitSeconds = 2;
 
 std::string InFolder(const std::string& folder, const char* name) {
   return (std::filesystem::path(folder) / name).string();
@@ -57,14 +58,14 @@ class JobRun {
   absl::Status TakePastSteps();
   absl::Status PutState();
   absl::Status PutBatches(const BatchSlots::Command& command);
-  // From the next step to the last, or to the first where we only start the job.
+  // Requests all steps that remain and reads their results. With RunOptions::detach, reads only the first result.
   absl::Status RunSteps();
   absl::Status ReadUntil(Coordinator::StepStream& stream, int64_t step);
-  // Sees another process's steps through, as far as they must have been accepted.
+  // Watches steps that another process has requested, up to the last step that must have been accepted.
   absl::Status FollowSteps();
   absl::Status TakeStep(const proto::StepResult& step);
   absl::Status WriteOutput();
-  // Why things ended early: the job's own account where it has one.
+  // Returns why the run ended early: the reason that the job itself reports, or `status` if the job reports none.
   absl::Status Explain(const absl::Status& status);
 
   Coordinator& coordinator_;
@@ -75,7 +76,7 @@ class JobRun {
   Interruption* const interruption_;
   const BatchSlots slots_;
   std::unique_ptr<TensorLink> link_;
-  BatchSlots::Command sent_;  // the last command
+  BatchSlots::Command sent_;  // the last command that was sent
   std::ofstream metrics_;
   std::string metrics_temporary_;
 };
@@ -89,8 +90,8 @@ void JobRun::Run() {
 absl::Status JobRun::RunAll() {
   if (options_.detach && !slots_.all_fit()) {
     return WithReason(
-        InvalidArgument("the %d batches do not all fit on the workers, and are sent while steps run; this "
-                        "job cannot be left alone (--detach)",
+        InvalidArgument("--detach is not possible: the %d batches do not all fit on the workers, so this process must "
+                        "send batches while steps run",
                         job_.batches),
         kReasonUsage);
   }
@@ -102,7 +103,7 @@ absl::Status JobRun::RunAll() {
   ALPA_RETURN_IF_ERROR(TakePastSteps());
   while (result.steps_done < options_.steps && !result.left_running) {
     absl::Status ran = RunSteps();
-    // Steps that we did not ask for are queued: the job was submitted before, and goes on by itself.
+    // The coordinator has steps of this job that another process requested. Follow these steps first.
     if (ReasonOf(ran) == "STALE_STATE" && !options_.job_id.empty()) ran = FollowSteps();
     ALPA_RETURN_IF_ERROR(ran);
   }
@@ -120,7 +121,7 @@ absl::Status JobRun::OpenOutput() {
   metrics_.open(metrics_temporary_, std::ios::trunc);
   if (!metrics_) {
     metrics_temporary_.clear();
-    return WithReason(InvalidArgument("the output folder %s cannot be written%s%s", options_.output, error ? ": " : "",
+    return WithReason(InvalidArgument("cannot write to the output folder %s%s%s", options_.output, error ? ": " : "",
                                       error ? error.message() : ""),
                       kReasonUsage);
   }
@@ -130,7 +131,7 @@ absl::Status JobRun::OpenOutput() {
 absl::Status JobRun::SubmitAndWait() {
   ALPA_ASSIGN_OR_RETURN(const uint64_t hash, coordinator_.UploadProgram(directory_.program()));
   proto::SubmitRequest request;
-  // Made here, not there: the same request must reach the same job when it is sent again.
+  // The client makes the id, so that a repeated request reaches the same job.
   request.set_job_id(options_.job_id.empty() ? NewJobId(job_.name) : options_.job_id);
   request.set_name(options_.name.empty() ? job_.name : options_.name);
   request.set_program_hash(hash);
@@ -139,26 +140,26 @@ absl::Status JobRun::SubmitAndWait() {
   request.set_total_steps(options_.steps);
   absl::StatusOr<proto::Job> submitted = coordinator_.Submit(request);
   if (!submitted.ok()) {
-    // Cut short, it may have arrived all the same.
+    // An interrupted request may still have reached the coordinator.
     if (interruption_ != nullptr && interruption_->triggered()) result.job_id = request.job_id();
     return submitted.status();
   }
   result.job = *std::move(submitted);
   result.job_id = result.job.job_id();
   events_.message(absl::StrCat("job ", result.job_id, " submitted"));
-  std::string said;
+  std::string last_text;
   ALPA_ASSIGN_OR_RETURN(result.job, coordinator_.WatchJob(result.job_id, [&](const proto::Job& now) {
     std::string text = proto::Job::State_Name(now.state());
     if (!now.reason().empty()) absl::StrAppend(&text, ": ", now.reason());
-    if (text != said && (now.state() == proto::Job::PENDING || now.state() == proto::Job::PLANNING)) {
+    if (text != last_text && (now.state() == proto::Job::PENDING || now.state() == proto::Job::PLANNING)) {
       events_.message(absl::StrCat("job ", result.job_id, " ", text));
     }
-    said = text;
+    last_text = text;
     return now.state() != proto::Job::RUNNING;
   }));
   if (result.job.state() == proto::Job::SUCCEEDED) {
-    return FailedPrecondition("job %s has SUCCEEDED already, and its state is gone; submit under another --job-id",
-                              result.job_id);
+    return FailedPrecondition(
+        "job %s has already SUCCEEDED and its state is released; submit under another --job-id", result.job_id);
   }
   ALPA_RETURN_IF_ERROR(StatusOfJob(result.job));
   events_.running(result.job);
@@ -168,13 +169,14 @@ absl::Status JobRun::SubmitAndWait() {
 absl::Status JobRun::TakePastSteps() {
   const int64_t done = result.job.steps_done();
   if (done == 0) return absl::OkStatus();
-  events_.message(absl::StrFormat("job %s is there already, at step %d of %d", result.job_id, done, options_.steps));
+  events_.message(
+      absl::StrFormat("job %s already exists; %d of %d steps are done", result.job_id, done, options_.steps));
   int64_t oldest = 0;
   ALPA_RETURN_IF_ERROR(coordinator_.WatchSteps(result.job_id, 1, done, [&](const proto::StepResult& step) {
     if (oldest == 0) oldest = step.step();
-    TakeStep(step).IgnoreError();  // a full disk shows when the file is closed
+    TakeStep(step).IgnoreError();  // closing the file finds a full disk
   }));
-  if (oldest != 1) events_.message("the metrics of its first steps are not kept any more");
+  if (oldest != 1) events_.message("the metrics of the job's first steps are no longer kept");
   result.steps_done = std::max(result.steps_done, done);
   return absl::OkStatus();
 }
@@ -188,7 +190,7 @@ absl::Status JobRun::PutState() {
   ALPA_RETURN_IF_ERROR(link_->Put(proto::LeafRef::STATE, sources));
   const double seconds = std::chrono::duration<double>(Clock::Real().Now() - begin).count();
   const double megabytes = static_cast<double>(BytesOf(directory_, plan::InputRole::Kind::kState)) / 1e6;
-  events_.message(absl::StrFormat("state on the workers: %.3g MB in %.2g s", megabytes, seconds));
+  events_.message(absl::StrFormat("put the state on the workers: %.3g MB in %.2g s", megabytes, seconds));
   return absl::OkStatus();
 }
 
@@ -217,7 +219,7 @@ absl::Status JobRun::RunSteps() {
     command.set_count(next.last - next.first + 1);
     command.set_first_batch_slot(next.first_slot);
     command.set_batch_slots(next.slots);
-    if (!stream->Send(command)) return ReadUntil(*stream, options_.steps);  // up to why it ended
+    if (!stream->Send(command)) return ReadUntil(*stream, options_.steps);  // returns why the stream ended
     sent_ = next;
   }
   const int64_t last = options_.detach ? begin : options_.steps;
@@ -247,7 +249,7 @@ absl::Status JobRun::FollowSteps() {
     return absl::OkStatus();
   }
   ALPA_RETURN_IF_ERROR(coordinator_.WatchSteps(result.job_id, before + 1, until, [&](const proto::StepResult& step) {
-    TakeStep(step).IgnoreError();  // a full disk shows at the end
+    TakeStep(step).IgnoreError();  // closing the file finds a full disk
   }));
   if (result.steps_done > before) return absl::OkStatus();
   return FailedPrecondition("job %s ended after %d of %d steps", result.job_id, result.steps_done, options_.steps);
@@ -302,7 +304,7 @@ absl::Status JobRun::WriteOutput() {
 absl::Status JobRun::Explain(const absl::Status& status) {
   if (interruption_ != nullptr && interruption_->triggered()) return interruption_->status();
   if (status.ok() || result.job_id.empty()) return status;
-  // A worker that is gone shows here before the coordinator has drawn its conclusion.
+  // This process can lose a worker before the coordinator declares the job as failed, so it waits for that.
   absl::StatusOr<proto::Job> job = coordinator_.WatchJob(
       result.job_id, [](const proto::Job&) { return true; }, kFailureWaitSeconds);
   if (interruption_ != nullptr && interruption_->triggered()) return interruption_->status();

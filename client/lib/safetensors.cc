@@ -55,9 +55,9 @@ absl::StatusOr<TensorEntry> ParseEntry(const std::string& name, const json& valu
   std::optional<int64_t> bytes = graph::SizeOf(*type);
   for (const json& size : shape) {
     std::optional<int64_t> n = NonNegative(size);
-    if (!n.has_value()) return InvalidArgument("tensor '%s': shape holds something that is not a size", name);
+    if (!n.has_value()) return InvalidArgument("tensor '%s': an entry of shape is not a size", name);
     entry.shape.dims.push_back(*n);
-    // A zero hides no overflow: sizes are multiplied as if each were at least 1.
+    // Multiplies as if each size were at least 1, so that a zero does not hide an overflow.
     if (bytes.has_value()) bytes = CheckedMultiply(*bytes, std::max<int64_t>(*n, 1));
   }
   if (!bytes.has_value()) return InvalidArgument("tensor '%s' is too large: its size overflows", name);
@@ -82,7 +82,7 @@ absl::StatusOr<TensorEntry> ParseEntry(const std::string& name, const json& valu
   return entry;
 }
 
-// Every byte of data belongs to exactly one tensor.
+// Checks that every byte of the data belongs to exactly one tensor.
 absl::Status CheckCover(const std::map<std::string, TensorEntry>& tensors, Bytes data_size) {
   std::vector<std::pair<const std::string*, const TensorEntry*>> order;
   for (const auto& [name, entry] : tensors) order.emplace_back(&name, &entry);
@@ -127,7 +127,7 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensors(std::span<const uint8_t> file
   };
   const json header = json::parse(text, text + length, watch, /*allow_exceptions=*/false);
   if (!header.is_object()) return InvalidArgument("the header is not a JSON object: the file is damaged");
-  if (!twice.empty()) return InvalidArgument("tensor '%s' is there twice", twice);
+  if (!twice.empty()) return InvalidArgument("tensor '%s' appears twice", twice);
   SafetensorsHeader out;
   out.data_begin = static_cast<Bytes>(8 + length);
   const Bytes data_size = static_cast<Bytes>(file.size()) - out.data_begin;
@@ -156,7 +156,7 @@ absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(con
                                                                              const std::vector<std::string>& names,
                                                                              const std::vector<graph::Shape>& shapes) {
   ALPA_CHECK(names.size() == shapes.size());
-  // Widest elements first, so that each array is aligned to its element.
+  // Puts the arrays with the widest elements first, so that each array is aligned to its element size.
   std::vector<size_t> order(names.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),

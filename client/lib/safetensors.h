@@ -1,12 +1,13 @@
-// Named arrays in one file, in the safetensors format: an 8-byte little-endian header length, a JSON header
-// {"name": {"dtype", "shape", "data_offsets"}, ...}, and the arrays' bytes, row-major and little-endian, without gaps.
+// Reads and writes named arrays in one file, in the safetensors format. A file has an 8-byte little-endian header
+// length, a JSON header {"name": {"dtype", "shape", "data_offsets"}, ...}, and the arrays' bytes. The bytes are
+// row-major and little-endian, without gaps.
 //
-// Model:     a reader that believes nothing: every length, offset, shape and type in the header is checked against the
-//            file before a byte of data is looked at.
+// Model:     The reader trusts nothing. It checks every length, offset, shape and type in the header against the file
+//            before it reads any data.
 // Ownership: a tensor's bytes belong to the file object.
-// Threads:   a file that was opened may be read from any thread; a writer's spans may be filled from any threads, each
-//            byte by one.
-// Errors:    kInvalidArgument naming the file and what is wrong with it; kNotFound where there is no file.
+// Threads:   any thread may read an open file. Different threads may fill a writer's spans, but only one thread may
+//            write each byte.
+// Errors:    kInvalidArgument that names the file and its fault. kNotFound if there is no file.
 // Start at:  SafetensorsFile::Open, SafetensorsWriter::Create.
 #pragma once
 
@@ -23,17 +24,17 @@
 
 namespace alpa::client {
 
-inline constexpr Bytes kMaxSafetensorsHeader = 100 * kMiB;
+inline constexpr Bytes kMaxSafetensorsHeader = 100 * kMiB;  // size of the JSON header
 
 struct TensorEntry {
   graph::Shape shape;
-  Bytes begin = 0, end = 0;  // in the data part
+  Bytes begin = 0, end = 0;  // offsets in the data, which follows the header
 };
 struct SafetensorsHeader {
   std::map<std::string, TensorEntry> tensors;
-  Bytes data_begin = 0;  // in the file
+  Bytes data_begin = 0;  // offset of the data in the file
 };
-// Checks and reads the header of a file's content. Messages do not name the file.
+// Checks and reads the header. `file` is the content of the file. Errors do not name the file.
 absl::StatusOr<SafetensorsHeader> ParseSafetensors(std::span<const uint8_t> file);
 
 class SafetensorsFile {
@@ -42,7 +43,7 @@ class SafetensorsFile {
 
   const std::map<std::string, TensorEntry>& tensors() const { return header_.tensors; }
   const std::string& path() const { return file_->path(); }
-  // REQUIRES: `entry` is of this file.
+  // Returns the bytes of one tensor. REQUIRES: `entry` is one of this file's tensors().
   std::span<const uint8_t> bytes(const TensorEntry& entry) const;
 
  private:
@@ -50,7 +51,7 @@ class SafetensorsFile {
   SafetensorsHeader header_;
 };
 
-// Writes a file of known shapes whose contents are filled in place.
+// Writes a file of tensors with known shapes. The caller fills the tensors in place.
 class SafetensorsWriter {
  public:
   // REQUIRES: names are distinct.
@@ -58,7 +59,7 @@ class SafetensorsWriter {
                                                                    const std::vector<std::string>& names,
                                                                    const std::vector<graph::Shape>& shapes);
   std::span<uint8_t> bytes(size_t tensor) { return spans_[tensor]; }
-  // The file appears under its name. Without it nothing does.
+  // Makes the file appear under its name. Without Commit, no file appears.
   absl::Status Commit() { return file_->Commit(); }
 
  private:

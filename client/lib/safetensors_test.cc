@@ -18,10 +18,11 @@ absl::StatusOr<SafetensorsHeader> Parse(absl::string_view file) {
   return ParseSafetensors({reinterpret_cast<const uint8_t*>(file.data()), file.size()});
 }
 
-TEST(SafetensorsTest, ReadsWhatOthersWrite) {
+TEST(SafetensorsTest, ReadsFilesOfOtherWriters) {
   const auto header = Parse(Safetensors(
       R"({"__metadata__":{"format":"np"},"b":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},)"
-      R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"none":{"dtype":"I64","shape":[0,7],"data_offsets":[4,4]}})",
+      R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},)"
+      R"("none":{"dtype":"I64","shape":[0,7],"data_offsets":[4,4]}})",
       std::string(16, 'x')));
   ASSERT_TRUE(header.ok()) << header.status();
   ASSERT_EQ(header->tensors.size(), 3u);
@@ -52,57 +53,59 @@ TEST(SafetensorsTest, RefusesHostileFiles) {
   const std::string tensor = absl::StrCat("{", good, "}");
   const Hostile rows[] = {
       {"empty", "", "too few"},
-      {"only a part of the length", "abc", "too few"},
+      {"incomplete length", "abc", "too few"},
       {"header past the end", Length(1000, "{}"), "truncated"},
       {"header of 2^63 bytes", Length(uint64_t{1} << 63, "{}"), "at most"},
       {"header of 2^64 - 1 bytes", Length(~uint64_t{0}, "{}"), "at most"},
-      {"no JSON", Length(2, "[{"), "not a JSON object"},
-      {"JSON but no object", Length(2, "[]"), "not a JSON object"},
-      {"cut JSON", Safetensors("{\"a\":{", ""), "not a JSON object"},
+      {"not JSON", Length(2, "[{"), "not a JSON object"},
+      {"JSON, but not an object", Length(2, "[]"), "not a JSON object"},
+      {"truncated JSON", Safetensors("{\"a\":{", ""), "not a JSON object"},
       {"no header at all", Length(0, ""), "not a JSON object"},
       {"invalid UTF-8", Safetensors("{\"\xff\xfe\":{}}", ""), "not a JSON object"},
       {"nested without end", Safetensors(std::string(1 << 20, '['), ""), "not a JSON object"},
-      {"deep but whole", Safetensors("{\"a\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}", ""),
+      {"deep but complete", Safetensors("{\"a\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}", ""),
        "must have"},
-      {"a name twice", Safetensors(absl::StrCat("{\"a\":", tensor, ",\"a\":", tensor, "}"), "12345678"),
-       "'a' is there twice"},
-      {"not an object", Safetensors("{\"a\":7}", ""), "must have dtype"},
+      {"a name appears twice", Safetensors(absl::StrCat("{\"a\":", tensor, ",\"a\":", tensor, "}"), "12345678"),
+       "'a' appears twice"},
+      {"a tensor is not an object", Safetensors("{\"a\":7}", ""), "must have dtype"},
       {"no dtype", One(R"("shape":[2],"data_offsets":[0,8])"), "must have dtype"},
       {"one more member", One(good + R"(,"more":1)"), "nothing else"},
       {"dtype is a number", One(R"("dtype":7,"shape":[2],"data_offsets":[0,8])"), "not a string"},
       {"unknown dtype", One(R"("dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8])"), "'F8_E4M3' is not known"},
       {"another dtype's size", One(R"("dtype":"F64","shape":[2],"data_offsets":[0,8])"), "needs 16 bytes"},
-      {"shape is no list", One(R"("dtype":"F32","shape":2,"data_offsets":[0,8])"), "not a list"},
+      {"shape is not a list", One(R"("dtype":"F32","shape":2,"data_offsets":[0,8])"), "not a list"},
       {"negative size", One(R"("dtype":"F32","shape":[-2],"data_offsets":[0,8])"), "not a size"},
       {"fractional size", One(R"("dtype":"F32","shape":[2.0],"data_offsets":[0,8])"), "not a size"},
       {"size past int64", One(R"("dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,8])"), "not a size"},
       {"product overflows", One(R"("dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8])"), "overflows"},
-      {"product overflows behind a zero",
+      {"product overflows after a zero",
        One(R"("dtype":"F32","shape":[0,4294967296,4294967296],"data_offsets":[0,0])"), "overflows"},
       {"product wraps to the right size",
        One(R"("dtype":"F32","shape":[4611686018427387904,2,2,2],"data_offsets":[0,8])"), "overflows"},
-      {"many dimensions",
+      {"too many dimensions",
        One(absl::StrCat(R"("dtype":"F32","shape":[)", absl::StrJoin(std::vector<int>(65, 1), ","),
                         R"(],"data_offsets":[0,4])"),
            4),
        "65 dimensions"},
-      {"offsets out of the file", One(R"("dtype":"F32","shape":[2],"data_offsets":[8,16])"),
+      {"offsets outside of the file", One(R"("dtype":"F32","shape":[2],"data_offsets":[8,16])"),
        "do not lie in the file's 8"},
-      {"offsets turned round", One(R"("dtype":"F32","shape":[2],"data_offsets":[8,0])"), "do not lie"},
+      {"offsets in the wrong order", One(R"("dtype":"F32","shape":[2],"data_offsets":[8,0])"), "do not lie"},
       {"negative offset", One(R"("dtype":"F32","shape":[2],"data_offsets":[-8,0])"), "two byte offsets"},
       {"huge offset", One(R"("dtype":"F32","shape":[2],"data_offsets":[0,18446744073709551615])"), "two byte offsets"},
       {"one offset", One(R"("dtype":"F32","shape":[2],"data_offsets":[0])"), "two byte offsets"},
       {"offsets of another size", One(R"("dtype":"F32","shape":[1],"data_offsets":[0,8])"), "needs 4 bytes"},
       {"overlap",
        Safetensors(
-           R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+           R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+           R"("b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
            std::string(12, 'x')),
        "overlap at byte 4"},
-      {"the same bytes", Safetensors(absl::StrCat("{\"a\":", tensor, ",\"b\":", tensor, "}"), "12345678"), "overlap"},
-      {"a gap before", One(R"("dtype":"F32","shape":[1],"data_offsets":[4,8])"),
+      {"two tensors with the same bytes",
+       Safetensors(absl::StrCat("{\"a\":", tensor, ",\"b\":", tensor, "}"), "12345678"), "overlap"},
+      {"a gap before the first tensor", One(R"("dtype":"F32","shape":[1],"data_offsets":[4,8])"),
        "bytes 0 to 4 of the data belong to no tensor"},
-      {"bytes behind", One(good, 9), "bytes 8 to 9"},
-      {"cut data", One(good, 7), "do not lie in the file's 7"},
+      {"bytes after the last tensor", One(good, 9), "bytes 8 to 9"},
+      {"truncated data", One(good, 7), "do not lie in the file's 7"},
   };
   for (const Hostile& row : rows) {
     SCOPED_TRACE(row.name);
@@ -113,9 +116,10 @@ TEST(SafetensorsTest, RefusesHostileFiles) {
   }
 }
 
-TEST(SafetensorsTest, DamagedFilesAreRefusedOrHarmless) {
+TEST(SafetensorsTest, RefusesADamagedFileOrReadsItInBounds) {
   const std::string good = Safetensors(
-      R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"I8","shape":[3,1],"data_offsets":[8,11]}})",
+      R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+      R"("b":{"dtype":"I8","shape":[3,1],"data_offsets":[8,11]}})",
       "01234567abc");
   ASSERT_TRUE(Parse(good).ok());
   std::mt19937 random(3);
@@ -134,7 +138,7 @@ TEST(SafetensorsTest, DamagedFilesAreRefusedOrHarmless) {
   }
 }
 
-TEST(SafetensorsTest, WhatIsWrittenReadsBack) {
+TEST(SafetensorsTest, WrittenTensorsReadBack) {
   Folder folder;
   const std::vector<std::string> names = {"flag", "w\"eird['n\xc3\xa4me']", "scalar", "none"};
   const std::vector<graph::Shape> shapes = {{graph::DType::kPred, {3}},
@@ -161,7 +165,7 @@ TEST(SafetensorsTest, WhatIsWrittenReadsBack) {
   }
 }
 
-TEST(SafetensorsTest, WhatIsNotCommittedLeavesNothing) {
+TEST(SafetensorsTest, AWriterWithoutCommitLeavesNoFile) {
   Folder folder;
   folder.Write("out", "before");
   { ASSERT_TRUE(SafetensorsWriter::Create(folder.path("out"), {"a"}, {{graph::DType::kF32, {1000}}}).ok()); }

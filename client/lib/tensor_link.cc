@@ -15,11 +15,11 @@
 namespace alpa::client {
 namespace {
 
-constexpr Bytes kChunk = kMiB;
-constexpr Bytes kPiece = 16 * kMiB;
-constexpr int kConnections = 2;  // to each worker
-constexpr size_t kThreads = 8;
-constexpr double kCallSeconds = 600;
+constexpr Bytes kChunk = kMiB;        // data per message; the protocol allows at most 1 MiB
+constexpr Bytes kPiece = 16 * kMiB;   // data per call, about
+constexpr int kConnections = 2;       // to each worker
+constexpr size_t kThreads = 8;        // calls at a time
+constexpr double kCallSeconds = 600;  // deadline of the call for one piece
 
 }  // namespace
 
@@ -30,9 +30,9 @@ struct TensorLink::Piece {
   const graph::Shape* shape;
   plan::Region region;
   int worker;
-  size_t turn;
-  const uint8_t* source;  // null: a get
-  uint8_t* target;
+  size_t turn;            // picks the connection to the worker
+  const uint8_t* source;  // the leaf to put; null: this is a get
+  uint8_t* target;        // the leaf to get
 };
 
 TensorLink::TensorLink(std::string job_id, Placement placement, Interruption* interruption)
@@ -70,7 +70,7 @@ absl::Status TensorLink::Get(Kind kind, int64_t version, const std::vector<Targe
     const LeafParts& leaf = (kind == proto::LeafRef::AUX ? placement_.outputs : placement_.inputs)[target.leaf];
     ALPA_CHECK(static_cast<Bytes>(target.bytes.size()) == leaf.shape.bytes());
     if (leaf.parts.empty() && leaf.shape.elements() > 0) {
-      return Internal("the coordinator did not say where leaf %d lies", target.leaf);
+      return Internal("the coordinator's placement has no parts of leaf %d", target.leaf);
     }
     for (const HeldPart& part : leaf.parts) {
       for (const plan::Region& region : CutBox(part.region, graph::SizeOf(leaf.shape.dtype), kPiece)) {
@@ -102,7 +102,7 @@ absl::Status TensorLink::RunAll(std::vector<Piece> pieces) {
       absl::Status status = pieces[i].source != nullptr ? RunPut(pieces[i], call) : RunGet(pieces[i], call);
       if (status.ok()) continue;
       if (absl::IsUnavailable(status) && ReasonOf(status).empty()) status = WithReason(status, kReasonNoWorker);
-      next = pieces.size();  // the others end what they have begun
+      next = pieces.size();  // the other threads stop after their current piece
       MutexLock lock(mutex);
       if (first.ok()) first = std::move(status);
     }
@@ -148,7 +148,7 @@ absl::Status TensorLink::RunPut(const Piece& piece, Call& call) {
   }
   writer->WritesDone();
   ALPA_RETURN_IF_ERROR(call.Finish(writer->Finish(), doing));
-  if (reply.bytes() != total) return Internal("%s: %d of %d bytes were taken", doing, reply.bytes(), total);
+  if (reply.bytes() != total) return Internal("%s: it accepted %d of %d bytes", doing, reply.bytes(), total);
   return absl::OkStatus();
 }
 
@@ -166,7 +166,7 @@ absl::Status TensorLink::RunGet(const Piece& piece, Call& call) {
     if (fits) cursor.CopyIn(piece.target, reinterpret_cast<const uint8_t*>(chunk.data().data()), size);
   }
   ALPA_RETURN_IF_ERROR(call.Finish(reader->Finish(), doing));
-  if (!fits || cursor.remaining() > 0) return Internal("%s: the worker sent another size than was asked for", doing);
+  if (!fits || cursor.remaining() > 0) return Internal("%s: it sent another number of bytes than requested", doing);
   return absl::OkStatus();
 }
 

@@ -1,14 +1,13 @@
-// Moves tensors between this process's memory and the workers of one job, past the coordinator.
+// Moves tensors directly between this process and the workers of one job, not through the coordinator.
 //
-// Model:     each leaf is cut as it lies on the workers, and large parts further; the pieces go over several
-// connections
-//            at once. State and batch bytes are read from the caller's memory (a mapped file) as they are sent, so a
-//            put needs no copy of the leaf.
-// Ownership: the placement is copied; spans must stay good during a call.
-// Threads:   thread-compatible; calls block until every piece is done or has failed.
-// Errors:    the first failure of any piece, naming worker and leaf. What was written by then is undefined. A worker
-// that
-//            does not answer: kUnavailable, WORKER_UNREACHABLE (a reason word of outcome.h).
+// Model:     A TensorLink cuts each leaf into the parts that workers hold, and large parts into pieces. The pieces move
+//            over several connections at once. A put reads the caller's memory (a mapped file) while it sends, so it
+//            does not copy the leaf.
+// Ownership: the placement is copied. Spans must stay valid during a call.
+// Threads:   thread-compatible. Calls block until every piece is done or has failed.
+// Errors:    the first error of any piece, which names the worker and the leaf. After an error, the content of the
+//            targets is undefined. If a worker does not answer: kUnavailable with the reason word WORKER_UNREACHABLE
+//            (outcome.h).
 #pragma once
 
 #include <memory>
@@ -28,7 +27,7 @@ class TensorLink {
   using Kind = proto::LeafRef::Kind;
   struct Source {
     int leaf = 0;         // graph parameter
-    int64_t version = 0;  // as LeafRef's: of state, or the batch slot
+    int64_t version = 0;  // as in LeafRef: the version of the state, or the batch slot
     std::span<const uint8_t> bytes;
   };
   struct Target {
@@ -40,9 +39,10 @@ class TensorLink {
   TensorLink(std::string job_id, Placement placement, Interruption* interruption);
   ~TensorLink();
 
-  // Writes whole leaves to all workers that hold a part of them. REQUIRES: the spans have the leaves' sizes.
+  // Writes complete leaves to all workers that hold a part of them. REQUIRES: each span has the size of its leaf.
   absl::Status Put(Kind kind, const std::vector<Source>& sources);
-  // Reads whole leaves; `version` is as LeafRef's: of state, or the step of aux.
+  // Reads complete leaves. `version` is as in LeafRef: the version of the state, or the step of the aux. REQUIRES: each
+  // span has the size of its leaf.
   absl::Status Get(Kind kind, int64_t version, const std::vector<Target>& targets);
 
   const Placement& placement() const { return placement_; }

@@ -20,7 +20,7 @@ using ::testing::HasSubstr;
 constexpr int kRows = 5, kColumns = 7;
 const graph::Shape kShape{graph::DType::kF32, {kRows, kColumns}};
 
-// Keeps whole leaves, by kind, leaf and version; counts what it was sent.
+// A worker that stores complete leaves by kind, leaf and version, and counts the calls.
 class FakeWorker : public proto::TensorService::Service {
  public:
   FakeWorker() {
@@ -36,7 +36,7 @@ class FakeWorker : public proto::TensorService::Service {
   grpc::Status Put(grpc::ServerContext* context, grpc::ServerReader<proto::PutChunk>* reader,
                    proto::PutReply* reply) override {
     proto::PutChunk chunk;
-    if (!reader->Read(&chunk)) return {grpc::StatusCode::INVALID_ARGUMENT, "nothing came"};
+    if (!reader->Read(&chunk)) return {grpc::StatusCode::INVALID_ARGUMENT, "no message arrived"};
     const proto::LeafRef ref = chunk.ref();
     if (ref.job_id() != "job" || ref.epoch() != 3) return {grpc::StatusCode::ABORTED, "another job"};
     if (refuse) {
@@ -63,7 +63,7 @@ class FakeWorker : public proto::TensorService::Service {
     ++gets;
     while (cursor.remaining() > 0) {
       proto::GetChunk chunk;
-      const Bytes size = std::min<Bytes>(cursor.remaining(), 10);  // chunks need not end with an element
+      const Bytes size = std::min<Bytes>(cursor.remaining(), 10);  // a chunk may end inside an element
       chunk.mutable_data()->resize(static_cast<size_t>(size));
       cursor.CopyOut(reinterpret_cast<const uint8_t*>(Leaf(request->ref()).data()),
                      reinterpret_cast<uint8_t*>(chunk.mutable_data()->data()), size);
@@ -114,7 +114,7 @@ struct TensorLinkTest : ::testing::Test {
   std::vector<float> values;
 };
 
-TEST_F(TensorLinkTest, PutsReachEveryHolderOfAPart) {
+TEST_F(TensorLinkTest, PutReachesEveryHolderOfAPart) {
   TensorLink link("job", placement, nullptr);
   ASSERT_TRUE(link.Put(proto::LeafRef::STATE, {{0, 0, Span(values)}}).ok());
   EXPECT_EQ(At(0, proto::LeafRef::STATE, 0, 0), values);
@@ -130,17 +130,17 @@ TEST_F(TensorLinkTest, PutsReachEveryHolderOfAPart) {
   EXPECT_EQ(workers[0].puts, 3);
 }
 
-TEST_F(TensorLinkTest, GetsPutTheLeafTogether) {
+TEST_F(TensorLinkTest, GetAssemblesALeafFromItsParts) {
   TensorLink link("job", placement, nullptr);
   ASSERT_TRUE(link.Put(proto::LeafRef::STATE, {{0, 9, Span(values)}, {1, 9, Span(values)}}).ok());
-  std::vector<float> whole(values.size()), cut(values.size());
-  ASSERT_TRUE(link.Get(proto::LeafRef::STATE, 9, {{0, Span(whole)}, {1, Span(cut)}}).ok());
-  EXPECT_EQ(whole, values);
-  EXPECT_EQ(cut, values);
+  std::vector<float> replicated(values.size()), split(values.size());
+  ASSERT_TRUE(link.Get(proto::LeafRef::STATE, 9, {{0, Span(replicated)}, {1, Span(split)}}).ok());
+  EXPECT_EQ(replicated, values);
+  EXPECT_EQ(split, values);
   EXPECT_EQ(workers[0].gets + workers[1].gets, 3);  // replicas are read once
 }
 
-TEST_F(TensorLinkTest, RefusalsKeepTheirReason) {
+TEST_F(TensorLinkTest, ARefusalKeepsItsReasonWord) {
   workers[1].refuse = true;
   TensorLink link("job", placement, nullptr);
   const absl::Status status = link.Put(proto::LeafRef::STATE, {{0, 0, Span(values)}});
@@ -149,16 +149,16 @@ TEST_F(TensorLinkTest, RefusalsKeepTheirReason) {
   EXPECT_THAT(status.message(), HasSubstr("worker b at " + workers[1].address));
 }
 
-TEST_F(TensorLinkTest, AnswersOfAnotherSizeAreErrors) {
+TEST_F(TensorLinkTest, RefusesRepliesOfAnotherSize) {
   workers[0].lie = workers[1].lie = true;
   TensorLink link("job", placement, nullptr);
   EXPECT_EQ(link.Put(proto::LeafRef::STATE, {{0, 0, Span(values)}}).code(), absl::StatusCode::kInternal);
   std::vector<float> got(values.size());
   EXPECT_EQ(link.Get(proto::LeafRef::STATE, 0, {{0, Span(got)}}).code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(link.Get(proto::LeafRef::AUX, 1, {{1, Span(got)}}).message(), HasSubstr("did not say where leaf 1 lies"));
+  EXPECT_THAT(link.Get(proto::LeafRef::AUX, 1, {{1, Span(got)}}).message(), HasSubstr("has no parts of leaf 1"));
 }
 
-TEST_F(TensorLinkTest, AWorkerThatIsGoneIsUnreachable) {
+TEST_F(TensorLinkTest, ReportsALostWorkerAsUnreachable) {
   placement.workers[1].address = "127.0.0.1:9";
   TensorLink link("job", placement, nullptr);
   const absl::Status status = link.Put(proto::LeafRef::STATE, {{0, 0, Span(values)}});
@@ -166,7 +166,7 @@ TEST_F(TensorLinkTest, AWorkerThatIsGoneIsUnreachable) {
   EXPECT_THAT(status.message(), HasSubstr("127.0.0.1:9"));
 }
 
-TEST_F(TensorLinkTest, AnInterruptionEndsCallsNowAndLater) {
+TEST_F(TensorLinkTest, AnInterruptionCancelsEveryLaterCall) {
   Interruption interruption;
   TensorLink link("job", placement, &interruption);
   interruption.Trigger();

@@ -1,4 +1,4 @@
-// What tests of this folder share: files in a folder of their own, and job directories as alpa.save_job() writes them.
+// Helpers of this folder's tests: temporary folders, and job directories like those of alpa.save_job().
 #pragma once
 
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@
 
 namespace alpa::client {
 
-// Removed with all that is in it.
+// A new temporary folder. The destructor removes it and its content.
 class Folder {
  public:
   Folder() {
@@ -38,14 +38,14 @@ class Folder {
   std::string path_;
 };
 
-// The bytes of a safetensors file with this header.
+// Returns the bytes of a safetensors file with this header.
 inline std::string Safetensors(absl::string_view header, absl::string_view data) {
   std::string out(8, '\0');
   for (int i = 0; i < 8; ++i) out[i] = static_cast<char>(header.size() >> (8 * i));
   return absl::StrCat(out, header, data);
 }
 
-// A step with state f32[2] "state['w']", batch s32[] "batch", results that state and aux f32[] "aux['loss']".
+// The job.json of a step with state f32[2] "state['w']", batch s32[] "batch" and aux f32[] "aux['loss']".
 inline constexpr char kJobJson[] = R"({
  "version": 1, "name": "a step",
  "inputs": [{"kind": "state", "path": "state['w']", "dtype": "f32", "shape": [2]},
@@ -58,7 +58,7 @@ inline constexpr char kJobJson[] = R"({
 
 inline void WriteJob(const Folder& folder) {
   folder.Write("job.json", kJobJson);
-  folder.Write("program.hlo.pb", "\x0a\x04step");  // a module of this name
+  folder.Write("program.hlo.pb", "\x0a\x04step");  // an HLO module named "step"
   folder.Write("state.safetensors",
                Safetensors(R"({"state['w']":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", "abcdefgh"));
   for (const char* i : {"0", "1"}) {

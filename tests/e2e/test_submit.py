@@ -255,7 +255,7 @@ def test_ctrl_c_leaves_the_job_running(cluster, job, tmp_path):
         _, said = process.communicate(timeout=30)
     assert process.returncode == INTERRUPTED
     again = re.search(r"re-attach: (alpa submit .*--job-id (\S+).*)", said)
-    assert again and "runs on, to step 2000" in said, said
+    assert again and "continues to step 2000" in said, said
     assert not list((tmp_path / "out").iterdir())
     assert state_of(cluster, again[2]) == pb.Job.RUNNING
     words = again[1].split()
