@@ -1,9 +1,9 @@
-"""Writes the Python form of the .proto files into alpa/_proto/.  Run it once after a checkout, and when they change:
+"""Generates the Python modules of the .proto files in alpa/_proto/. Run it after a checkout, and when the files change:
 
     python client/python/generate.py
 
-protoc names its imports after the folder of the .proto files, `proto`, which is also a package on PyPI; so the files are
-generated aside and their imports are pointed at `alpa._proto`.
+protoc makes the modules import each other from `proto`, the folder of the .proto files. `proto` is also a package on
+PyPI. This script therefore generates the modules in a temporary folder and rewrites their imports to `alpa._proto`.
 """
 
 import pathlib

@@ -21,7 +21,8 @@ from alpa.run import Run, block_until_ready
 __version__ = "0.1.0"
 
 __all__ = [
-    "AlpaError", "Auto", "Cluster", "DaemonError", "DataParallel", "DeadlineError", "GPipe", "Handle", "InputError", "JobFailedError",
-    "JobNotFoundError", "Megatron", "PlanError", "ProgramError", "Run", "StaleStateError", "UnreachableError",
-    "UnsupportedOpError", "Zero", "block_until_ready", "connect", "fetch", "load_plan", "local", "save_job",
+    "AlpaError", "Auto", "Cluster", "DaemonError", "DataParallel", "DeadlineError", "GPipe", "Handle", "InputError",
+    "JobFailedError", "JobNotFoundError", "Megatron", "PlanError", "ProgramError", "Run", "StaleStateError",
+    "UnreachableError", "UnsupportedOpError", "Zero", "block_until_ready", "connect", "fetch", "load_plan", "local",
+    "save_job",
 ]

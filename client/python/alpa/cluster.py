@@ -1,4 +1,4 @@
-"""A cluster, as seen by a program that uses it."""
+"""A connection to a cluster: it submits steps as jobs, and lists and stops jobs."""
 
 import logging
 import weakref
@@ -14,12 +14,13 @@ _log = logging.getLogger("alpa")
 
 
 def connect(address, timeout=10.0):
-    """The cluster whose coordinator listens at "host:port". UnreachableError if it does not answer in `timeout` s."""
+    """Connects to the cluster whose coordinator listens at `address` ("host:port"). Raises UnreachableError if the
+    coordinator does not answer within `timeout` seconds."""
     return Cluster(address, timeout)
 
 
 class Cluster:
-    """Made by connect() or local(). close() ends its runs; `with` does so by itself."""
+    """A connection to a cluster, made by connect() or local(). close(), or the end of a `with` block, ends its runs."""
 
     def __init__(self, address, timeout=10.0, daemons=None):
         self.address = address
@@ -39,43 +40,47 @@ class Cluster:
 
     def parallelize(self, step, plan=None, *, batch_dims=None, local_statistics=False, devices=0, workers=(), name=None,
                     timeout=None):
-        """Runs `step(state, batch) -> (state, aux)` on this cluster; returns a Run, called like the step.
+        """Returns a Run that runs `step(state, batch) -> (state, aux)` on this cluster. Call the Run like the step.
 
-        plan: alpa.Auto() (default), alpa.DataParallel(n, microbatches=k), alpa.Megatron(dp, tp, pp), alpa.GPipe(stages),
-        alpa.Zero(stage), or alpa.load_plan(path). batch_dims: which dimension of each batch leaf is the batch's (an int for
-        all, a pytree like the batch, or {path: dim}); found by itself if not given. local_statistics: batch statistics (as
-        of batch normalisation) may be each microbatch's own. devices: how many to use (0: all that are free); workers:
-        only devices of these. timeout: seconds to wait for free devices and for planning; None: no limit.
+        plan: alpa.Auto() (default), alpa.DataParallel(n, microbatches=k), alpa.Megatron(dp, tp, pp),
+            alpa.GPipe(stages), alpa.Zero(stage), or alpa.load_plan(path).
+        batch_dims: the batch dimension of each batch leaf: an int for all leaves, a pytree like the batch, or
+            {path: dim}. By default, the coordinator finds these dimensions.
+        local_statistics: whether each microbatch may use its own batch statistics, for example in batch normalisation.
+        devices: the number of devices to use (0: all free devices).
+        workers: names of workers; the run uses only devices of these workers.
+        name: the display name of the job (default: the name of the step).
+        timeout: seconds to wait for free devices and for planning (None: no limit).
         """
         signature = program_module.Signature.of_step(step)
         return self._run(signature, plan, batch_dims, local_statistics, devices, workers, name, timeout)
 
     def jit(self, step, state_argnums, state_outs, plan=None, *, batch_dims=None, local_statistics=False, devices=0,
             workers=(), name=None, timeout=None):
-        """The same for a step of another form: state_argnums=(0, 1), state_outs=(1, 2) for
-        step(params, opt, x, y) -> (loss, params, opt)."""
+        """Like parallelize(), for a step with another signature. For step(params, opt, x, y) -> (loss, params, opt),
+        pass state_argnums=(0, 1) and state_outs=(1, 2)."""
         signature = program_module.Signature.of_jit(step, state_argnums, state_outs)
         return self._run(signature, plan, batch_dims, local_statistics, devices, workers, name, timeout)
 
     @property
     def status_url(self):
-        """The coordinator's status page, where this cluster was started by local(); None otherwise."""
+        """The URL of the coordinator's status page if local() started this cluster, otherwise None."""
         return f"http://{self._daemons.http_address}/" if self._daemons is not None else None
 
     def describe(self):
-        """Workers and devices as the coordinator sees them now."""
+        """Returns the workers and their devices as the coordinator sees them now."""
         return rpc.call(self._jobs.GetCluster, pb.ClusterRequest(), f"asking {self.address} for its workers")
 
     def jobs(self):
-        """All jobs that the coordinator knows."""
+        """Returns all jobs that the coordinator knows."""
         return list(rpc.call(self._jobs.ListJobs, pb.ListJobsRequest(), f"asking {self.address} for its jobs").jobs)
 
     def stop(self, job_id):
-        """Stops a job."""
+        """Stops a job and returns it."""
         return rpc.call(self._jobs.StopJob, pb.JobRequest(job_id=job_id), f"stopping job {job_id}")
 
     def close(self):
-        """Ends all runs; stops the daemons if local() started them."""
+        """Ends all runs. Stops the daemons if local() started them."""
         for run in list(self._runs):
             run.close()
         self._channel.close()
@@ -95,11 +100,11 @@ class Cluster:
         def pins(dims=(), program=None):
             return plan_module.request(plan, devices, workers, dims, local_statistics, program)
 
-        pins()  # a wrong pin shows here, not at the first call
+        pins()  # raises the error of a wrong pin now, not at the first call
         return run_module.Run(self, signature, pins, batch_dims, name, timeout)
 
     def _submit(self, program, request, name, timeout):
-        """Uploads and submits; waits until the job runs. Raises what stopped it otherwise."""
+        """Uploads the program, submits the job and waits until it runs. Raises the cause if the job does not start."""
         digest = xxhash.xxh64_intdigest(program.module)
         self._upload(program.module, digest)
         message = pb.SubmitRequest(name=name, program_hash=digest, roles=roles_proto(program))
@@ -122,22 +127,23 @@ class Cluster:
 
     def _wait_running(self, job, timeout):
         watch = self._jobs.WatchJob(pb.JobRequest(job_id=job.job_id), timeout=timeout)
-        said = ""
+        last_reason = ""
         try:
             for job in watch:
                 if job.state == pb.Job.RUNNING:
                     return job
                 if job.state in (pb.Job.FAILED, pb.Job.STOPPED, pb.Job.SUCCEEDED):
                     raise run_module.job_failure(job)
-                if job.state == pb.Job.PENDING and job.reason and job.reason != said:
-                    said = job.reason
-                    _log.warning("job %s waits: %s", job.job_id, said)
+                if job.state == pb.Job.PENDING and job.reason and job.reason != last_reason:
+                    last_reason = job.reason
+                    _log.warning("job %s waits: %s", job.job_id, last_reason)
         except grpc.RpcError as e:
             self._give_up(job.job_id)
             if e.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                 state = pb.Job.State.Name(job.state)
-                raise errors.DeadlineError(f"job {job.job_id} was still {state} after {timeout:g} s"
-                                           f"{': ' + said if said else ''}; it was stopped") from None
+                raise errors.DeadlineError(
+                    f"job {job.job_id} was still {state} after {timeout:g} s"
+                    f"{': ' + last_reason if last_reason else ''}; the job was stopped") from None
             raise errors.from_rpc(e, f"waiting for job {job.job_id}") from None
         except KeyboardInterrupt:
             self._give_up(job.job_id)
@@ -154,7 +160,7 @@ class Cluster:
 
 
 def roles_proto(program):
-    """The role table of a program, as it is sent."""
+    """Returns the role table of a program as a proto message."""
     roles = plan_pb2.Roles()
     for leaf in program.inputs:
         roles.inputs.add(kind=0 if leaf.kind == "state" else 1, path=leaf.path)

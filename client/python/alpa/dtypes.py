@@ -23,10 +23,10 @@ NUMPY_BY_NUMBER = {number: dtype for number, dtype in _TABLE.values()}
 
 
 def name(dtype):
-    """"f32" for np.float32; None where the system has no such type."""
+    """Returns "f32" for np.float32. Returns None if the dtype is not supported."""
     return _NAMES.get(np.dtype(dtype))
 
 
 def describe(shape, dtype):
-    """"f32[2,3]", as messages write it."""
+    """Returns the shape and dtype in the form of error messages: "f32[2,3]"."""
     return f"{name(dtype) or dtype}[{','.join(map(str, shape))}]"

@@ -1,14 +1,14 @@
-"""What can go wrong, as exception classes.
+"""The exceptions of this package.
 
-Every one is an AlpaError with `.reason`, the stable word that the daemons use (BAD_PROGRAM, NO_FEASIBLE_PLAN, ...), so
-that a caller can act on it without reading the message.
+Each of them is an AlpaError with a `.reason`. This is a stable word, in most cases from the daemons (BAD_PROGRAM,
+NO_FEASIBLE_PLAN, ...). A caller can act on it without parsing the message.
 """
 
 import grpc
 
 
 class AlpaError(Exception):
-    """Base of all errors of this package. `reason` is a stable word; the message is for people."""
+    """The base of all errors of this package. `reason` is a stable word; the message is human-readable."""
 
     default_reason = "UNKNOWN"
 
@@ -18,38 +18,40 @@ class AlpaError(Exception):
 
 
 class InputError(AlpaError, ValueError):
-    """An argument does not fit: count, structure, shape or dtype. Nothing was submitted; nothing changed."""
+    """An argument has a wrong count, structure, shape, dtype or value. Nothing was submitted, and nothing changed."""
 
     default_reason = "BAD_INPUT"
 
 
 class ProgramError(AlpaError):
-    """The program was refused: damaged, not a step, or it holds an op that is not supported."""
+    """The program was refused: it is damaged, it is not a step, or it contains an unsupported op."""
 
     default_reason = "BAD_PROGRAM"
 
 
 class UnsupportedOpError(ProgramError):
-    """The program holds an op that is not supported; the message names it and where it comes from."""
+    """The program contains an unsupported op. The message names the op and its place in the user's source."""
 
     default_reason = "UNSUPPORTED_OP"
 
 
 class PlanError(AlpaError):
-    """No plan fits what was asked: too few devices, a count that does not divide, a program that cannot be split so; or a
-    plan that was given does not fit (`reason` BAD_PLAN)."""
+    """No plan fits the request. For example, there are too few devices, a count does not divide, or the program cannot
+    be split as pinned. If `reason` is BAD_PLAN, a given plan does not fit."""
 
     default_reason = "NO_FEASIBLE_PLAN"
 
 
 class StaleStateError(AlpaError):
-    """A handle whose value is gone: its state was given to a later step, or its aux is no longer kept."""
+    """The value of a handle is gone: its state was passed to a later step, its aux is no longer kept, or its run is
+    closed."""
 
     default_reason = "STALE_STATE"
 
 
 class JobFailedError(AlpaError):
-    """The job failed. `cause` is USER, PLATFORM or INFRASTRUCTURE; `worker` and `op` say where it began, if known."""
+    """The job failed or was stopped. `cause` is USER, PLATFORM or INFRASTRUCTURE for a failed job, otherwise NONE.
+    `worker` and `op` say where the first error occurred, if known."""
 
     default_reason = "JOB_FAILED"
 
@@ -61,7 +63,7 @@ class JobFailedError(AlpaError):
 
 
 class JobNotFoundError(AlpaError):
-    """There is no job of that id."""
+    """There is no job with this id."""
 
     default_reason = "JOB_NOT_FOUND"
 
@@ -73,13 +75,13 @@ class UnreachableError(AlpaError, ConnectionError):
 
 
 class DeadlineError(AlpaError, TimeoutError):
-    """An answer did not come in time."""
+    """A reply did not arrive in time, or a job did not start in time."""
 
     default_reason = "DEADLINE"
 
 
 class DaemonError(AlpaError):
-    """alpa.local() could not find or start the daemons."""
+    """alpa.local() could not find or start a daemon, or a daemon ended."""
 
     default_reason = "DAEMON"
 
@@ -98,12 +100,12 @@ _BY_CODE = {
 
 
 def from_reason(reason, message):
-    """The exception for a stable reason word."""
+    """Returns the exception for a stable reason word."""
     return _BY_REASON.get(reason, AlpaError)(message, reason)
 
 
 def from_rpc(error, doing):
-    """The exception for a failed call. `doing` says what was attempted: "submitting the program to 127.0.0.1:7400"."""
+    """Returns the exception for a failed call. `doing` is the attempted action: "submitting step to 127.0.0.1:7400"."""
     if isinstance(error, AlpaError):
         return error
     reason = ""
@@ -114,5 +116,5 @@ def from_rpc(error, doing):
     message = f"{doing}: {error.details() or code.name}"
     cls = _BY_REASON.get(reason) or _BY_CODE.get(code, AlpaError)
     if cls is UnreachableError and not reason:
-        message += "; is the daemon running, and is the address right?"
+        message += "; check that the daemon runs and that the address is right"
     return cls(message, reason or code.name)

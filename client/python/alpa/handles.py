@@ -1,4 +1,4 @@
-"""Handles: what run() gives back in place of arrays. The values stay on the workers until they are fetched."""
+"""Handles: run() returns them in place of arrays. The values stay on the workers until a handle is fetched."""
 
 import collections
 
@@ -9,7 +9,7 @@ from alpa import leaves
 
 
 class Handle:
-    """A leaf that lies on the workers. alpa.fetch() it, or use it where numpy takes an array."""
+    """A leaf whose value is on the workers. Pass it to alpa.fetch(), or use it where numpy takes an array."""
 
     __slots__ = ("leaf_type", "path", "_run", "_leaf", "_token")
 
@@ -55,7 +55,7 @@ class Handle:
 
 
 class StateHandle(Handle):
-    """A state leaf, as it is after one step; gone once that state is given to another step."""
+    """A state leaf after one step. Its value is gone after the state is passed to another step."""
 
     __slots__ = ()
 
@@ -64,7 +64,8 @@ class StateHandle(Handle):
 
 
 class AuxHandle(Handle):
-    """An aux leaf of one step; small ones are kept as long as the handle, others for the last 16 steps."""
+    """An aux leaf of one step. The value of a small leaf is kept as long as the handle. The value of a large leaf is
+    kept for 16 steps."""
 
     __slots__ = ()
 
@@ -73,7 +74,7 @@ class AuxHandle(Handle):
 
 
 def fetch_all(values):
-    """The values of a list of handles; those of one run together."""
+    """Returns the values of a list of handles. Fetches the handles of one run together."""
     by_run = collections.defaultdict(list)
     for i, handle in enumerate(values):
         by_run[handle._run].append(i)
@@ -85,8 +86,8 @@ def fetch_all(values):
 
 
 def fetch(tree):
-    """The same pytree with numpy arrays in place of handles and of JAX arrays; PRNG keys come back as keys. Waits for
-    the steps that compute them. A handle whose state was given to a later step raises StaleStateError."""
+    """Returns the same pytree with numpy arrays in place of handles and JAX arrays. PRNG keys stay keys. Waits for the
+    steps that compute the values. Raises StaleStateError if the state of a handle was passed to a later step."""
     values, treedef = jax.tree_util.tree_flatten(tree)
     places = [i for i, value in enumerate(values) if isinstance(value, Handle)]
     for i, value in zip(places, fetch_all([values[i] for i in places])):

@@ -2,8 +2,8 @@
 
   program.hlo.pb            the step, a serialized HloModuleProto
   job.json                  name, inputs, outputs (in the program's order), plan pins, number of batches
-  state.safetensors         the first state, by state input path
-  batch-00000.safetensors   batches, by batch path; steps use them in turn
+  state.safetensors         the initial state, by state input path
+  batch-00000.safetensors   one file per batch, by batch path; steps use the batches in turn
 """
 
 import json
@@ -16,16 +16,20 @@ from safetensors.numpy import save_file
 from alpa import dtypes, errors, leaves, plan as plan_module, program as program_module
 
 
-def save_job(directory, step, state, batches, plan=None, *, batch_dims=None, local_statistics=False, devices=0, name=None):
-    """Writes a job directory for `step(state, batch) -> (state, aux)`; returns its path. The pins are those of
-    Cluster.parallelize(). Where state and batches are `jax.ShapeDtypeStruct`s, there are no values to write: such a directory is for
-    `alpa plan make`, for models too large for this machine, and cannot be submitted."""
+def save_job(directory, step, state, batches, plan=None, *, batch_dims=None, local_statistics=False, devices=0,
+             name=None):
+    """Writes a job directory for `step(state, batch) -> (state, aux)` and returns its path. The pins are those of
+    Cluster.parallelize().
+
+    If `state` or `batches` contain a `jax.ShapeDtypeStruct`, no values are written. Such a directory cannot be
+    submitted. It serves `alpa plan make`, for example for a model that is too large for this machine."""
     batches = list(batches)
     if not batches:
         raise errors.InputError("a job needs at least one batch")
     signature = program_module.Signature.of_step(step)
     program = program_module.trace(signature, (state, batches[0]))
-    request = plan_module.request(plan, devices, (), program_module.batch_dims(program, batch_dims), local_statistics, program)
+    request = plan_module.request(plan, devices, (), program_module.batch_dims(program, batch_dims), local_statistics,
+                                  program)
     only_shapes = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree_util.tree_leaves((state, batches)))
     values = [] if only_shapes else [program.flatten_arguments((state, batch)) for batch in batches]
 

@@ -11,19 +11,20 @@ from alpa import dtypes, errors
 
 @dataclasses.dataclass(frozen=True)
 class LeafType:
-    """Shape and dtype of an array as it travels. A typed PRNG key travels as its key data; `key_impl` says so."""
+    """Shape and dtype of an array on the wire. A typed PRNG key is sent as its key data; `key_impl` is then its
+    implementation."""
 
     shape: tuple
     dtype: np.dtype
     key_impl: object = None
-    weak: bool = False  # a Python scalar, whose dtype gives way to those it meets
+    weak: bool = False  # JAX's weak type, as of a Python scalar
 
     def __str__(self):
         text = dtypes.describe(self.shape, self.dtype)
         return f"{text} (PRNG key {self.key_impl})" if self.key_impl is not None else text
 
     def same(self, other):
-        """Same array type; weakness does not count."""
+        """True if both are the same array type. Ignores `weak`."""
         return (self.shape, self.dtype) == (other.shape, other.dtype) and str(self.key_impl) == str(other.key_impl)
 
     def abstract(self):
@@ -41,7 +42,8 @@ def is_key(x):
 
 
 def type_of(x, path):
-    """The LeafType of a value of the user's, a handle included. InputError naming the path where it is none."""
+    """Returns the LeafType of a user's value or handle. Raises InputError, which names `path`, if the value is not an
+    array or a number, or if its dtype is not supported."""
     known = getattr(x, "leaf_type", None)
     if isinstance(known, LeafType):
         return known
@@ -59,32 +61,33 @@ def type_of(x, path):
 
 
 def to_host(x, leaf_type):
-    """The value as a dense row-major numpy array of its type, without a copy where that can be."""
+    """Returns the value as a dense row-major numpy array of its type. Does not copy if the value has this form."""
     if is_key(x):
         x = jax.random.key_data(x)
     return np.asarray(x, dtype=leaf_type.dtype, order="C").reshape(leaf_type.shape)
 
 
 def from_host(array, leaf_type):
-    """What the user gets back: the numpy array, or the PRNG key that it stands for."""
+    """Returns the user's form of a fetched array: the numpy array itself, or the PRNG key of this key data."""
     if leaf_type.key_impl is not None:
         return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=leaf_type.key_impl)
     return array
 
 
 def flatten(tree, name):
-    """Leaves of a pytree as (path, value), and its structure. Paths start with `name`: "state['w']"."""
+    """Returns the leaves of a pytree as (path, value) pairs, and its structure. Paths start with `name`, as in
+    "state['w']"."""
     pairs, treedef = jax.tree_util.tree_flatten_with_path(tree)
     return [(name + jax.tree_util.keystr(path), value) for path, value in pairs], treedef
 
 
 def structure_difference(expected, got):
-    """Says where two lists of paths part."""
+    """Returns a text about the first difference between two lists of paths."""
     expected, got = list(expected), list(got)
     for path in expected:
         if path not in got:
             return f"{path} is missing"
     for path in got:
         if path not in expected:
-            return f"{path} is new"
-    return "the same leaves, in other containers"
+            return f"{path} is unexpected"
+    return "the leaves are the same, but in other containers"

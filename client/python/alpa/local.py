@@ -1,4 +1,4 @@
-"""A cluster on this machine: starts the daemons as processes, stops them at the end."""
+"""A cluster on this machine. Starts the daemons as child processes, and stops them at the end."""
 
 import atexit
 import json
@@ -15,19 +15,23 @@ import weakref
 from alpa import cluster as cluster_module
 from alpa import errors
 
-START_SECONDS = 30.0
-STOP_SECONDS = 10.0
+START_SECONDS = 30.0  # time limit for one daemon to listen, and for all workers to register
+STOP_SECONDS = 10.0  # from SIGTERM to SIGKILL
 _log = logging.getLogger("alpa")
 _running = weakref.WeakSet()
 
 
 def local(workers=2, devices_per_worker=2, *, threads=None, data_dir=None, bin_dir=None):
-    """A cluster of `workers` worker processes with `devices_per_worker` CPU devices each, on free loopback ports.
+    """Starts `workers` worker processes with `devices_per_worker` CPU devices each, and a coordinator, on free loopback
+    ports. Returns a Cluster. The daemons stop at close(), or when this process exits.
 
-    The daemons are taken from `bin_dir`, else $ALPA_BIN, else the checkout's build/release/bin, else PATH. They stop at
-    close() or when this process exits. threads: of each device (default: an even share of the cores). data_dir: where
-    the daemons keep their files and logs (default: a temporary folder, removed at the end). The daemons see this process's
-    environment: ALPA_MEASURE=never, say, if the first start on a machine must not take the seconds of measuring it.
+    threads: threads of each device (default: an even share of the cores).
+    data_dir: the folder for files and logs of the daemons (default: a temporary folder, removed at the end).
+    bin_dir: a folder with the daemons' programs. It is searched first, then $ALPA_BIN. If neither is given, the
+        checkout's build/release/bin is searched, then PATH.
+
+    The daemons inherit the environment of this process. For example, ALPA_MEASURE=never skips the measurement of the
+    machine, which takes seconds at the first start.
     """
     for name, count in (("workers", workers), ("devices_per_worker", devices_per_worker)):
         if not isinstance(count, int) or count < 1:
@@ -47,7 +51,7 @@ def local(workers=2, devices_per_worker=2, *, threads=None, data_dir=None, bin_d
 
 
 def find_binary(name, bin_dir=None):
-    """Path of a daemon. DaemonError saying where it was looked for."""
+    """Returns the path of a daemon. Raises DaemonError, which names the searched places, if there is none."""
     checkout = pathlib.Path(__file__).resolve().parents[3]
     places = [pathlib.Path(p) for p in (bin_dir, os.environ.get("ALPA_BIN")) if p] or [checkout / "build/release/bin"]
     for place in places:
@@ -57,12 +61,12 @@ def find_binary(name, bin_dir=None):
     if found:
         return found
     looked = ", ".join(map(str, places)) + ("" if bin_dir or os.environ.get("ALPA_BIN") else ", PATH")
-    raise errors.DaemonError(f"{name} is not there (looked in {looked}); build it (`cmake --workflow --preset release`), "
-                             "or name the folder that holds it in ALPA_BIN")
+    raise errors.DaemonError(f"{name} was not found in {looked}; build it (`cmake --workflow --preset release`), or "
+                             "set ALPA_BIN to its folder")
 
 
 class Daemons:
-    """Processes of one local cluster. `coordinator` and `workers` (by name) are Popen objects."""
+    """The processes of one local cluster. `coordinator` and the values of `workers` (by name) are Popen objects."""
 
     def __init__(self, data_dir=None, bin_dir=None):
         self._bin_dir = bin_dir
@@ -78,23 +82,24 @@ class Daemons:
     def start_coordinator(self, *flags):
         """Starts the coordinator on free ports and waits until it listens."""
         data = self.directory / "coordinator"
-        process, ports = self._start("alpa-coordinator", "coordinator",
-                                     ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", str(data), *flags])
+        process, ports = self._start(
+            "alpa-coordinator", "coordinator",
+            ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", str(data), *flags])
         self.coordinator = process
         self.address, self.http_address = ports["grpc"], ports.get("http")
 
     def start_worker(self, name, devices, threads=1, *flags):
-        """Starts a worker; it registers by itself."""
+        """Starts a worker and waits until it listens. Does not wait until the worker has registered."""
         data = self.directory / name
         self.workers[name], _ = self._start(
             "alpa-worker", name, ["--coordinator", self.address, "--name", name, "--devices", str(devices), "--listen",
                                   "127.0.0.1:0", "--threads", str(threads), "--data-dir", str(data), *flags])
 
     def wait_for_workers(self, cluster, count, timeout=START_SECONDS):
-        """Waits until `count` workers are registered."""
+        """Waits until `count` workers are registered. Raises DaemonError if a daemon ends or the time is over."""
         deadline = time.monotonic() + timeout
         while True:
-            self._check_alive()
+            self._check_running()
             up = [w for w in cluster.describe().workers if w.up]
             if len(up) >= count:
                 return
@@ -104,18 +109,18 @@ class Daemons:
             time.sleep(0.05)
 
     def log(self, name):
-        """What the daemon called `name` wrote so far."""
+        """Returns the log of the daemon `name` so far."""
         path = self.directory / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def stop(self):
-        """Ends all: asks first, kills after a while. May be called twice."""
-        everyone = list(self.workers.values()) + ([self.coordinator] if self.coordinator else [])
-        for process in everyone:
+        """Stops all daemons, with SIGTERM first and SIGKILL after STOP_SECONDS. May be called twice."""
+        processes = list(self.workers.values()) + ([self.coordinator] if self.coordinator else [])
+        for process in processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
-        for process in everyone:
+        for process in processes:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -144,7 +149,7 @@ class Daemons:
             time.sleep(0.01)
         return process, json.loads(port_file.read_text())
 
-    def _check_alive(self):
+    def _check_running(self):
         for name, process in [("coordinator", self.coordinator), *self.workers.items()]:
             if process.poll() is not None:
                 raise errors.DaemonError(f"{name} ended with exit code {process.returncode}{self._tail(name)}")

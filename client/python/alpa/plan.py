@@ -1,4 +1,4 @@
-"""What a user may pin about how a program is run, and what was decided."""
+"""Plans: the pins that a user can choose, plan files, and the view of the plan that a run got."""
 
 import dataclasses
 import difflib
@@ -12,12 +12,16 @@ from alpa._proto import plan_pb2
 
 SCHEDULES = ("1f1b", "gpipe", "zero-bubble")
 REMAT = ("none", "layer")
-MOST_STAGES = 64
+MOST_STAGES = 64  # of one pipeline; the coordinator refuses more
 
 
 @dataclasses.dataclass(frozen=True)
 class Auto:
-    """The planner chooses everything, within `devices` where that is given (default: all that are free)."""
+    """The planner chooses everything that is not pinned.
+
+    devices: the number of devices that the planner may use (0: all free devices).
+    microbatches: the number of microbatches (0: the planner's choice).
+    """
 
     devices: int = 0
     microbatches: int = 0
@@ -25,8 +29,11 @@ class Auto:
 
 @dataclasses.dataclass(frozen=True)
 class DataParallel:
-    """The batch is cut over `devices` devices, which all hold the whole state; on each, into `microbatches` parts that
-    run one after the other, with gradients accumulated in f32. The result is that of the whole batch on one device."""
+    """Splits the batch over `devices` devices. Every device holds the replicated state.
+
+    Each device splits its part of the batch into `microbatches` microbatches, runs them one after the other, and
+    accumulates their gradients in f32. The result equals that of the full batch on one device.
+    """
 
     devices: int = 0
     microbatches: int = 0
@@ -34,24 +41,28 @@ class DataParallel:
 
 @dataclasses.dataclass(frozen=True)
 class Megatron:
-    """Tensor parallelism times data parallelism times a pipeline. dp * tp * pp devices.
+    """Tensor parallelism, data parallelism and a pipeline on dp * tp * pp devices.
 
-    tp: weights are cut so many ways, so that every device has a part of each. dp: so many such groups share the batch.
-    pp: the model is cut into stages on so many groups of devices ("meshes"), between which activations and their gradients go;
-    microbatches are at different stages at a time, so `microbatches` should be some times pp.
+    tp: each weight is split over this number of devices.
+    dp: the batch is split over this number of groups of tp devices.
+    pp: the program is cut into stages on this number of meshes (groups of devices). The meshes send each other
+        activations and their gradients, and process different microbatches at the same time.
+    microbatches: the number of microbatches (0: the planner's choice). For a pipeline, use several times pp.
 
-    schedule: in which order a mesh takes forwards and backwards: "1f1b" (default), "gpipe", or "zero-bubble".
-    interleave: so many stages on each mesh, which shortens the time in which meshes wait and sends more.
-    stage_devices: how many devices each mesh has, where they differ, say (1, 3); dp is left out then.
-    remat: "layer" keeps only what a layer begins with, and computes the rest of it again in the backward.
-    sequence: between the products of tensor parallelism, activations lie in parts along the sequence (the dimension behind the
-    batch's): sums are reduce-scattered, and gathered where the next product needs them, so devices hold less.
-    specs: which dimension of a weight is cut, in place of the planner's choice: {path: (None, "tensor")}, with None or "tensor"
-    for each dimension, as in jax.sharding.PartitionSpec, or a function (path, jax.ShapeDtypeStruct) -> such a tuple, or None
-    where the planner should choose. A path is as in `"['params']['w']"`. What is made of a weight (its moments in the optimizer)
-    follows it.
+    schedule: the order in which a mesh runs forwards and backwards: "1f1b" (default), "gpipe" or "zero-bubble".
+    interleave: the number of stages per mesh. More stages shorten the bubbles and send more data.
+    stage_devices: the number of devices of each mesh, if the meshes differ, for example (1, 3). Leave out dp then.
+    remat: "layer" saves only the inputs of each layer, and recomputes the other values in the backward.
+    sequence: between the matrix products of tensor parallelism, activations are split along the sequence. This is the
+        dimension that follows the batch dimension. Sums are reduce-scattered, and all-gathered before the next product,
+        so each device holds less.
+    specs: the dimension along which a weight is split, in place of the planner's choice. Either {path: spec}, or a
+        function (path, jax.ShapeDtypeStruct) -> spec or None. A spec has None or "tensor" for each dimension, as in
+        jax.sharding.PartitionSpec: (None, "tensor"). A path is written like `"['params']['w']"`. If the function
+        returns None, the planner chooses. Values derived from a weight, such as its optimizer moments, are split like
+        the weight.
 
-    None of this changes what is computed: the result is that of the whole batch on one device.
+    None of these fields changes the result. It equals that of the full batch on one device.
     """
 
     dp: int = 1
@@ -73,7 +84,8 @@ class Megatron:
 
 @dataclasses.dataclass(frozen=True)
 class GPipe:
-    """A pipeline of `stages` meshes: all forwards of a step's microbatches, then all backwards. The rest is as in Megatron."""
+    """A pipeline of `stages` meshes. By default, it runs all forwards of a step, then all backwards. The other fields
+    are those of Megatron."""
 
     stages: int
     microbatches: int = 0
@@ -97,8 +109,14 @@ class GPipe:
 
 @dataclasses.dataclass(frozen=True)
 class Zero:
-    """Data parallelism in which every device keeps a part of what the update needs (stage 1: optimizer state; 2: gradients
-    as well; 3: parameters too, gathered where they are used). tp, pp and the rest are as in Megatron; `devices` counts all."""
+    """Data parallelism with sharded training state.
+
+    stage: 1 shards the optimizer state, 2 also the gradients, 3 also the parameters. Sharded parameters are
+        all-gathered before an op uses them.
+    devices: the total number of devices.
+
+    The other fields are those of Megatron.
+    """
 
     stage: int = 3
     devices: int = 0
@@ -114,7 +132,7 @@ class Zero:
 
 @dataclasses.dataclass(frozen=True)
 class GivenPlan:
-    """A whole plan, from load_plan(): nothing is planned again. It fits one program; on another one it is refused."""
+    """A complete plan, from load_plan(). Nothing is planned for it. It fits one program; another program is refused."""
 
     proto: plan_pb2.Plan
 
@@ -131,20 +149,20 @@ class GivenPlan:
 
 
 def load_plan(path):
-    """The plan in a file that `run.plan.save(path)` or `alpa plan make` wrote, to be used as `plan=`."""
+    """Returns the plan in a file that `run.plan.save(path)` or `alpa plan make` wrote. Pass it as `plan=`."""
     try:
         text = pathlib.Path(path).read_text()
         proto = json_format.Parse(text, plan_pb2.Plan())
     except (OSError, UnicodeDecodeError, json_format.ParseError) as e:
-        raise errors.InputError(f"{path} is no plan: {e}") from None
+        raise errors.InputError(f"{path} is not a plan file: {e}") from None
     if not proto.meshes or not proto.stages:
-        raise errors.InputError(f"{path} is no plan: it has no meshes, or no stages")
+        raise errors.InputError(f"{path} is not a plan file: it has no meshes, or no stages")
     return GivenPlan(proto)
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A plan request as it is sent; counts of 0, empty words and lists are not pinned."""
+    """The fields of a PlanRequest message. 0, empty strings and empty tuples mean: not pinned."""
 
     devices: int = 0
     data_parallel: int = 0
@@ -160,11 +178,11 @@ class Request:
     mesh_devices: tuple = ()
     remat: str = ""
     sequence: bool = False
-    tensor_cuts: tuple = ()  # of (leaf, dimension; -1: whole)
+    tensor_cuts: tuple = ()  # of (leaf, dimension); dimension -1: the leaf is not split
     given: plan_pb2.Plan | None = None
 
     def fill(self, message):
-        """Writes this into a PlanRequest message."""
+        """Writes the fields to a PlanRequest message."""
         if self.given is not None:
             message.given.CopyFrom(self.given)
         message.devices = self.devices
@@ -187,7 +205,7 @@ class Request:
             message.tensor_cuts.add(leaf=leaf, dim=dim)
 
     def to_json(self):
-        """The "plan" object of a job directory: only what is pinned."""
+        """Returns the "plan" object of job.json. It contains only pinned fields."""
         out = {}
         if self.given is not None:
             out["given"] = json_format.MessageToDict(self.given, preserving_proto_field_name=True)
@@ -201,7 +219,8 @@ class Request:
         if self.local_statistics:
             out["statistics"] = "local"
         if self.meshes > 1:
-            out["pipeline"] = {"meshes": self.meshes, "stages_per_mesh": self.stages_per_mesh, "schedule": self.schedule}
+            out["pipeline"] = {"meshes": self.meshes, "stages_per_mesh": self.stages_per_mesh,
+                               "schedule": self.schedule}
             if self.mesh_devices:
                 out["pipeline"]["devices"] = list(self.mesh_devices)
         return out
@@ -211,12 +230,14 @@ _KINDS = (Auto, GivenPlan, DataParallel, Megatron, GPipe, Zero)
 
 
 def request(plan, devices=0, workers=(), batch_dims=(), local_statistics=False, program=None):
-    """The Request for a user's `plan=` and the pins beside it. `specs` are resolved where a `program` is given."""
+    """Returns the Request for a user's `plan=` and the other pins. Resolves `specs` if `program` is not None. Raises
+    InputError if a pin is wrong."""
     if plan is None:
         plan = Auto()
     if not isinstance(plan, _KINDS):
         raise errors.InputError(f"plan= is {plan!r}; expected alpa.Auto(), alpa.DataParallel(n, microbatches=k), "
-                                "alpa.Megatron(dp, tp, pp), alpa.GPipe(stages, microbatches), alpa.Zero(stage) or alpa.load_plan(path)")
+                                "alpa.Megatron(dp, tp, pp), alpa.GPipe(stages, microbatches), alpa.Zero(stage) or "
+                                "alpa.load_plan(path)")
     if isinstance(workers, str):
         workers = (workers,)
     if isinstance(plan, GivenPlan):
@@ -227,8 +248,9 @@ def request(plan, devices=0, workers=(), batch_dims=(), local_statistics=False, 
                         ("interleave", interleave)):
         if not _is_count(count, 1):
             raise errors.InputError(f"plan.{name} is {count!r}; expected 1 or more")
-    mesh_devices = _mesh_devices(plan, tensor, meshes, data)  # before plan.devices, which counts them
-    for name, count in {"devices": devices, "plan.devices": plan.devices, "plan.microbatches": plan.microbatches}.items():
+    mesh_devices = _mesh_devices(plan, tensor, meshes, data)  # must come before plan.devices, which adds them up
+    for name, count in {"devices": devices, "plan.devices": plan.devices,
+                        "plan.microbatches": plan.microbatches}.items():
         if not _is_count(count, 0):
             raise errors.InputError(f"{name} is {count!r}; expected a count (0: not pinned)")
     zero = plan.stage if isinstance(plan, Zero) else 0
@@ -242,7 +264,7 @@ def request(plan, devices=0, workers=(), batch_dims=(), local_statistics=False, 
         ways = f"tp={tensor}" if meshes == 1 else f"tp={tensor} x pp={meshes}"
         raise errors.InputError(f"{ways} does not divide {count} devices")
     if getattr(plan, "sequence", False) and tensor == 1:
-        raise errors.InputError("sequence=True without tensor parallelism; give tp=2 or more")
+        raise errors.InputError("sequence=True needs tensor parallelism; give tp=2 or more")
     return Request(
         devices=count,
         data_parallel=0 if isinstance(plan, Auto) or mesh_devices else count // (tensor * meshes),
@@ -266,7 +288,7 @@ def _given(plan, devices, workers, batch_dims, local_statistics):
     if devices and devices != plan.devices:
         raise errors.InputError(f"devices={devices}, but the plan is for {plan.devices} devices")
     if batch_dims or local_statistics:
-        raise errors.InputError("a loaded plan decides all; leave batch_dims and local_statistics out")
+        raise errors.InputError("a loaded plan already decides batch_dims and local_statistics; leave them out")
     return Request(workers=tuple(workers or ()), given=plan.proto)
 
 
@@ -276,34 +298,38 @@ def _check_pipeline(plan, meshes, interleave):
         if word not in known:
             raise errors.InputError(f"plan.{name} is {word!r}; expected one of {', '.join(map(repr, known))}")
     if interleave > 1 and meshes == 1:
-        raise errors.InputError(f"interleave={interleave} without a pipeline; give pp=2 or more")
+        raise errors.InputError(f"interleave={interleave} needs a pipeline; give pp=2 or more")
     if meshes * interleave > MOST_STAGES:
-        raise errors.InputError(f"{meshes} meshes x {interleave} stages each; at most {MOST_STAGES} stages are possible")
+        raise errors.InputError(f"{meshes} meshes x {interleave} stages per mesh; at most {MOST_STAGES} stages are "
+                                "allowed")
 
 
 def _mesh_devices(plan, tensor, meshes, data):
-    """A plan's stage_devices, checked."""
+    """Checks a plan's stage_devices and returns them as a tuple."""
     found = getattr(plan, "stage_devices", ())
     if not isinstance(found, (tuple, list)) or not all(_is_count(n, 1) for n in found):
-        raise errors.InputError(f"plan.stage_devices is {found!r}; expected a number of devices for each stage, 1 or more")
+        raise errors.InputError(f"plan.stage_devices is {found!r}; expected a number of devices for each mesh, 1 or "
+                                "more")
     if found and len(found) != meshes:
-        raise errors.InputError(f"stage_devices={tuple(found)} are {len(found)} stages, the pipeline has {meshes}")
+        raise errors.InputError(f"stage_devices={tuple(found)} has {len(found)} meshes, but the pipeline has {meshes}")
     if found and data != 1:
-        raise errors.InputError(f"dp={data} beside stage_devices={tuple(found)}, which say how many share the batch; leave dp out")
+        raise errors.InputError(f"dp={data} does not go together with stage_devices={tuple(found)}, which decides the "
+                                "data parallelism of each mesh; leave dp out")
     for count in found:
         if count % tensor:
-            raise errors.InputError(f"tp={tensor} does not divide a stage of {count} devices")
+            raise errors.InputError(f"tp={tensor} does not divide a mesh of {count} devices")
     return tuple(found)
 
 
 def _tensor_cuts(specs, tensor, program):
-    """(leaf, dimension) pairs for a user's `specs`; -1: the leaf stays whole."""
+    """Returns the (leaf, dimension) pairs of a user's `specs`. Dimension -1: the leaf is not split."""
     if specs is None:
         return ()
     if not callable(specs) and not hasattr(specs, "items"):
-        raise errors.InputError(f"specs is {specs!r}; expected {{path: (None, \"tensor\")}}, or a function of path and type")
+        raise errors.InputError(f"specs is {specs!r}; expected {{path: (None, \"tensor\")}}, or a function of path and "
+                                "type")
     if tensor == 1:
-        raise errors.InputError("specs say how weights are cut, but tp=1 cuts none; give tp=2 or more")
+        raise errors.InputError("specs need tensor parallelism; give tp=2 or more")
     if program is None:
         return ()
     cuts = {}
@@ -319,7 +345,8 @@ def _tensor_cuts(specs, tensor, program):
         if path not in paths:
             known = [_short(program, program.inputs[i].path) for i in program.state_inputs()]
             near = difflib.get_close_matches(str(path), known, 3, 0) or known[:3]
-            raise errors.InputError(f"specs name {path!r}, which is no leaf of the state; did you mean {' or '.join(near)}?")
+            raise errors.InputError(f"specs name {path!r}, which is not a leaf of the state; did you mean "
+                                    f"{' or '.join(near)}?")
         if paths[path] in cuts:
             raise errors.InputError(f"specs name {path} twice")
         cuts[paths[path]] = _dimension(spec, program.inputs[paths[path]])
@@ -327,14 +354,14 @@ def _tensor_cuts(specs, tensor, program):
 
 
 def _short(program, path):
-    """A leaf's path without the name of the argument, where there is only one that is state."""
+    """Returns a leaf's path without the name of the argument, if the step has only one state argument."""
     numbers = program.signature.state_argnums
     name = program.signature.name_of(numbers[0]) if len(numbers) == 1 else ""
     return path.removeprefix(name)
 
 
 def _state_paths(program):
-    """{path: leaf}, by whole and by short paths."""
+    """Returns {path: leaf}, with both the full and the short path of each leaf."""
     out = {}
     for i in program.state_inputs():
         path = program.inputs[i].path
@@ -343,14 +370,14 @@ def _state_paths(program):
 
 
 def _dimension(spec, leaf):
-    """The dimension that a PartitionSpec cuts along "tensor", or -1."""
+    """Returns the dimension that a PartitionSpec splits along "tensor", or -1 if there is none."""
     entries = () if isinstance(spec, str) or not hasattr(spec, "__iter__") else tuple(spec)
     if isinstance(spec, str) or not hasattr(spec, "__iter__") or any(e not in (None, "tensor") for e in entries):
         raise errors.InputError(f"the spec of {leaf.path} is {spec!r}; expected None or \"tensor\" for each dimension")
     if len(entries) > len(leaf.type.shape):
-        raise errors.InputError(f"the spec of {leaf.path} has {len(entries)} entries, but it is {leaf.type}")
+        raise errors.InputError(f"the spec of {leaf.path} has {len(entries)} entries, but the leaf is {leaf.type}")
     if entries.count("tensor") > 1:
-        raise errors.InputError(f"the spec of {leaf.path} names \"tensor\" twice; an axis can cut one dimension")
+        raise errors.InputError(f"the spec of {leaf.path} names \"tensor\" twice; an axis can split only one dimension")
     return entries.index("tensor") if "tensor" in entries else -1
 
 
@@ -359,7 +386,7 @@ def _is_count(value, least):
 
 
 class PlanView:
-    """The plan that a run got. print() it; `.proto` holds every field."""
+    """The plan of a run. print() shows it; `.proto` has every field."""
 
     def __init__(self, proto, text, device_ids):
         self.proto = proto
@@ -372,17 +399,18 @@ class PlanView:
 
     @property
     def predicted_step_seconds(self):
-        """What a step was predicted to take; None where the cluster is not measured."""
+        """The predicted time of a step, or None if the coordinator made no prediction."""
         return self.proto.predicted_step_seconds or None
 
     @property
     def predicted_device_bytes(self):
-        """Memory that the step was predicted to need on the device that needs most; None where the cluster is not measured."""
+        """The predicted memory of a step on the device that needs most, or None if the coordinator made no
+        prediction."""
         return self.proto.predicted_peak_device_bytes or None
 
     def save(self, path):
-        """Writes the plan as a file for alpa.load_plan() and `alpa submit --plan`. Its devices are numbered from 0, so that
-        it fits any devices that a job gets."""
+        """Writes the plan to a file for alpa.load_plan() and `alpa submit --plan`. The file numbers the devices from 0,
+        so that the plan fits any devices that a job gets."""
         numbered = plan_pb2.Plan()
         numbered.CopyFrom(self.proto)
         count = 0

@@ -1,6 +1,6 @@
-"""A step function as a program: traced once, lowered for the plainest platform, with the role of every leaf.
+"""Traces a step function and lowers it to a program: an HLO module, with the role of every leaf.
 
-Start at Signature (how the user's arguments and results map to state, batch and aux), then trace().
+Start at Signature, which maps the user's arguments and results to state, batch and aux. Then read trace().
 """
 
 import dataclasses
@@ -13,9 +13,10 @@ from alpa import dtypes, errors, leaves
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """Which arguments of `step` are state, and which of its results replace them.
+    """The arguments of `step` that are state, and the results that replace them.
 
-    `names`: how paths call the arguments. `outs`: how they call the results; None: out[0], out[1], ...
+    names: the names of the arguments in paths.
+    outs: the names of the results in paths; None: out[0], out[1], ...
     """
 
     step: object
@@ -26,21 +27,21 @@ class Signature:
 
     @staticmethod
     def of_step(step):
-        """step(state, batch) -> (state, aux)."""
+        """Returns the signature of step(state, batch) -> (state, aux)."""
         _check_callable(step)
         return Signature(step, (0,), (0,), ("state", "batch"), ("state", "aux"))
 
     @staticmethod
     def of_jit(step, state_argnums, state_outs):
-        """A step of any arguments and results, as jax.jit would take it."""
+        """Returns the signature of a step with any arguments and results, as jax.jit takes it."""
         _check_callable(step)
         argnums = (state_argnums,) if isinstance(state_argnums, int) else tuple(state_argnums)
         outs = (state_outs,) if isinstance(state_outs, int) else tuple(state_outs)
         if len(argnums) != len(outs):
-            raise errors.InputError(f"state_argnums={argnums} and state_outs={outs} must pair up")
+            raise errors.InputError(f"state_argnums={argnums} and state_outs={outs} must have the same length")
         for what, numbers in (("state_argnums", argnums), ("state_outs", outs)):
             if any(n < 0 for n in numbers) or len(set(numbers)) != len(numbers):
-                raise errors.InputError(f"{what}={numbers} must be different and not negative")
+                raise errors.InputError(f"{what}={numbers} is not valid; expected different numbers, 0 or more")
         return Signature(step, argnums, outs, _parameter_names(step))
 
     def name_of(self, i):
@@ -83,14 +84,15 @@ class Program:
         return [i for i, leaf in enumerate(self.inputs) if leaf.kind == "batch"]
 
     def flatten_arguments(self, args):
-        """The values of all input leaves. InputError naming the leaf where structure, shape or dtype differ."""
+        """Returns the values of all input leaves. Raises InputError, which names the leaf, if the structure, a shape or
+        a dtype differs from the traced one."""
         if len(args) != len(self.argument_trees):
-            raise errors.InputError(f"{self.signature.title()} was traced with {len(self.argument_trees)} arguments and "
-                                    f"is now called with {len(args)}")
+            raise errors.InputError(f"{self.signature.title()} was traced with {len(self.argument_trees)} arguments "
+                                    f"and is now called with {len(args)}")
         return [value for i, arg in enumerate(args) for value in self.flatten_argument(i, arg)]
 
     def flatten_argument(self, number, arg):
-        """The values of one argument's leaves; errors as above."""
+        """Returns the values of one argument's leaves. Raises the errors of flatten_arguments()."""
         name, expected = self.signature.name_of(number), self.argument_trees[number]
         inputs = self.inputs[self.first_leaf(number):self.first_leaf(number + 1)]
         pairs, tree = leaves.flatten(arg, name)
@@ -105,7 +107,7 @@ class Program:
         return [value for _, value in pairs]
 
     def first_leaf(self, number):
-        """Index of the first input leaf of an argument."""
+        """Returns the index of the first input leaf of an argument."""
         return sum(tree.num_leaves for tree in self.argument_trees[:number])
 
     def unflatten_results(self, values):
@@ -113,7 +115,8 @@ class Program:
 
 
 def trace(signature, args):
-    """Traces and lowers the step for arguments like `args`. Exceptions of the user's step pass through."""
+    """Traces and lowers the step for arguments like `args`. Returns the Program. Exceptions of the user's step pass
+    through."""
     inputs, trees = _input_leaves(signature, args)
     found = {}
 
@@ -139,8 +142,8 @@ def trace(signature, args):
 
 
 def batch_dims(program, pins):
-    """(leaf, dimension) pairs for a user's `batch_dims=`: one dimension for every batch leaf, a pytree of dimensions
-    like the batch (None: not cut), or {path: dimension}, which may name state leaves too."""
+    """Returns the (leaf, dimension) pairs of a user's `batch_dims=`. `pins` is one dimension for every batch leaf, a
+    pytree of dimensions like the batch (None: not split), or {path: dimension}, which may also name state leaves."""
     if pins is None:
         return ()
     paths = {leaf.path: i for i, leaf in enumerate(program.inputs)}
@@ -213,7 +216,8 @@ def _input_leaves(signature, args):
 
 
 def _output_leaves(signature, inputs, trees, found, infos):
-    """Pairs every state result with the state input that it replaces, and checks that it fits."""
+    """Returns the output leaves, each state result with the state input that it replaces. Raises InputError if a result
+    does not fit its input."""
     title = signature.title()
     if signature.outs is not None and (not found["several"] or found["count"] != len(signature.outs)):
         got = f"{found['count']} results" if found["several"] else "one value"
@@ -260,8 +264,8 @@ def _output_leaves(signature, inputs, trees, found, infos):
 
 
 def _lower(traced):
-    """The HLO of a traced function. The TPU lowering is the plainest (no loops in the random generator, no calls into
-    libraries of one platform); where an op has none, the CPU's is taken."""
+    """Returns the HLO of a traced function. Lowers for TPU, because that lowering is the simplest: the random generator
+    has no loops, and no op calls a platform's library. If an op has no TPU lowering, lowers for CPU."""
     try:
         lowered = traced.lower(lowering_platforms=("tpu",))
     except NotImplementedError:

@@ -1,4 +1,4 @@
-"""Channels and calls to the daemons."""
+"""Opens channels to the daemons and makes calls."""
 
 import grpc
 
@@ -12,8 +12,8 @@ except ImportError as e:
     raise ImportError("the generated protocol files are missing: run `python client/python/generate.py` "
                       f"in the checkout ({e})") from e
 
-CALL_SECONDS = 60.0  # deadline of calls that answer at once
-UPLOAD_CHUNK = 1 << 20
+CALL_SECONDS = 60.0  # deadline of short calls
+UPLOAD_CHUNK = 1 << 20  # bytes per message; the protocol allows at most 1 MiB
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", 64 << 20),
@@ -24,13 +24,13 @@ _OPTIONS = [
 
 
 def channel(address, own_connection=False):
-    """A channel; `own_connection`: not shared with other channels to the same address."""
+    """Returns a channel. `own_connection`: it does not share its connection with other channels to the same address."""
     options = _OPTIONS + ([("grpc.use_local_subchannel_pool", 1)] if own_connection else [])
     return grpc.insecure_channel(address, options=options)
 
 
 def call(method, request, doing, timeout=CALL_SECONDS, **kwargs):
-    """A unary call; failures become AlpaErrors that begin with `doing`."""
+    """Makes a call and returns the reply. Raises an AlpaError if it fails; the message begins with `doing`."""
     try:
         return method(request, timeout=timeout, **kwargs)
     except grpc.RpcError as e:

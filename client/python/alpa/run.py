@@ -1,8 +1,8 @@
 """One job as a Python function: run(state, batch) -> (state, aux).
 
-The first call traces the step, submits it, waits for a plan and for the workers, and uploads the state. Each call after
-that uploads its batch, asks for one step, and returns at once with handles. A few steps may be in flight; the first
-failure is raised by the next use of the run or of a handle.
+The first call traces the step, submits it, waits for a plan and for the workers, and uploads the state. Every call
+uploads its batch, requests one step, and returns handles without waiting for the step. Several steps may be in flight.
+After a failure, every use of the run or of its handles raises the first error.
 """
 
 import collections
@@ -17,17 +17,17 @@ import numpy as np
 from alpa import errors, handles, leaves, plan as plan_module, program as program_module, rpc, tensors
 from alpa._proto import job_service_pb2 as pb
 
-IN_FLIGHT = 8  # steps of single calls; each has its own batch slot
-FIRST_SHARED_SLOT = IN_FLIGHT  # slots from here on are for steps()
-SLOTS = 1024
-METRICS_KEPT = 100_000
+IN_FLIGHT = 8  # steps of single calls in flight; each has its own batch slot
+FIRST_SHARED_SLOT = IN_FLIGHT  # steps() uses the batch slots from here on
+SLOTS = 1024  # batch slots of a job; the coordinator refuses more
+METRICS_KEPT = 100_000  # steps in Run.metrics
 
 _FINAL = (pb.Job.SUCCEEDED, pb.Job.FAILED, pb.Job.STOPPED)
 _log = logging.getLogger("alpa")
 
 
 class Step:
-    """One step that was asked for, and its result once there is one."""
+    """One requested step. `scalars` is its result, or None until the step is done."""
 
     __slots__ = ("number", "generation", "scalars", "__weakref__")
 
@@ -38,12 +38,13 @@ class Step:
 
 
 class Run:
-    """Made by Cluster.parallelize() and Cluster.jit(). Calls are thread-safe, one after the other."""
+    """A step on a cluster, made by Cluster.parallelize() or Cluster.jit(). Calls from several threads run one after the
+    other."""
 
     def __init__(self, cluster, signature, pins, batch_dims, name, timeout):
         self._cluster = cluster
         self._signature = signature
-        self._pins = pins  # a function: resolved batch_dims, program -> plan.Request
+        self._pins = pins  # a function (resolved batch_dims, program) -> plan.Request
         self._batch_dims = batch_dims
         self._name = name or signature.title()
         self._timeout = timeout
@@ -53,16 +54,16 @@ class Run:
         self._stream = None
         self._lock = threading.RLock()
         self._closed = False
-        self._generation = 0  # raised when the user puts other state in place
+        self._generation = 0  # incremented when the user uploads other state
         self._state_ready = False
         self._submitted = 0
         self._slot_step = {}  # batch slot -> last step that reads it
         self._next_shared = FIRST_SHARED_SLOT
 
-    # ---- what the user calls ----
+    # ---- calls of the user ----
 
     def __call__(self, *args):
-        """One step. Returns what the step returns, with handles for arrays."""
+        """Requests one step. Returns the results of the step, with handles in place of arrays."""
         with self._lock:
             values = self._prepare(args)
             slot = self._submitted % IN_FLIGHT
@@ -72,16 +73,17 @@ class Run:
             return self._results(step)
 
     def steps(self, state, batches, n):
-        """`n` steps asked for in one message; step i uses batches[i % len(batches)]. Returns the last step's results;
-        run.metrics has the losses of all. For steps made with cluster.parallelize()."""
+        """Requests `n` steps in one message. Step i uses batches[i % len(batches)]. Returns the results of the last
+        step; run.metrics has the scalars of all steps. Only for a run made by cluster.parallelize()."""
         batches = list(batches)
         if self._signature.names[:2] != ("state", "batch") or self._signature.outs is None:
-            raise errors.InputError("steps() is for step(state, batch) -> (state, aux)")
+            raise errors.InputError("steps() works only with step(state, batch) -> (state, aux)")
         if n < 1 or not batches:
             raise errors.InputError(f"steps() needs n >= 1 and at least one batch; got n={n}, {len(batches)} batches")
         batches = batches[:n]
         if len(batches) > SLOTS - FIRST_SHARED_SLOT:
-            raise errors.InputError(f"{len(batches)} batches; at most {SLOTS - FIRST_SHARED_SLOT} fit on the workers")
+            raise errors.InputError(f"steps() got {len(batches)} batches; at most {SLOTS - FIRST_SHARED_SLOT} fit on "
+                                    "the workers")
         with self._lock:
             values = [self._prepare((state, batches[0]))]
             for batch in batches[1:]:
@@ -94,19 +96,21 @@ class Run:
             return self._results(self._submit(n, first, len(batches)))
 
     def upload(self, *state):
-        """Puts other state in place now, rather than with the next call: the state arguments of the step, in order.
-        Returns them with handles in place of arrays."""
+        """Uploads other state now, not with the next call. `state`: the state arguments of the step, in order. Returns
+        them with handles in place of arrays."""
         with self._lock:
             if self._program is None:
-                raise errors.AlpaError("there is no job yet: the first call of the run uploads its state", "NOT_STARTED")
+                raise errors.AlpaError("there is no job yet; the first call of the run uploads its state",
+                                       "NOT_STARTED")
             self._stream.check()
             program = self._program
             numbers = program.signature.state_argnums
             if len(state) != len(numbers):
-                raise errors.InputError(f"upload() takes {len(numbers)} state argument(s), and is given {len(state)}")
+                raise errors.InputError(f"upload() takes {len(numbers)} state argument(s), but got {len(state)}")
             values = [None] * len(program.inputs)
             for number, tree in zip(numbers, state):
-                values[program.first_leaf(number):program.first_leaf(number + 1)] = program.flatten_argument(number, tree)
+                values[program.first_leaf(number):program.first_leaf(number + 1)] = program.flatten_argument(
+                    number, tree)
             self._settle_state(values)
             token = (self._generation, self._submitted)
             found = {i: handles.StateHandle(self, i, program.inputs[i].path, program.inputs[i].type, token)
@@ -119,9 +123,9 @@ class Run:
 
     @property
     def plan(self):
-        """What was decided. Known once the run was called."""
+        """The plan of the run, as a PlanView. Available after the first call."""
         if self._job is None:
-            raise errors.AlpaError("there is no plan yet: call the run once first", "NOT_STARTED")
+            raise errors.AlpaError("there is no plan yet; call the run first", "NOT_STARTED")
         return plan_module.PlanView(self._job.plan, self._job.plan_text, self._job.devices)
 
     @property
@@ -130,7 +134,8 @@ class Run:
 
     @property
     def metrics(self):
-        """One dict a finished step: "step" (from 1), "seconds", and every scalar aux by its path."""
+        """One dict per finished step: "step" (from 1), "seconds", "device_bytes" (in use on the fullest device), and
+        every scalar aux by its path."""
         return list(self._stream.metrics) if self._stream is not None else []
 
     @property
@@ -138,19 +143,21 @@ class Run:
         return self._submitted
 
     def wait(self):
-        """Blocks until all steps that were asked for are done; raises the failure if one failed."""
+        """Waits until all requested steps are done. Raises the error if one has failed."""
         with self._lock:
             if self._stream is not None:
                 self._stream.wait_for(self._submitted)
 
     def describe(self):
-        """The job as the coordinator sees it now."""
+        """Returns the job as the coordinator sees it now."""
         if self._job is None:
-            raise errors.AlpaError("there is no job yet: call the run once first", "NOT_STARTED")
-        return rpc.call(self._cluster._jobs.GetJob, pb.JobRequest(job_id=self._job.job_id), f"asking for job {self.job_id}")
+            raise errors.AlpaError("there is no job yet; call the run first", "NOT_STARTED")
+        return rpc.call(self._cluster._jobs.GetJob, pb.JobRequest(job_id=self._job.job_id),
+                        f"asking for job {self.job_id}")
 
     def close(self):
-        """Ends the job and frees its devices. Handles of this run can no longer be fetched. May be called twice."""
+        """Waits for the requested steps, ends the job and frees its devices. Handles of this run can no longer be
+        fetched. May be called twice."""
         with self._lock:
             if self._closed:
                 return
@@ -173,12 +180,13 @@ class Run:
         self.close()
 
     def __repr__(self):
-        return f"<alpa run of {self._name}, job {self.job_id}, {self._submitted} steps asked for>"
+        return f"<alpa run of {self._name}, job {self.job_id}, {self._submitted} steps requested>"
 
-    # ---- a call, part by part ----
+    # ---- the parts of a call ----
 
     def _prepare(self, args):
-        """Starts the job if need be and sees to it that the state given is the state on the workers."""
+        """Starts the job at the first call, and uploads the state in `args` unless it is on the workers. Returns the
+        values of all input leaves."""
         if self._closed:
             raise errors.AlpaError(f"run of {self._name} is closed", "CLOSED")
         if self._program is None:
@@ -194,7 +202,7 @@ class Run:
         return values
 
     def _check_fresh(self, values, program):
-        """Handles of other runs must still be good before anything is submitted."""
+        """Raises the error of a handle of another run that cannot be fetched, before anything is submitted."""
         for leaf, value in zip(program.inputs, values):
             if isinstance(value, handles.Handle):
                 value._run._check(value, leaf.path)
@@ -202,7 +210,7 @@ class Run:
     def _start(self, program, request):
         self._job = self._cluster._submit(program, request, self._name, self._timeout)
         jobs = self._cluster._jobs
-        doing = f"asking where job {self._job.job_id} lies"
+        doing = f"asking for the placement of job {self._job.job_id}"
         try:
             placement = tensors.Placement(rpc.call(jobs.GetPlacement, pb.JobRequest(job_id=self._job.job_id), doing))
         except errors.AlpaError:
@@ -214,11 +222,11 @@ class Run:
         self._stream = _StepStream(jobs, self._job.job_id, placement.epoch, scalars, self._link.abort)
         self._program = program
         self._cluster._runs.add(self)
-        # A run that nobody holds any more, nor a handle of, gives its devices back.
+        # Ends the job when there is no reference to the run any more. Handles refer to their run.
         self._end = weakref.finalize(self, _end_job, jobs, self._job.job_id, self._stream, self._link, False)
 
     def _settle_state(self, values):
-        """Uploads the state leaves that are not on the workers already."""
+        """Uploads the state leaves whose values are not on the workers yet."""
         now = (self._generation, self._submitted)
         upload = {}
         for i in self._program.state_inputs():
@@ -240,7 +248,7 @@ class Run:
         self._state_ready = True
 
     def _host_values(self, chosen):
-        """{leaf: numpy array} for {leaf: value}, handles fetched."""
+        """Returns {leaf: numpy array} for {leaf: value}. Fetches the handles among the values."""
         remote = [i for i, value in chosen.items() if isinstance(value, handles.Handle)]
         out = dict(zip(remote, handles.fetch_all([chosen[i] for i in remote])))
         out.update((i, value) for i, value in chosen.items() if i not in out)
@@ -274,21 +282,21 @@ class Run:
 
     def _stale(self, handle, path):
         generation, version = handle._token
-        gone = (f"it was given to step {version + 1}" if generation == self._generation and self._submitted > version
+        gone = (f"it was passed to step {version + 1}" if generation == self._generation and self._submitted > version
                 else "other state was put in its place")
-        return errors.StaleStateError(f"{path} is the state after step {version}, which is gone: {gone}; "
-                                      "keep the state that the last call returned, or alpa.fetch() what you keep")
+        return errors.StaleStateError(f"{path} is the state after step {version}, which is gone: {gone}; use the state "
+                                      "that the last call returned, or call alpa.fetch() before the next step")
 
     def _check(self, handle, path):
         if self._closed:
-            raise errors.StaleStateError(f"{path} lies in a run of {self._name} that is closed; "
-                                         "alpa.fetch() what you want to keep before close()")
+            raise errors.StaleStateError(f"{path} belongs to a run of {self._name} that is closed; "
+                                         "call alpa.fetch() before close()")
         self._stream.check()
         if isinstance(handle, handles.StateHandle) and handle._token != (self._generation, self._submitted):
             raise self._stale(handle, path)
 
     def _fetch(self, wanted):
-        """Arrays of handles of this run."""
+        """Returns the arrays of handles of this run."""
         with self._lock:
             for handle in wanted:
                 self._check(handle, handle.path)
@@ -312,7 +320,7 @@ class Run:
         return self._guard(lambda: self._link.get(tensors.AUX, step.number, {handle._leaf: leaf_type}))[handle._leaf]
 
     def _guard(self, action):
-        """Runs a transfer; if it fails because the job did, raises the job's own cause."""
+        """Runs a transfer. If it fails because the job has failed, raises the error of the job."""
         try:
             return action()
         except errors.AlpaError:
@@ -323,7 +331,7 @@ class Run:
 
 
 class _StepStream:
-    """The RunSteps call of one job, and what came back on it."""
+    """The RunSteps call of one job, and the results that it has received."""
 
     def __init__(self, jobs, job_id, epoch, scalars, on_failure):
         self.failure = None
@@ -333,7 +341,7 @@ class _StepStream:
         self._job_id = job_id
         self._epoch = epoch
         self._scalars = scalars
-        self._waiting = weakref.WeakValueDictionary()  # step number -> Step that somebody still holds
+        self._waiting = weakref.WeakValueDictionary()  # step number -> Step, while a handle refers to it
         self._commands = collections.deque()
         self._changed = threading.Condition()
         self._done = 0
@@ -352,7 +360,7 @@ class _StepStream:
             self._changed.notify_all()
 
     def wait_for(self, step):
-        """Blocks until step number `step` is done; raises the failure if it will never be."""
+        """Waits until step number `step` is done. Raises the failure if the job fails before."""
         with self._changed:
             while self._done < step:
                 self._raise_failure()
@@ -363,7 +371,7 @@ class _StepStream:
             self._raise_failure()
 
     def failure_soon(self):
-        """The job's failure, given a moment to arrive; None if there is none."""
+        """Returns the failure of the job, and waits up to 2 s for it. Returns None if there is none."""
         with self._changed:
             if self.failure is None:
                 self._changed.wait_for(lambda: self.failure is not None, timeout=2.0)
@@ -425,7 +433,8 @@ class _StepStream:
             self._changed.notify_all()
 
     def _describe_failure(self, error):
-        """The job's own account of its end where the coordinator can give it, else the stream's error."""
+        """Returns the error of the job if the coordinator reports one, otherwise the error of the stream. Returns None
+        if `error` is None and the job has not ended."""
         try:
             job = self._jobs.GetJob(pb.JobRequest(job_id=self._job_id), timeout=5.0)
         except (grpc.RpcError, ValueError):  # ValueError: the channel was closed
@@ -436,29 +445,32 @@ class _StepStream:
 
 
 def _end_job(jobs, job_id, stream, link, failed):
-    """Closes what a run holds here, then its job."""
+    """Closes the stream and the connections of a run. Then stops its job if it has failed, or finishes it."""
     stream.close()
     link.close()
     try:
-        rpc.call(jobs.StopJob if failed else jobs.FinishJob, pb.JobRequest(job_id=job_id), f"ending job {job_id}", timeout=10.0)
+        rpc.call(jobs.StopJob if failed else jobs.FinishJob, pb.JobRequest(job_id=job_id), f"ending job {job_id}",
+                 timeout=10.0)
     except (errors.AlpaError, ValueError) as e:  # ValueError: the channel was closed
         _log.log(logging.DEBUG if failed else logging.WARNING, "%s", e)
 
 
 def job_failure(job):
-    """The exception for a job in a final state."""
+    """Returns the exception for a job in a final state."""
     state = pb.Job.State.Name(job.state)
-    where = "".join(f" {word} {value}" for word, value in (("on worker", job.failed_worker), ("at", job.failed_op)) if value)
+    where = "".join(f" {word} {value}" for word, value in (("on worker", job.failed_worker), ("at", job.failed_op))
+                    if value)
     message = f"job {job.job_id} {state}{where}: {job.reason or 'no reason given'}"
     planning = errors.from_reason(job.error_reason, message) if job.error_reason else None
-    if planning is not None and not isinstance(planning, errors.JobFailedError) and type(planning) is not errors.AlpaError:
+    if (planning is not None and not isinstance(planning, errors.JobFailedError)
+            and type(planning) is not errors.AlpaError):
         return planning
     return errors.JobFailedError(message, job.error_reason or state, pb.Job.Cause.Name(job.cause), job.failed_worker,
                                  job.failed_op)
 
 
 def block_until_ready(tree):
-    """Waits for the steps behind the handles of a pytree, without fetching them."""
+    """Waits for the steps that compute the handles of a pytree, without fetching the values. Returns the pytree."""
     for value in jax.tree_util.tree_leaves(tree):
         if isinstance(value, handles.StateHandle):
             value._run.wait()

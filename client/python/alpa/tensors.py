@@ -1,6 +1,6 @@
-"""Moves arrays between this process and the workers, past the coordinator.
+"""Moves arrays directly between this process and the workers, not through the coordinator.
 
-A Placement says which worker holds which region of each leaf; a TensorLink writes and reads regions, many at once.
+A Placement says which worker holds which region of each leaf. A TensorLink writes and reads several regions at a time.
 """
 
 import concurrent.futures
@@ -17,12 +17,12 @@ import numpy as np
 from alpa import errors, rpc
 from alpa._proto import tensor_service_pb2 as pb
 
-CHUNK = 1 << 20  # bytes of data in a message
-PIECE = 32 << 20  # larger regions are moved in several pieces at once
-THREADS = 8
-CALL_SECONDS = 600.0
+CHUNK = 1 << 20  # bytes of data per message; the protocol allows at most 1 MiB
+PIECE = 32 << 20  # bytes; a larger region moves in several pieces at the same time
+THREADS = 8  # calls at a time
+CALL_SECONDS = 600.0  # deadline of the call for one piece
 
-STATE, BATCH, AUX = 0, 1, 2
+STATE, BATCH, AUX = 0, 1, 2  # LeafRef.Kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Region:
 
 
 def tile_of(dims, sharding, mesh, index):
-    """The region of an array of `dims` that the mesh's device number `index` holds: tiles of ceil(size / ways), the last
-    ones short or empty."""
+    """Returns the region of an array of shape `dims` that device number `index` of the mesh holds. A tile has
+    ceil(length / ways) elements along each dimension. The last tiles can be short or empty."""
     coordinates = np.unravel_index(index, tuple(mesh.shape)) if mesh.shape else ()
     start, size = [], []
     for d, length in enumerate(dims):
@@ -59,7 +59,7 @@ def tile_of(dims, sharding, mesh, index):
 
 
 class Placement:
-    """Where the leaves of a job lie, from the coordinator's answer."""
+    """The placement of a job's leaves, from the coordinator's reply."""
 
     def __init__(self, proto):
         self.epoch = proto.epoch
@@ -69,7 +69,7 @@ class Placement:
         self._outputs = [self._holders(leaf, proto.meshes) for leaf in proto.outputs]
 
     def input_holders(self, leaf):
-        """[(region, [workers])]: every part of an input leaf with all that hold it."""
+        """Returns [(region, [workers])]: every part of an input leaf, with all workers that hold it."""
         return self._inputs[leaf]
 
     def output_holders(self, leaf):
@@ -106,8 +106,8 @@ class TensorLink:
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="alpa-tensors")
 
     def abort(self):
-        """Breaks off what moves now; whoever waits for it gets an error. For when the job has failed: a worker that is
-        frozen would not answer for a long time."""
+        """Ends all transfers. The threads that wait for them get an error. Call it when the job has failed, because a
+        frozen worker would not answer for a long time."""
         self._close_channels()
 
     def close(self):
@@ -120,38 +120,39 @@ class TensorLink:
                 channel.close()
 
     def put(self, kind, version, arrays):
-        """Writes input leaves {leaf: numpy array} to all that hold them."""
-        jobs = []
+        """Writes input leaves {leaf: numpy array} to all workers that hold them."""
+        tasks = []
         for leaf, array in arrays.items():
             for region, workers in self._placement.input_holders(leaf):
                 if region.empty:
                     continue
                 for piece in _pieces(region, array.itemsize):
-                    jobs += [(self._put_piece, worker, kind, leaf, version, piece, array) for worker in workers]
-        self._run(jobs)
+                    tasks += [(self._put_piece, worker, kind, leaf, version, piece, array) for worker in workers]
+        self._run(tasks)
 
     def get(self, kind, version, leaf_types):
-        """Reads leaves {leaf: LeafType}, input leaves for STATE and output leaves for AUX, as {leaf: numpy array}."""
+        """Reads the leaves {leaf: LeafType} and returns {leaf: numpy array}. For STATE, `leaf` is an input leaf; for
+        AUX, it is an output leaf."""
         arrays = {leaf: np.empty(t.shape, t.dtype) for leaf, t in leaf_types.items()}
-        jobs = []
+        tasks = []
         for leaf, array in arrays.items():
             holders = self._placement.output_holders(leaf) if kind == AUX else self._placement.input_holders(leaf)
             if not holders:
-                raise errors.AlpaError(f"the placement does not say where leaf {leaf} lies", "INTERNAL")
+                raise errors.AlpaError(f"the coordinator's placement has no parts of leaf {leaf}", "INTERNAL")
             for region, workers in holders:
                 if region.empty:
                     continue
                 for i, piece in enumerate(_pieces(region, array.itemsize)):
-                    jobs.append((self._get_piece, workers[i % len(workers)], kind, leaf, version, piece, array))
-        self._run(jobs)
+                    tasks.append((self._get_piece, workers[i % len(workers)], kind, leaf, version, piece, array))
+        self._run(tasks)
         return arrays
 
-    def _run(self, jobs):
-        """Runs all; raises the first failure after every one has ended (no thread may touch an array later)."""
-        if len(jobs) == 1:
-            function, *args = jobs[0]
+    def _run(self, tasks):
+        """Runs all tasks. Raises the first error after every task has ended, so that no thread uses an array later."""
+        if len(tasks) == 1:
+            function, *args = tasks[0]
             return function(*args)
-        futures = [self._pool.submit(*job) for job in jobs]
+        futures = [self._pool.submit(*task) for task in tasks]
         concurrent.futures.wait(futures)
         for future in futures:
             future.result()
@@ -160,7 +161,7 @@ class TensorLink:
     def _failure(error, doing):
         if isinstance(error, grpc.RpcError):
             return errors.from_rpc(error, doing)
-        return errors.AlpaError(f"{doing}: the connection was closed", "ABORTED")  # ValueError, of a closed channel
+        return errors.AlpaError(f"{doing}: the connection was closed", "ABORTED")  # a ValueError of a closed channel
 
     def _pick(self, worker):
         calls = self._calls[worker]
@@ -178,7 +179,8 @@ class TensorLink:
         except (grpc.RpcError, ValueError) as e:
             raise self._failure(e, f"writing leaf {leaf} to worker {worker}") from None
         if reply.bytes != len(data):
-            raise errors.AlpaError(f"worker {worker} took {reply.bytes} of {len(data)} bytes of leaf {leaf}", "INTERNAL")
+            raise errors.AlpaError(f"worker {worker} accepted {reply.bytes} of {len(data)} bytes of leaf {leaf}",
+                                   "INTERNAL")
 
     def _get_piece(self, worker, kind, leaf, version, region, array):
         target = array[region.slices + (...,)]
@@ -205,18 +207,20 @@ class TensorLink:
 
 @functools.cache
 def _keep_message_memory():
-    """Messages are about CHUNK long. By default glibc makes each of fresh pages and gives them back at once, which is half
-    the cost of a transfer; so it is told to keep some. Settings that the user made are left alone."""
+    """Makes glibc keep freed memory for the next messages, which have about CHUNK bytes each. By default, glibc maps
+    fresh pages for each message and unmaps them at once. That is half of the cost of a transfer. Does nothing if the
+    user has set options of malloc."""
     if any(name.startswith("MALLOC_") for name in os.environ) or "GLIBC_TUNABLES" in os.environ:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # another C library may not have it
+    if mallopt is not None:  # C libraries other than glibc may not have mallopt
         mallopt(-3, 4 << 20)  # M_MMAP_THRESHOLD
         mallopt(-1, 64 << 20)  # M_TRIM_THRESHOLD
 
 
 class _Calls:
-    """TensorService with messages as bytes: the data part is framed here, to save copies of it."""
+    """Calls of TensorService with messages as bytes. This module encodes and decodes the data field itself, which saves
+    copies."""
 
     def __init__(self, channel):
         self.put = channel.stream_unary("/alpa.proto.TensorService/Put", request_serializer=lambda message: message,
@@ -227,7 +231,8 @@ class _Calls:
 
 
 def _pieces(region, itemsize):
-    """Cuts a large region along its first dimension longer than 1, so that each piece stays dense in the leaf."""
+    """Cuts a large region along its first dimension longer than 1. If the region is contiguous in the leaf, so is each
+    piece."""
     size = math.prod(region.size) * itemsize
     dim = next((d for d, n in enumerate(region.size) if n > 1), None)
     if size <= PIECE or dim is None:
@@ -259,7 +264,7 @@ def _put_messages(ref, data):
 
 
 def _data_of(message):
-    """The bytes of a serialized GetChunk, not copied: one field, number 1."""
+    """Returns the data of a serialized GetChunk without a copy. The message has one field, number 1."""
     if not message:
         return b""
     if message[0] == 0x0A:

@@ -1,8 +1,12 @@
-"""FakeCluster: a coordinator and workers inside the test process that answer like real ones, and run each step whole with
-JAX. State leaves are replicated; batch leaves are cut on their first dimension over all devices of a job.
+"""FakeCluster: a coordinator and workers inside the test process. They answer like real ones, but JAX runs each step on
+one device. State leaves are replicated. Batch leaves are split along their first dimension over all devices of a job.
 
-Hooks: `step_gate` (an Event; steps wait until it is set), `fail_step` (that step fails), `refuse` ((code, reason, text):
-Submit answers so), `plan_error` ((error_reason, text): planning fails), `records` (calls seen, in order).
+Hooks:
+    step_gate    An Event. Steps wait until it is set.
+    fail_step    The number of a step that fails.
+    refuse       (code, reason, text): Submit fails with this error.
+    plan_error   (error_reason, text): planning fails with this error.
+    records      The calls so far, in order.
 """
 
 import concurrent.futures
@@ -122,7 +126,8 @@ class FakeCluster(job_service_pb2_grpc.JobServiceServicer):
 
     def GetCluster(self, request, context):
         return pb.ClusterReply(cluster_epoch=1, workers=[
-            pb.WorkerState(name=w.name, tensor_address=w.address, up=True, devices=[pb.DeviceState(id=d) for d in w.devices])
+            pb.WorkerState(name=w.name, tensor_address=w.address, up=True,
+                           devices=[pb.DeviceState(id=d) for d in w.devices])
             for w in self.workers])
 
     def _job(self, request, context):
@@ -139,7 +144,7 @@ class _Job:
         self.roles = request.roles
         self.version = 0
         self.aux = {}
-        self.memory = {}  # (worker, kind, leaf, slot) -> (array, which elements were written)
+        self.memory = {}  # (worker, kind, leaf, slot) -> (array, mask of the elements that were written)
         computation = xla_client.XlaComputation(cluster.programs[request.program_hash])
         shape = computation.program_shape()
         self.inputs = [(s.dimensions(), np.dtype(s.numpy_dtype())) for s in shape.parameter_shapes()]
@@ -150,7 +155,8 @@ class _Job:
         self._execute = cpu[0].client.compile_and_load(module, _jax.DeviceList(tuple(cpu)), xla_client.CompileOptions())
         assert len(self.roles.inputs) == len(self.inputs) and len(self.roles.outputs) == len(self.outputs)
         devices = request.plan.devices or sum(len(w.devices) for w in cluster.workers)
-        self.proto = pb.Job(job_id=job_id, name=request.name, epoch=1, devices=range(devices), plan_text="a fake plan\n")
+        self.proto = pb.Job(job_id=job_id, name=request.name, epoch=1, devices=range(devices),
+                            plan_text="a fake plan\n")
         self.proto.plan.microbatches = request.plan.microbatches or 1
         self.placement = self._place(cluster, devices)
 
@@ -188,7 +194,7 @@ class _Job:
         for region, workers in tensors.Placement(self.placement).input_holders(leaf):
             for worker in workers if not region.empty else ():
                 array, written = self.memory[worker, kind, leaf, slot]
-                assert written[region.slices].all(), f"{self.roles.inputs[leaf].path} was not all put on {worker}"
+                assert written[region.slices].all(), f"{self.roles.inputs[leaf].path} is incomplete on {worker}"
                 out[region.slices] = array[region.slices]
         return out
 

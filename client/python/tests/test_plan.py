@@ -1,4 +1,4 @@
-"""What of a plan is pinned, and what is refused before anything is sent."""
+"""Tests of plans: the pins that are sent, plan files, and the pins that are refused before anything is sent."""
 
 import alpa
 import jax
@@ -32,17 +32,17 @@ def sent(wanted, traced=None, **pins):
     return message
 
 
-def test_counts_of_devices():
+def test_a_plan_pins_the_numbers_of_devices():
     for wanted, devices, data, tensor, meshes in [
             (alpa.Megatron(2, 3, 4), 24, 2, 3, 4), (alpa.Megatron(tp=2), 2, 1, 2, 0), (alpa.Megatron(pp=2), 2, 1, 0, 2),
-            (alpa.GPipe(4, 8), 4, 1, 0, 4), (alpa.GPipe(2, dp=2, tp=2), 8, 2, 2, 2), (alpa.Zero(3, 8, tp=2, pp=2), 8, 2, 2, 2),
-            (alpa.Zero(1), 0, 0, 0, 0), (alpa.DataParallel(4), 4, 4, 0, 0)]:
+            (alpa.GPipe(4, 8), 4, 1, 0, 4), (alpa.GPipe(2, dp=2, tp=2), 8, 2, 2, 2),
+            (alpa.Zero(3, 8, tp=2, pp=2), 8, 2, 2, 2), (alpa.Zero(1), 0, 0, 0, 0), (alpa.DataParallel(4), 4, 4, 0, 0)]:
         message = sent(wanted)
         assert (message.devices, message.data_parallel, message.tensor_parallel, message.pipeline.meshes) == (
             devices, data, tensor, meshes), wanted
 
 
-def test_pipelines():
+def test_a_pipeline_pins_its_meshes_and_schedule():
     message = sent(alpa.GPipe(4, 8, interleave=2, remat="layer"))
     assert message.microbatches == 8 and message.remat == "layer"
     assert (message.pipeline.schedule, message.pipeline.stages_per_mesh) == ("gpipe", 2)
@@ -52,14 +52,15 @@ def test_pipelines():
     assert list(message.pipeline.devices) == [1, 3] and (message.devices, message.data_parallel) == (4, 0)
 
 
-def test_a_job_directory_holds_the_same(traced):
-    wanted = alpa.Megatron(tp=2, pp=2, stage_devices=(2, 4), schedule="zero-bubble", remat="layer", specs={"['params']['b']": ()})
+def test_a_job_directory_holds_the_same_pins(traced):
+    wanted = alpa.Megatron(tp=2, pp=2, stage_devices=(2, 4), schedule="zero-bubble", remat="layer",
+                           specs={"['params']['b']": ()})
     out = plan.request(wanted, program=traced).to_json()
     assert out == {"devices": 6, "tensor_parallel": 2, "remat": "layer", "tensor_cuts": [{"leaf": 5, "dim": -1}],
                    "pipeline": {"meshes": 2, "stages_per_mesh": 1, "schedule": "zero-bubble", "devices": [2, 4]}}
 
 
-def test_specs_name_leaf_and_dimension(traced):
+def test_a_spec_becomes_a_cut_of_its_leaf(traced):
     paths = [leaf.path for leaf in traced.inputs]
 
     def cuts(specs):
@@ -72,7 +73,7 @@ def test_specs_name_leaf_and_dimension(traced):
         "state['params']['w']": 0}
 
 
-def test_plans_as_files(tmp_path):
+def test_a_saved_plan_loads_with_renumbered_devices(tmp_path):
     proto = plan_pb2.Plan(version=1, program_fingerprint=2**64 - 1, microbatches=4, schedule="1f1b", stage_cuts=[7])
     for mesh, devices in enumerate([(9, 4), (6,)]):
         proto.meshes.add(shape=[len(devices)], axis_names=["data"], devices=devices)
@@ -87,28 +88,29 @@ def test_plans_as_files(tmp_path):
     assert plan.request(loaded).to_json()["given"]["stage_cuts"] == ["7"]
     with pytest.raises(alpa.InputError, match="the plan is for 3 devices"):
         sent(loaded, devices=2)
-    with pytest.raises(alpa.InputError, match="decides all"):
+    with pytest.raises(alpa.InputError, match="already decides"):
         sent(loaded, local_statistics=True)
     for text in ("", "{", "[]", "{}", '{"stages": 7}', '{"more": 1}'):
         (tmp_path / "bad.json").write_text(text)
-        with pytest.raises(alpa.InputError, match="bad.json is no plan"):
+        with pytest.raises(alpa.InputError, match="bad.json is not a plan file"):
             alpa.load_plan(tmp_path / "bad.json")
-    with pytest.raises(alpa.InputError, match="none.json is no plan"):
+    with pytest.raises(alpa.InputError, match="none.json is not a plan file"):
         alpa.load_plan(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize("specs,says", [
-    ({"['params']['v']": ()}, r"\['params'\]\['v'\]\", which is no leaf of the state; did you mean .*\['params'\]\['w'\]"),
-    ({"batch": ()}, "no leaf of the state"),
+    ({"['params']['v']": ()},
+     r"\['params'\]\['v'\]\", which is not a leaf of the state; did you mean .*\['params'\]\['w'\]"),
+    ({"batch": ()}, "not a leaf of the state"),
     ({"['params']['w']": ("model",)}, "expected None or \"tensor\""),
     ({"['params']['w']": "tensor"}, "expected None or \"tensor\""),
     ({"['params']['w']": 1}, "expected None or \"tensor\""),
-    ({"['params']['b']": (None, "tensor")}, r"2 entries, but it is f32\[6\]"),
+    ({"['params']['b']": (None, "tensor")}, r"2 entries, but the leaf is f32\[6\]"),
     ({"['params']['w']": ("tensor", "tensor")}, "twice"),
     ({"['params']['w']": (), "state['params']['w']": ()}, "twice"),
     (7, "specs is 7"),
 ])
-def test_specs_that_do_not_fit(traced, specs, says):
+def test_bad_specs_are_refused(traced, specs, says):
     with pytest.raises(alpa.InputError, match=says):
         sent(alpa.Megatron(tp=2, specs=specs), traced)
 
@@ -118,16 +120,16 @@ def test_specs_that_do_not_fit(traced, specs, says):
     (alpa.GPipe(True), "plan.stages is True"),
     (alpa.Megatron(pp=2, schedule="2f2b"), "schedule is '2f2b'.*zero-bubble"),
     (alpa.Megatron(remat="all"), "remat is 'all'.*layer"),
-    (alpa.Megatron(interleave=2), "without a pipeline"),
+    (alpa.Megatron(interleave=2), "needs a pipeline"),
     (alpa.Megatron(pp=16, interleave=8), "at most 64 stages"),
-    (alpa.Megatron(pp=3, stage_devices=(1, 3)), "2 stages, the pipeline has 3"),
+    (alpa.Megatron(pp=3, stage_devices=(1, 3)), "2 meshes, but the pipeline has 3"),
     (alpa.Megatron(pp=2, stage_devices=(1, 0)), "stage_devices is"),
     (alpa.Megatron(pp=2, stage_devices=3), "stage_devices is 3"),
     (alpa.Megatron(dp=2, pp=2, stage_devices=(2, 4)), "leave dp out"),
-    (alpa.Megatron(tp=2, pp=2, stage_devices=(2, 3)), "tp=2 does not divide a stage of 3"),
+    (alpa.Megatron(tp=2, pp=2, stage_devices=(2, 3)), "tp=2 does not divide a mesh of 3"),
     (alpa.Zero(3, 6, tp=2, pp=2), "tp=2 x pp=2 does not divide 6"),
     (alpa.Megatron(specs={}), "give tp=2"),
 ])
-def test_plans_that_do_not_fit(wanted, says):
+def test_bad_plans_are_refused(wanted, says):
     with pytest.raises(alpa.InputError, match=says):
         sent(wanted)

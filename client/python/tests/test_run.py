@@ -1,4 +1,4 @@
-"""Runs against FakeCluster: what a user sees."""
+"""Tests of alpa.Run against FakeCluster, from the user's side."""
 
 import threading
 from typing import NamedTuple
@@ -23,7 +23,8 @@ def step(state, batch):
     loss, grads = jax.value_and_grad(loss_of)(state["params"], batch["x"], batch["y"])
     updates, opt = OPTIMIZER.update(grads, state["opt"], state["params"])
     params = optax.apply_updates(state["params"], updates)
-    return {"params": params, "opt": opt, "key": key, "count": state["count"] + 1, "none": None}, {"loss": loss, "g": grads}
+    return ({"params": params, "opt": opt, "key": key, "count": state["count"] + 1, "none": None},
+            {"loss": loss, "g": grads})
 
 
 def start():
@@ -82,7 +83,7 @@ def test_the_request_carries_pins_and_roles(cluster, fake):
     assert "state['opt'][0].mu['w']" in names
 
 
-def test_a_call_returns_before_the_step_is_done_and_only_a_few_are_in_flight(cluster, fake):
+def test_a_call_returns_before_its_step_is_done_and_few_steps_are_in_flight(cluster, fake):
     run = cluster.parallelize(step)
     state, aux = run(start(), batch_of(0))
     alpa.block_until_ready(aux)
@@ -107,11 +108,11 @@ def test_state_stays_on_the_workers(cluster, fake):
     assert {r[1] for r in fake.records if r[0] == "put"} == {1}  # batches only
 
 
-def test_a_donated_handle_is_a_clear_error(cluster):
+def test_a_donated_handle_raises_a_clear_error(cluster):
     run = cluster.parallelize(step)
     first, _ = run(start(), batch_of(0))
     second, _ = run(first, batch_of(1))
-    with pytest.raises(alpa.StaleStateError, match=r"state after step 1, which is gone: it was given to step 2"):
+    with pytest.raises(alpa.StaleStateError, match=r"state after step 1, which is gone: it was passed to step 2"):
         alpa.fetch(first)
     with pytest.raises(alpa.StaleStateError, match=r"state\["):
         run(first, batch_of(2))
@@ -147,7 +148,7 @@ def test_upload_puts_state_in_place_at_once(cluster, fake):
         run.upload({k: v for k, v in start().items() if k != "count"})
 
 
-def test_handles_of_another_run_are_moved(cluster):
+def test_a_run_takes_handles_of_another_run(cluster):
     one = cluster.parallelize(step)
     state, _ = one(start(), batch_of(0))
     two = cluster.parallelize(step, alpa.DataParallel(2))
@@ -156,7 +157,7 @@ def test_handles_of_another_run_are_moved(cluster):
     assert one.job_id != two.job_id
 
 
-def test_many_steps_in_one_message(cluster, fake):
+def test_one_message_requests_many_steps(cluster, fake):
     batches = [batch_of(i) for i in range(3)]
     run = cluster.parallelize(step)
     state, aux = run.steps(start(), batches, 7)
@@ -167,7 +168,7 @@ def test_many_steps_in_one_message(cluster, fake):
     assert len(run.metrics) == 9 or (run.wait() or len(run.metrics) == 9)
 
 
-def test_old_small_aux_lives_on_and_old_large_aux_is_an_error(cluster):
+def test_old_small_aux_is_kept_and_old_large_aux_raises(cluster):
     run = cluster.parallelize(step)
     state, first = run(start(), batch_of(0))
     run.steps(state, [batch_of(0)], 20)
@@ -177,7 +178,7 @@ def test_old_small_aux_lives_on_and_old_large_aux_is_an_error(cluster):
         alpa.fetch(first["g"])
 
 
-def test_jit_form(cluster):
+def test_jit_runs_a_step_with_two_state_arguments(cluster):
     def train(params, opt, x, y):
         loss, grads = jax.value_and_grad(loss_of)(params, x, y)
         updates, opt = OPTIMIZER.update(grads, opt, params)
@@ -197,7 +198,7 @@ class Point(NamedTuple):
     y: object
 
 
-def test_bf16_ints_bools_keys_in_batches_and_no_aux(cluster):
+def test_a_step_takes_bf16_ints_bools_and_keys_and_returns_no_aux(cluster):
     def odd(state, batch):
         noise = jax.random.normal(batch["key"], (2, 3), jnp.bfloat16)
         x = jnp.where(batch["mask"], state.x + noise, state.x)
@@ -221,9 +222,11 @@ def scaled(s, b):
 @pytest.mark.parametrize("bad,state,batch,message", [
     (lambda s, b: ({"w": s["w"][:2]}, None), {"w": np.ones(4, np.float32)}, {"x": 1.0},
      r"state leaf state\['w'\] comes in as f32\[4\] and goes out as f32\[2\]"),
-    (lambda s, b: ({"w": s["w"].astype(jnp.bfloat16)}, None), {"w": np.ones(4, np.float32)}, {"x": 1.0}, "goes out as bf16"),
+    (lambda s, b: ({"w": s["w"].astype(jnp.bfloat16)}, None), {"w": np.ones(4, np.float32)}, {"x": 1.0},
+     "goes out as bf16"),
     (lambda s, b: ({"v": s["w"]}, None), {"w": np.ones(4, np.float32)}, {"x": 1.0}, r"state\['v'\]"),
-    (lambda s, b: ({}, None), {"w": np.ones(4, np.float32)}, {"x": 1.0}, r"does not return the state leaf state\['w'\]"),
+    (lambda s, b: ({}, None), {"w": np.ones(4, np.float32)}, {"x": 1.0},
+     r"does not return the state leaf state\['w'\]"),
     (lambda s, b: s, {"w": np.ones(4, np.float32)}, {"x": 1.0}, r"must return \(state, aux\)"),
     (lambda s, b: (s, None), {"w": "text"}, {"x": 1.0}, r"state\['w'\] is a str"),
     (lambda s, b: (s, None), {"w": np.ones(2, np.complex64)}, {"x": 1.0}, "complex64, which is not supported"),
@@ -235,7 +238,7 @@ def test_a_bad_step_or_state_is_refused_before_anything_is_submitted(cluster, fa
     assert "submit" not in fake.records
 
 
-def test_wrong_arguments_of_later_calls_name_the_leaf(cluster):
+def test_errors_of_wrong_arguments_name_the_leaf(cluster):
     run = cluster.parallelize(step)
     state, _ = run(start(), batch_of(0))
     with pytest.raises(alpa.InputError, match=r"batch\['x'\] is f32\[6,4\]; the program was traced with f32\[8,4\]"):
@@ -246,7 +249,7 @@ def test_wrong_arguments_of_later_calls_name_the_leaf(cluster):
         run(state)
     with pytest.raises(alpa.InputError, match=r"state\['params'\]\['b'\] is f16"):
         run(dict(state, params=dict(state["params"], b=np.zeros(300, np.float16))), batch_of(0))
-    run(state, batch_of(1))  # nothing changed
+    run(state, batch_of(1))  # the errors changed nothing
 
 
 def test_the_users_own_exceptions_pass_through(cluster):
@@ -257,7 +260,7 @@ def test_the_users_own_exceptions_pass_through(cluster):
         cluster.parallelize(broken)(1.0, 2.0)
 
 
-def test_wrong_pins(cluster):
+def test_wrong_pins_are_refused(cluster):
     with pytest.raises(alpa.InputError, match="plan= is 'fast'"):
         cluster.parallelize(step, plan="fast")
     with pytest.raises(alpa.InputError, match="devices=3"):
@@ -266,7 +269,7 @@ def test_wrong_pins(cluster):
         cluster.parallelize(step, batch_dims=5)(start(), batch_of(0))
     with pytest.raises(alpa.InputError, match="does not fit the batch"):
         cluster.parallelize(step, batch_dims={"z": 0})(start(), batch_of(0))
-    with pytest.raises(alpa.InputError, match="must pair up"):
+    with pytest.raises(alpa.InputError, match="must have the same length"):
         cluster.jit(step, state_argnums=(0, 1), state_outs=0)
 
 
@@ -283,7 +286,7 @@ def test_failed_planning_has_class_and_reason(cluster, fake):
         cluster.parallelize(step)(start(), batch_of(0))
 
 
-def test_a_failed_step_surfaces_on_the_next_use(cluster, fake):
+def test_a_failed_step_raises_on_the_next_use(cluster, fake):
     run = cluster.parallelize(step)
     state, _ = run(start(), batch_of(0))
     fake.fail_step = 2
@@ -296,7 +299,7 @@ def test_a_failed_step_surfaces_on_the_next_use(cluster, fake):
             use()
 
 
-def test_a_lost_coordinator_surfaces(cluster, fake):
+def test_a_lost_coordinator_raises_on_the_next_use(cluster, fake):
     run = cluster.parallelize(step)
     state, _ = run(start(), batch_of(0))
     run.wait()
@@ -319,12 +322,12 @@ def test_close_finishes_the_job_and_its_handles(cluster, fake):
         run(start(), batch_of(0))
 
 
-def test_unreachable_coordinator_is_said_in_time():
+def test_connect_reports_an_unreachable_coordinator_in_time():
     with pytest.raises(alpa.UnreachableError, match="no coordinator answers at 127.0.0.1:1"):
         alpa.connect("127.0.0.1:1", timeout=1)
 
 
-def test_a_large_leaf_travels_in_pieces(cluster, fake, monkeypatch):
+def test_a_large_leaf_moves_in_pieces(cluster, fake, monkeypatch):
     monkeypatch.setattr("alpa.tensors.PIECE", 16 << 20)
 
     def grow(state, batch):

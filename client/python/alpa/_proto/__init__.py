@@ -1,1 +1,1 @@
-"""Generated from proto/*.proto by client/python/generate.py; only this file is kept in the repository."""
+"""Modules that client/python/generate.py generates from proto/*.proto. Only this file is in the repository."""
