@@ -90,8 +90,8 @@ std::string TransportSettings(const std::string& transport) {
   return text;
 }
 
-// Returns the facts of this machine. Its profile comes from the cache, from a measurement, or is assumed. A worker that
-// cannot measure still works.
+// Returns the facts of this machine. Its profile is read from the cache, measured, or assumed. A worker that cannot
+// measure still works.
 cluster::NodeFacts FactsFor(const WorkerFlags& flags, const Machine& machine, const DeviceSettings& settings) {
   const std::string name = DeviceName(machine, settings);
   if (flags.measure == "never") return FactsOf(machine, settings, AssumedProfile(name, settings.threads));

@@ -51,7 +51,8 @@ std::vector<std::byte> Encode(graph::DType dtype, double value) {
   return {};
 }
 
-// Returns the number of values that the loop index takes: by a LOOP's count, or by the fixed index of a RUN.
+// Returns the number of loop indices that the instructions use: the largest count of a LOOP, or one more than the
+// largest fixed index of a RUN.
 int64_t CountLoopIndices(const std::vector<plan::Instruction>& instructions) {
   int64_t count = 0;
   for (const plan::Instruction& instruction : instructions) {

@@ -96,13 +96,13 @@ class DeviceExecutor {
     std::byte* staging = nullptr;        // for messages that are not contiguous in the tile
     std::vector<std::byte> host_staging; // holds `staging` if the host cannot address device memory
   };
-  // An enqueued SEND or RECV for whose messages a wait may still have to be enqueued.
+  // An enqueued SEND or RECV.
   struct Flight {
     size_t prepared = 0;
     kernels::Buffer* buffer = nullptr;   // the slot's
     EdgeEnd* end = nullptr;
     bool receives = false;
-    bool waited = false;                 // the wait is enqueued
+    bool waited = false;                 // the wait for its messages is enqueued, too
   };
   // The state of a walk over the instructions of one step.
   struct Cursor {

@@ -15,7 +15,7 @@ namespace alpa::worker {
 
 using plan::Region;
 
-// A device of the job, in rank order; the same list on all workers.
+// A device of the job. All workers have the same list of ranks.
 struct Rank {
   DeviceId device;
   std::string worker;             // that has the device; for messages

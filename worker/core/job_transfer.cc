@@ -146,7 +146,8 @@ void JobRuntime::Transfer::Leave() {
 absl::Status JobRuntime::Transfer::Write(std::span<const std::byte> data) {
   const int64_t end = position_ + static_cast<int64_t>(data.size());
   if (end > size_) {
-    return BadRequest(absl::StrFormat("%d bytes were sent for region %s, which has %d", end, ToString(region_), size_));
+    return BadRequest(
+        absl::StrFormat("%d bytes were sent for region %s, which has %d bytes", end, ToString(region_), size_));
   }
   ALPA_RETURN_IF_ERROR(Enter());
   std::set<int> used;
@@ -166,7 +167,7 @@ absl::Status JobRuntime::Transfer::Write(std::span<const std::byte> data) {
 
 absl::Status JobRuntime::Transfer::Finish() {
   if (position_ != size_) {
-    return BadRequest(absl::StrFormat("%d bytes were sent for region %s, which has %d; the region counts as not put",
+    return BadRequest(absl::StrFormat("%d bytes were sent for region %s, which has %d bytes; it counts as not put",
                                       position_, ToString(region_), size_));
   }
   MutexLock lock(job_->mutex_);

@@ -25,7 +25,7 @@ WorkerCore::WorkerCore(const Options& options)
       memory_(*options.backend, options.device_memory) {}
 
 WorkerCore::~WorkerCore() {
-  ReleaseAll(absl::CancelledError("the worker stops"));
+  ReleaseAll(absl::CancelledError("the worker is stopping"));
   WaitAllReleased(MonotonicTime::max());
 }
 

@@ -57,7 +57,7 @@ Graph Sums(int64_t elements, int64_t count) {
   return b.Build();
 }
 
-// Returns a program of one fused kernel with `ops` ops per element, of the `kinds` in turn. Each op reads the last
+// Returns a program of one fused kernel with `ops` ops per element, which cycle through `kinds`. Each op reads the last
 // value. Its second operand alternates between a constant and an earlier value. As many values and constants are live
 // as in the update of an optimizer.
 Graph Chain(int64_t elements, const std::vector<Opcode>& kinds, int ops) {
@@ -164,8 +164,7 @@ double Slope(double fewer_seconds, double more_seconds, double parts) {
   return std::max(more_seconds - fewer_seconds, 1e-12) / parts;
 }
 
-// The seconds that a probe's program, and each of its kernels, takes in addition to its work. All data is in the
-// nearest caches.
+// The overhead of a probe's program and of each of its kernels, in seconds, if all data is in the nearest caches.
 struct Overhead {
   double program = 0, kernel = 0;
 };

@@ -23,7 +23,8 @@ cluster::NodeFacts FactsOf(const Machine& machine, const DeviceSettings& setting
   facts.host_name = machine.host_name;
   facts.cpus = machine.cpus;
   facts.cores = machine.cores;
-  // If a device has more threads than there are cores, its measured times already include the wait for cores.
+  // A device uses at most all cores. If it has more threads than that, its measured times already include the wait for
+  // cores.
   facts.device_cores = std::min(static_cast<double>(settings.threads), machine.cores);
   facts.profile = std::move(profile);
   return facts;

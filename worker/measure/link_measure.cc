@@ -67,8 +67,8 @@ class Pair {
     watchdog_.join();
   }
 
-  // Runs both parts at the same time. Returns the seconds of one exchange in the fastest of several rounds, less
-  // `busy`: the seconds of the exchange in which an end is busy.
+  // Runs both parts at the same time. Returns the seconds of one exchange in the fastest of several rounds. Subtracts
+  // `busy`, the seconds of an exchange in which the ends are busy.
   absl::StatusOr<double> Fastest(const Part& first, const Part& second, double busy) {
     ALPA_ASSIGN_OR_RETURN(const std::vector<double> tried, Times(first, second, 1, 2));
     const double once = std::max(*std::min_element(tried.begin(), tried.end()), 1e-9);
@@ -87,7 +87,7 @@ class Pair {
       for (int i = 0; i < exchanges * rounds && other.ok(); ++i) other = second();
       if (!other.ok()) Abort(other);
     });
-    const PinnedThread here(/*last=*/false);  // made after the other thread, which would inherit its mask
+    const PinnedThread here(/*last=*/false);  // after the start of the other thread, which would inherit the pin
     std::vector<double> seconds;
     absl::Status status;
     for (int round = 0; round < rounds && status.ok(); ++round) {

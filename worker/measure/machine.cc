@@ -46,7 +46,7 @@ std::string CpuModel(const std::string& root) {
 // Returns the smaller limit; 0 means no limit.
 double Least(double a, double b) { return a == 0 ? b : b == 0 ? a : std::min(a, b); }
 
-// Returns the cores of a quota in microseconds per period, also in microseconds. Returns 0 if the quota is "max" or -1.
+// Converts a CPU quota to cores. Quota and period are in microseconds. Returns 0 if there is no quota ("max" or -1).
 double Quota(absl::string_view quota, absl::string_view period) {
   double most = 0, every = 0;
   if (!absl::SimpleAtod(quota, &most) || !absl::SimpleAtod(period, &every) || !(most > 0) || !(every > 0)) return 0;

@@ -110,7 +110,7 @@ TEST(MeasureNode, ReturnsTheErrorOfAFailingBackend) {
   EXPECT_EQ(MeasureNode(options).status().message(), "the device is broken");
 }
 
-// An endpoint whose sends succeed a number of times, and then fail.
+// An endpoint whose first `messages` sends succeed. Later sends fail.
 class FailingEndpoint : public comm::Endpoint {
  public:
   FailingEndpoint(comm::Endpoint& endpoint, int messages) : endpoint_(endpoint), left_(messages) {}

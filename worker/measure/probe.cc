@@ -16,7 +16,7 @@ constexpr int kMaxRuns = 2000;      // per round, because all runs of a round ar
 constexpr double kRound = 200e-6;
 constexpr int kMinRounds = 3, kMaxRounds = 25;  // of one measurement
 
-// Encodes one element 0.5.
+// Returns the bytes of one element with the value 0.5.
 std::vector<std::byte> Half(graph::DType dtype) {
   const auto bytes = [](auto value) {
     std::vector<std::byte> out(sizeof(value));
@@ -74,7 +74,7 @@ absl::StatusOr<double> Probe::Round(std::span<Probe* const> probes, int runs) {
       return absl::OkStatus();
     });
     for (int run = 0; run < runs; ++run) {
-      stream.Enqueue([] { return absl::OkStatus(); });  // stands for DeviceExecutor's check for cancellation
+      stream.Enqueue([] { return absl::OkStatus(); });  // imitates DeviceExecutor's check for cancellation
       probe.program_->Run(stream, inputs, outputs);
     }
     stream.Enqueue([end = &ends[p]] {

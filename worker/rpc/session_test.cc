@@ -39,7 +39,7 @@ class FakeCoordinator : public proto::WorkerService::Service {
   }
   int port() const { return port_; }
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
-  grpc::Status refusal;  // set before the worker dials
+  grpc::Status refusal;  // set it before the worker connects
 
   grpc::Status Session(grpc::ServerContext* context,
                        grpc::ServerReaderWriter<proto::ToWorker, proto::FromWorker>* stream) override {

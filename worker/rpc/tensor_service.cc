@@ -136,7 +136,7 @@ grpc::Status TensorServiceImpl::Get(grpc::ServerContext* context, const grpc::By
     std::byte* const to = reinterpret_cast<std::byte*>(GRPC_SLICE_START_PTR(block));
     std::memcpy(to, header.data(), header.size());
     const absl::Status status = (*transfer)->Read({to + header.size(), static_cast<size_t>(size)});
-    const grpc::Slice owner(block, grpc::Slice::STEAL_REF);  // made after the read, because it copies a small block
+    const grpc::Slice owner(block, grpc::Slice::STEAL_REF);  // made after the read: a slice copies a small block
     if (!status.ok()) {
       return ToGrpc(Annotate(status, Describe("get", get.ref())), *context);
     }
