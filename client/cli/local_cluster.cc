@@ -114,7 +114,7 @@ absl::Status LocalCluster::StartChild(const std::string& name, const std::string
   std::vector<char*> argv, environment;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
-  // The daemons must not read the settings of this program, which are environment variables ALPA_*.
+  // The daemons must not inherit the settings of this program, which are in environment variables ALPA_*.
   for (char** entry = environ; *entry != nullptr; ++entry) {
     if (!absl::StartsWith(*entry, "ALPA_")) environment.push_back(*entry);
   }

@@ -20,7 +20,7 @@
 namespace alpa::client {
 namespace {
 
-// Triggers an interruption after `seconds`, unless it is destroyed first. 0 seconds: never.
+// Triggers the interruption after `seconds`, unless the Patience object is destroyed first. 0 seconds: never.
 class Patience {
  public:
   Patience(double seconds, Interruption* interruption) {

@@ -21,8 +21,8 @@ using json = nlohmann::json;
 using plan::InputRole;
 using plan::OutputRole;
 
-constexpr Bytes kMaxProgram = 2 * kGiB - 1;    // size of program.hlo.pb; protobuf parses at most this
-constexpr Bytes kMaxDescription = 256 * kMiB;  // size of job.json
+constexpr Bytes kMaxProgram = 2 * kGiB - 1;    // bytes of program.hlo.pb, the limit of a protobuf message
+constexpr Bytes kMaxDescription = 256 * kMiB;  // bytes of job.json
 constexpr int kMaxRank = 16;                   // of a leaf
 
 // Reads the members of one JSON object by name and type. `where` names the object in error messages.
@@ -66,7 +66,9 @@ class Reader {
     if (!parsed.ok()) return InvalidArgument("%s: dtype '%s' is not known", where_, dtype);
     shape.dtype = *parsed;
     ALPA_ASSIGN_OR_RETURN(const json* dims, List("shape"));
-    if (dims->size() > kMaxRank) return InvalidArgument("%s has rank %d; at most %d", where_, dims->size(), kMaxRank);
+    if (dims->size() > kMaxRank) {
+      return InvalidArgument("%s has rank %d; at most %d is allowed", where_, dims->size(), kMaxRank);
+    }
     std::optional<int64_t> bytes = graph::SizeOf(shape.dtype);
     for (const json& dim : *dims) {
       if (!dim.is_number_unsigned() || dim.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) {
@@ -330,7 +332,8 @@ absl::StatusOr<std::unique_ptr<JobDirectory>> JobDirectory::OpenProgram(const st
 
   ALPA_ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> text, AsInput(MappedFile::Open(prefix + "job.json")));
   if (static_cast<Bytes>(text->bytes().size()) > kMaxDescription) {
-    return InvalidArgument("%s has %d bytes; at most %d", text->path(), text->bytes().size(), kMaxDescription);
+    return InvalidArgument("%s has %d bytes; at most %d are allowed", text->path(), text->bytes().size(),
+                           kMaxDescription);
   }
   absl::StatusOr<JobDescription> description =
       ParseJobDescription({reinterpret_cast<const char*>(text->bytes().data()), text->bytes().size()});

@@ -77,7 +77,7 @@ std::string JsonNumber(double value, bool single_precision) {
                                        ? std::to_chars(text, text + sizeof(text), static_cast<float>(value))
                                        : std::to_chars(text, text + sizeof(text), value);
   std::string out(text, end.ptr);
-  // A whole number also gets a fraction, so that readers see a float.
+  // An integral value gets ".0", so that readers see a float.
   if (out.find_first_of(".e") == std::string::npos) out += ".0";
   return out;
 }

@@ -304,7 +304,7 @@ absl::Status JobRun::WriteOutput() {
 absl::Status JobRun::Explain(const absl::Status& status) {
   if (interruption_ != nullptr && interruption_->triggered()) return interruption_->status();
   if (status.ok() || result.job_id.empty()) return status;
-  // This process can lose a worker before the coordinator declares the job as failed, so it waits for that.
+  // A lost worker can fail a call here before the coordinator knows that the job has failed. Wait for its report.
   absl::StatusOr<proto::Job> job = coordinator_.WatchJob(
       result.job_id, [](const proto::Job&) { return true; }, kFailureWaitSeconds);
   if (interruption_ != nullptr && interruption_->triggered()) return interruption_->status();

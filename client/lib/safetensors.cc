@@ -51,7 +51,9 @@ absl::StatusOr<TensorEntry> ParseEntry(const std::string& name, const json& valu
   TensorEntry entry;
   entry.shape.dtype = *type;
   if (!shape.is_array()) return InvalidArgument("tensor '%s': shape is not a list", name);
-  if (shape.size() > 64) return InvalidArgument("tensor '%s' has %d dimensions; at most 64", name, shape.size());
+  if (shape.size() > 64) {
+    return InvalidArgument("tensor '%s' has %d dimensions; at most 64 are allowed", name, shape.size());
+  }
   std::optional<int64_t> bytes = graph::SizeOf(*type);
   for (const json& size : shape) {
     std::optional<int64_t> n = NonNegative(size);

@@ -24,7 +24,7 @@
 
 namespace alpa::client {
 
-inline constexpr Bytes kMaxSafetensorsHeader = 100 * kMiB;  // size of the JSON header
+inline constexpr Bytes kMaxSafetensorsHeader = 100 * kMiB;  // bytes of the JSON header
 
 struct TensorEntry {
   graph::Shape shape;

@@ -148,7 +148,7 @@ absl::Status TensorLink::RunPut(const Piece& piece, Call& call) {
   }
   writer->WritesDone();
   ALPA_RETURN_IF_ERROR(call.Finish(writer->Finish(), doing));
-  if (reply.bytes() != total) return Internal("%s: it accepted %d of %d bytes", doing, reply.bytes(), total);
+  if (reply.bytes() != total) return Internal("%s: the worker took %d of %d bytes", doing, reply.bytes(), total);
   return absl::OkStatus();
 }
 
@@ -166,7 +166,7 @@ absl::Status TensorLink::RunGet(const Piece& piece, Call& call) {
     if (fits) cursor.CopyIn(piece.target, reinterpret_cast<const uint8_t*>(chunk.data().data()), size);
   }
   ALPA_RETURN_IF_ERROR(call.Finish(reader->Finish(), doing));
-  if (!fits || cursor.remaining() > 0) return Internal("%s: it sent another number of bytes than requested", doing);
+  if (!fits || cursor.remaining() > 0) return Internal("%s: the worker did not send the requested size", doing);
   return absl::OkStatus();
 }
 

@@ -6,7 +6,7 @@
     for batch in batches:
         state, aux = run(state, batch)           # returns at once; state and aux are handles
     print(run.plan)
-    state = alpa.fetch(state)                    # back to numpy
+    state = alpa.fetch(state)                    # the same pytree with numpy arrays
 """
 
 from alpa.cluster import Cluster, connect

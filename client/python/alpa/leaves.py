@@ -17,7 +17,7 @@ class LeafType:
     shape: tuple
     dtype: np.dtype
     key_impl: object = None
-    weak: bool = False  # JAX's weak type, as of a Python scalar
+    weak: bool = False  # JAX's weak type: the dtype gives way to other dtypes
 
     def __str__(self):
         text = dtypes.describe(self.shape, self.dtype)
@@ -82,7 +82,7 @@ def flatten(tree, name):
 
 
 def structure_difference(expected, got):
-    """Returns a text about the first difference between two lists of paths."""
+    """Describes the first difference between two lists of paths."""
     expected, got = list(expected), list(got)
     for path in expected:
         if path not in got:

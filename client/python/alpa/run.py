@@ -38,8 +38,8 @@ class Step:
 
 
 class Run:
-    """A step on a cluster, made by Cluster.parallelize() or Cluster.jit(). Calls from several threads run one after the
-    other."""
+    """A step that runs on a cluster, made by Cluster.parallelize() or Cluster.jit(). Calls from several threads run one
+    after the other."""
 
     def __init__(self, cluster, signature, pins, batch_dims, name, timeout):
         self._cluster = cluster
@@ -202,7 +202,7 @@ class Run:
         return values
 
     def _check_fresh(self, values, program):
-        """Raises the error of a handle of another run that cannot be fetched, before anything is submitted."""
+        """Raises if `values` has a handle of another run that is stale. Call it before anything is submitted."""
         for leaf, value in zip(program.inputs, values):
             if isinstance(value, handles.Handle):
                 value._run._check(value, leaf.path)
@@ -360,7 +360,7 @@ class _StepStream:
             self._changed.notify_all()
 
     def wait_for(self, step):
-        """Waits until step number `step` is done. Raises the failure if the job fails before."""
+        """Waits until step number `step` is done. Raises the failure if the job fails first."""
         with self._changed:
             while self._done < step:
                 self._raise_failure()

@@ -179,7 +179,7 @@ class TensorLink:
         except (grpc.RpcError, ValueError) as e:
             raise self._failure(e, f"writing leaf {leaf} to worker {worker}") from None
         if reply.bytes != len(data):
-            raise errors.AlpaError(f"worker {worker} accepted {reply.bytes} of {len(data)} bytes of leaf {leaf}",
+            raise errors.AlpaError(f"worker {worker} took {reply.bytes} of {len(data)} bytes of leaf {leaf}",
                                    "INTERNAL")
 
     def _get_piece(self, worker, kind, leaf, version, region, array):
