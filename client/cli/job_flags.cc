@@ -16,7 +16,7 @@
 namespace alpa::client {
 namespace {
 
-constexpr Bytes kMaxPlanFile = 64 * kMiB;  // bytes of a plan file
+constexpr Bytes kMaxPlanFile = 64 * kMiB;  // largest accepted plan file, in bytes
 
 absl::StatusOr<std::vector<int32_t>> DeviceCounts(const std::vector<std::string>& words) {
   std::vector<int32_t> counts;

@@ -5,8 +5,8 @@
 namespace alpa::client {
 namespace {
 
-constexpr int64_t kSlots = 1024;    // batch slots of a job; the coordinator and the workers refuse more
-constexpr Bytes kMostBytes = kGiB;  // batches that stay on the workers, unless two batches need more
+constexpr int64_t kSlots = 1024;    // most batch slots of a job; the coordinator and the workers refuse more
+constexpr Bytes kMostBytes = kGiB;  // most bytes of batches on the workers; two batches may exceed it
 
 }  // namespace
 

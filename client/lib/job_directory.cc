@@ -21,9 +21,9 @@ using json = nlohmann::json;
 using plan::InputRole;
 using plan::OutputRole;
 
-constexpr Bytes kMaxProgram = 2 * kGiB - 1;    // bytes of program.hlo.pb, the limit of a protobuf message
-constexpr Bytes kMaxDescription = 256 * kMiB;  // bytes of job.json
-constexpr int kMaxRank = 16;                   // of a leaf
+constexpr Bytes kMaxProgram = 2 * kGiB - 1;    // largest program.hlo.pb, in bytes: protobuf parses no larger message
+constexpr Bytes kMaxDescription = 256 * kMiB;  // largest accepted job.json, in bytes
+constexpr int kMaxRank = 16;                   // largest accepted rank of a leaf
 
 // Reads the members of one JSON object by name and type. `where` names the object in error messages.
 class Reader {

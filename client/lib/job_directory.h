@@ -27,7 +27,7 @@
 
 namespace alpa::client {
 
-inline constexpr int64_t kMaxBatches = 16384;  // batches of one job directory
+inline constexpr int64_t kMaxBatches = 16384;  // most batches in one job directory
 
 // The content of job.json.
 struct JobDescription {

@@ -24,7 +24,7 @@
 
 namespace alpa::client {
 
-inline constexpr Bytes kMaxSafetensorsHeader = 100 * kMiB;  // bytes of the JSON header
+inline constexpr Bytes kMaxSafetensorsHeader = 100 * kMiB;  // largest accepted JSON header, in bytes
 
 struct TensorEntry {
   graph::Shape shape;
