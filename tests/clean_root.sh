@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Runs a command of this checkout's HEAD in a fresh, minimal Debian 12 root, as somebody would who has nothing but a clone:
+# Runs a command in a clone of this checkout, in a fresh, minimal Debian 12 root, as a new user would. The clone has no
+# uncommitted changes:
 #
 #   tests/clean_root.sh deploy/demo.sh --steps 10
 #   tests/clean_root.sh tests/run.sh
 #
-# Needs root, debootstrap and git. ALPA_ROOT names the folder for the root (default: a temporary one, removed at the end;
-# one that is there already is used as it is, which shows what a second run does). What this machine needs to reach
-# Debian and PyPI (certificates, pip's environment variables) is carried over.
+# Needs root privileges, debootstrap and git. ALPA_ROOT names the folder for the new root. By default the folder is
+# temporary and is removed at the end. If ALPA_ROOT already contains a root, the command runs in that root, as in a
+# second run. Copies this machine's certificates, proxy settings and pip settings, which Debian and PyPI may require.
 set -euo pipefail
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-(($#)) || { sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
-((EUID == 0)) || { echo "clean_root.sh: needs root, for chroot" >&2; exit 1; }
+(($#)) || { sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+((EUID == 0)) || { echo "clean_root.sh: needs root privileges for chroot; run it as root" >&2; exit 1; }
 
 root=${ALPA_ROOT:-$(mktemp -d)/root}
 cleanup() {

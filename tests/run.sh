@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs what is needed, builds, and runs every test:
+# Installs the dependencies, builds the project and runs all tests:
 #
 #   tests/run.sh            everything
-#   tests/run.sh --quick    without the end-to-end tests
-#   tests/run.sh --full     the whole matrix of plans against JAX (an hour)
+#   tests/run.sh --quick    all but the end-to-end tests
+#   tests/run.sh --full     everything, with the complete matrix of plans against JAX (takes an hour)
 #
-# Ends with "N passed, N failed"; fails if anything did.
+# The last line is "N passed, N failed". Fails if a test fails or a test runner does not finish.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
@@ -23,7 +23,7 @@ tools/install.sh || exit 1
 jobs=$(nproc)
 cmake --preset release -DALPA_BENCH=OFF >/dev/null || exit 1
 cmake --build --preset release -j "$jobs" || exit 1
-# Every library linked with its declared dependencies alone, every header compiled alone.
+# Links every library with only its declared dependencies, and compiles every header alone.
 cmake --build --preset release -j "$jobs" --target layering || exit 1
 
 results=$(mktemp -d)

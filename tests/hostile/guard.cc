@@ -11,26 +11,27 @@
 #include <cstring>
 #include <new>
 
-// Present under AddressSanitizer alone.
+// Only defined with AddressSanitizer.
 extern "C" void __sanitizer_set_death_callback(void (*)()) __attribute__((weak));
 
 namespace alpa::testing {
 namespace {
 
-// In CPU time, generous: sanitizers slow down, and what is feared is exponential.
+// CPU seconds per case. Generous because sanitizers are slow; the limit has to catch exponential time.
 constexpr double kMaxSeconds = 20;
+// Bytes of one allocation, and of all allocations that are live at the same time.
 constexpr size_t kMaxAllocation = size_t{256} << 20, kMaxLive = size_t{1} << 30;
 
-char present[256] = "no case";
-std::atomic<size_t> live{0}, largest{0}, most{0};
+char current_case[256] = "no case";
+std::atomic<size_t> live{0}, largest{0}, peak{0};   // in bytes
 
-void TellCase() {
+void PrintCase() {
   (void)!write(2, "hostile case: ", 14);
-  (void)!write(2, present, std::strlen(present));
+  (void)!write(2, current_case, std::strlen(current_case));
   (void)!write(2, "\n", 1);
 }
 void OnSignal(int signal) {
-  TellCase();
+  PrintCase();
   ::signal(signal, SIG_DFL);
   raise(signal);
 }
@@ -41,21 +42,21 @@ double CpuSeconds() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-void Raise(std::atomic<size_t>& to, size_t value) {
-  size_t seen = to;
-  while (seen < value && !to.compare_exchange_weak(seen, value)) {
+void RaiseTo(std::atomic<size_t>& maximum, size_t value) {
+  size_t seen = maximum;
+  while (seen < value && !maximum.compare_exchange_weak(seen, value)) {
   }
 }
 
 void* Allocate(size_t bytes) {
-  Raise(largest, bytes);
-  if (bytes > 4 * kMaxAllocation) {   // not even tried: the machine has other uses for its memory
-    TellCase();
+  RaiseTo(largest, bytes);
+  if (bytes > 4 * kMaxAllocation) {   // aborts instead of exhausting the machine's memory
+    PrintCase();
     std::abort();
   }
   void* memory = std::malloc(bytes);
   if (memory == nullptr) throw std::bad_alloc();
-  Raise(most, live += malloc_usable_size(memory));
+  RaiseTo(peak, live += malloc_usable_size(memory));
   return memory;
 }
 void Release(void* memory) {
@@ -68,28 +69,29 @@ void Release(void* memory) {
 
 CaseGuard::CaseGuard(const std::string& name) : name_(name), start_(CpuSeconds()) {
   static const bool once = [] {
-    if (__sanitizer_set_death_callback != nullptr) __sanitizer_set_death_callback(&TellCase);
+    if (__sanitizer_set_death_callback != nullptr) __sanitizer_set_death_callback(&PrintCase);
     else for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) ::signal(signal, &OnSignal);
     ::signal(SIGABRT, &OnSignal);
     return true;
   }();
   (void)once;
-  std::strncpy(present, name.c_str(), sizeof(present) - 1);
+  std::strncpy(current_case, name.c_str(), sizeof(current_case) - 1);
   largest = 0;
-  most = live.load();
+  peak = live.load();
 }
 
 CaseGuard::~CaseGuard() {
-  EXPECT_LT(CpuSeconds() - start_, kMaxSeconds) << name_;
-  EXPECT_LT(largest.load(), kMaxAllocation) << name_;
-  EXPECT_LT(most.load(), kMaxLive) << name_;
+  EXPECT_LT(CpuSeconds() - start_, kMaxSeconds) << "CPU seconds of case " << name_;
+  EXPECT_LT(largest.load(), kMaxAllocation) << "bytes of the largest allocation in case " << name_;
+  EXPECT_LT(peak.load(), kMaxLive) << "most bytes allocated at once in case " << name_;
 }
 
 }  // namespace alpa::testing
 
 void* operator new(size_t bytes) { return alpa::testing::Allocate(bytes); }
 void* operator new[](size_t bytes) { return alpa::testing::Allocate(bytes); }
-// The library's own would come from the sanitizer's heap, and not match the deletes below.
+// Defined because the default nothrow versions would allocate from the sanitizer's heap. The deletes below would not
+// match these allocations.
 void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
   try {
     return alpa::testing::Allocate(bytes);

@@ -1,4 +1,8 @@
-// Watches one case: no crash without its name, no giant allocation, no long work.
+// Guards one test case. Prints its name if the process crashes. Fails the test if the case allocates too much memory or
+// takes too much CPU time; guard.cc defines the limits.
+//
+// Threads: only one guard may exist at a time. It counts the allocations of all threads, because guard.cc replaces
+//          operator new.
 #pragma once
 
 #include <cstddef>
@@ -8,9 +12,9 @@ namespace alpa::testing {
 
 class CaseGuard {
  public:
-  // The name is printed when the process dies.
+  // `name` is printed if the process dies.
   explicit CaseGuard(const std::string& name);
-  ~CaseGuard();   // fails the test when a limit was passed
+  ~CaseGuard();   // fails the test if the case exceeded a limit
 
  private:
   const std::string name_;

@@ -1,5 +1,5 @@
-// Programs, plans and executables are untrusted: whatever is done to a good one, reading it ends soon, in an error that says what
-// is wrong or in something that passes its verifier.
+// Programs, plans and executables are untrusted. Reading a damaged one must end soon. The result must be an error that
+// names the fault, or an object that passes its verifier.
 
 #include <gtest/gtest.h>
 
@@ -26,17 +26,17 @@
 namespace alpa::testing {
 namespace {
 
-// What may be said about bad input; the others would mean that we are at fault.
+// Expects one of the error codes for bad input. Any other code would mean a fault of this project.
 void ExpectRefusal(const absl::Status& status, const std::string& name) {
   EXPECT_TRUE(absl::IsInvalidArgument(status) || absl::IsUnimplemented(status) || absl::IsFailedPrecondition(status) ||
               absl::IsResourceExhausted(status))
       << name << ": " << status;
   EXPECT_FALSE(status.message().empty()) << name;
-  // gRPC carries it in a header of 8 KiB.
+  // gRPC puts the message into a header of at most 8 KiB.
   EXPECT_LT(status.message().size(), 7'000u) << name << ": " << status.message().substr(0, 200);
 }
 
-// ALPA_HOSTILE_CASES=n multiplies the number of cases, for a night.
+// Multiplies `n` by ALPA_HOSTILE_CASES, if it is set: for a run overnight.
 int Cases(int n) {
   const char* factor = std::getenv("ALPA_HOSTILE_CASES");
   return n * (factor == nullptr ? 1 : std::max(1, std::atoi(factor)));
@@ -50,9 +50,10 @@ INSTANTIATE_TEST_SUITE_P(All, HostileProgram,
                                            "scan_grad", "sort_argmax", "unsupported", "while_unknown"),
                          [](const auto& info) { return std::string(info.param); });
 
-void Read(const std::string& bytes, const std::string& name) {
+// Imports, verifies and simplifies the program in `bytes`.
+void ReadProgram(const std::string& bytes, const std::string& name) {
   CaseGuard guard(name);
-  // Unrolling is bounded by the limit, and so is the time that a case may take.
+  // The limit on unrolled ops also bounds the time of the case.
   const absl::StatusOr<graph::Graph> graph = graph::ImportHlo(bytes, {.max_unrolled_ops = 20'000});
   if (!graph.ok()) return ExpectRefusal(graph.status(), name);
   EXPECT_EQ(graph::Verify(*graph), absl::OkStatus()) << name;
@@ -60,25 +61,25 @@ void Read(const std::string& bytes, const std::string& name) {
   EXPECT_EQ(graph::Verify(simple), absl::OkStatus()) << name;
 }
 
-TEST_P(HostileProgram, DamagedBytes) {
+TEST_P(HostileProgram, DamagedBytesAreRefusedOrGiveAVerifiedGraph) {
   const std::string good = graph::testing::ReadTestdata(std::string(GetParam()) + ".pb");
   for (int seed = 0; seed < Cases(150); ++seed) {
     std::string bytes = good;
     Damage(static_cast<uint64_t>(seed)).Bytes(bytes);
-    Read(bytes, std::string(GetParam()) + " bytes " + std::to_string(seed));
+    ReadProgram(bytes, std::string(GetParam()) + " bytes " + std::to_string(seed));
   }
   for (size_t size = 0; size < good.size(); size += 1 + good.size() / 100) {
-    Read(good.substr(0, size), std::string(GetParam()) + " cut at " + std::to_string(size));
+    ReadProgram(good.substr(0, size), std::string(GetParam()) + " cut at " + std::to_string(size));
   }
 }
 
-TEST_P(HostileProgram, DamagedFields) {
+TEST_P(HostileProgram, DamagedFieldsAreRefusedOrGiveAVerifiedGraph) {
   hlo::Module good;
   ASSERT_TRUE(good.ParseFromString(graph::testing::ReadTestdata(std::string(GetParam()) + ".pb")));
   for (int seed = 0; seed < Cases(300); ++seed) {
     hlo::Module message = good;
     Damage(static_cast<uint64_t>(seed)).Message(message);
-    Read(message.SerializeAsString(), std::string(GetParam()) + " fields " + std::to_string(seed));
+    ReadProgram(message.SerializeAsString(), std::string(GetParam()) + " fields " + std::to_string(seed));
   }
 }
 
@@ -94,13 +95,14 @@ struct Job {
 
 constexpr int kDevices = 4;
 
-// A small GPT's training step on two devices, in two microbatches.
+// The training step of a small GPT on two devices.
 const Job& GoodJob() {
   static const Job& job = *[] {
     auto job = std::make_unique<Job>();
     job->program = graph::Simplify(*graph::ImportHlo(graph::testing::ReadTestdata("gpt_step.pb")));
     for (int i = 0; i < 9; ++i) {
-      job->roles.inputs.push_back({i < 7 ? plan::InputRole::Kind::kState : plan::InputRole::Kind::kBatch, std::to_string(i)});
+      job->roles.inputs.push_back(
+          {i < 7 ? plan::InputRole::Kind::kState : plan::InputRole::Kind::kBatch, std::to_string(i)});
     }
     for (int i = 0; i < 8; ++i) {
       const bool state = i < 7;
@@ -121,7 +123,8 @@ const Job& GoodJob() {
   return job;
 }
 
-// Damages `good` in both ways, and has those that still parse read.
+// Damages `good` `cases` times, in one of four cases as bytes and otherwise as fields. Passes each result that still
+// parses to `read`, which must return OK or refuse it.
 template <typename M>
 void ForDamaged(const M& good, const char* name, int cases, const std::function<absl::Status(const M&)>& read) {
   for (int seed = 0; seed < Cases(cases); ++seed) {
@@ -139,7 +142,7 @@ void ForDamaged(const M& good, const char* name, int cases, const std::function<
   }
 }
 
-TEST(HostileMessage, Graph) {
+TEST(HostileMessage, DamagedGraphIsRefusedOrVerified) {
   proto::Graph good;
   graph::ToProto(GoodJob().program, &good);
   ForDamaged<proto::Graph>(good, "graph", 1500, [](const proto::Graph& message) {
@@ -151,7 +154,7 @@ TEST(HostileMessage, Graph) {
   });
 }
 
-TEST(HostileMessage, RolesAndPlacements) {
+TEST(HostileMessage, DamagedRolesAndPlacementsAreRefusedOrRead) {
   proto::Roles roles;
   plan::ToProto(GoodJob().roles, &roles);
   ForDamaged<proto::Roles>(roles, "roles", 1500, [](const proto::Roles& message) {
@@ -160,10 +163,12 @@ TEST(HostileMessage, RolesAndPlacements) {
   });
   proto::LeafPlacement placement;
   plan::ToProto(GoodJob().executable.inputs[0], &placement);
-  ForDamaged<proto::LeafPlacement>(placement, "placement", 1500,
-                                   [](const proto::LeafPlacement& message) { return plan::FromProto(message).status(); });
+  ForDamaged<proto::LeafPlacement>(placement, "placement", 1500, [](const proto::LeafPlacement& message) {
+    return plan::FromProto(message).status();
+  });
 }
 
+// Reads, verifies and lowers a plan. Lowering a verified plan must give a verified executable or an error.
 absl::Status ReadPlan(const proto::Plan& message) {
   const absl::StatusOr<plan::Plan> plan = plan::FromProto(message);
   if (!plan.ok()) return plan.status();
@@ -178,14 +183,14 @@ absl::Status ReadPlan(const proto::Plan& message) {
   return absl::OkStatus();
 }
 
-TEST(HostileMessage, Plan) {
+TEST(HostileMessage, DamagedPlanIsRefusedOrLowered) {
   proto::Plan good;
   plan::ToProto(GoodJob().plan, &good);
   EXPECT_EQ(ReadPlan(good), absl::OkStatus());
   ForDamaged<proto::Plan>(good, "plan", 3000, ReadPlan);
 }
 
-TEST(HostileMessage, PlanOfAPipeline) {
+TEST(HostileMessage, DamagedPipelinePlanIsRefusedOrLowered) {
   planner::PlanOptions options;
   options.pipeline.meshes = 2;
   options.tensor_parallel = options.microbatches = 2;
@@ -199,6 +204,7 @@ TEST(HostileMessage, PlanOfAPipeline) {
   ForDamaged<proto::Plan>(good, "plan of a pipeline", 1500, ReadPlan);
 }
 
+// Reads and verifies an executable, then prints it and converts it back.
 absl::Status ReadExecutable(const proto::Executable& message) {
   const absl::StatusOr<plan::Executable> executable = plan::FromProto(message);
   if (!executable.ok()) return executable.status();
@@ -210,13 +216,13 @@ absl::Status ReadExecutable(const proto::Executable& message) {
   return absl::OkStatus();
 }
 
-TEST(HostileMessage, Executable) {
+TEST(HostileMessage, DamagedExecutableIsRefusedOrVerified) {
   proto::Executable good;
   plan::ToProto(GoodJob().executable, &good);
   ForDamaged<proto::Executable>(good, "executable", 1500, ReadExecutable);
 }
 
-TEST(HostileMessage, ExecutableOfSeveralMeshes) {
+TEST(HostileMessage, DamagedExecutableOfSeveralMeshesIsRefusedOrVerified) {
   for (const bool in_a_loop : {false, true}) {
     proto::Executable good;
     plan::ToProto(worker::ExchangeExecutable({worker::TestMesh({2, 2}), worker::TestMesh({3}, 4), {5, 6}, {{{0}, {1}}},

@@ -12,7 +12,7 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
-// All messages in `root`, itself among them.
+// Appends `root` and all messages inside it to `all`.
 void Collect(Message& root, std::vector<Message*>& all) {
   all.push_back(&root);
   const Reflection& reflection = *root.GetReflection();
@@ -40,7 +40,9 @@ void Damage::Bytes(std::string& bytes) {
       case 0: bytes.resize(at); break;
       case 1: bytes.erase(at, length); break;
       case 2: bytes.insert(at, bytes.substr(Below(bytes.size()), length)); break;
-      case 3: std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), length, '\xff'); break;   // long integers
+      case 3:   // bytes of 0xff continue a varint
+        std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), length, '\xff');
+        break;
       case 4: bytes[at] = static_cast<char>(random_()); break;
       default: bytes[at] = static_cast<char>(bytes[at] ^ (1 << Below(8)));
     }
@@ -55,10 +57,10 @@ void Damage::ChangeOne(google::protobuf::Message& root) {
   std::vector<google::protobuf::Message*> all;
   Collect(root, all);
   google::protobuf::Message& message = *all[Below(all.size())];
-  if (Below(8) == 0) {   // a part becomes another of its kind
+  if (Below(8) == 0) {   // replaces a submessage by another one of its type
     const google::protobuf::Message& other = *all[Below(all.size())];
     if (&message != &root && message.GetDescriptor() == other.GetDescriptor()) {
-      std::unique_ptr<google::protobuf::Message> copy(other.New());   // the one may hold the other
+      std::unique_ptr<google::protobuf::Message> copy(other.New());   // needed because one may contain the other
       copy->CopyFrom(other);
       message.CopyFrom(*copy);
       return;
@@ -66,7 +68,7 @@ void Damage::ChangeOne(google::protobuf::Message& root) {
   }
   const google::protobuf::Descriptor& type = *message.GetDescriptor();
   if (type.field_count() == 0) return;
-  std::vector<const FieldDescriptor*> fields;   // mostly those that are set
+  std::vector<const FieldDescriptor*> fields;   // the set fields; most changes are to these
   message.GetReflection()->ListFields(message, &fields);
   const FieldDescriptor& field = fields.empty() || Below(3) == 0
                                      ? *type.field(static_cast<int>(Below(static_cast<size_t>(type.field_count()))))
@@ -77,8 +79,9 @@ void Damage::ChangeOne(google::protobuf::Message& root) {
 
 int64_t Damage::Number(int64_t present) {
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max(), kMin = std::numeric_limits<int64_t>::min();
-  const int64_t edges[] = {0,       1,       -1,          2,           3,    5,    7,    13,       64,       -2,
-                           1 << 16, 1 << 30, 0x7fffffff,  -0x80000000LL, 1LL << 32, 1LL << 40, 1LL << 62, kMax, kMin, kMax / 2};
+  const int64_t edges[] = {0, 1, -1, 2, 3, 5, 7, 13, 64, -2,
+                           1 << 16, 1 << 30, 0x7fffffff, -0x80000000LL, 1LL << 32, 1LL << 40, 1LL << 62, kMax, kMin,
+                           kMax / 2};
   const uint64_t bits = static_cast<uint64_t>(present);
   switch (Below(6)) {
     case 0: return static_cast<int64_t>(bits + 1);
@@ -90,10 +93,11 @@ int64_t Damage::Number(int64_t present) {
 }
 
 std::string Damage::Text(const std::string& present) {
-  const char* const words[] = {"",        "parameter", "constant", "while",   "call",    "tuple",  "get-tuple-element", "fusion",
-                               "reduce",  "add",       "dot",      "reshape", "iota",    "sort",   "gather",            "scatter",
-                               "slice",   "pad",       "concatenate", "conditional", "custom-call", "broadcast", "convolution",
-                               "dynamic-slice", "dynamic-update-slice", "reduce-window", "select-and-scatter", "rng-bit-generator"};
+  const char* const words[] = {"", "parameter", "constant", "while", "call", "tuple", "get-tuple-element", "fusion",
+                               "reduce", "add", "dot", "reshape", "iota", "sort", "gather", "scatter",
+                               "slice", "pad", "concatenate", "conditional", "custom-call", "broadcast", "convolution",
+                               "dynamic-slice", "dynamic-update-slice", "reduce-window", "select-and-scatter",
+                               "rng-bit-generator"};
   switch (Below(4)) {
     case 0: {
       std::string damaged = present;
@@ -114,18 +118,24 @@ void Damage::ChangeField(google::protobuf::Message& message, const FieldDescript
     case FieldDescriptor::CPPTYPE_INT64:
       return reflection.SetInt64(&message, &field, Number(reflection.GetInt64(message, &field)));
     case FieldDescriptor::CPPTYPE_UINT32:
-      return reflection.SetUInt32(&message, &field, static_cast<uint32_t>(Number(reflection.GetUInt32(message, &field))));
+      return reflection.SetUInt32(&message, &field,
+                                  static_cast<uint32_t>(Number(reflection.GetUInt32(message, &field))));
     case FieldDescriptor::CPPTYPE_UINT64:
-      return reflection.SetUInt64(&message, &field,
-                                  static_cast<uint64_t>(Number(static_cast<int64_t>(reflection.GetUInt64(message, &field)))));
+      return reflection.SetUInt64(
+          &message, &field,
+          static_cast<uint64_t>(Number(static_cast<int64_t>(reflection.GetUInt64(message, &field)))));
     case FieldDescriptor::CPPTYPE_DOUBLE: return reflection.SetDouble(&message, &field, static_cast<double>(Number(0)));
     case FieldDescriptor::CPPTYPE_FLOAT: return reflection.SetFloat(&message, &field, static_cast<float>(Number(0)));
-    case FieldDescriptor::CPPTYPE_BOOL: return reflection.SetBool(&message, &field, !reflection.GetBool(message, &field));
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return reflection.SetBool(&message, &field, !reflection.GetBool(message, &field));
     case FieldDescriptor::CPPTYPE_ENUM:
-      return reflection.SetEnumValue(&message, &field, static_cast<int>(Number(reflection.GetEnumValue(message, &field))));
+      return reflection.SetEnumValue(&message, &field,
+                                     static_cast<int>(Number(reflection.GetEnumValue(message, &field))));
     case FieldDescriptor::CPPTYPE_STRING:
       return reflection.SetString(&message, &field, Text(reflection.GetString(message, &field)));
-    case FieldDescriptor::CPPTYPE_MESSAGE: reflection.MutableMessage(&message, &field); return;   // there, and empty
+    case FieldDescriptor::CPPTYPE_MESSAGE:   // sets a field without a value to an empty message
+      reflection.MutableMessage(&message, &field);
+      return;
   }
 }
 
@@ -143,12 +153,13 @@ void Damage::ChangeRepeated(google::protobuf::Message& message, const FieldDescr
       default: return reflection.ClearField(&message, &field);
     }
   }
-  // One more, or another value for one of them.
+  // Adds an element, or changes one.
   const bool add = size == 0 || Below(3) == 0;
   const int at = size == 0 ? 0 : any();
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT32: {
-      const int32_t value = static_cast<int32_t>(Number(size == 0 ? 0 : reflection.GetRepeatedInt32(message, &field, at)));
+      const int32_t value =
+          static_cast<int32_t>(Number(size == 0 ? 0 : reflection.GetRepeatedInt32(message, &field, at)));
       if (add) reflection.AddInt32(&message, &field, value);
       else reflection.SetRepeatedInt32(&message, &field, at, value);
       return;
@@ -172,8 +183,10 @@ void Damage::ChangeRepeated(google::protobuf::Message& message, const FieldDescr
       if (size > 0) added->CopyFrom(reflection.GetRepeatedMessage(message, &field, at));
       return;
     }
-    case FieldDescriptor::CPPTYPE_UINT32: return reflection.AddUInt32(&message, &field, static_cast<uint32_t>(Number(0)));
-    case FieldDescriptor::CPPTYPE_UINT64: return reflection.AddUInt64(&message, &field, static_cast<uint64_t>(Number(0)));
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return reflection.AddUInt32(&message, &field, static_cast<uint32_t>(Number(0)));
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return reflection.AddUInt64(&message, &field, static_cast<uint64_t>(Number(0)));
     case FieldDescriptor::CPPTYPE_FLOAT: return reflection.AddFloat(&message, &field, static_cast<float>(Number(0)));
     case FieldDescriptor::CPPTYPE_DOUBLE: return reflection.AddDouble(&message, &field, static_cast<double>(Number(0)));
     case FieldDescriptor::CPPTYPE_ENUM: return reflection.AddEnumValue(&message, &field, static_cast<int>(Number(0)));

@@ -1,8 +1,9 @@
-// Damaged messages: what a broken or hostile sender may send instead of a good one.
+// Damages a valid message at random, like a broken or hostile sender.
 //
-// Model:   either the bytes are damaged (bits, runs, cuts), or the parsed message (fields set to values at the edges of their
-//          types, repeated fields cut, doubled and swapped, parts replaced by parts of the same kind). The second gets past the parser.
-// Same seed, same damage.
+// Model: Bytes damages the serialised form: it flips bits, overwrites or repeats runs of bytes, and cuts the end off.
+//        Message damages the parsed form, so the result still parses. It sets fields to values at the limits of their
+//        types, removes, adds and swaps elements of repeated fields, and replaces submessages by others of their type.
+//        The same seed gives the same damage.
 #pragma once
 
 #include <google/protobuf/message.h>
@@ -17,11 +18,12 @@ class Damage {
  public:
   explicit Damage(uint64_t seed) : random_(seed) {}
 
+  // Makes one to four changes.
   void Bytes(std::string& bytes);
-  // One to a few changes, anywhere in it.
+  // Makes one to three changes, in the message or in messages inside it.
   void Message(google::protobuf::Message& message);
 
-  // 0 .. n - 1.
+  // Returns a number from 0 to n - 1.
   size_t Below(size_t n) { return static_cast<size_t>(random_() % n); }
 
  private:
