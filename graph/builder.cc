@@ -146,7 +146,7 @@ std::vector<ValueId> GraphBuilder::Inline(const Graph& body, const std::vector<V
 
 namespace {
 
-// Adds an op with one result, whose shape it infers. An invalid shape stops the process.
+// Adds an op with one result, and infers the shape of this result. Stops the process if a shape is invalid.
 ValueId Infer(GraphBuilder& builder, Opcode opcode, std::vector<ValueId> operands, Attributes attrs = {},
               std::vector<std::shared_ptr<const Graph>> regions = {}, std::vector<Shape> declared = {}) {
   std::vector<Shape> shapes;

@@ -1,8 +1,8 @@
 // Builds graphs op by op.
 //
-// Errors: No method returns a status. AddOp, Clone and Inline check no shapes: the caller of Build must run Verify. The
-//         shorthands are for code that knows that its shapes are valid (lowering, tests). An invalid shape stops the
-//         process.
+// Errors: No method returns a status. AddOp, Clone and Inline do not check shapes, so the caller of Build must run
+//         Verify. The shorthands stop the process if a shape is invalid. They are for code whose shapes are always
+//         valid (lowering, tests).
 #pragma once
 
 #include <initializer_list>

@@ -9,8 +9,8 @@ namespace alpa::graph {
 namespace internal {
 namespace {
 
-constexpr int64_t kMaxBytes = int64_t{8} << 30;
-constexpr int kMaxDepth = 256;
+constexpr int64_t kMaxBytes = int64_t{8} << 30;  // bytes of all live values in one evaluation
+constexpr int kMaxDepth = 256;                   // levels of nested regions, because EvaluateIn recurses into them
 
 std::string Where(const Graph& graph, const Op& op) {
   const std::string location = graph.location(op);
@@ -78,7 +78,7 @@ Results Dispatch(const OpCall& call) {
       if (call.context.options.collective) {
         return call.context.options.collective(call.graph, call.op, call.operands);
       }
-      return Unimplemented("%s: the evaluator runs one device and has no function for collectives",
+      return Unimplemented("%s: the evaluator cannot run this op, because the caller set no function for collectives",
                            Where(call.graph, call.op));
     default: return EvaluateMovement(call);
   }
@@ -123,7 +123,7 @@ Results EvaluateOpIn(Context& context, const Graph& graph, const Op& op, std::sp
 Results EvaluateIn(Context& context, const Graph& graph, std::span<const Literal> arguments) {
   if (context.depth >= kMaxDepth) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("regions are nested more than ", kMaxDepth, " deep, the limit of the evaluator"));
+        absl::StrCat("regions are nested more than ", kMaxDepth, " levels deep, the limit of the evaluator"));
   }
   // A value is live until its last reader has run. A result of the graph counts as having one more reader.
   std::vector<int32_t> readers(graph.values().size());
@@ -171,7 +171,8 @@ Results EvaluateIn(Context& context, const Graph& graph, std::span<const Literal
 absl::StatusOr<std::vector<Literal>> EvaluateWith(const EvaluateOptions& options, const Graph& graph,
                                                   std::span<const Literal> arguments) {
   if (arguments.size() != graph.parameters().size()) {
-    return InvalidArgument("evaluate: %d arguments for %d parameters", arguments.size(), graph.parameters().size());
+    return InvalidArgument("evaluate: the call has %d arguments, but the graph has %d parameters",
+                           arguments.size(), graph.parameters().size());
   }
   for (size_t i = 0; i < arguments.size(); ++i) {
     const Shape& expected = graph.shape(graph.parameters()[i]);
@@ -192,9 +193,10 @@ absl::StatusOr<std::vector<Literal>> Evaluate(const Graph& graph, std::span<cons
 }
 
 absl::StatusOr<std::vector<Literal>> EvaluateOp(const Graph& graph, const Op& op, std::span<const Literal> operands) {
-  if (op.opcode == Opcode::kParameter) return InvalidArgument("evaluate: a parameter has nothing to compute");
+  if (op.opcode == Opcode::kParameter)
+    return InvalidArgument("evaluate: the op is a parameter, which computes nothing");
   if (operands.size() != op.operands.size()) {
-    return InvalidArgument("evaluate: %d operands for %s, which needs %d", operands.size(),
+    return InvalidArgument("evaluate: the call has %d operands for %s, which needs %d", operands.size(),
                            std::string(NameOf(op.opcode)), op.operands.size());
   }
   for (size_t i = 0; i < operands.size(); ++i) {

@@ -1,5 +1,5 @@
-// Dot and convolution. Operands are widened once: floats to double, and integers to 64 bits, whose low bits wrap in the
-// same way. So one loop works for every element type.
+// Dot and convolution. Both widen their operands once: floats to double, integers to 64 bits. The low bits of a 64-bit
+// result are those of the same arithmetic in the narrower type. So two loops, double and uint64_t, serve all types.
 #include <algorithm>
 #include <numeric>
 
@@ -8,7 +8,7 @@
 namespace alpa::graph::internal {
 namespace {
 
-// Returns every element of `literal`, in the order of `view` over `dims`.
+// Returns the widened elements of `literal` that `view` reads, for all indices in `dims` in row-major order.
 template <typename W>
 std::vector<W> Widened(const Literal& literal, const Index& dims, const Strided& view) {
   std::vector<W> wide(Product(dims));

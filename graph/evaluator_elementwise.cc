@@ -51,7 +51,8 @@ Kernel FloatBinary(Opcode opcode) {
   }
 }
 
-// Integer arithmetic wraps, so it uses an unsigned type of at least 32 bits. Narrower types would promote to int.
+// The unsigned type in which integer arithmetic wraps. It has at least 32 bits, because C++ would promote a narrower
+// type to int, whose overflow is undefined.
 template <typename T>
 using Wrap = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
 
@@ -184,7 +185,7 @@ void ClampLoop(const KernelArgs& a) {
   }
 }
 
-// Moves elements of one size. Their type does not matter.
+// `Raw` is an unsigned integer of the size of an element. A select only moves elements, so their type does not matter.
 template <typename Raw>
 void SelectLoop(const KernelArgs& a) {
   const Pred* which = reinterpret_cast<const Pred*>(a.in[0]);

@@ -1,4 +1,4 @@
-// Gather and scatter. Both visit one window of the large array per index vector.
+// Gather and scatter. Each index vector selects one window of the array that a gather reads or a scatter updates.
 #include <algorithm>
 
 #include "graph/evaluator_internal.h"
@@ -11,8 +11,9 @@ bool Contains(const Index& list, int64_t x) { return std::find(list.begin(), lis
 // Reads the index vectors from the indices operand of a gather or scatter.
 class IndexVectors {
  public:
-  // Component k of an index vector is the start of the window along dimension `index_map[k]` of the large array. Along
-  // dimension `batching[j]`, the start is the position in dimension `indices_batching[j]` of the indices array.
+  // Component k of an index vector is the start of the window along dimension `index_map[k]` of the array. Along
+  // dimension `batching[j]` of the array, the start is the index vector's own position along dimension
+  // `indices_batching[j]` of the indices.
   IndexVectors(const Literal& indices, int64_t vector_dim, const Index& index_map, const Index& batching,
                const Index& indices_batching)
       : indices_(indices), index_map_(index_map), batching_(batching), indices_batching_(indices_batching) {
@@ -24,7 +25,7 @@ class IndexVectors {
     }
   }
 
-  // Writes the start of the window for batch position `batch` to `start`.
+  // Sets `start` to the start of the window for batch position `batch`.
   void Start(const Index& batch, Index& start) const {
     int64_t offset = 0;
     for (size_t i = 0; i < batch_dims_.size(); ++i) offset += batch[i] * strides_[batch_dims_[i]];

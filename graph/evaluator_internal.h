@@ -1,7 +1,7 @@
 // Declarations that the evaluator's source files share. This is not an interface.
 //
-// Elements of type T are loaded into a "wide" type: double for floats, bool for pred, T itself for integers. Kernels
-// compute in the wide type and round once, when they store the result.
+// Each element type T has a "wide" type: double for floats, bool for pred, T itself for integers. Kernels load elements
+// into the wide type, compute in it, and round once, when they store the result.
 #pragma once
 
 #include <bit>
@@ -160,8 +160,8 @@ Kernel FindKernel(const Op& op, std::span<const DType> operands, DType result);
 Kernel FindUnaryKernel(const Op& op, DType operand, DType result);  // not for Convert, Copy or BitcastConvert
 Kernel FindConvertKernel(DType from, DType to);
 
-// A function that combines two values in the wide type, as one step of a reduction. CombineFor returns null if T has no
-// reduction of this kind.
+// A function that performs one step of a reduction: it combines two values in the wide type. CombineFor returns null if
+// T has no reduction of this kind.
 template <typename T>
 using Combine = WideOf<T> (*)(WideOf<T>, WideOf<T>);
 template <typename T>
@@ -171,7 +171,7 @@ Combine<T> CombineFor(ReduceKind kind);
 
 struct Context {
   EvaluateOptions options;
-  int64_t live_bytes = 0;  // of live values in all frames
+  int64_t live_bytes = 0;  // of live values, in all regions that are being evaluated
   int depth = 0;           // levels of nested regions
 };
 
@@ -187,8 +187,8 @@ absl::Status CheckBudget(const Context& context, const Graph& graph, const Op& o
 class ScalarRegion {
  public:
   ScalarRegion(const Graph& region, Context& context);
-  // Reads one element from each address in `arguments`, and writes one element to each address in `results`. An address
-  // may be in both.
+  // Reads one element from each address in `arguments`, and writes one element to each address in `results`. The same
+  // address may occur in both lists.
   absl::Status Call(std::span<const std::byte* const> arguments, std::span<std::byte* const> results);
 
  private:

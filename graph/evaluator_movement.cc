@@ -86,7 +86,7 @@ void Pad(const OpCall& call, Array& out) {
   StridedCopy(count, call.operands[0].bytes().data(), from, out.data(), to, element);
 }
 
-// Returns the view of the operand that reads as the result.
+// Returns the strided view of the operand that holds the elements of the result.
 // REQUIRES: a broadcast, transpose, reverse, slice or dynamic slice.
 Strided ViewOf(const OpCall& call) {
   const Shape& in = call.operands[0].shape();

@@ -6,8 +6,8 @@
 namespace alpa::graph::internal {
 namespace {
 
-// Returns the combining function of a reduction with one array, or null if its region is not a plain reduction of this
-// element type.
+// Returns the function that combines two elements in a reduction of one array. Returns null if the reduction has
+// several arrays, if AsReduceKind does not know its region, or if T has no reduction of this kind.
 template <typename T>
 Combine<T> PlainCombine(const Op& op, size_t operands) {
   if (operands != 1) return nullptr;
@@ -78,7 +78,7 @@ Results SealAll(std::vector<Array> arrays) {
   return results;
 }
 
-// Folds element `from` of every operand into element `to` of every result, by calling the region.
+// Calls the region to fold element `from` of each operand into element `to` of the corresponding result.
 class Folder {
  public:
   Folder(const OpCall& call, size_t n, std::vector<Array>& out)

@@ -1,5 +1,5 @@
-// Sort with a comparator region. It is a bottom-up merge sort of positions. It is always stable, and safe with any
-// comparator.
+// Sort with a comparator region: a bottom-up merge sort of positions. The sort is always stable. Even if the comparator
+// is inconsistent, the result is a permutation of the input.
 #include <algorithm>
 #include <numeric>
 
@@ -8,7 +8,7 @@
 namespace alpa::graph::internal {
 namespace {
 
-// Sorts `order` by `less(a, b)`, which may fail.
+// Sorts `order` by `less(a, b)`, which may return an error. `spare` is working memory of the same size.
 template <typename Less>
 absl::Status MergeSort(Index& order, Index& spare, Less&& less) {
   const size_t n = order.size();
@@ -42,7 +42,7 @@ Results EvaluateSort(const OpCall& call) {
   std::vector<const std::byte*> arguments(2 * n);
   Index order(length), spare(length);
   for (int64_t row = 0, rows = length == 0 ? 0 : shape.elements() / length; row < rows; ++row) {
-    // `row` is outer * stride + inner, for the positions before and after the sorted dimension.
+    // `row` is outer * stride + inner: the position along the dimensions before the sorted one, and along those after.
     const int64_t base = row / stride * stride * length + row % stride;
     auto address = [&](size_t i, int64_t at) {
       return call.operands[i].bytes().data() + (base + at * stride) * SizeOf(call.operands[i].shape().dtype);

@@ -36,7 +36,7 @@ Kernel FloatUnary(Opcode opcode) {
     case Opcode::kRoundNearestAfz: return Unary<T>([](double x) { return std::round(x); });
     case Opcode::kRoundNearestEven:
       return Unary<T>([](double x) {
-        // Not nearbyint, because it depends on the thread's rounding mode.
+        // nearbyint would depend on the thread's rounding mode.
         const double rounded = std::round(x);
         const bool tie = std::fabs(x - std::trunc(x)) == 0.5;
         return tie ? std::copysign(2 * std::round(x / 2), x) : rounded;
@@ -80,8 +80,8 @@ struct FloatBits<float> { using Bits = uint32_t; static constexpr int kMantissa 
 template <>
 struct FloatBits<double> { using Bits = uint64_t; static constexpr int kMantissa = 52, kExponent = 11; };
 
-// Rounds the mantissa to nearest even. Then a value outside the range of the narrower exponent becomes infinity or
-// zero, because the narrow type has no denormals. NaN stays unchanged.
+// Rounds the mantissa to nearest even. Then a value too large for the narrower exponent becomes infinity, and a value
+// too small for it becomes zero, because the narrow type has no denormals. NaN stays unchanged.
 template <typename T>
 T ReducePrecision(T value, int exponent_bits, int mantissa_bits) {
   using Layout = FloatBits<T>;
@@ -123,7 +123,7 @@ To ConvertElement(From from) {
     return Element<Pred>::Store(x != 0);
   } else if constexpr (kIsFloat<From> && kIsInt<To>) {
     if (std::isnan(x)) return 0;
-    // As a double, the upper bound is either exact or one above the largest To.
+    // The conversion of the largest To to double either is exact or gives the largest To plus one.
     if (x >= static_cast<double>(std::numeric_limits<To>::max())) return std::numeric_limits<To>::max();
     if (x <= static_cast<double>(std::numeric_limits<To>::min())) return std::numeric_limits<To>::min();
     return static_cast<To>(x);

@@ -3,8 +3,8 @@
 // Model:    A Graph has parameters, ops and results. Each op reads values and defines one or more values. `while`,
 //           variadic `reduce` and `sort` define several values; there are no tuples. An op may hold regions. A region
 //           is a closed graph that reads only its own parameters, such as a reduction's combiner or a loop's body.
-//           Every value is defined before the ops that read it. Semantics are XLA's, op by op, without implicit
-//           broadcasts: both operands of an elementwise op have the same shape.
+//           Every value is defined before the ops that read it. An op has the semantics of the XLA op of the same
+//           name. There are no implicit broadcasts: both operands of an elementwise op have the same shape.
 // Uses:     1. The user's whole step, as import creates it.
 //           2. The body of a StageProgram. Its shapes are those of one device's tiles. It may contain collective ops,
 //              which name mesh axes.
@@ -76,7 +76,7 @@ bool IsCollective(Opcode opcode);   // in the last group above, except AxisIndex
 struct ParameterAttrs { int64_t index = 0; bool operator==(const ParameterAttrs&) const = default; };
 struct ConstantAttrs { Literal literal; bool operator==(const ConstantAttrs&) const = default; };
 // Iota: dims = {iota dimension}. Concatenate: {dimension}. Reduce: reduced dimensions. Reverse: reversed dimensions.
-// Broadcast: the result dimension of each operand dimension; they need not increase.
+// Broadcast: for each operand dimension, the dimension of the result that it becomes, in any order.
 // Transpose: a permutation; result dimension i is operand dimension dims[i].
 struct DimsAttrs { std::vector<int64_t> dims; bool operator==(const DimsAttrs&) const = default; };
 enum class CompareDirection : uint8_t { kEq, kNe, kLt, kLe, kGt, kGe };
@@ -173,8 +173,8 @@ struct Op {
   Attributes attrs;
   // Reduce, ReduceWindow, Scatter, Sort: {combiner or comparator}. SelectAndScatter: {select, scatter}.
   // While: {condition, body}. The parameters of both are the carried values.
-  // Conditional: one region per branch. Operand 0 is a predicate or an index; a true predicate selects region 0. The
-  // remaining operands are the parameters of every region.
+  // Conditional: one region per branch. Operand 0 is a predicate or an index; a true predicate selects region 0. Every
+  // region takes the remaining operands as arguments.
   std::vector<std::shared_ptr<const Graph>> regions;
   // Index into Graph::locations, or -1 if unknown. A location is the op's position in the user's code, such as
   // "model.py:42 (jit(step)/attention/dot_general)". Messages show it; no decision depends on it.

@@ -42,13 +42,13 @@ int main(int argc, char** argv) {
   for (ValueId parameter : graph->parameters()) {
     const Shape& shape = graph->shape(parameter);
     const size_t size = static_cast<size_t>(shape.bytes());
-    if (size > inputs.size() - offset) return Fail("INPUTS has too few bytes for the program's parameters");
+    if (size > inputs.size() - offset) return Fail("the file INPUTS has fewer bytes than the parameters of FILE");
     std::vector<std::byte> bytes(size);
     std::memcpy(bytes.data(), inputs.data() + offset, size);
     arguments.emplace_back(shape, std::move(bytes));
     offset += size;
   }
-  if (offset != inputs.size()) return Fail("INPUTS has too many bytes for the program's parameters");
+  if (offset != inputs.size()) return Fail("the file INPUTS has more bytes than the parameters of FILE");
   const absl::StatusOr<std::vector<Literal>> results = Evaluate(*graph, arguments);
   if (!results.ok()) return Fail(results.status().ToString());
   std::ofstream out(argv[3], std::ios::binary);
@@ -56,5 +56,5 @@ int main(int argc, char** argv) {
     out.write(reinterpret_cast<const char*>(result.bytes().data()),
               static_cast<std::streamsize>(result.bytes().size()));
   }
-  return out ? 0 : Fail("cannot write OUTPUTS");
+  return out ? 0 : Fail("cannot write the file OUTPUTS");
 }

@@ -116,7 +116,7 @@ class Importer {
   absl::StatusOr<Leaves> EmitInstruction(const Scope& scope, const Computation& computation,
                                          const Instruction& instruction, const std::vector<Leaves>& values) {
     const std::string& opcode = instruction.proto->opcode();
-    // Instructions that only pass on arrays or tuples come first, because they need no copy of their operands.
+    // Parameters and tuple elements come first, because they need no copy of their operands.
     if (opcode == "parameter") {
       ALPA_ASSIGN_OR_RETURN(const std::vector<Shape> shapes, ShapesOf(instruction));
       const auto first = scope.arguments.begin() + instruction.parameter_base;
@@ -219,7 +219,7 @@ class Importer {
     ALPA_ASSIGN_OR_RETURN(std::vector<Shape> shapes, ShapesOf(site.instruction));
     Attributes attrs;
     if (*opcode == Opcode::kConstant) {
-      // Read only once, even if the loop around it is unrolled.
+      // The literal is read only once, even if the loop around the constant is unrolled.
       const auto [entry, is_new] = literals_.try_emplace(&site.instruction);
       if (is_new) {
         ALPA_ASSIGN_OR_RETURN(entry->second, internal::ReadLiteral(proto.literal(), limits_));
@@ -302,13 +302,15 @@ class Importer {
     const std::string name = internal::Safe(site.proto().metadata().op_name());
     if (name.empty()) return site.scope.prefix;
     if (site.scope.prefix.empty() || name.rfind(site.scope.prefix, 0) == 0) return name;
+    // Beyond 400 bytes, the prefix is no longer extended, so that deep calls do not make locations long.
     const std::string longer = absl::StrCat(site.scope.prefix, "/", name);
     return longer.size() > 400 ? site.scope.prefix : longer;
   }
 
   absl::StatusOr<Leaves> EmitWhile(const Site& site) {
     if (site.instruction.called.size() != 2 || site.instruction.operands.size() != 1) {
-      return InvalidArgument("calls %d computations with %d operands, needs a body and a condition with 1",
+      return InvalidArgument("calls %d computations with %d operands, needs 2 computations (body, condition) and "
+                             "1 operand",
                              site.instruction.called.size(), site.instruction.operands.size());
     }
     ALPA_RETURN_IF_ERROR(CheckDeclared(site.builder(), site.instruction, site.operands));
@@ -353,7 +355,7 @@ class Importer {
     const std::vector<int>& branches = site.instruction.called;
     if (branches.empty() || site.instruction.operands.size() != branches.size() + 1 ||
         values[site.instruction.operands[0]].size() != 1) {
-      return InvalidArgument("has %d operands for %d branches, needs a scalar choice and 1 per branch",
+      return InvalidArgument("has %d operands for %d branches, needs 1 scalar choice and 1 operand per branch",
                              site.instruction.operands.size(), branches.size());
     }
     GraphBuilder& builder = site.builder();
@@ -372,7 +374,7 @@ class Importer {
       ALPA_RETURN_IF_ERROR(CheckDeclared(builder, site.instruction, results));
       return results;
     }
-    // Every branch gets the operands of all branches.
+    // Every branch takes the operands of all branches as parameters.
     Leaves operands = {choice};
     absl::flat_hash_map<ValueId, size_t> position;
     for (size_t b = 0; b < branches.size(); ++b) {
@@ -399,8 +401,8 @@ class Importer {
     return Add(site, Opcode::kConditional, std::move(operands), std::move(shapes), {}, std::move(regions));
   }
 
-  // Returns a computation as a closed graph. All ops that use the computation share this graph. The
-  // locations in the graph name the enclosing calls of the first user.
+  // Returns a computation as a closed graph. All ops that use the computation share this graph. The locations in the
+  // graph name the enclosing calls of the op that used the computation first.
   absl::StatusOr<std::shared_ptr<const Graph>> Region(int computation, const Site& user) {
     if (const auto found = regions_.find(computation); found != regions_.end()) return found->second;
     GraphBuilder builder;

@@ -1,8 +1,8 @@
-// Reads XLA's HloModuleProto, as JAX serialises it, into a Graph.
+// Reads XLA's HloModuleProto, as JAX serializes it, into a Graph.
 //
-// The input may be hostile, so import checks every index, size and attribute. It inlines calls, dissolves tuples, and
-// unrolls loops with a known trip count, within a budget. It refuses an unsupported op with its name and source
-// location.
+// The input may be hostile, so import checks every index, size and attribute. Import inlines calls, replaces tuples by
+// their leaves, and unrolls loops with a known trip count, within a budget. If an op is not supported, the error gives
+// its name and source location.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -12,10 +12,10 @@
 namespace alpa::graph {
 
 struct ImportLimits {
-  int64_t max_instructions = 1'000'000;  // in the module, and again after inlining and unrolling
+  int64_t max_instructions = 1'000'000;  // in the module, and also after inlining and unrolling
   int max_nesting = 64;                  // levels of calls and regions
   int max_rank = 16;                     // dimensions of an array
-  int64_t max_unrolled_ops = 200'000;    // of all unrolled loops together; a loop beyond this budget stays a loop
+  int64_t max_unrolled_ops = 200'000;    // in all unrolled loops together; a loop that would exceed this stays a loop
 };
 
 // Errors: kInvalidArgument if the bytes are not a well-formed module. kUnimplemented if a well-formed module uses an

@@ -7,8 +7,8 @@
 
 namespace alpa::graph::internal {
 
-// Returns the attributes without checking that they match the operands; InferShapes checks this. Returns no attributes
-// for constants and parameters, because the importer reads them itself.
+// Returns the attributes. Does not check that they match the operands; InferShapes does. Returns no attributes for
+// constants and parameters, because the importer handles these two ops itself.
 absl::StatusOr<Attributes> ReadAttributes(Opcode opcode, const hlo::Instruction& in);
 
 }  // namespace alpa::graph::internal

@@ -10,7 +10,7 @@
 namespace alpa::graph::internal {
 namespace {
 
-// Returns the comparator (a, b, index of a, index of b) -> "a comes before b". It ignores the indices.
+// Returns the comparator (a, b, index of a, index of b) -> "a comes before b". The comparator ignores the indices.
 std::shared_ptr<const Graph> ByValue(DType dtype, bool largest) {
   GraphBuilder builder;
   const ValueId a = builder.Parameter({dtype, {}});
@@ -42,7 +42,8 @@ absl::StatusOr<std::vector<ValueId>> EmitTopK(const std::vector<ValueId>& operan
   const Shape input = builder.shape(operands[0]);
   const bool two = declared.size() == 2 && input.rank() > 0 && declared[0].rank() == input.rank();
   if (!two || declared[0].dims.back() > input.dims.back()) {
-    return InvalidArgument("needs one array and two results (k values and their indices), found %s", input.ToString());
+    return InvalidArgument("operand %s does not match the results, which must be k values and their indices",
+                           input.ToString());
   }
   Shape values = input;
   values.dims.back() = declared[0].dims.back();

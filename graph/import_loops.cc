@@ -17,7 +17,8 @@ constexpr int kMaxDepth = 400;
 
 }  // namespace
 
-// One run of a computation: a function that returns its arguments, and the values that are already evaluated.
+// One run of a computation. `argument` returns the value of an argument leaf. `known` holds the values that are already
+// evaluated.
 struct LoopAnalysis::Frame {
   int computation;
   std::function<std::optional<Literal>(int64_t leaf, int depth)> argument;
@@ -97,7 +98,7 @@ std::optional<Literal> LoopAnalysis::Evaluate(Frame& frame, int index, int64_t l
         return std::nullopt;
       };
     }
-    Frame& called = *callee;  // a reference, because Evaluate may add calls to this frame and move the map entry
+    Frame& called = *callee;  // not `callee`: Evaluate may add entries to frame.calls, and this invalidates `callee`
     result = Evaluate(called, module_.computation(called.computation).root, leaf, depth + 1);
   } else {
     result = EvaluatePlain(frame, instruction, depth + 1);
@@ -117,13 +118,13 @@ std::optional<int64_t> LoopAnalysis::TripCount(const Instruction& loop,
     return std::nullopt;
   }
   std::vector<std::optional<Literal>> carried = initial;
-  std::vector<int64_t> needed;  // leaves that the condition depends on; the first iteration finds them all
+  std::vector<int64_t> needed;  // leaves on which the condition depends; the first iteration finds them all
   std::vector<bool> is_needed(initial.size());
   int64_t trips = 0;
   const auto argument = [&](int64_t leaf, int) -> std::optional<Literal> {
     if (leaf < 0 || leaf >= leaves) return std::nullopt;
     if (!is_needed[leaf]) {
-      if (trips > 0) return std::nullopt;  // its value was not tracked from the first iteration on
+      if (trips > 0) return std::nullopt;  // the earlier iterations did not track its value
       is_needed[leaf] = true;
       needed.push_back(leaf);
     }
@@ -155,7 +156,7 @@ int64_t LoopAnalysis::LoopSize(int computation, const Instruction& loop, int dep
     initial[i] = Evaluate(frame, loop.operands[0], static_cast<int64_t>(i), 0);
   const int64_t body = std::max<int64_t>(1, Size(loop.called[0], depth + 1));
   const std::optional<int64_t> trips = TripCount(loop, initial, limits_.max_unrolled_ops / body);
-  if (!trips) return 1;  // too many trips, or an unknown number: it stays a loop
+  if (!trips) return 1;  // the number of trips is unknown or too large, so the loop stays a loop
   int64_t total;
   return __builtin_mul_overflow(*trips, body, &total) ? kMax : std::max<int64_t>(total, 1);
 }

@@ -15,12 +15,12 @@ class LoopAnalysis {
   LoopAnalysis(const Module& module, const ImportLimits& limits) : module_(module), limits_(limits) {}
 
   // Returns the number of iterations of a `while`. `initial`: the initial value of each carried leaf, or nothing if the
-  // leaf is not a known integer scalar. Returns nothing if the condition depends on anything but known scalars, if the
-  // loop runs more than `max_trips` times, or if the evaluation budget of the import is used up.
+  // leaf is not a known integer scalar. Returns nothing if the condition depends on an unknown value, if the loop runs
+  // more than `max_trips` times, or if the evaluation budget of the import is used up.
   std::optional<int64_t> TripCount(const Instruction& loop,
                                    const std::vector<std::optional<Literal>>& initial, int64_t max_trips);
-  // Returns the approximate number of ops that a computation becomes. Inner loops count as unrolled if their trip count
-  // is known. Saturates at the largest int64_t.
+  // Returns the approximate number of ops that import creates for a computation. Inner loops count as unrolled if
+  // their trip count is known. Saturates at the largest int64_t.
   int64_t Size(int computation);
 
  private:

@@ -11,8 +11,8 @@ namespace {
 
 constexpr int32_t kTupleType = 13;
 
-// Returns the lower 32 bits of an instruction's id. They are unique within a computation in all versions of XLA. Newer
-// versions put the computation's id in the upper 32 bits.
+// Returns the lower 32 bits of an instruction's id. In all versions of XLA, these bits are unique within a computation.
+// Newer versions put the computation's id in the upper 32 bits.
 int64_t LocalId(int64_t id) { return id & 0xffffffff; }
 
 bool HasEffect(const hlo::Instruction& proto) {
@@ -97,8 +97,8 @@ absl::Status Module::ReadComputation(const hlo::Computation& proto, const Import
     for (int64_t id : instruction.proto->operand_ids()) {
       const auto found = by_id.find(LocalId(id));
       if (found == by_id.end()) {
-        return At(InvalidArgument("reads instruction id %d, which is not defined before it", id), *this, *out,
-                  instruction, Location(instruction));
+        return At(InvalidArgument("reads instruction id %d, which is not defined before this instruction", id), *this,
+                  *out, instruction, Location(instruction));
       }
       instruction.operands.push_back(found->second);
     }

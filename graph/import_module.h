@@ -1,7 +1,7 @@
 // An HLO module with resolved references. Only graph/import*.cc use this file.
 //
-// Model: Instructions are numbered within their computation. Operands come before their users; Read checks this. A
-//        called computation may come anywhere in the module. In hostile input, computations may call each other in a
+// Model: Instructions are numbered within their computation. Operands come before their readers; Read checks this. A
+//        called computation may be anywhere in the module. In hostile input, computations may call each other in a
 //        cycle, so every walk along calls must limit its depth.
 #pragma once
 
@@ -62,7 +62,7 @@ class Module {
   int entry_ = 0;
 };
 
-// Returns `status` with the description of the instruction in front of its message.
+// Returns `status` with the description of the instruction in front of the message.
 absl::Status At(const absl::Status& status, const Module& module, const Computation& computation,
                 const Instruction& instruction, const std::string& location);
 

@@ -175,7 +175,7 @@ int64_t LeafCount(const hlo::ArrayShape& in) {
 absl::StatusOr<Literal> ReadLiteral(const hlo::LiteralValue& in, const ImportLimits& limits) {
   if (in.shape().element_type() == kTuple) return Unimplemented("tuple literals are not supported");
   ALPA_ASSIGN_OR_RETURN(Shape shape, ReadArrayShape(in.shape(), limits));
-  // The values are in the order of the layout. JAX writes row-major literals; any other order would need a transpose.
+  // The layout gives the order of the values. JAX writes row-major literals. Any other order would need a transpose.
   const auto& order = in.shape().layout().minor_to_major();
   for (int i = 0; i < order.size() && shape.elements() > 1; ++i) {
     if (order.size() != shape.rank() || order[i] != shape.rank() - 1 - i) {
@@ -188,10 +188,10 @@ absl::StatusOr<Literal> ReadLiteral(const hlo::LiteralValue& in, const ImportLim
 }
 
 std::string Safe(const std::string& text) {
-  constexpr size_t kLongest = 200;
+  constexpr size_t kLongest = 200;  // bytes of input
   std::string safe = absl::Utf8SafeCHexEscape(text.substr(0, kLongest));
-  // The cut may have split a character. If the text is not valid UTF-8, all its non-ASCII bytes become hexadecimal
-  // escapes.
+  // The cut may have split a character. If `safe` is not valid UTF-8, all non-ASCII bytes of the text become
+  // hexadecimal escapes.
   for (size_t i = 0; i < safe.size();) {
     const unsigned char c = static_cast<unsigned char>(safe[i]);
     const size_t length = c < 0x80                ? 1
@@ -213,6 +213,7 @@ std::string SourcePosition(const hlo::Metadata& metadata, const hlo::StackFrames
     const size_t slash = file.rfind('/');
     return absl::StrCat(Safe(slash == std::string::npos ? file : file.substr(slash + 1)), ":", line);
   };
+  // The walk visits at most 64 frames, because the frames of hostile input may form a cycle.
   std::string innermost;
   int32_t id = metadata.stack_frame_id();
   for (int depth = 0; depth < 64 && id >= 1 && id <= frames.frames_size(); ++depth) {

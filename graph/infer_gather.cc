@@ -17,14 +17,14 @@ absl::Status CheckSorted(const std::vector<int64_t>& dims, const char* what) {
   return absl::OkStatus();
 }
 
-// The part that gather and scatter share: vectors in `indices` address windows of an array.
+// The shapes and attributes that gather and scatter share. Vectors in `indices` address windows of `array`.
 struct Addressing {
   const Shape& array;
   const Shape& indices;
   int64_t index_vector_dim;
   const std::vector<int64_t>& removed;           // array dims that a window does not have
-  const std::vector<int64_t>& array_batching;    // array batch dims, paired with ...
-  const std::vector<int64_t>& indices_batching;  // ... these dims of indices
+  const std::vector<int64_t>& array_batching;    // batch dims of the array
+  const std::vector<int64_t>& indices_batching;  // for each entry of array_batching, the corresponding dim of indices
   const std::vector<int64_t>& index_map;         // the array dim of each entry of an index vector
 };
 
@@ -85,7 +85,8 @@ absl::StatusOr<Shape> InferGather(const Shapes& operands, const GatherAttrs& att
                                         attrs.operand_batching_dims, attrs.start_indices_batching_dims,
                                         attrs.start_index_map}));
   if (static_cast<int>(attrs.slice_sizes.size()) != array.rank()) {
-    return InvalidArgument("slice sizes %s do not fit %s", Join(attrs.slice_sizes), array.ToString());
+    return InvalidArgument("slice sizes %s must have one entry per dimension of %s", Join(attrs.slice_sizes),
+                           array.ToString());
   }
   std::vector<int64_t> window;
   for (int64_t i = 0; i < array.rank(); ++i) {
@@ -144,7 +145,7 @@ absl::StatusOr<Shapes> InferScatter(const Shapes& operands, const ScatterAttrs& 
   for (int64_t i = 0; i < update.rank(); ++i) {
     if (Contains(attrs.update_window_dims, i)) {
       if (update.dims[i] > window_limits[next_window++]) {
-        return InvalidArgument("window dimension %d of updates %s exceeds %s", i, update.ToString(),
+        return InvalidArgument("window dimension %d of updates %s exceeds the array %s", i, update.ToString(),
                                array.ToString());
       }
     } else if (update.dims[i] != batch[next_batch++]) {
@@ -156,8 +157,9 @@ absl::StatusOr<Shapes> InferScatter(const Shapes& operands, const ScatterAttrs& 
   for (size_t i = 0; i < n; ++i) {
     if (operands[i].dims != array.dims || operands[n + 1 + i].dims != update.dims ||
         operands[i].dtype != operands[n + 1 + i].dtype) {
-      return InvalidArgument("array %s and updates %s do not match", operands[i].ToString(),
-                             operands[n + 1 + i].ToString());
+      return InvalidArgument("array %s and updates %s differ in element type, or in size from the first array and "
+                             "updates",
+                             operands[i].ToString(), operands[n + 1 + i].ToString());
     }
     scalars.push_back(Shape{operands[i].dtype, {}});
     results.push_back(operands[i]);

@@ -46,7 +46,7 @@ absl::StatusOr<Shape> InferConcatenate(const Shapes& operands, const DimsAttrs& 
     Shape like = operand;
     if (like.rank() == result.rank()) like.dims[dim] = result.dims[dim];
     if (like != operands[0]) {
-      return InvalidArgument("operands %s and %s do not fit along dimension %d", operands[0].ToString(),
+      return InvalidArgument("operands %s and %s do not fit together along dimension %d", operands[0].ToString(),
                              operand.ToString(), dim);
     }
     if (__builtin_add_overflow(total, operand.dims[dim], &total))
@@ -101,7 +101,7 @@ absl::StatusOr<Shape> InferPad(const Shapes& operands, const PadAttrs& attrs) {
     const __int128 size =
         static_cast<__int128>(array.dims[i]) + attrs.low[i] + attrs.high[i] + gaps * attrs.interior[i];
     if (size < 0 || size > std::numeric_limits<int64_t>::max()) {
-      return InvalidArgument("padding takes dimension %d of %s out of range", i, array.ToString());
+      return InvalidArgument("padding takes the size of dimension %d of %s out of range", i, array.ToString());
     }
     result.dims[i] = static_cast<int64_t>(size);
   }
@@ -141,7 +141,8 @@ absl::StatusOr<Shape> InferSlice(const Shape& operand, const SliceAttrs& attrs) 
 
 absl::StatusOr<Shape> InferTranspose(const Shape& operand, const DimsAttrs& attrs) {
   if (static_cast<int>(attrs.dims.size()) != operand.rank()) {
-    return InvalidArgument("permutation %s does not fit %s", Join(attrs.dims), operand.ToString());
+    return InvalidArgument("permutation %s must have one entry per dimension of %s", Join(attrs.dims),
+                           operand.ToString());
   }
   ALPA_RETURN_IF_ERROR(CheckDims(attrs.dims, operand.rank(), "permutation"));
   Shape result = operand;

@@ -201,7 +201,7 @@ absl::StatusOr<Shapes> InferConditional(const Shapes& operands,
   const Shape& choice = operands[0];
   const bool predicate = choice == Shape{DType::kPred, {}} && regions.size() == 2;
   if (!predicate && choice != Shape{DType::kS32, {}}) {
-    return InvalidArgument("choice is %s with %d branches, needs pred[] with 2 or s32[]", choice.ToString(),
+    return InvalidArgument("choice is %s with %d branches, needs pred[] with 2 branches, or s32[]", choice.ToString(),
                            regions.size());
   }
   const Shapes arguments(operands.begin() + 1, operands.end());
@@ -247,7 +247,7 @@ absl::StatusOr<Shapes> InferCollective(Opcode opcode, const Shapes& operands, co
   return declared;
 }
 
-// Returns the attributes as T, or an error if they have another type.
+// Returns the attributes as T, or kInvalidArgument if they have another type.
 template <typename T>
 absl::StatusOr<const T*> Get(const Attributes& attrs) {
   const T* result = std::get_if<T>(&attrs);
@@ -294,7 +294,7 @@ absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attrib
       ALPA_ATTRS(ParameterAttrs);
       ALPA_RETURN_IF_ERROR(CheckCount(operands, 0));
       ALPA_RETURN_IF_ERROR(need_declared());
-      if (a->index < 0) return InvalidArgument("has index %d", a->index);
+      if (a->index < 0) return InvalidArgument("has index %d, needs 0 or more", a->index);
       return declared;
     }
     case Opcode::kConstant: {

@@ -17,7 +17,7 @@ absl::StatusOr<int64_t> WindowPositions(int64_t size, const WindowDim& w) {
   const __int128 padded = base + w.padding_low + w.padding_high;
   const __int128 window = static_cast<__int128>(w.size - 1) * w.window_dilation + 1;
   if (padded < 0 || padded > std::numeric_limits<int64_t>::max()) {
-    return InvalidArgument("padding %d and %d takes a dimension of size %d out of range", w.padding_low,
+    return InvalidArgument("padding of %d and %d takes a dimension of size %d out of range", w.padding_low,
                            w.padding_high, size);
   }
   if (padded < window) return 0;
@@ -81,7 +81,7 @@ absl::StatusOr<Shape> InferDot(const Shapes& operands, const DotAttrs& attrs, DT
   ALPA_RETURN_IF_ERROR(CheckDims(lhs_used, lhs.rank(), "left dimensions"));
   ALPA_RETURN_IF_ERROR(CheckDims(rhs_used, rhs.rank(), "right dimensions"));
   if (attrs.lhs_batch.size() != attrs.rhs_batch.size() || lhs_used.size() != rhs_used.size()) {
-    return InvalidArgument("left and right operand differ in number of batch or contracting dimensions");
+    return InvalidArgument("left and right operand differ in the number of batch or contracting dimensions");
   }
   for (size_t i = 0; i < lhs_used.size(); ++i) {
     if (lhs.dims[lhs_used[i]] != rhs.dims[rhs_used[i]]) {

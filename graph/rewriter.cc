@@ -165,7 +165,7 @@ std::optional<Literal> Rewriter::AsUniform(ValueId value) const {
   const Op& op = def(value);
   if (op.opcode == Opcode::kBroadcast && shape(op.operands[0]).rank() == 0) value = op.operands[0];
   const Literal* literal = AsConstant(value);
-  constexpr int64_t kMostElements = 1024;
+  constexpr int64_t kMostElements = 1024;  // of a constant that is compared element by element
   if (literal == nullptr || literal->shape().elements() == 0 || literal->shape().elements() > kMostElements) {
     return std::nullopt;
   }

@@ -1,5 +1,5 @@
-// One forward pass of simplification. It visits the ops in order. It rewrites an op, replaces it by a constant, or
-// merges it with an equal op.
+// Runs one forward pass of simplification. The pass visits the ops in order. It rewrites an op, replaces the op by a
+// constant, or merges it with an equal op.
 //
 // Model: Every op and every rewrite goes through `Make`. `Make` tries the rules (simplify_rules.cc), then folding
 //        (simplify_fold.cc), then the table of existing ops. All rules are exact: they keep every bit of every result,
@@ -30,7 +30,7 @@ struct Candidate {
 class RegionTable {
  public:
   std::shared_ptr<const Graph> Simplified(const std::shared_ptr<const Graph>& region);
-  // Returns the number of a canonical region, for keys.
+  // Returns the number of a canonical region, for use in KeyOf.
   int IndexOf(const Graph* region) const { return index_.at(region); }
 
  private:
@@ -48,10 +48,11 @@ class Rewriter {
 
  private:
   std::vector<ValueId> Make(Candidate op);
-  std::vector<ValueId> Add(Candidate op);  // without rewriting; returns the results of an equal op if there is one
+  // Adds the op without rewriting it. If an equal op exists, returns the results of that op instead.
+  std::vector<ValueId> Add(Candidate op);
   ValueId MakeOne(Candidate op) { return Make(std::move(op))[0]; }
 
-  // simplify_rules.cc. Each returns an existing or simpler value that equals the op's result, or nothing.
+  // simplify_rules.cc. Each rule returns an existing or simpler value that equals the op's result, or nothing.
   std::optional<ValueId> Rewrite(const Candidate& op);
   std::optional<ValueId> RewriteArithmetic(const Candidate& op);
   std::optional<ValueId> RewriteConvert(const Candidate& op);

@@ -19,7 +19,8 @@
 namespace alpa::graph {
 namespace {
 
-// Limits the levels of nested regions, because code that walks a graph recurses into them. Real programs nest a few.
+// Limits the levels of nested regions, because code that walks a graph recurses into them. Real programs nest only a
+// few levels.
 constexpr int kMaxRegionDepth = 64;
 // Limits the ops of a graph. The ops of a region count once per use of the region. Without this limit, a small message
 // could describe a graph that takes forever to walk.
@@ -49,7 +50,7 @@ class Writer {
     for (ValueId result : graph.results()) body->add_results(result.value());
   }
 
-  // Equal regions get one entry, so that the fingerprint does not depend on sharing.
+  // Equal regions get one entry, so that the fingerprint does not depend on whether regions share one object.
   int RegionIndex(const std::shared_ptr<const Graph>& region) {
     if (const auto found = by_pointer_.find(region.get()); found != by_pointer_.end()) return found->second;
     proto::GraphBody body;
@@ -140,7 +141,8 @@ class Reader {
     std::vector<std::shared_ptr<const Graph>> regions;
     for (int32_t index : in.regions()) {
       if (index < 0 || static_cast<size_t>(index) >= regions_.size()) {
-        return InvalidArgument("region %d is not defined before it (%d regions are)", index, regions_.size());
+        return InvalidArgument("region %d is not defined before this op; %d regions are defined", index,
+                               regions_.size());
       }
       const Region& region = regions_[index];
       regions.push_back(region.graph);

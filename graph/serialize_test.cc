@@ -171,7 +171,7 @@ TEST(SerializeTest, RefusesRegionsThatExpandToTooManyOps) {
   EXPECT_THAT(std::string(result.status().message()), HasSubstr("too many ops"));
 }
 
-TEST(SerializeTest, DamagedBytesNeverCrash) {
+TEST(SerializeTest, DamagedBytesDoNotCrashFromProto) {
   proto::Graph message;
   ToProto(Rich(), &message);
   const std::string bytes = message.SerializeAsString();

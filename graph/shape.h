@@ -12,7 +12,7 @@
 
 namespace alpa::graph {
 
-// The numbers are stable, because serialized graphs contain them. They are those of XLA's PrimitiveType.
+// The numbers are stable, because serialized graphs contain them. They equal the numbers of XLA's PrimitiveType.
 enum class DType : uint8_t {
   kPred = 1, kS8 = 2, kS16 = 3, kS32 = 4, kS64 = 5, kU8 = 6, kU16 = 7, kU32 = 8, kU64 = 9,
   kF16 = 10, kF32 = 11, kF64 = 12, kBF16 = 16,

@@ -1,8 +1,8 @@
 // Makes a graph smaller without changing its results. Removes dead code, common subexpressions, and trivial reshapes,
 // broadcasts, converts and transposes. Folds small constants.
 //
-// Optimization barriers stay; jax.checkpoint writes them. Equal expressions on different sides of a barrier are not
-// merged, so that the recomputation that the user requested stays too.
+// Keeps optimization barriers, which jax.checkpoint creates. Does not merge equal expressions on different sides of a
+// barrier, because the user requested this recomputation.
 #pragma once
 
 #include "graph/graph.h"

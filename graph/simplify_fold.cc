@@ -5,8 +5,8 @@
 
 namespace alpa::graph::internal {
 
-// Computes ops with constant operands and small results. Broadcasts and iota stay, because the op is smaller than its
-// result and costs nothing to split across devices.
+// Computes ops with constant operands and small results. Broadcasts and iotas stay, because they need less memory than
+// their results and cost nothing to split across devices.
 std::optional<std::vector<ValueId>> Rewriter::Fold(const Candidate& op) {
   constexpr int64_t kMostElements = 1024;  // of each operand and result
   switch (op.opcode) {
@@ -23,6 +23,7 @@ std::optional<std::vector<ValueId>> Rewriter::Fold(const Candidate& op) {
       break;
   }
   if (op.operands.empty() || IsCollective(op.opcode)) return std::nullopt;
+  // Fold an op only if each of its regions has at most 16 ops and no nested regions.
   for (const auto& region : op.regions) {
     if (region->size() > 16) return std::nullopt;
     for (const Op& inner : region->ops()) {

@@ -292,7 +292,7 @@ std::optional<ValueId> Rewriter::RewriteSlice(const Candidate& op) {
     } else if (inner.opcode == Opcode::kConcatenate) {
       const size_t dim = static_cast<size_t>(inner.as<DimsAttrs>().dims[0]);
       const std::vector<int64_t>& ends = EndsOf(a);
-      // The end of the operand in which the slice begins.
+      // The slice begins in the operand that ends at `*end`.
       const auto end = std::upper_bound(ends.begin(), ends.end(), cut.starts[dim]);
       if (end == ends.end() || cut.limits[dim] > *end) break;
       const ValueId piece = inner.operands[end - ends.begin()];
@@ -346,8 +346,8 @@ std::optional<ValueId> Rewriter::RewriteDynamicUpdateSlice(const Candidate& op) 
     if (dim != array.dims.size()) return std::nullopt;  // the update is smaller in two dimensions
     dim = i;
   }
-  // Walk back along the chain only if it may have written the whole array. So there is one walk per chain, not one per
-  // update.
+  // Walk back along the chain only if the chain may have written the whole array. This needs one walk per chain, not
+  // one per update.
   UpdateChain chain{dim, update.dims[dim]};
   if (const auto before = chains_.find(op.operands[0]); before != chains_.end() && before->second.dim == dim) {
     chain.covered += before->second.covered;

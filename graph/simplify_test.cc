@@ -79,7 +79,7 @@ TEST(SimplifyTest, BarriersOfConstantsStay) {
             "%0 = f32[] constant(1)\n%1 = f32[] opt-barrier(%0)\n%2 = f32[] add(%1, %1)\nreturn %2\n");
 }
 
-// One case: `make` builds a value from the f32[2,3] parameter x.
+// A test case. `make` builds a value from the f32[2,3] parameter x.
 struct Identity {
   const char* name;
   ValueId (*make)(GraphBuilder&, ValueId);
@@ -302,7 +302,8 @@ TEST(SimplifyTest, ConditionalsWithAConstantChoiceAreInlined) {
   }
 }
 
-// Returns the largest difference of two elements, relative to the largest absolute value in `b`.
+// Returns the largest difference between elements of `a` and `b`, relative to the largest absolute value in `b` (at
+// least 1e-3).
 double Difference(const Literal& a, const Literal& b) {
   double largest = 1e-3, difference = 0;
   for (int64_t i = 0; i < a.shape().elements(); ++i) {

@@ -18,7 +18,7 @@ class Verifier {
 
   absl::Status Check(const Graph& graph, int depth) {
     if (depth > kMaxNesting) return InvalidArgument("regions nest deeper than %d levels", kMaxNesting);
-    size_t defined = 0;  // values defined so far; results must be numbered in order
+    size_t defined = 0;  // values defined so far; the next op's results must have the next numbers
     size_t parameters = 0;
     for (int i = 0; i < graph.size(); ++i) {
       const Op& op = graph.ops()[i];
@@ -78,7 +78,7 @@ class Verifier {
       ALPA_RETURN_IF_ERROR(CheckShape(graph.shape(result)));
       declared.push_back(graph.shape(result));
     }
-    // Regions first: the shape rules read their parameters and results.
+    // Check the regions first, because the shape rules read their parameters and results.
     for (const auto& region : op.regions) {
       if (region != nullptr && !checked_.contains(region.get())) {
         ALPA_RETURN_IF_ERROR(Check(*region, depth + 1));

@@ -10,8 +10,8 @@ namespace alpa::graph {
 
 struct VerifyOptions {
   bool allow_collectives = false;
-  // The size of each mesh axis, to check the tile shapes of collectives. Empty if the mesh is not known yet. Group
-  // sizes are then not checked, and the code that knows the mesh must call Verify again.
+  // The size of each mesh axis. Verify needs the sizes to check the tile shapes of collectives. If the mesh is not
+  // known yet, leave this empty. Verify then skips this check, and the code that knows the mesh must call Verify again.
   std::vector<int64_t> mesh_shape;
 };
 
@@ -19,9 +19,9 @@ struct VerifyOptions {
 absl::Status Verify(const Graph& graph, const VerifyOptions& options = {});
 
 // Returns the result shapes of an op, derived from its operand shapes, attributes and regions, or kInvalidArgument.
-// This is the only shape table of the project.
-// `declared`: the result shapes that the caller expects. Ops whose operands do not determine the result (Iota, Convert,
-// Broadcast, Reshape, the dtype of a Dot, ...) take the missing part from it.
+// The project has no other shape rules.
+// `declared`: the result shapes that the caller expects. If the operands do not determine the result (Iota, Convert,
+// Broadcast, Reshape, the dtype of a Dot, ...), the missing part comes from `declared`.
 absl::StatusOr<std::vector<Shape>> InferShapes(Opcode opcode, const std::vector<Shape>& operands,
                                                const Attributes& attrs,
                                                const std::vector<std::shared_ptr<const Graph>>& regions,

@@ -60,14 +60,14 @@ ConvolutionAttrs Conv(std::function<void(ConvolutionAttrs&)> change) {
   return attrs;
 }
 
-// One case: an op on parameters of these shapes, with declared results. Verify must accept it if `refusal` is empty.
-// Otherwise the error must contain `refusal`.
+// A test case: an op on parameters of these shapes, with declared results. If `refusal` is empty, Verify must accept
+// the op. Otherwise the error must contain `refusal`.
 struct Row {
   Opcode opcode;
   std::vector<Shape> operands;
   Attributes attrs;
   std::vector<Shape> declared;
-  const char* refusal;  
+  const char* refusal;
   Regions regions = {};
 };
 
@@ -179,7 +179,7 @@ std::vector<Row> Rows() {
        {F32({2, 3}), F32({3, 4})},
        DotAttrs{{}, {}, {1}, {}},
        {F32({2, 4})},
-       "differ in number"},
+       "differ in the number"},
       {Opcode::kDot, {F32({2, 3}), F32({3, 4})}, DotAttrs{{1}, {0}, {1}, {0}}, {F32({2, 4})}, "twice"},
       {Opcode::kDot, {F32({2, 3}), F32({3, 4})}, DotAttrs{{}, {}, {1}, {0}}, {S32({2, 4})}, "cannot give"},
       {Opcode::kConvolution, {F32({2, 5, 5, 4}), F32({3, 3, 4, 6})}, Conv(), {F32({2, 5, 5, 6})}, ""},

@@ -32,10 +32,10 @@ int64_t RunOf(const Dims& operand_dims, const Dims& permutation) {
 struct Exchange {
   DotAttrs dot;
   graph::Shape shape;  // of the exchanged dot
-  Dims permutation;    // of its transpose
+  Dims permutation;    // of the transpose that reads the exchanged dot
 };
 
-// Returns, by transpose op, the exchanged form of the dot that it reads.
+// Returns the exchanged form of each dot whose transpose then has longer runs. The key is the index of the transpose.
 std::map<int, Exchange> FindExchanges(const Graph& g) {
   std::vector<int> uses(g.values().size(), 0);
   for (ValueId id : g.results()) ++uses[id.value()];

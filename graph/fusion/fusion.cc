@@ -144,7 +144,7 @@ class Planner {
       const Op& op = g_.ops()[i];
       const bool tile = role == Role::kElement || role == Role::kReduce;
       if (role == Role::kView || role == Role::kIota) {
-        // All users of this op are already visited.
+        // The loop runs from last to first, so it has already visited all readers of this op.
         stored_[i] = stored_[i] || is_result_[op.results[0].value()];
         if (role == Role::kView && stored_[i]) users_[Root(op.operands[0])].push_back({i, false, false});
         if (role == Role::kView) StoreOperand(op);
@@ -159,7 +159,7 @@ class Planner {
         const Role source = plan_.roles[definition];
         const bool same_size =
             g_.shape(op.operands[k]).elements() == n && !(role == Role::kReduce && (k > 0 || reordered));
-        // A value that is read as another element type is read from memory, unless the same group computes it.
+        // An op that reads a value as another element type reads it from memory, unless the same group computes it.
         const bool same_type = g_.shape(op.operands[k]).dtype == g_.values()[v].shape.dtype;
         if (tile && same_size && same_type && source == Role::kView) {
           users_[Root(g_.ops()[definition].operands[0])].push_back({i, false, false});
@@ -173,7 +173,7 @@ class Planner {
     }
   }
 
-  // The operand of a view must be in memory, even if it is a view itself.
+  // Marks the operand of `view` as stored. The operand must be in memory even if it is a view or an iota itself.
   void StoreOperand(const Op& view) {
     const int definition = DefiningOp(Root(view.operands[0]));
     const Role role = plan_.roles[definition];
@@ -253,7 +253,7 @@ class Planner {
       for (const Use& use : users_[v]) last_read_[v] = std::max(last_read_[v], unit_of[use.op]);
       if (is_result_[v]) last_read_[v] = static_cast<int>(plan_.units.size());
     }
-    // Ops are visited in order, so it is already decided whether an operand is in memory.
+    // The loop visits producers before readers, so it has already decided which operands are in memory.
     for (const Op& op : g_.ops()) {
       if (op.results.empty()) continue;
       const int v = op.results[0].value();
@@ -275,7 +275,7 @@ class Planner {
     std::erase_if(plan_.units, [](const Unit& unit) { return unit.ops.empty(); });
   }
 
-  // Drops the ops whose values are no longer stored and no longer read in the unit.
+  // Drops the ops whose values are neither stored nor read in the unit.
   void Prune(Unit& unit) const {
     std::set<int> used;
     std::vector<int> ops;
@@ -305,7 +305,7 @@ class Planner {
       if (role == Role::kView && same_type && g_.shape(op.operands[k]).elements() > 1) {
         r = Root(g_.ops()[DefiningOp(r)].operands[0]);
         role = plan_.roles[DefiningOp(r)];
-        // An operand that is much smaller than the view, as in a broadcast, may stay in memory longer.
+        // If the operand is at most 1/16 of the view, as in a broadcast, it may stay in memory longer.
         if (g_.values()[r].shape.elements() * 16 <= g_.shape(op.operands[k]).elements()) continue;
       }
       const Opcode source = g_.ops()[DefiningOp(r)].opcode;

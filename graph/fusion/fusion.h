@@ -1,14 +1,14 @@
 // Divides a graph into units: groups of ops that one fused kernel computes, and single ops.
 //
 // Model:    A fused group iterates over n elements in row-major order, independent of their shape. Its members are
-//           elementwise ops on n elements and reductions of n elements. A member reads a value of n elements at the
-//           group's own position ("linear"). It reads all other values through views (broadcast, static slice, some
+//           elementwise ops on n elements and reductions of n elements. A read is linear if iteration i reads element i
+//           of a value of n elements. A member reads all other values through views (broadcast, static slice, some
 //           transposes), as scalars, or as iotas. Reshapes need no code.
-// Method:   Ops are visited from last to first. An elementwise op joins the unit of its earliest-executed user if all
-//           uses in this unit are linear and the unit has the same n. Units execute in the order of their last op. This
-//           order is topological, because a user outside the group is in a unit that ends later.
-//           If a few cheap ops compute a value from values that stay in memory anyway, the value is not stored. Each
-//           unit that reads the value recomputes it, because memory is slower than arithmetic.
+// Method:   Ops are visited from last to first. An elementwise op joins the unit of its earliest reader if the unit
+//           has the same n and reads the op's result only linearly. Units execute in the order of their last op. This
+//           order is topological, because all other readers are in units that end later.
+//           A value is not stored if a few cheap ops can compute it from values that stay in memory anyway. Each unit
+//           that reads the value recomputes it, because memory is slower than arithmetic.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ namespace alpa::fusion {
 // A reduction of an array [outer, reduced, inner]. `inner` covers the kept dimensions after the last reduced one.
 struct ReduceLayout {
   int64_t outer = 1, reduced = 1, inner = 1;
-  // Set if there are kept dimensions between reduced ones. The operand is then read through this view, which moves them
-  // to the front.
+  // Set if there are kept dimensions between reduced ones. The operand is then read through this view, which moves
+  // those kept dimensions to the front.
   std::optional<View> order;
 };
 
@@ -35,7 +35,7 @@ enum class Role : uint8_t {
   kNothing,  // parameters, constants, dead ops, and ops whose result has the same bytes as their operand
   kElement,  // a member of a fused group
   kReduce,   // the last member of a fused group
-  kView,     // fused groups read it in place; its own kernel stores it if another op needs it in memory
+  kView,     // fused groups read its operand in place; a kernel of its own stores the result if another op needs it
   kIota,
   kOther,
 };
@@ -51,16 +51,16 @@ struct FusionPlan {
   std::vector<Role> roles;       // by op
   std::vector<Unit> units;       // in order of execution
   std::vector<bool> needed;      // by value: whether another unit or a result of the graph reads it from memory
-  std::vector<bool> recomputed;  // by value: whether each unit that reads it computes it itself
+  std::vector<bool> recomputed;  // by value: whether each unit that reads the value computes it again
 };
 
-// Returns whether fused kernels support an elementwise op on operands of a type. An op that they do not support becomes
-// a unit of its own.
+// Returns whether fused kernels support an elementwise op on operands of this type. An unsupported op becomes a unit of
+// its own.
 using Computes = std::function<bool(const graph::Op&, graph::DType)>;
 // If `computes` is null, fused kernels support every elementwise op.
 FusionPlan PlanFusion(const graph::Graph& graph, const Computes& computes = nullptr);
 
-// Returns the storage problem of the plan, except for its units, which the caller must add. `alias` is as in
+// Returns the storage problem of the plan, without units. The caller must add the units. `alias` is as in
 // StorageProblem.
 StorageProblem StorageOf(const graph::Graph& graph, const FusionPlan& plan, const std::vector<int32_t>& alias);
 

@@ -44,7 +44,8 @@ TEST(FusionTest, AReductionEndsItsUnitBeforeOpsThatReadItsResult) {
   EXPECT_TRUE(plan.needed[largest.value()]);
 }
 
-// x and f(x) are read both before and after a dot, which keeps the two readers in separate units.
+// The plan of a graph in which one op before a dot and other ops after the dot read x and f(x). The dot keeps these
+// readers in separate units.
 struct TwoReaders {
   FusionPlan plan;
   ValueId value;

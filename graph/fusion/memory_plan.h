@@ -2,8 +2,8 @@
 //
 // Problem:  Dynamic storage allocation with known lifetimes, which is NP-hard.
 // Method:   Greedy by decreasing size. Each block goes into the smallest sufficient gap between the blocks that live at
-//           the same time. The time is quadratic in the number of blocks. More than kMaxBySize blocks are placed in
-//           order of time instead, with a best-fit free list.
+//           the same time. The time is quadratic in the number of blocks. If there are more than kMaxBySize blocks,
+//           they are placed in the order of their first step instead, with a best-fit free list.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@
 
 namespace alpa::fusion {
 
-inline constexpr Bytes kAlignment = 64;          // bytes; all offsets are multiples of it
-inline constexpr size_t kMaxBySize = 20'000;     // blocks; more are placed in order of time
+inline constexpr Bytes kAlignment = 64;          // bytes; every offset is a multiple of this
+inline constexpr size_t kMaxBySize = 20'000;     // most blocks that are placed by size, in quadratic time
 
 struct Block {
   Bytes size = 0;

@@ -70,7 +70,7 @@ class Planner {
 
   bool Claimed(int storage) const { return std::find(claimed_.begin(), claimed_.end(), storage) != claimed_.end(); }
 
-  // Returns whether write `w` of unit `u` may take over `storage`. If `updates_only`, sharing needs kUpdate.
+  // Returns whether write `w` of unit `u` may take over `storage`. If `updates_only`, only kUpdate allows sharing.
   bool CanTake(int u, size_t w, int storage, bool updates_only) const {
     const Storage& s = storages_[storage];
     const int v = p_.units[u].writes[w];
@@ -103,7 +103,7 @@ class Planner {
       for (const ShareOption& option : p_.units[u].shares[w]) {
         const int s = storage_of_[option.read];
         if (s < 0) continue;
-        // A parameter's buffer stays reserved for its aliased result, unless sharing saves a copy of the whole array.
+        // A parameter's buffer stays reserved for its aliased result, unless sharing saves a copy of the full array.
         const bool updates_only = storages_[s].place.kind == Place::Kind::kParameter;
         if (storages_[s].busy_until == u && CanTake(u, w, s, updates_only)) {
           chosen = s;
@@ -117,8 +117,8 @@ class Planner {
     claimed_.push_back(chosen);
   }
 
-  // Adds a copy for each result that is not in its final buffer. If the copies both read and write a parameter's
-  // buffer, its old value is first copied to the arena.
+  // Adds a copy for each result that is not in its final buffer. If one copy reads a parameter's buffer and another
+  // copy overwrites it, the old value is first copied to the arena.
   void Copies() {
     struct Pending {
       int storage, result;

@@ -1,8 +1,8 @@
 // Assigns each value of a program to a storage: a parameter's buffer, a result's buffer, a constant, or the arena.
 //
-// Model:    Units (fused groups of ops, or single ops) run in order. Each unit reads and writes values. Values
-//           that are the same bytes under different shapes have one root, and units name only roots. A storage holds
-//           one value at a time.
+// Model:    Units (fused groups of ops, or single ops) run in order. Each unit reads and writes values. Values with
+//           the same bytes and different shapes share one root. Units name only roots. A storage holds one value at a
+//           time.
 // Aliases:  A result that is aliased to parameter p must be in p's buffer at the end. The result is written there
 //           directly if no later unit reads the value in that buffer. Otherwise it is stored elsewhere and copied at
 //           the end.
@@ -20,10 +20,10 @@ namespace alpa::fusion {
 // How a write may reuse the storage of a read.
 enum class Sharing : uint8_t {
   kElementwise,  // element i of the write depends only on element i of the read
-  kUpdate,       // the write is the read with a part replaced; sharing saves a copy of the whole array
+  kUpdate,       // the write equals the read, except for a replaced part; sharing saves a copy of the full array
 };
 struct ShareOption {
-  int read = 0;  // value
+  int read = 0;  // the value whose storage the write may reuse
   Sharing kind = Sharing::kElementwise;
 };
 
@@ -39,7 +39,7 @@ struct StorageProblem {
   std::vector<int> results;      // root of each result
   std::vector<int32_t> alias;    // by result: parameter or -1; may be empty
   std::vector<bool> constant;    // by value: whether it is a constant of the program
-  std::vector<StorageUnit> units;
+  std::vector<StorageUnit> units;  // in order of execution
 };
 
 struct Place {

@@ -2,9 +2,9 @@
 
     python graph/testdata/make_testdata.py
 
-Each case writes three files. NAME.pb is an HloModuleProto, lowered for the plainest platform, with unused arguments
-kept. NAME.in and NAME.out hold the raw bytes of all arguments and of all results, one after the other. The script needs
-jax. Run it to add a case or to follow a new JAX version, then review how the test results change.
+Each case writes three files. NAME.pb is an HloModuleProto that keeps unused arguments. It is lowered for TPU, because
+that lowering is the simplest. NAME.in and NAME.out hold the concatenated bytes of all arguments and of all results.
+The script needs jax. Run it to add a case or to follow a new JAX version, then review how the test results change.
 """
 
 import os
