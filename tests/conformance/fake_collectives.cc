@@ -29,7 +29,8 @@ int RankAlong(int device, const std::vector<int64_t>& mesh_shape, const std::vec
   return static_cast<int>(rank);
 }
 
-// Every call: post what I bring, wait for all, read the others' posts, wait for all again.
+// In every call, each rank posts its input, waits for all ranks, reads the inputs of the others, and waits again until
+// all ranks have read.
 class FakeFabric::Meeting {
  public:
   explicit Meeting(int size) : posts_(size), size_(size) {}
@@ -41,8 +42,8 @@ class FakeFabric::Meeting {
     }
     return Arrive();
   }
-  // Between Post and Leave: what rank r brought.
-  std::span<const std::byte> Brought(int r) {
+  // Returns the input of rank r. REQUIRES: called between Post and Leave.
+  std::span<const std::byte> PostOf(int r) {
     MutexLock lock(mutex_);
     return posts_[r];
   }
@@ -79,14 +80,15 @@ class FakeFabric::Meeting {
 
 namespace {
 
-// Sum, maximum, ... of equally long arrays, by the evaluator: one reduce over a stacked array, wide inside.
+// Reduces arrays of equal size with the evaluator: stacks them and reduces the stack along its first dimension. The
+// evaluator accumulates in a wide type.
 absl::StatusOr<std::vector<std::byte>> Combined(const std::vector<std::span<const std::byte>>& parts, DType dtype,
                                                 ReduceKind kind) {
   const int64_t n = static_cast<int64_t>(parts[0].size()) / SizeOf(dtype);
   std::vector<std::byte> stacked;
   for (const auto& part : parts) {
     if (part.size() != parts[0].size())
-      return InvalidArgument("ranks bring %d and %d bytes", part.size(), parts[0].size());
+      return InvalidArgument("a reduction got %d bytes from one rank and %d from rank 0", part.size(), parts[0].size());
     stacked.insert(stacked.end(), part.begin(), part.end());
   }
   graph::GraphBuilder b;
@@ -113,21 +115,21 @@ class FakeGroup : public kernels::CollectiveGroup {
   absl::Status AllReduce(std::span<std::byte> data, DType dtype, ReduceKind kind) override {
     ALPA_RETURN_IF_ERROR(meeting_->Post(rank_, data));
     ALPA_ASSIGN_OR_RETURN(const std::vector<std::byte> combined, Combined(All(), dtype, kind));
-    ALPA_RETURN_IF_ERROR(meeting_->Leave());  // all have read before anybody writes
+    ALPA_RETURN_IF_ERROR(meeting_->Leave());  // no rank writes before all have read
     CopyBytes(combined, data);
     return absl::OkStatus();
   }
   absl::Status AllGather(std::span<const std::byte> in, std::span<std::byte> out) override {
     if (out.size() != in.size() * size_)
-      return InvalidArgument("all-gather of %d bytes into %d", in.size(), out.size());
+      return InvalidArgument("all-gather of %d bytes per rank into %d bytes", in.size(), out.size());
     ALPA_RETURN_IF_ERROR(meeting_->Post(rank_, in));
-    for (int r = 0; r < size_; ++r) CopyBytes(meeting_->Brought(r), out.subspan(r * in.size(), in.size()));
+    for (int r = 0; r < size_; ++r) CopyBytes(meeting_->PostOf(r), out.subspan(r * in.size(), in.size()));
     return meeting_->Leave();
   }
   absl::Status ReduceScatter(std::span<const std::byte> in, std::span<std::byte> out, DType dtype,
                              ReduceKind kind) override {
     if (in.size() != out.size() * size_) {
-      return InvalidArgument("reduce-scatter of %d bytes into %d", in.size(), out.size());
+      return InvalidArgument("reduce-scatter of %d bytes into %d bytes per rank", in.size(), out.size());
     }
     ALPA_RETURN_IF_ERROR(meeting_->Post(rank_, in));
     ALPA_ASSIGN_OR_RETURN(const std::vector<std::byte> combined, Combined(All(), dtype, kind));
@@ -137,12 +139,12 @@ class FakeGroup : public kernels::CollectiveGroup {
   }
   absl::Status AllToAll(std::span<const std::byte> in, std::span<std::byte> out) override {
     if (in.size() != out.size() || in.size() % size_ != 0) {
-      return InvalidArgument("all-to-all of %d bytes into %d among %d", in.size(), out.size(), size_);
+      return InvalidArgument("all-to-all of %d bytes into %d bytes among %d ranks", in.size(), out.size(), size_);
     }
     ALPA_RETURN_IF_ERROR(meeting_->Post(rank_, in));
     const size_t block = in.size() / size_;
     for (int r = 0; r < size_; ++r) {
-      CopyBytes(meeting_->Brought(r).subspan(rank_ * block, block), out.subspan(r * block, block));
+      CopyBytes(meeting_->PostOf(r).subspan(rank_ * block, block), out.subspan(r * block, block));
     }
     return meeting_->Leave();
   }
@@ -151,13 +153,13 @@ class FakeGroup : public kernels::CollectiveGroup {
     ALPA_RETURN_IF_ERROR(meeting_->Post(rank_, in));
     std::fill(out.begin(), out.end(), std::byte{0});
     for (int r = 0; r < size_; ++r) {
-      if (permutation[r] == rank_) CopyBytes(meeting_->Brought(r), out);
+      if (permutation[r] == rank_) CopyBytes(meeting_->PostOf(r), out);
     }
     return meeting_->Leave();
   }
   absl::Status Broadcast(std::span<std::byte> data, int root) override {
     ALPA_RETURN_IF_ERROR(meeting_->Post(rank_, data));
-    if (rank_ != root) CopyBytes(meeting_->Brought(root), data);
+    if (rank_ != root) CopyBytes(meeting_->PostOf(root), data);
     return meeting_->Leave();
   }
   absl::Status Barrier() override {
@@ -169,7 +171,7 @@ class FakeGroup : public kernels::CollectiveGroup {
  private:
   std::vector<std::span<const std::byte>> All() {
     std::vector<std::span<const std::byte>> parts;
-    for (int r = 0; r < size_; ++r) parts.push_back(meeting_->Brought(r));
+    for (int r = 0; r < size_; ++r) parts.push_back(meeting_->PostOf(r));
     return parts;
   }
   std::shared_ptr<FakeFabric::Meeting> meeting_;
@@ -185,7 +187,8 @@ class FakeFabric::DeviceProvider : public kernels::CollectiveProvider {
     const std::vector<int64_t> axes(mesh_axes.begin(), mesh_axes.end());
     for (int64_t axis : axes) {
       if (axis < 0 || axis >= static_cast<int64_t>(fabric_.mesh_shape_.size())) {
-        return InvalidArgument("mesh axis %d of a mesh with %d", axis, fabric_.mesh_shape_.size());
+        return InvalidArgument("a collective names mesh axis %d; the mesh has %d axes", axis,
+                               fabric_.mesh_shape_.size());
       }
     }
     MutexLock lock(mutex_);
@@ -222,7 +225,7 @@ void FakeFabric::Abort(const absl::Status& cause) {
 
 std::shared_ptr<FakeFabric::Meeting> FakeFabric::MeetingFor(int device, const std::vector<int64_t>& axes, int& rank,
                                                             int& size) {
-  // One meeting for each (axes, coordinates off these axes).
+  // There is one meeting per (axes, coordinates along all other axes).
   std::vector<int64_t> key = axes;
   key.push_back(-1);
   const std::vector<int64_t> coordinates = CoordinatesOf(device, mesh_shape_);

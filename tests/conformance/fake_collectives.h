@@ -1,5 +1,5 @@
-// Collectives among threads of one process, for testing what calls them: works, simple, no algorithm worth
-// the name.
+// Collectives among threads of one process, for tests of code that calls collectives. The implementation is simple and
+// slow.
 #pragma once
 
 #include <map>
@@ -12,7 +12,8 @@
 
 namespace alpa::conformance {
 
-// All groups of one mesh. Device d (row-major in `mesh_shape`) uses Provider(d).
+// The collective groups of one mesh. Device d, counted row-major in `mesh_shape`, uses Provider(d).
+// Threads: thread-safe. Each device of a group must call its collectives from its own thread.
 class FakeFabric {
  public:
   explicit FakeFabric(std::vector<int64_t> mesh_shape);
@@ -20,10 +21,10 @@ class FakeFabric {
 
   int device_count() const { return static_cast<int>(providers_.size()); }
   kernels::CollectiveProvider& Provider(int device);
-  // Fails every present and later call of every group.
+  // Fails the current call and all later calls of every group with `cause`.
   void Abort(const absl::Status& cause);
 
-  class Meeting;  // where the ranks of one group meet
+  class Meeting;  // the rendezvous of one group
 
  private:
   class DeviceProvider;
@@ -36,8 +37,8 @@ class FakeFabric {
   std::vector<std::unique_ptr<DeviceProvider>> providers_;
 };
 
-// Coordinates of `device` in a row-major mesh, and its rank among the devices that differ only along `axes`,
-// which is row-major in the order of `axes`.
+// CoordinatesOf returns the coordinates of `device` in a row-major mesh. RankAlong returns its rank among the devices
+// that differ from it only along `axes`. Ranks are row-major in the order of `axes`.
 std::vector<int64_t> CoordinatesOf(int device, const std::vector<int64_t>& mesh_shape);
 int RankAlong(int device, const std::vector<int64_t>& mesh_shape, const std::vector<int64_t>& axes);
 

@@ -14,7 +14,7 @@
 namespace alpa::conformance {
 namespace {
 
-// Literal of f64 `values` converted by the evaluator: one rounding, as everywhere.
+// Converts `values` to the type of `shape` with the evaluator, so the rounding is the evaluator's.
 Literal Converted(const Shape& shape, const std::vector<double>& values) {
   std::vector<std::byte> bytes(values.size() * sizeof(double));
   if (!values.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
@@ -67,7 +67,7 @@ Literal RandomLiteral(const Shape& shape, Random& random, double low, double hig
 
 Literal EdgeLiteral(const Shape& shape, Random& random) {
   if (graph::IsInteger(shape.dtype)) {
-    // Random bits, every other element one of the awkward ones.
+    // Half of the elements are random bits, half are edge values.
     const int64_t size = SizeOf(shape.dtype);
     std::vector<std::byte> bytes(shape.bytes());
     for (int64_t i = 0; i < shape.elements(); ++i) {
@@ -111,7 +111,7 @@ std::vector<ValueId> Maker::AddAll(Opcode opcode, std::vector<ValueId> operands,
   for (ValueId id : operands) shapes.push_back(builder_.shape(id));
   auto inferred = graph::InferShapes(opcode, shapes, attrs, regions, declared);
   if (!inferred.ok()) {
-    fprintf(stderr, "test program: %s: %s\n", std::string(NameOf(opcode)).c_str(),
+    fprintf(stderr, "cannot build the test program: op %s: %s\n", std::string(NameOf(opcode)).c_str(),
             inferred.status().ToString().c_str());
   }
   ALPA_CHECK(inferred.ok());
@@ -154,7 +154,7 @@ double Epsilon(DType dtype) {
 
 absl::Status Compare(const Literal& expected, const Literal& actual, const Tolerance& tolerance) {
   if (expected.shape() != actual.shape()) {
-    return Internal("shape is %s, expected %s", actual.shape().ToString(), expected.shape().ToString());
+    return Internal("the shape is %s, expected %s", actual.shape().ToString(), expected.shape().ToString());
   }
   const Shape& shape = expected.shape();
   const int64_t n = shape.elements(), size = SizeOf(shape.dtype);
@@ -187,8 +187,8 @@ absl::Status Compare(const Literal& expected, const Literal& actual, const Toler
   }
   if (wrong == 0) return absl::OkStatus();
   return Internal(
-      "%s: %d of %d elements are off; element %d is %.9g, expected %.9g (worst %.3g units, allowed %.3g and "
-      "%.3g)",
+      "%s: %d of %d elements are off; element %d is %.9g, expected %.9g (worst error %.3g ulps; allowed: %.3g ulps "
+      "plus %.3g)",
       shape.ToString(), wrong, n, first, actual.ValueAt(first), expected.ValueAt(first), worst, tolerance.ulps,
       tolerance.absolute);
 }

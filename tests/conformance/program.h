@@ -1,7 +1,6 @@
-// Small programs to run on something and compare: a graph, arguments for it, and how far its results may be
-// off.
+// Small test programs: a graph, arguments for it, and the tolerances of its results.
 //
-//   Maker m("softmax");                        // seeded by the name
+//   Maker m("softmax");                        // the name seeds the random arguments
 //   ValueId x = m.Input({DType::kF32, {4, 8}});
 //   Program p = m.Finish({m.Add(Opcode::kExp, {x})}, Near(8));
 #pragma once
@@ -26,9 +25,9 @@ using graph::Shape;
 using graph::ValueId;
 using Regions = std::vector<std::shared_ptr<const graph::Graph>>;
 
-// How far a float may be from the expected one: `ulps` times the type's spacing at max(|expected|, floor), or
-// at the largest |expected| of the array where `normwise`; and `absolute` more. Both 0: equal bits, but -0
-// equals 0 and any NaN any other. Integers and pred must always be equal.
+// How far a float may be from its expected value: `ulps` times the type's spacing at max(|expected|, floor), plus
+// `absolute`. If `normwise`, the spacing is that at the largest finite |expected| of the array. Infinities must be
+// equal. -0 equals 0, and all NaNs are equal. Integers and pred must always be equal.
 struct Tolerance {
   double ulps = 0;
   double floor = 0;
@@ -42,10 +41,10 @@ inline Tolerance Normwise(double ulps) { return {ulps, 0, true}; }
 struct Program {
   graph::Graph graph;
   std::vector<Literal> arguments;
-  std::vector<Tolerance> tolerances;  // one for each result
+  std::vector<Tolerance> tolerances;  // by result
 };
 
-// Repeatable numbers: splitmix64.
+// Pseudo-random numbers that depend only on the seed (splitmix64).
 class Random {
  public:
   explicit Random(uint64_t seed) : state_(seed) {}
@@ -59,15 +58,14 @@ class Random {
   uint64_t state_;
 };
 
-// Elements in [low, high]; integers are whole numbers of that range, pred is random.
+// Returns an array of random floats or integers in [low, high]. For pred, the range is ignored.
 Literal RandomLiteral(const Shape& shape, Random& random, double low, double high);
-// Every value that tends to break things for the type (zeros, extremes, infinities, NaN, halves) among random
-// ones.
+// Returns an array of random elements mixed with edge values of the type: zeros, extremes, infinities, NaN, halves.
 Literal EdgeLiteral(const Shape& shape, Random& random);
-// Elements as listed, converted to `dtype`.
+// Returns an array of `values`, converted to `dtype`.
 Literal LiteralOf(DType dtype, std::vector<int64_t> dims, const std::vector<double>& values);
 
-// Builds one program; stops the process on shapes that do not fit, so for test tables only.
+// Builds one program. Ends the process if the shapes of an op do not fit, so it is only for tables of tests.
 class Maker {
  public:
   explicit Maker(absl::string_view seed) : random_(seed) {}
@@ -86,7 +84,7 @@ class Maker {
   Random& random() { return random_; }
   const Shape& shape(ValueId id) { return builder_.shape(id); }
 
-  // One tolerance for all results.
+  // Returns the program. All results have the same tolerance.
   Program Finish(std::vector<ValueId> results, Tolerance tolerance = {});
 
  private:
@@ -95,17 +93,18 @@ class Maker {
   Random random_;
 };
 
-// A region: `body` is given the parameters and returns the results.
+// Returns a region. `body` gets its parameters and returns its results.
 std::shared_ptr<const graph::Graph> Region(
     const std::vector<Shape>& parameters,
     const std::function<std::vector<ValueId>(GraphBuilder&, std::vector<ValueId>)>& body);
 
-// OK, or kInternal naming the first element that is off, by how much, and how many are.
+// Returns OK, or kInternal. The message has the number of elements that are off, the first of them and the largest
+// error, or the shapes if these differ.
 absl::Status Compare(const Literal& expected, const Literal& actual, const Tolerance& tolerance);
 absl::Status CompareAll(const std::vector<Literal>& expected, const std::vector<Literal>& actual,
                         const std::vector<Tolerance>& tolerances);
 
-// Distance between 1 and the next number; 0 for types that are not floats.
+// Returns the distance between 1 and the next larger number of the type. 0 for types that are not floats.
 double Epsilon(DType dtype);
 
 }  // namespace alpa::conformance

@@ -13,12 +13,12 @@ using graph::CompareDirection;
 using graph::DimsAttrs;
 using graph::ReduceKind;
 
-constexpr double kLargest = 100;  // values are kept below, so that nothing overflows in any type
+constexpr double kLargest = 100;  // bound on |value| of floats; low enough that no float type overflows
 
 struct Node {
   ValueId id;
-  double bound = 0;  // of |value|; integers: infinity where it may wrap
-  double error = 0;  // how far off an implementation may be
+  double bound = 0;  // of |value|; infinity for an integer that may wrap
+  double error = 0;  // bound on the absolute error of an implementation
   bool exact = true;
 };
 
@@ -31,7 +31,7 @@ class Generator {
     for (int i = 0; i < 3; ++i) NewInput(RandomType(), RandomDims());
     NewInput(DType::kF32, RandomDims());
     for (int i = 0; i < options_.ops; ++i) Step();
-    // The last few, and some of the rest.
+    // The results are the last four values and a random sixth of the others.
     std::vector<ValueId> results;
     std::vector<Tolerance> tolerances;
     for (size_t i = 0; i < nodes_.size(); ++i) {
@@ -68,20 +68,20 @@ class Generator {
     return dims;
   }
 
-  // One rounding of this type, with room for an implementation's own functions.
+  // Returns the relative error that one op may add. The factor leaves room for an implementation's own exp, tanh, ...
   double Unit(DType dtype) { return Epsilon(dtype) * (SizeOf(dtype) == 2 ? 1 : 8); }
 
   Node Push(ValueId id, double bound, double error, bool exact) {
     Node node{id, bound, error, exact};
     if (IsFloatNode(node) && bound > kLargest) {
-      // Too large to go on with: squashed.
+      // The value is too large: later ops could overflow. tanh bounds it.
       const DType dtype = type(node);
       node = {m_->Unary(Opcode::kTanh, id), 1, error + Unit(dtype), false};
     }
     nodes_.push_back(node);
     return node;
   }
-  // The result of an op on floats that rounds once more.
+  // Adds the result of an op that rounds. `error`: the error that its operands cause.
   Node Rounded(ValueId id, double bound, double error) {
     return Push(id, bound, error + bound * Unit(m_.shape(id).dtype), false);
   }
@@ -93,11 +93,11 @@ class Generator {
     }
     return Push(m_.Input({dtype, dims}, low, high), std::max(std::fabs(low), std::fabs(high)), 0, true);
   }
-  // Any node that `accepts`, or a new input of that type where there is none.
+  // Returns a random node for which `accepts` is true. If there is none, adds an input of type `otherwise`.
   template <typename F>
   Node Pick(F&& accepts, DType otherwise) {
     const size_t n = nodes_.size();
-    // Recent ones more often: graphs become deep, not only wide.
+    // Prefers recent nodes, so that graphs become deep.
     size_t at = n - 1 - std::min<size_t>(random().Below(n), random().Below(n));
     for (size_t i = 0; i < n; ++i) {
       const Node& node = nodes_[(at + i) % n];
@@ -117,7 +117,7 @@ class Generator {
   Node PickAny() {
     return Pick([](const Node&) { return true; }, DType::kF32);
   }
-  // Something of the same shape and type.
+  // Returns a node of the same shape and type as x. If `exact`, the node is exact.
   Node Partner(const Node& x, bool exact = false) {
     if (random().OneIn(5)) {
       const Node scalar = NewInput(type(x), {});
@@ -199,7 +199,7 @@ class Generator {
         Rounded(m_->Unary(Opcode::kLog1p, m_->Unary(Opcode::kAbs, x.id)), std::log1p(b), e);
         return;
       case 10: {
-        // 1 / sqrt(|x| + 1): slope at most 1/2.
+        // The slope of 1 / sqrt(|x| + 1) is at most 1/2.
         const ValueId shifted = m_->Binary(Opcode::kAdd, m_->Unary(Opcode::kAbs, x.id), Full(x, 1));
         Rounded(m_->Unary(Opcode::kRsqrt, shifted), 1, e / 2 + (b + 1) * Unit(dtype));
         return;
@@ -273,7 +273,7 @@ class Generator {
     }
   }
 
-  // Ops whose result jumps.
+  // Adds an op whose result may jump when an operand changes slightly.
   void Jumps() {
     if (random().OneIn(3)) {
       const Node x = PickInteger(), y = Partner(x);
@@ -328,7 +328,7 @@ class Generator {
     const DType floats[] = {DType::kF32, DType::kBF16, DType::kF16, DType::kF64};
     const DType to = floats[random().Below(4)];
     if (!IsFloatNode(x)) {
-      // Only what every float type holds without overflow.
+      // Integers only become floats if every float type can hold them.
       if (x.bound <= kLargest)
         Push(m_->Convert(x.id, to), x.bound, 0, true);
       else
@@ -430,7 +430,7 @@ class Generator {
         return;
       }
       case 2: {
-        // Rows by index.
+        // Gathers rows by index.
         const int64_t n = 1 + random().Below(9);
         if (s.elements() / s.dims[0] * n > options_.max_elements) return;
         graph::GatherAttrs attrs{
@@ -443,7 +443,7 @@ class Generator {
       }
       default: {
         if (!IsFloatNode(x)) return;
-        // Rows added at indices.
+        // Adds rows at indices.
         const int64_t n = 1 + random().Below(5);
         std::vector<int64_t> dims = s.dims;
         dims[0] = n;
@@ -478,8 +478,8 @@ class Generator {
       }
       if (s.elements() * n > 100'000) return;
       const double bound = sum ? x.bound * static_cast<double>(n) : x.bound;
-      // A maximum over nothing but padding is the identity, so windows start inside: padding is below the
-      // size.
+      // A window that covers only padding would give the identity, which is infinite for max and min. The low
+      // padding is smaller than the window, so every window covers an element.
       Push(m_.Add(Opcode::kReduceWindow, {x.id, m_->Constant(graph::ReduceIdentity(kind, s.dtype))}, attrs,
                   {graph::ReduceRegion(kind, s.dtype)}),
            bound, sum ? static_cast<double>(n) * (x.error + x.bound * Unit(s.dtype)) : x.error, x.exact && !sum);
@@ -498,7 +498,7 @@ class Generator {
       Push(id, x.bound, x.error, x.exact);
       return;
     }
-    // 16-bit sums may be carried in f32 or in double.
+    // A backend may accumulate 16-bit sums in f32 or in f64.
     Push(id, n * x.bound, n * (x.error + x.bound * Unit(s.dtype)), false);
   }
 
@@ -534,7 +534,7 @@ class Generator {
     const Node x = PickFloat();
     const Shape s = shape(x);
     if (random().OneIn(2)) {
-      // A few rounds of x = tanh(x / 2 + 1 / 4): the slope is below 1, so errors of the rounds add up.
+      // Iterates x = tanh(x / 2 + 1 / 4). The slope is below 1, so the errors of the iterations only add up.
       const Shape count{DType::kS32, {}};
       const int64_t trips = random().Below(5);
       const auto condition = Region({count, s}, [&](GraphBuilder& b, std::vector<ValueId> p) {

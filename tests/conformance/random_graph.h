@@ -1,10 +1,11 @@
 // Random programs for comparing an implementation with the reference evaluator.
 //
-// Model:   a seed gives a verified graph of `ops` random ops of every family, with arguments. Next to every float value
-//          the generator keeps a bound of its magnitude and of how far an implementation may be off after rounding every
-//          op by a few units (first-order error analysis), in absolute terms; the bound of a result is its tolerance.
-//          Values stay finite. Ops that jump (compare, floor, convert to integer, sort, gather by a value) only read
-//          exact values: integers, and floats that were moved or selected, never rounded.
+// Model:   A seed gives a verified graph of about `ops` random ops of all families, with arguments. The generator
+//          tracks two bounds of every float value: its magnitude, and the absolute error of an implementation that
+//          rounds every op by a few units (first-order error analysis). The tolerance of a result is twice its error
+//          bound. Values stay finite. Some ops have results that jump when an operand changes slightly: compare, floor,
+//          conversion to an integer, sort. They only read exact values: integers, and floats whose bits are the same in
+//          every implementation.
 #pragma once
 
 #include <cstdint>

@@ -76,7 +76,7 @@ class ThreadStream : public kernels::Stream {
   }
   void Enqueue(std::function<absl::Status()> work) override { Push({std::move(work), nullptr}); }
   std::shared_ptr<kernels::Event> Record() override {
-    auto event = std::make_shared<PointEvent>();  // shared with the queue, which may outlive the caller's hold
+    auto event = std::make_shared<PointEvent>();  // shared with the queue, because the caller may drop it early
     Push({nullptr, event});
     return event;
   }
@@ -125,7 +125,7 @@ class ThreadStream : public kernels::Stream {
   std::thread thread_;
 };
 
-// `array` cut into `parts` along `dim`, one after another in memory; and the reverse of it.
+// Splits `array` along `dim` into `parts` blocks and stacks the blocks along a new first dimension.
 absl::StatusOr<Literal> SplitOut(const Literal& array, int64_t dim, int64_t parts) {
   graph::GraphBuilder b;
   const graph::ValueId x = b.Parameter(array.shape());
@@ -141,6 +141,7 @@ absl::StatusOr<Literal> SplitOut(const Literal& array, int64_t dim, int64_t part
   return result[0];
 }
 
+// The inverse of SplitOut: joins the blocks along `dim`.
 absl::StatusOr<Literal> JoinIn(const Literal& stacked, int64_t dim) {
   graph::GraphBuilder b;
   const graph::ValueId x = b.Parameter(stacked.shape());
@@ -203,7 +204,7 @@ absl::StatusOr<std::vector<Literal>> RunCollective(CollectiveGroup& group, const
         results.emplace_back(shape, std::move(out));
         break;
       default:
-        return Unimplemented("reference backend: collective %s", std::string(NameOf(op.opcode)));
+        return Unimplemented("the reference backend does not support %s", std::string(NameOf(op.opcode)));
     }
   }
   return results;
@@ -231,7 +232,8 @@ class EvaluatedProgram : public kernels::CompiledProgram {
     graph::EvaluateOptions evaluate;
     evaluate.collective = [this](const Graph& graph, const Op& op,
                                  std::span<const Literal> operands) -> absl::StatusOr<std::vector<Literal>> {
-      if (options_.collectives == nullptr) return FailedPrecondition("the program was compiled without collectives");
+      if (options_.collectives == nullptr)
+        return FailedPrecondition("the program has a collective, but was compiled without a provider");
       ALPA_ASSIGN_OR_RETURN(CollectiveGroup * group,
                             options_.collectives->GroupFor(op.as<graph::CollectiveAttrs>().mesh_axes));
       return RunCollective(*group, graph, op, operands);
@@ -258,7 +260,7 @@ class ReferenceBackend : public kernels::Backend {
   int device_count() const override { return static_cast<int>(streams_.size()); }
   kernels::Stream& stream(int device) override { return *streams_[device]; }
   absl::StatusOr<std::unique_ptr<kernels::Buffer>> Allocate(int device, Bytes size) override {
-    if (size < 0) return InvalidArgument("allocate %d bytes", size);
+    if (size < 0) return InvalidArgument("cannot allocate %d bytes", size);
     return std::make_unique<HostBuffer>(size);
   }
   absl::StatusOr<std::unique_ptr<kernels::CompiledProgram>> Compile(int device, const Graph& graph,
@@ -269,7 +271,7 @@ class ReferenceBackend : public kernels::Backend {
                     Bytes offset) override {
     stream(device).Enqueue([source, &destination, offset] {
       if (offset < 0 || offset + static_cast<Bytes>(source.size()) > destination.size()) {
-        return InvalidArgument("copy of %d bytes to offset %d of a buffer of %d", source.size(), offset,
+        return InvalidArgument("copy of %d bytes to offset %d of a buffer of %d bytes", source.size(), offset,
                                destination.size());
       }
       if (!source.empty()) std::memcpy(destination.data() + offset, source.data(), source.size());
@@ -279,7 +281,7 @@ class ReferenceBackend : public kernels::Backend {
   void CopyToHost(int device, kernels::Buffer& source, Bytes offset, std::span<std::byte> destination) override {
     stream(device).Enqueue([&source, offset, destination] {
       if (offset < 0 || offset + static_cast<Bytes>(destination.size()) > source.size()) {
-        return InvalidArgument("copy of %d bytes from offset %d of a buffer of %d", destination.size(), offset,
+        return InvalidArgument("copy of %d bytes from offset %d of a buffer of %d bytes", destination.size(), offset,
                                source.size());
       }
       if (!destination.empty()) std::memcpy(destination.data(), source.data() + offset, destination.size());
@@ -300,7 +302,7 @@ class ReferenceBackend : public kernels::Backend {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeReferenceBackend(int devices) {
-  if (devices < 1) return InvalidArgument("%d devices, at least 1", devices);
+  if (devices < 1) return InvalidArgument("cannot make a backend of %d devices; it needs at least 1", devices);
   return std::make_unique<ReferenceBackend>(devices);
 }
 

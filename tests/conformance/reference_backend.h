@@ -1,7 +1,7 @@
-// A backend that runs programs by the reference evaluator: the plainest thing that obeys kernels/backend.h.
-// It shows what the conformance suite asks for, and proves that the suite can pass.
+// A backend that runs programs with the reference evaluator: the simplest implementation of kernels/backend.h. It shows
+// what the conformance suite requires, and that the suite can pass.
 //
-// Not quick, and a program's collectives work on whole arrays. Memory is the host's.
+// The backend is slow. Its buffers are in host memory.
 #pragma once
 
 #include <memory>

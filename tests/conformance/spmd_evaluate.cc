@@ -21,7 +21,7 @@ using graph::Opcode;
 using graph::ValueId;
 using Operands = std::vector<Literal>;
 
-// The one result of a small graph over `arguments`.
+// Evaluates a graph with one result. `body` gets the parameters, which have the shapes of `arguments`.
 absl::StatusOr<Literal> Compute(const Operands& arguments,
                                 const std::function<ValueId(GraphBuilder&, const std::vector<ValueId>&)>& body) {
   GraphBuilder b;
@@ -32,6 +32,7 @@ absl::StatusOr<Literal> Compute(const Operands& arguments,
   return results[0];
 }
 
+// Returns block `index` of the `count` equal blocks of x along `dim`.
 absl::StatusOr<Literal> Block(const Literal& x, int64_t dim, int64_t index, int64_t count) {
   std::vector<int64_t> starts(x.shape().dims.size(), 0), limits = x.shape().dims;
   const int64_t size = limits[dim] / count;
@@ -44,7 +45,7 @@ absl::StatusOr<Literal> Joined(const Operands& parts, int64_t dim) {
   return Compute(parts, [&](GraphBuilder& b, const std::vector<ValueId>& p) { return b.Concatenate(p, dim); });
 }
 
-// All parts stacked along a new first dimension, which is then reduced.
+// Stacks the parts along a new first dimension and reduces that dimension.
 absl::StatusOr<Literal> Reduced(const Operands& parts, graph::ReduceKind kind) {
   return Compute(parts, [&](GraphBuilder& b, const std::vector<ValueId>& p) {
     std::vector<ValueId> rows;
@@ -57,7 +58,7 @@ absl::StatusOr<Literal> Reduced(const Operands& parts, graph::ReduceKind kind) {
   });
 }
 
-// What rank `rank` gets, where `all[r]` are rank r's operands.
+// Returns the results of the collective on rank `rank`. `all[r]` are the operands of rank r.
 absl::StatusOr<Operands> ByDefinition(const Op& op, const std::vector<Operands>& all, int rank) {
   const auto& attrs = op.as<CollectiveAttrs>();
   const int64_t n = static_cast<int64_t>(all.size());
@@ -91,7 +92,7 @@ absl::StatusOr<Operands> ByDefinition(const Op& op, const std::vector<Operands>&
         }
         break;
       default:
-        return Unimplemented("%s by definition", std::string(NameOf(op.opcode)));
+        return Unimplemented("SpmdEvaluate does not support the collective %s", std::string(NameOf(op.opcode)));
     }
     if (!result.ok()) return result.status();
     results.push_back(*std::move(result));
@@ -99,7 +100,7 @@ absl::StatusOr<Operands> ByDefinition(const Op& op, const std::vector<Operands>&
   return results;
 }
 
-// Where all devices' threads meet at every collective.
+// All devices' threads meet here at every collective.
 class Meeting {
  public:
   explicit Meeting(const std::vector<int64_t>& mesh_shape, int devices) : mesh_shape_(mesh_shape), posts_(devices) {}
@@ -107,7 +108,7 @@ class Meeting {
   absl::StatusOr<Operands> Collective(int device, const Op& op, std::span<const Literal> operands) {
     ALPA_RETURN_IF_ERROR(Arrive([&] { posts_[device].assign(operands.begin(), operands.end()); }));
     const std::vector<int64_t>& axes = op.as<CollectiveAttrs>().mesh_axes;
-    // The devices like this one off the axes, in the order of their ranks.
+    // The group: the devices that differ from this one only along the axes, in the order of their ranks.
     int64_t size = 1;
     for (int64_t axis : axes) size *= mesh_shape_[axis];
     std::vector<Operands> all(size);

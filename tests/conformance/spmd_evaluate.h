@@ -1,6 +1,6 @@
-// What a program with collectives computes on every device of a mesh, by the reference evaluator: the devices
-// go from collective to collective in step, and each collective is worked out from everybody's operands by
-// its definition in graph/graph.h.
+// Evaluates a program with collectives on all devices of a mesh, with the reference evaluator. The devices run in
+// threads and meet at every collective. The result of a collective is computed from the operands of all devices, as
+// graph/graph.h defines it.
 #pragma once
 
 #include <vector>
@@ -10,8 +10,8 @@
 
 namespace alpa::conformance {
 
-// arguments[d] are device d's (row-major in `mesh_shape`), and so are the results.
-// REQUIRES: every device comes to the same collectives in the same order.
+// Returns the results by device. arguments[d] and element d of the result belong to device d, counted row-major in
+// `mesh_shape`. Errors: of the evaluator. REQUIRES: every device reaches the same collectives in the same order.
 absl::StatusOr<std::vector<std::vector<graph::Literal>>> SpmdEvaluate(
     const graph::Graph& graph, const std::vector<int64_t>& mesh_shape,
     const std::vector<std::vector<graph::Literal>>& arguments);

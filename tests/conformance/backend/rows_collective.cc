@@ -1,4 +1,5 @@
-// Programs with collectives on 1, 2 and 4 devices at once, over collectives that work within one process.
+// Programs with collectives on 1, 2 and 4 devices at the same time. The collectives run within one process
+// (fake_collectives.h).
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
@@ -27,19 +28,19 @@ struct Mesh {
   }
 };
 
-// Runs `make(mesh)`'s graph on all devices of the mesh at once, each with arguments of its own; twice.
+// Adds a row that runs the graph of `make(mesh)` twice on all devices of the mesh at the same time. Each device has its
+// own arguments.
 void AddSpmd(Rows& rows, const std::string& name, const Mesh& mesh, std::function<Program(const Mesh&)> make) {
   const std::string full = absl::StrCat("collective/", name, "/mesh=", absl::StrJoin(mesh.shape, "x"));
   rows.push_back({full, [=](kernels::Backend& backend) -> absl::Status {
                     const Program program = make(mesh);
                     ALPA_RETURN_IF_ERROR(
                         Annotate(graph::Verify(program.graph, {.allow_collectives = true, .mesh_shape = mesh.shape}),
-                                 "the row's own graph"));
+                                 "the graph of the row is not valid"));
                     std::vector<std::vector<Literal>> arguments(mesh.devices());
                     Random random(full);
                     for (auto& device : arguments) {
                       for (const Literal& literal : program.arguments) {
-                        // Whole numbers where all devices' sum must be exact; else as the program's own arguments are.
                         const double bound = IsFloat(literal.shape().dtype) ? 2 : 9;
                         device.push_back(RandomLiteral(literal.shape(), random, -bound, bound));
                       }
@@ -73,7 +74,7 @@ void AddSpmd(Rows& rows, const std::string& name, const Mesh& mesh, std::functio
                       for (int d = 0; d < mesh.devices(); ++d) {
                         ALPA_RETURN_IF_ERROR(Annotate(CompareAll(expected[d], results[d], program.tolerances),
                                                       absl::StrCat("device ", d)));
-                        if (results[d] != first[d]) return Internal("device %d: other bits on the second run", d);
+                        if (results[d] != first[d]) return Internal("device %d: the two runs differ", d);
                       }
                     }
                     return absl::OkStatus();
@@ -84,7 +85,7 @@ ValueId Collective(Maker& m, Opcode opcode, ValueId x, CollectiveAttrs attrs, st
   return m.Add(opcode, {x}, std::move(attrs), {}, {Shape{m.shape(x).dtype, std::move(result_dims)}});
 }
 
-// Every collective on its own, over each set of axes.
+// Adds rows that test each collective alone, over `axes`.
 void AddPlain(Rows& rows, const Mesh& mesh, const std::vector<int64_t>& axes) {
   const std::string over = absl::StrCat("/axes=", absl::StrJoin(axes, ","));
   const DType types[] = {DType::kF32, DType::kBF16, DType::kS32, DType::kF64, DType::kU8};
@@ -125,7 +126,7 @@ void AddPlain(Rows& rows, const Mesh& mesh, const std::vector<int64_t>& axes) {
         results.push_back(
             Collective(m, Opcode::kAllGather, m.Input({dtype, dims}), {.mesh_axes = axes, .dim = dim}, wide));
         for (int64_t to = 0; to < 3; ++to) {
-          // Splits `dim`, joins `to`.
+          // Splits along `dim` and joins along `to`.
           std::vector<int64_t> out = wide;
           out[dim] /= n;
           out[to] *= n;
@@ -166,11 +167,11 @@ void AddPlain(Rows& rows, const Mesh& mesh, const std::vector<int64_t>& axes) {
   });
 }
 
-// Collectives among other work.
+// Adds rows with collectives between other ops.
 void AddMixed(Rows& rows, const Mesh& mesh) {
   const std::vector<int64_t> axes{0};
   AddSpmd(rows, "tensor-parallel-layer", mesh, [=](const Mesh&) {
-    // Column-parallel dot, activation, row-parallel dot, sum over the devices, and the residual.
+    // A column-parallel dot, an activation, a row-parallel dot, the sum over the devices, and the residual.
     Maker m("mlp");
     const ValueId x = m.Input({DType::kF32, {6, 8}}), w1 = m.Input({DType::kF32, {8, 12}}),
                   w2 = m.Input({DType::kF32, {12, 8}});
@@ -180,7 +181,7 @@ void AddMixed(Rows& rows, const Mesh& mesh) {
     return m.Finish({m->Binary(Opcode::kAdd, x, sum), partial}, Normwise(64));
   });
   AddSpmd(rows, "operand-read-again", mesh, [=](const Mesh&) {
-    // What is reduced in place must not be what a later op, or a result, still reads.
+    // An all-reduce may work in place only if no later op and no result reads its operand.
     Maker m("again");
     const ValueId x = m.Input({DType::kS32, {40}}), y = m->Binary(Opcode::kAdd, x, x);
     const std::vector<ValueId> sums = m->AllReduce({y, x, y}, axes, ReduceKind::kSum);
@@ -224,7 +225,8 @@ void AddMixed(Rows& rows, const Mesh& mesh) {
   });
 }
 
-// A rank whose peers never come fails when the group is aborted, and the device works again afterwards.
+// If a rank waits for a peer that never arrives, aborting the group makes the rank fail. After Reset, the device works
+// again.
 absl::Status AbortedRow(kernels::Backend& backend) {
   Maker m("aborted");
   const ValueId x = m.Input({DType::kF32, {100}});
@@ -237,20 +239,20 @@ absl::Status AbortedRow(kernels::Backend& backend) {
   const absl::Status status = loaded.Finish().status();
   backend.stream(0).Reset();
   if (status.code() != absl::StatusCode::kAborted) {
-    return Internal("an aborted collective gives %s, expected ABORTED", status.ToString());
+    return Internal("an aborted collective returned %s, expected ABORTED", status.ToString());
   }
   Maker n("after");
   const Program after = n.Finish({n.Input({DType::kF32, {3}})});
   return RunOn(backend, 0, after).status();
 }
 
-// Without collectives given, a program that has some is refused, not crashed on.
+// A program with collectives gives an error, not a crash, if no provider is given.
 absl::Status NoProviderRow(kernels::Backend& backend) {
   Maker m("none");
   const ValueId x = m.Input({DType::kF32, {4}});
   const Program program = m.Finish({m->AllReduce({x}, {0}, ReduceKind::kSum)[0]});
   absl::StatusOr<std::vector<Literal>> results = RunOn(backend, 0, program);
-  return results.ok() ? Internal("ran a collective without a group") : absl::OkStatus();
+  return results.ok() ? Internal("a program with a collective ran without a provider") : absl::OkStatus();
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Dots and convolutions. Expected values carry double sums; allowed is what f32 sums of this length lose.
+// Dots and convolutions. The evaluator accumulates in double. The tolerances allow the rounding of f32 sums of these
+// lengths.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -80,7 +81,7 @@ void AddDots(Rows& rows) {
          m->Dot(m.EdgeInput({DType::kU8, {5, 9}}), m.EdgeInput({DType::kU8, {9, 4}}), {{}, {}, {1}, {0}}, DType::kU8)});
   });
   AddProgram(rows, "dot/transposed", [] {
-    // Every order of the result's dimensions, also with one of size 1 among them.
+    // Every order of the result's dimensions, also if one of them has size 1.
     Maker m("transposed");
     const ValueId a = m.Input({DType::kF32, {2, 3, 4, 7}}), b = m.Input({DType::kBF16, {2, 7, 5, 6}}),
                   c = m.Input({DType::kF32, {2, 7, 1, 6}});
@@ -95,7 +96,7 @@ void AddDots(Rows& rows) {
     return m.Finish(results, SumTolerance(DType::kF32));
   });
   AddProgram(rows, "dot/of-views", [] {
-    // Operands that other ops only look at otherwise: a transpose, a slice, a broadcast, a reverse.
+    // Operands that a backend may read through a view: a transpose, a slice, a broadcast, a reverse.
     Maker m("views");
     const ValueId a = m.Input({DType::kF32, {16, 12}}), b = m.Input({DType::kF32, {12, 16}});
     const DotAttrs matrix{{}, {}, {1}, {0}};
@@ -115,8 +116,8 @@ void AddDots(Rows& rows) {
   });
 }
 
-ConvolutionAttrs ImageFirst(std::vector<WindowDim> window) {
-  // Input [batch, spatial..., feature], kernel [spatial..., in, out].
+// Returns the attributes for input and output [batch, spatial..., feature] and kernel [spatial..., in, out].
+ConvolutionAttrs FeatureLast(std::vector<WindowDim> window) {
   ConvolutionAttrs attrs;
   const int64_t n = static_cast<int64_t>(window.size());
   attrs.window = std::move(window);
@@ -154,35 +155,36 @@ void AddConvolution(Rows& rows, const std::string& name, std::vector<int64_t> in
 void AddConvolutions(Rows& rows) {
   const WindowDim w3{.size = 3};
   const WindowDim same{.size = 3, .padding_low = 1, .padding_high = 1};
-  AddConvolution(rows, "plain", {2, 7, 8, 3}, {3, 3, 3, 4}, ImageFirst({w3, w3}));
-  AddConvolution(rows, "same", {2, 7, 8, 3}, {3, 3, 3, 4}, ImageFirst({same, same}));
-  AddConvolution(rows, "one-by-one", {2, 5, 5, 3}, {1, 1, 3, 8}, ImageFirst({{.size = 1}, {.size = 1}}));
+  AddConvolution(rows, "plain", {2, 7, 8, 3}, {3, 3, 3, 4}, FeatureLast({w3, w3}));
+  AddConvolution(rows, "same", {2, 7, 8, 3}, {3, 3, 3, 4}, FeatureLast({same, same}));
+  AddConvolution(rows, "one-by-one", {2, 5, 5, 3}, {1, 1, 3, 8}, FeatureLast({{.size = 1}, {.size = 1}}));
   AddConvolution(rows, "strided", {2, 9, 8, 3}, {3, 2, 3, 4},
-                 ImageFirst({{.size = 3, .stride = 2, .padding_low = 1, .padding_high = 0}, {.size = 2, .stride = 2}}));
+                 FeatureLast({{.size = 3, .stride = 2, .padding_low = 1, .padding_high = 0},
+                              {.size = 2, .stride = 2}}));
   AddConvolution(rows, "dilated-kernel", {1, 9, 9, 2}, {3, 2, 2, 3},
-                 ImageFirst({{.size = 3, .window_dilation = 2}, {.size = 2, .window_dilation = 3}}));
+                 FeatureLast({{.size = 3, .window_dilation = 2}, {.size = 2, .window_dilation = 3}}));
   AddConvolution(rows, "dilated-input", {1, 4, 5, 2}, {3, 3, 2, 3},
-                 ImageFirst({{.size = 3, .padding_low = 2, .padding_high = 2, .base_dilation = 2},
-                             {.size = 3, .padding_low = 1, .padding_high = 2, .base_dilation = 3}}));
+                 FeatureLast({{.size = 3, .padding_low = 2, .padding_high = 2, .base_dilation = 2},
+                              {.size = 3, .padding_low = 1, .padding_high = 2, .base_dilation = 3}}));
   AddConvolution(rows, "negative-padding", {1, 9, 9, 2}, {3, 3, 2, 3},
-                 ImageFirst({{.size = 3, .padding_low = -1, .padding_high = 1},
-                             {.size = 3, .padding_low = 2, .padding_high = -2}}));
+                 FeatureLast({{.size = 3, .padding_low = -1, .padding_high = 1},
+                              {.size = 3, .padding_low = 2, .padding_high = -2}}));
   AddConvolution(rows, "reversed", {1, 6, 6, 2}, {3, 2, 2, 3},
-                 ImageFirst({{.size = 3, .reversal = true}, {.size = 2, .padding_low = 1, .reversal = true}}));
+                 FeatureLast({{.size = 3, .reversal = true}, {.size = 2, .padding_low = 1, .reversal = true}}));
   AddConvolution(rows, "one-dimension", {3, 17, 4}, {5, 4, 6},
-                 ImageFirst({{.size = 5, .padding_low = 4, .padding_high = 0}}));
+                 FeatureLast({{.size = 5, .padding_low = 4, .padding_high = 0}}));
   AddConvolution(rows, "three-dimensions", {1, 4, 5, 6, 2}, {2, 2, 3, 2, 3},
-                 ImageFirst({{.size = 2}, {.size = 2, .padding_low = 1}, w3}));
-  ConvolutionAttrs grouped = ImageFirst({same, same});
+                 FeatureLast({{.size = 2}, {.size = 2, .padding_low = 1}, w3}));
+  ConvolutionAttrs grouped = FeatureLast({same, same});
   grouped.feature_group_count = 2;
   AddConvolution(rows, "groups", {2, 5, 6, 6}, {3, 3, 3, 4}, grouped);
-  ConvolutionAttrs depthwise = ImageFirst({same, same});
+  ConvolutionAttrs depthwise = FeatureLast({same, same});
   depthwise.feature_group_count = 6;
   AddConvolution(rows, "depthwise", {2, 5, 6, 6}, {3, 3, 1, 12}, depthwise);
-  ConvolutionAttrs batched = ImageFirst({same, same});
+  ConvolutionAttrs batched = FeatureLast({same, same});
   batched.batch_group_count = 2;
   AddConvolution(rows, "batch-groups", {6, 5, 6, 3}, {3, 3, 3, 4}, batched);
-  // Feature-first layouts, and the layout of a weight gradient: batch and features change places.
+  // Feature-first layouts. In the layout of a weight gradient, batch and features are also exchanged.
   ConvolutionAttrs first;
   first.window = {same, same};
   first.input_spatial = {2, 3};

@@ -1,4 +1,4 @@
-// Loops, branches, barriers, and results that are parameters or the same value twice.
+// Loops, branches and barriers. Also programs whose results are parameters, or the same value twice.
 #include "absl/strings/str_cat.h"
 #include "tests/conformance/backend/suite.h"
 
@@ -9,7 +9,8 @@ using graph::CompareDirection;
 
 const Shape kCount{DType::kS32, {}};
 
-// while (i < limit) over (i, values...): `body` maps i and the values to new values.
+// Adds a loop over (i, values...): for (i = from; i < limit; ++i) values = body(i, values). Returns i and the values
+// after the loop.
 std::vector<ValueId> Loop(
     Maker& m, double from, double limit, std::vector<ValueId> values,
     const std::function<std::vector<ValueId>(GraphBuilder&, ValueId, std::vector<ValueId>)>& body) {
@@ -42,8 +43,8 @@ void AddLoops(Rows& rows) {
       }));
     });
   }
-  AddProgram(rows, "while/values-change-places", [] {
-    // Fibonacci: a body that hands its parameters on crosswise, and one that keeps one unchanged.
+  AddProgram(rows, "while/exchanges-values", [] {
+    // Fibonacci numbers: the body exchanges two of its parameters, and passes a third one through unchanged.
     Maker m("swap");
     const ValueId a = m.Input({DType::kS32, {9}}, 0, 3), b = m.Input({DType::kS32, {9}}, 0, 3);
     const ValueId kept = m.Input({DType::kF32, {4}});
@@ -51,7 +52,7 @@ void AddLoops(Rows& rows) {
       return std::vector{v[1], b.Binary(Opcode::kAdd, v[0], v[1]), v[2]};
     }));
   });
-  AddProgram(rows, "while/carries-twice-the-same", [] {
+  AddProgram(rows, "while/carries-the-same-value-twice", [] {
     Maker m("same");
     const ValueId x = m.Input({DType::kF32, {6}});
     std::vector<ValueId> results = Loop(m, 0, 4, {x, x}, [](GraphBuilder& b, ValueId, std::vector<ValueId> v) {
@@ -61,7 +62,7 @@ void AddLoops(Rows& rows) {
     return m.Finish(results);
   });
   AddProgram(rows, "while/scan-writes-rows", [] {
-    // A scan: slices row i of the input, updates a carry, writes row i of the output.
+    // A scan: reads row i of the input, updates a carry and writes row i of the output.
     Maker m("scan");
     const ValueId xs = m.Input({DType::kF32, {12, 5}}), carry = m.Input({DType::kF32, {5}});
     const ValueId ys = m->Full({DType::kF32, {12, 5}}, 0);
@@ -150,7 +151,7 @@ void AddResults(Rows& rows) {
     (void)unused;
     return m.Finish({a, sum, b, sum, a, constant, constant});
   });
-  AddProgram(rows, "results/none-read", [] {
+  AddProgram(rows, "results/read-no-parameter", [] {
     Maker m("none");
     m.Input({DType::kF32, {5}});
     return m.Finish({m->Iota({DType::kS32, {4}}, 0)});

@@ -1,5 +1,5 @@
-// Elementwise ops: each over its element types, over sizes that are and are not whole vectors, and on awkward
-// values.
+// Elementwise ops. Each one runs with all its element types, with sizes that are multiples of a vector length and sizes
+// that are not, and with edge values (EdgeLiteral).
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -21,12 +21,12 @@ std::string Name(DType dtype) { return std::string(NameOf(dtype)); }
 
 struct FloatOp {
   Opcode opcode;
-  double low, high;  // where it is tried
-  double ulps;       // in f32 and f64
-  double floor = 0;  // near its zeros the error is absolute
+  double low, high;  // range of the arguments
+  double ulps;       // tolerance in f32 and f64; 0: exact
+  double floor = 0;  // as Tolerance::floor: near a zero of the op, an absolute error is allowed
 };
 
-// 16-bit types may be computed in f32 and rounded again.
+// A backend may compute 16-bit types in f32 and round the result, so 1 ulp is enough for them.
 Tolerance ToleranceOf(const FloatOp& op, DType dtype) {
   if (op.ulps == 0) return Exact();
   return Near(SizeOf(dtype) == 2 ? 1 : op.ulps, op.floor);
@@ -63,7 +63,7 @@ const FloatOp kFloatBinary[] = {
     {Opcode::kMinimum, -4, 4, 0}, {Opcode::kPower, 0.2, 4, 16},    {Opcode::kAtan2, -4, 4, 8},
 };
 
-// Every size in one program; then awkward values, which may be looser where the op is not exact.
+// Adds two rows per float type: one program with all sizes, and one with edge values.
 void AddFloatRows(Rows& rows, const FloatOp& op, int operands) {
   for (DType dtype : kFloats) {
     const std::string name = absl::StrCat("elementwise/", NameOf(op.opcode), "/", Name(dtype));
@@ -77,7 +77,7 @@ void AddFloatRows(Rows& rows, const FloatOp& op, int operands) {
       }
       return m.Finish(results, ToleranceOf(op, dtype));
     });
-    AddProgram(rows, absl::StrCat(name, "/awkward"), [=] {
+    AddProgram(rows, absl::StrCat(name, "/edge-values"), [=] {
       Maker m(name);
       std::vector<ValueId> inputs;
       for (int i = 0; i < operands; ++i) inputs.push_back(m.EdgeInput({dtype, {777}}));
@@ -86,6 +86,7 @@ void AddFloatRows(Rows& rows, const FloatOp& op, int operands) {
   }
 }
 
+// Adds a row per type that compares exactly, with edge values in all sizes.
 void AddBitRows(Rows& rows, Opcode opcode, int operands, const DType* begin, const DType* end) {
   for (const DType* dtype = begin; dtype != end; ++dtype) {
     const std::string name = absl::StrCat("elementwise/", NameOf(opcode), "/", Name(*dtype));
@@ -130,9 +131,9 @@ void AddConvertRows(Rows& rows) {
     AddProgram(rows, name, [=] {
       Maker m(name);
       std::vector<ValueId> results;
-      const ValueId awkward = m.EdgeInput({from, {515}}), ordinary = m.Input({from, {7, 9}}, -120, 120);
+      const ValueId edge = m.EdgeInput({from, {515}}), ordinary = m.Input({from, {7, 9}}, -120, 120);
       for (DType to : kAll) {
-        results.push_back(m->Convert(awkward, to));
+        results.push_back(m->Convert(edge, to));
         results.push_back(m->Convert(ordinary, to));
       }
       return m.Finish(results);
@@ -143,15 +144,15 @@ void AddConvertRows(Rows& rows) {
       const int64_t size = SizeOf(from);
       const ValueId a = m.EdgeInput({from, {6, 8}});
       for (DType to : kAll) {
-        // Bits that are no value of the type: pred has only two.
+        // pred has only two valid bit patterns.
         if (to == DType::kPred || from == DType::kPred) continue;
         const int64_t to_size = SizeOf(to);
         std::vector<int64_t> dims{6, 8};
         if (to_size < size) dims.push_back(size / to_size);
         if (to_size > size) {
           if (8 % (to_size / size) != 0) continue;
-          const ValueId whole = m->Reshape(a, {6, 8 / (to_size / size), to_size / size});
-          results.push_back(m.Add(Opcode::kBitcastConvert, {whole}, {}, {}, {Shape{to, {6, 8 / (to_size / size)}}}));
+          const ValueId grouped = m->Reshape(a, {6, 8 / (to_size / size), to_size / size});
+          results.push_back(m.Add(Opcode::kBitcastConvert, {grouped}, {}, {}, {Shape{to, {6, 8 / (to_size / size)}}}));
           continue;
         }
         results.push_back(m.Add(Opcode::kBitcastConvert, {a}, {}, {}, {Shape{to, dims}}));
@@ -212,7 +213,7 @@ void AddTernaryRows(Rows& rows) {
   }
 }
 
-// Values near the ends of what functions can take, where short cuts show.
+// Adds rows with very small and very large arguments, for which simple approximations fail.
 void AddExtremeRows(Rows& rows) {
   AddProgram(rows, "elementwise/small-arguments/f32", [] {
     Maker m("small");
@@ -226,7 +227,7 @@ void AddExtremeRows(Rows& rows) {
   AddProgram(rows, "elementwise/large-arguments/f32", [] {
     Maker m("large");
     std::vector<ValueId> results;
-    const ValueId x = m.Input({DType::kF32, {301}}, -90, 86);  // e^-87 is the least normal
+    const ValueId x = m.Input({DType::kF32, {301}}, -90, 86);  // exp(-87) is close to the smallest normal f32
     for (Opcode op : {Opcode::kExp, Opcode::kTanh, Opcode::kLogistic, Opcode::kErf, Opcode::kExpm1}) {
       results.push_back(m.Add(op, {x}));
     }

@@ -1,4 +1,5 @@
-// Random graphs against the evaluator. More, or one again: ALPA_FUZZ_SEEDS=first:count.
+// Compares random graphs with the evaluator. ALPA_FUZZ_SEEDS=FIRST:COUNT replaces the default seeds, to run more of
+// them or to repeat one.
 #include <cstdlib>
 
 #include "absl/strings/numbers.h"
@@ -14,11 +15,11 @@
 namespace alpa::conformance {
 namespace {
 
-constexpr uint64_t kSeedsPerRow = 25;
+constexpr uint64_t kSeedsPerRow = 25;  // graphs that one test runs
 
 absl::Status RunSeed(kernels::Backend& backend, uint64_t seed) {
   const Program program = RandomProgram(seed, {.ops = static_cast<int>(10 + seed % 50)});
-  ALPA_RETURN_IF_ERROR(Annotate(graph::Verify(program.graph), "the generator's own graph"));
+  ALPA_RETURN_IF_ERROR(Annotate(graph::Verify(program.graph), "the generated graph is not valid"));
   ALPA_ASSIGN_OR_RETURN(const std::vector<Literal> expected, graph::Evaluate(program.graph, program.arguments));
   ALPA_ASSIGN_OR_RETURN(const std::vector<Literal> actual,
                         RunOn(backend, static_cast<int>(seed % kSuiteDevices), program));

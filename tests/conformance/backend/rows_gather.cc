@@ -1,4 +1,5 @@
-// Gather and scatter: the forms that take, indexing, embeddings, one-hot updates and batched indexing become.
+// Gather and scatter, in the forms to which JAX lowers take, indexing, embeddings, one-hot updates and batched
+// indexing.
 #include "absl/strings/str_cat.h"
 #include "tests/conformance/backend/suite.h"
 
@@ -11,16 +12,16 @@ using graph::ScatterAttrs;
 
 const DType kTypes[] = {DType::kF32, DType::kBF16, DType::kS32, DType::kPred, DType::kF64};
 
-// Indices of which some lie outside [0, limit).
+// Adds an input of indices. Some of them lie outside [0, limit).
 ValueId Indices(Maker& m, std::vector<int64_t> dims, double limit, DType dtype = DType::kS32) {
   return m.Input({dtype, std::move(dims)}, dtype == DType::kU32 ? 0 : -3, limit + 2);
 }
 
-// Results that fit a gather: offset dims are given, all other sizes come from the indices.
 ValueId Gather(Maker& m, ValueId operand, ValueId indices, const GatherAttrs& attrs) {
   return m.Add(Opcode::kGather, {operand, indices}, attrs);
 }
 
+// Returns a scatter region that replaces the element by the update.
 std::shared_ptr<const graph::Graph> Second(DType dtype) {
   return Region({{dtype, {}}, {dtype, {}}}, [](GraphBuilder&, std::vector<ValueId> p) { return std::vector{p[1]}; });
 }
@@ -33,7 +34,7 @@ void AddGathers(Rows& rows) {
       std::vector<ValueId> results;
       const ValueId table = m.Input({dtype, {11, 5}}, -9, 9), cube = m.Input({dtype, {4, 6, 5}}, -9, 9);
       for (DType index : {DType::kS32, DType::kU32, DType::kS64, DType::kS8}) {
-        // Rows of a table, index vector of one component last.
+        // Rows of a table. The index vector has one component and is the last dimension.
         results.push_back(Gather(m, table, Indices(m, {3, 7, 1}, 10, index),
                                  {.offset_dims = {2},
                                   .collapsed_slice_dims = {0},
@@ -41,32 +42,32 @@ void AddGathers(Rows& rows) {
                                   .slice_sizes = {1, 5},
                                   .index_vector_dim = 2}));
       }
-      // The index vector dim implied at the end.
+      // The index vector dimension is implied.
       results.push_back(Gather(m, table, Indices(m, {9}, 10),
                                {.offset_dims = {1},
                                 .collapsed_slice_dims = {0},
                                 .start_index_map = {0},
                                 .slice_sizes = {1, 5},
                                 .index_vector_dim = 1}));
-      // Columns; the offset dimension first.
+      // Columns. The offset dimension comes first.
       results.push_back(Gather(m, table, Indices(m, {6, 1}, 4),
                                {.offset_dims = {0},
                                 .collapsed_slice_dims = {1},
                                 .start_index_map = {1},
                                 .slice_sizes = {11, 1},
                                 .index_vector_dim = 1}));
-      // Windows positioned in two dimensions, components in the other order, index vector first.
+      // Windows with positions in two dimensions. The index vector comes first, with its components in reverse order.
       results.push_back(Gather(m, cube, Indices(m, {2, 8}, 5),
                                {.offset_dims = {0, 2},
                                 .collapsed_slice_dims = {0},
                                 .start_index_map = {2, 0},
                                 .slice_sizes = {1, 6, 2},
                                 .index_vector_dim = 0}));
-      // Nothing collapsed: the window keeps its rank.
+      // No collapsed dimension: the window keeps its rank.
       results.push_back(Gather(
           m, cube, Indices(m, {3}, 4),
           {.offset_dims = {0, 1, 2}, .start_index_map = {0, 1, 2}, .slice_sizes = {2, 3, 4}, .index_vector_dim = 0}));
-      // One element each.
+      // Single elements.
       results.push_back(Gather(m, cube, Indices(m, {10, 3}, 5),
                                {.collapsed_slice_dims = {0, 1, 2},
                                 .start_index_map = {0, 1, 2},
@@ -81,7 +82,7 @@ void AddGathers(Rows& rows) {
                                 .start_indices_batching_dims = {0},
                                 .slice_sizes = {1, 1, 5},
                                 .index_vector_dim = 2}));
-      // Two batching dimensions, crossed.
+      // Two batching dimensions, in opposite orders in the operand and the indices.
       results.push_back(Gather(m, cube, Indices(m, {6, 4, 2, 1}, 4),
                                {.collapsed_slice_dims = {2},
                                 .start_index_map = {2},
@@ -89,7 +90,7 @@ void AddGathers(Rows& rows) {
                                 .start_indices_batching_dims = {1, 0},
                                 .slice_sizes = {1, 1, 1},
                                 .index_vector_dim = 3}));
-      // No indices, and empty windows.
+      // No indices.
       results.push_back(Gather(m, table, Indices(m, {0, 1}, 10),
                                {.offset_dims = {1},
                                 .collapsed_slice_dims = {0},
@@ -115,7 +116,7 @@ void AddScatters(Rows& rows) {
       AddProgram(rows, name, [=] {
         Maker m(name);
         std::vector<ValueId> results;
-        // Whole numbers: sums are exact whatever the order.
+        // Integers: their sums are exact in any order.
         auto whole = [&](std::vector<int64_t> dims) {
           const ValueId x = m.Input({DType::kS32, std::move(dims)}, -4, 4);
           return dtype == DType::kS32 ? x : m->Convert(x, dtype);
@@ -124,7 +125,7 @@ void AddScatters(Rows& rows) {
             form == 0   ? Second(dtype)
             : form == 1 ? graph::ReduceRegion(ReduceKind::kSum, dtype)
                         : graph::ReduceRegion(dtype == DType::kPred ? ReduceKind::kOr : ReduceKind::kMax, dtype);
-        // Rows into a table; some fall outside and are skipped; some come twice.
+        // Rows of a table. Updates outside the table are skipped. Some rows are updated twice.
         results.push_back(Scatter(m, whole({11, 5}), Indices(m, {9, 1}, 11), whole({9, 5}),
                                   {.update_window_dims = {1},
                                    .inserted_window_dims = {0},
@@ -142,11 +143,11 @@ void AddScatters(Rows& rows) {
         results.push_back(Scatter(
             m, whole({6, 5}), Indices(m, {13, 2}, 5), whole({13}),
             {.inserted_window_dims = {0, 1}, .scatter_dims_to_operand_dims = {1, 0}, .index_vector_dim = 1}, region));
-        // Windows of more than one element: skipped whole where a part does not fit.
+        // Windows of more than one element. A window that does not fit is skipped completely.
         results.push_back(Scatter(
             m, whole({6, 5}), Indices(m, {4, 2}, 5), whole({4, 2, 3}),
             {.update_window_dims = {1, 2}, .scatter_dims_to_operand_dims = {0, 1}, .index_vector_dim = 1}, region));
-        // Window dimensions first in the updates.
+        // The window dimensions come first in the updates.
         results.push_back(Scatter(m, whole({6, 5}), Indices(m, {4, 1}, 4), whole({6, 4}),
                                   {.update_window_dims = {0},
                                    .inserted_window_dims = {1},
@@ -162,7 +163,7 @@ void AddScatters(Rows& rows) {
                                    .scatter_indices_batching_dims = {0},
                                    .index_vector_dim = 2},
                                   region));
-        // Nothing to do.
+        // No updates.
         results.push_back(Scatter(m, whole({6, 5}), Indices(m, {0, 1}, 6), whole({0, 5}),
                                   {.update_window_dims = {1},
                                    .inserted_window_dims = {0},
@@ -173,10 +174,10 @@ void AddScatters(Rows& rows) {
       });
     }
   }
-  AddProgram(rows, "scatter/two-operands-and-a-region-of-its-own", [] {
+  AddProgram(rows, "scatter/two-operands-and-custom-region", [] {
     Maker m("pair");
     const Shape f{DType::kF32, {}}, i{DType::kS32, {}};
-    // Keeps the pair with the larger first member.
+    // Keeps the pair whose first member is larger.
     const auto region = Region({f, i, f, i}, [](GraphBuilder& b, std::vector<ValueId> p) {
       const ValueId newer = b.Compare(graph::CompareDirection::kGt, p[2], p[0]);
       return std::vector{b.Select(newer, p[2], p[0]), b.Select(newer, p[3], p[1])};

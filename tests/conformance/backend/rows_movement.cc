@@ -1,5 +1,5 @@
-// Ops that move elements: broadcasts over every set of dimensions, every permutation, odd sizes, clamped
-// starts.
+// Ops that move elements: broadcasts over every set of dimensions, transposes by every permutation, odd sizes, starts
+// that are clamped.
 #include <algorithm>
 #include <numeric>
 
@@ -12,7 +12,7 @@ namespace {
 
 using graph::DimsAttrs;
 
-// One type of each width, and pred.
+// One type of each element size, and pred.
 const DType kWidths[] = {DType::kPred, DType::kS8, DType::kBF16, DType::kF32, DType::kF64};
 
 void AddBroadcastRows(Rows& rows) {
@@ -31,7 +31,7 @@ void AddBroadcastRows(Rows& rows) {
       std::vector<ValueId> results;
       for (DType dtype : kWidths) {
         results.push_back(m->Broadcast(m.Input({dtype, operand}), full, dims));
-        // The dimensions in the reverse order.
+        // The same broadcast with the dimensions of the operand in reverse order.
         std::vector<int64_t> back(dims.rbegin(), dims.rend()), back_sizes(operand.rbegin(), operand.rend());
         results.push_back(m->Broadcast(m.Input({dtype, back_sizes}), full, back));
       }
@@ -129,7 +129,7 @@ void AddSliceRows(Rows& rows) {
       const ValueId a = m.Input({dtype, {4, 6}}), t = m->Transpose(a, {1, 0});
       results.push_back(m->Reshape(a, {24}));
       results.push_back(m->Reshape(a, {2, 2, 1, 6}));
-      results.push_back(m->Reshape(t, {3, 8}));  // of something whose elements may lie otherwise
+      results.push_back(m->Reshape(t, {3, 8}));  // a backend may keep the transpose as a view
       results.push_back(m->Reshape(m.Input({dtype, {1, 1}}), {}));
       results.push_back(m->Reshape(m.Input({dtype, {0, 4}}), {2, 0, 3}));
     }
@@ -179,8 +179,7 @@ void AddDynamicRows(Rows& rows) {
     return m.Finish(results);
   });
   AddProgram(rows, "movement/dynamic-update-slice/overlapping-readers", [] {
-    // The updated array, the old one and a slice of the new one are all results: nothing may be written in
-    // place.
+    // All arrays, before and after the updates, are results. So no update may be written in place.
     Maker m("overlap");
     const ValueId a = m.Input({DType::kF32, {8, 8}}), i = m.Input(LiteralOf(DType::kS32, {}, {3}));
     const ValueId old = m->Binary(Opcode::kAdd, a, a);

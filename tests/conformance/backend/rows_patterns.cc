@@ -1,5 +1,5 @@
-// What models are made of, and shapes of graph that tempt a compiler to fuse wrongly: diamonds, many readers,
-// reduces of computed values whose results are broadcast back, transposes into dots.
+// Parts of models, and graphs that a compiler might fuse wrongly: diamonds, values with many readers, reductions whose
+// results are broadcast back, transposes that feed dots.
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -10,7 +10,7 @@ namespace {
 
 using graph::ReduceKind;
 
-// Elementwise shorthands over a Maker's builder.
+// Short names for common ops of a Maker's builder.
 struct Math {
   Maker& m;
   ValueId operator()(Opcode op, ValueId a) { return m->Unary(op, a); }
@@ -20,7 +20,7 @@ struct Math {
   ValueId Mul(ValueId a, ValueId b) { return m->Binary(Opcode::kMultiply, a, b); }
   ValueId Div(ValueId a, ValueId b) { return m->Binary(Opcode::kDivide, a, b); }
   ValueId Full(ValueId like, double value) { return m->Full(m.shape(like), value); }
-  // A value reduced along its last dimension, as wide as before.
+  // Broadcasts a value that was reduced along its last dimension to the shape of `like`.
   ValueId Spread(ValueId reduced, ValueId like) {
     std::vector<int64_t> dims(m.shape(like).dims.size() - 1);
     for (size_t d = 0; d < dims.size(); ++d) dims[d] = static_cast<int64_t>(d);
@@ -41,7 +41,7 @@ struct Math {
     const ValueId normal = Mul(centered, Spread(inverse, x));
     return Add(Mul(normal, m->Broadcast(scale, m.shape(x).dims, {last})), m->Broadcast(bias, m.shape(x).dims, {last}));
   }
-  // The tanh form.
+  // The tanh approximation.
   ValueId Gelu(ValueId x) {
     const ValueId cube = Mul(x, Mul(x, x));
     const ValueId inner = Mul(Full(x, std::sqrt(2 / M_PI)), Add(x, Mul(Full(x, 0.044715), cube)));
@@ -63,8 +63,8 @@ void AddModelParts(Rows& rows) {
       AddProgram(rows, absl::StrCat("pattern/layer-norm/", type, "/", n), [=] {
         Maker m("layer-norm");
         Math f{m};
-        // Values and mean both matter at n = 1, where all is cancelled: bounded away from the variance's
-        // epsilon.
+        // At n = 1 the centered value is 0. The factor rsqrt(1e-5) amplifies rounding errors in it, so the tolerance is
+        // large.
         return m.Finish({f.LayerNorm(m.Input({dtype, {6, n}}, -3, 3), m.Input({dtype, {n}}), m.Input({dtype, {n}}))},
                         SizeOf(dtype) == 2 ? Normwise(24) : Normwise(256));
       });
@@ -141,12 +141,12 @@ void AddModelParts(Rows& rows) {
           f.Sub(w, f.Mul(f.Full(w, 1e-2), f.Add(f.Div(correct(mean1, 0.9), size), f.Mul(f.Full(w, 0.1), w))));
       results.insert(results.end(), {w1, mean1, square1});
     }
-    return m.Finish(results, Near(2000));  // 1 - 0.999^4 keeps ten bits fewer
+    return m.Finish(results, Near(2000));  // computing 1 - 0.999^4 cancels leading bits
   });
 }
 
-// JAX's counter-based generator: 20 rounds of add, rotate, xor on pairs of words; any wrong bit spreads to
-// all.
+// Adds rows with JAX's counter-based random generator: 20 rounds of add, rotate and xor on pairs of words. One wrong
+// bit spreads to all bits.
 void AddThreefry(Rows& rows) {
   for (int64_t n : {1, 7, 64, 1000}) {
     AddProgram(rows, absl::StrCat("pattern/threefry/", n), [n] {
@@ -170,7 +170,7 @@ void AddThreefry(Rows& rows) {
         x = f.Add(x, key[(round + 1) % 3]);
         y = f.Add(f.Add(y, key[(round + 2) % 3]), m->Full(words, round + 1));
       }
-      // Bits to a uniform float in [0, 1).
+      // Converts the bits to uniform floats in [0, 1).
       const ValueId bits = m->Concatenate({x, y}, 0);
       const ValueId mantissa = f(Opcode::kOr, f(Opcode::kShiftRightLogical, bits, m->Full({DType::kU32, {2 * n}}, 9)),
                                  m->Full({DType::kU32, {2 * n}}, 0x3F800000));
@@ -188,7 +188,7 @@ void AddFusionTraps(Rows& rows) {
     const ValueId top = f(Opcode::kTanh, x);
     const ValueId left = f.Mul(top, top), right = f(Opcode::kExp, top);
     const ValueId join = f.Add(left, right);
-    // One side also goes through a transpose and back.
+    // The same sum, computed through a transpose and back.
     const ValueId around = m->Transpose(f.Add(m->Transpose(right, {1, 0}), m->Transpose(left, {1, 0})), {1, 0});
     return m.Finish({join, around, f.Sub(join, around)}, Near(16, 4));
   });
@@ -221,7 +221,7 @@ void AddFusionTraps(Rows& rows) {
     return m.Finish(results, Normwise(32));
   });
   AddProgram(rows, "pattern/chain-of-reduces", [] {
-    // Each reduce's result is broadcast, combined and reduced again along the other dimension.
+    // Each reduction's result is broadcast and divides x. The next reduction is along the other dimension.
     Maker m("chain");
     Math f{m};
     ValueId x = m.Input({DType::kF32, {8, 12}}, 0.5, 1);
@@ -241,7 +241,7 @@ void AddFusionTraps(Rows& rows) {
     return m.Finish({x}, Normwise(512));
   });
   AddProgram(rows, "pattern/mixed-types", [] {
-    // Rounding between types happens at every convert, fused or not.
+    // Every convert must round, whether it is fused or not.
     Maker m("mixed");
     Math f{m};
     const ValueId x = m.Input({DType::kF32, {257}}, -100, 100);

@@ -1,4 +1,4 @@
-// Reductions over every set of dimensions, windows, sorts.
+// Reductions over every set of dimensions, reductions over windows, and sorts.
 #include <limits>
 
 #include "absl/strings/str_cat.h"
@@ -59,7 +59,7 @@ void AddReduces(Rows& rows) {
                               ReduceKind::kProduct}) {
         if (!Has(kind, dtype)) continue;
         for (int64_t n : {0, 1, 7, 31, 64, 1000}) {
-          // Products of many numbers stay in range only near 1.
+          // A product of many numbers only stays in range if the numbers are near 1.
           const ValueId x = !IsFloat(dtype)                ? m.EdgeInput({dtype, {3, n}})
                             : kind == ReduceKind::kProduct ? m.Input({dtype, {3, n}}, 0.98, 1.02)
                                                            : m.Input({dtype, {3, n}});
@@ -126,10 +126,10 @@ void AddUnusualReduces(Rows& rows) {
     }
     return m.Finish(results);
   });
-  AddProgram(rows, "reduce/region-of-its-own", [] {
+  AddProgram(rows, "reduce/custom-region", [] {
     Maker m("own");
     const Shape f{DType::kF32, {}};
-    // max(|a|, |b|): no plain kind.
+    // max(|a|, |b|) is not a ReduceKind.
     const auto region = Region({f, f}, [](GraphBuilder& b, std::vector<ValueId> p) {
       return std::vector{b.Binary(Opcode::kMaximum, b.Unary(Opcode::kAbs, p[0]), b.Unary(Opcode::kAbs, p[1]))};
     });

@@ -1,4 +1,4 @@
-// Buffers, streams, events, donation, and several programs and devices at the same time.
+// Buffers, streams, events and donation. Also several programs and devices at the same time.
 #include <atomic>
 #include <thread>
 
@@ -23,15 +23,16 @@ absl::Status BuffersRow(Backend& backend) {
   for (int device = 0; device < backend.device_count(); ++device) {
     for (Bytes size : {0, 1, 63, 64, 65, 4096, 1'000'003}) {
       ALPA_ASSIGN_OR_RETURN(std::unique_ptr<Buffer> buffer, backend.Allocate(device, size));
-      if (buffer->size() != size) return Internal("a buffer of %d bytes says %d", size, buffer->size());
+      if (buffer->size() != size)
+        return Internal("allocated a buffer of %d bytes, but its size() is %d", size, buffer->size());
       if (size > 0 && reinterpret_cast<uintptr_t>(buffer->data()) % 64 != 0)
-        return Internal("buffer not aligned to 64");
+        return Internal("a buffer is not aligned to 64 bytes");
       const std::vector<std::byte> bytes = Pattern(size);
       std::vector<std::byte> back(size);
       backend.CopyToDevice(device, bytes, *buffer, 0);
       backend.CopyToHost(device, *buffer, 0, back);
       ALPA_RETURN_IF_ERROR(backend.stream(device).Record()->Wait());
-      if (back != bytes) return Internal("%d bytes did not come back", size);
+      if (back != bytes) return Internal("a copy of %d bytes to the device and back changed them", size);
     }
   }
   return absl::OkStatus();
@@ -47,8 +48,9 @@ absl::Status OffsetsRow(Backend& backend) {
   backend.CopyToHost(0, *buffer, 0, back);
   backend.CopyToHost(0, *buffer, 50, middle);
   ALPA_RETURN_IF_ERROR(backend.stream(0).Record()->Wait());
-  if (back != expected) return Internal("a copy to an offset landed elsewhere");
-  if (!std::equal(middle.begin(), middle.end(), expected.begin() + 50)) return Internal("a copy from an offset");
+  if (back != expected) return Internal("a copy to offset 41 of the buffer wrote other bytes than expected");
+  if (!std::equal(middle.begin(), middle.end(), expected.begin() + 50))
+    return Internal("a copy from offset 50 of the buffer read other bytes than expected");
   return absl::OkStatus();
 }
 
@@ -61,7 +63,8 @@ absl::Status FillRow(Backend& backend) {
     backend.CopyToHost(1, *buffer, 0, back);
     ALPA_RETURN_IF_ERROR(backend.stream(1).Record()->Wait());
     for (size_t i = 0; i < back.size(); ++i) {
-      if (back[i] != pattern[i % width]) return Internal("fill with %d bytes: byte %d is wrong", width, i);
+      if (back[i] != pattern[i % width])
+        return Internal("after a fill with a pattern of %d bytes, byte %d is wrong", width, i);
     }
   }
   return absl::OkStatus();
@@ -90,12 +93,12 @@ absl::Status OrderRow(Backend& backend) {
   go = true;
   ALPA_RETURN_IF_ERROR(late->Wait());
   ALPA_RETURN_IF_ERROR(early->Wait());
-  if (too_early) return Internal("an event was done before the work in front of it");
-  if (!early->Done() || !late->Done()) return Internal("an awaited event is not done");
+  if (too_early) return Internal("an event was done before the work that was enqueued before it");
+  if (!early->Done() || !late->Done()) return Internal("Wait returned, but Done of the event is false");
   for (int i = 0; i < 100; ++i) {
-    if (order.size() != 100 || order[i] != i) return Internal("work ran out of order");
+    if (order.size() != 100 || order[i] != i) return Internal("the stream did not run its work in order");
   }
-  if (worker == caller) return Internal("Enqueue ran the work in the caller");
+  if (worker == caller) return Internal("Enqueue ran the work in the thread of its caller");
   return absl::OkStatus();
 }
 
@@ -107,15 +110,16 @@ absl::Status FailureRow(Backend& backend) {
   const std::shared_ptr<kernels::Event> after = stream.Record();
   stream.Enqueue([&]() -> absl::Status {
     ran = true;
-    return absl::InternalError("a second one");
+    return absl::InternalError("the second failure");
   });
   const absl::Status first = before->Wait(), second = after->Wait(), third = stream.Record()->Wait();
   stream.Reset();
-  if (!first.ok()) return Internal("an event before the failure carries it: %s", first.ToString());
+  if (!first.ok()) return Internal("an event recorded before the failure returned %s, expected OK", first.ToString());
   if (second.code() != absl::StatusCode::kDataLoss || third.code() != absl::StatusCode::kDataLoss) {
-    return Internal("events after the failure carry %s and %s", second.ToString(), third.ToString());
+    return Internal("events recorded after the failure returned %s and %s, expected DATA_LOSS", second.ToString(),
+                    third.ToString());
   }
-  if (ran) return Internal("work behind a failure ran");
+  if (ran) return Internal("work that was enqueued after a failure ran");
   ALPA_RETURN_IF_ERROR(Annotate(stream.Record()->Wait(), "after Reset"));
   bool works = false;
   stream.Enqueue([&]() -> absl::Status {
@@ -123,10 +127,10 @@ absl::Status FailureRow(Backend& backend) {
     return absl::OkStatus();
   });
   ALPA_RETURN_IF_ERROR(stream.Record()->Wait());
-  return works ? absl::OkStatus() : Internal("no work runs after Reset");
+  return works ? absl::OkStatus() : Internal("work that was enqueued after Reset did not run");
 }
 
-// One device's failure is not another's.
+// A failure on one device does not affect another device.
 absl::Status IsolationRow(Backend& backend) {
   backend.stream(0).Enqueue([]() -> absl::Status { return absl::InternalError("device 0 only"); });
   Maker m("isolation");
@@ -134,11 +138,11 @@ absl::Status IsolationRow(Backend& backend) {
   const absl::Status other = RunOn(backend, 1, program).status();
   const absl::Status own = backend.stream(0).Record()->Wait();
   backend.stream(0).Reset();
-  if (own.ok()) return Internal("device 0 forgot its failure");
+  if (own.ok()) return Internal("an event of device 0 returned OK after its work failed");
   return Annotate(other, "device 1");
 }
 
-// A step of training with all state donated: in place, and the same numbers as without.
+// Returns a training step with n x n matrices. Donating its state must not change its results.
 Program Step(int64_t n) {
   Maker m("step");
   const Shape matrix{DType::kF32, {n, n}};
@@ -150,6 +154,7 @@ Program Step(int64_t n) {
   return m.Finish({v1, change, w1}, Normwise(64));
 }
 
+// Runs the program without and with `alias`, and compares both results with the evaluator.
 absl::Status CheckAliased(Backend& backend, const Program& program, const std::vector<int32_t>& alias) {
   ALPA_ASSIGN_OR_RETURN(const std::vector<Literal> expected, graph::Evaluate(program.graph, program.arguments));
   ALPA_ASSIGN_OR_RETURN(const std::vector<Literal> apart, RunOn(backend, 0, program));
@@ -166,7 +171,7 @@ void AddDonationRows(Rows& rows) {
                     }});
   }
   rows.push_back({"donation/swap", [](Backend& backend) {
-                    // Each result lies where the other one's source lies.
+                    // Each result is written to the buffer that the other result is read from.
                     Maker m("swap");
                     const ValueId a = m.Input({DType::kF32, {33}}), b = m.Input({DType::kF32, {33}});
                     return CheckAliased(backend, m.Finish({b, a}), {0, 1});
@@ -183,8 +188,8 @@ void AddDonationRows(Rows& rows) {
                     const ValueId a = m.Input({DType::kF32, {10}}), b = m.Input({DType::kS32, {3}});
                     return CheckAliased(backend, m.Finish({a, b}), {0, 1});
                   }});
-  rows.push_back({"donation/also-another-result", [](Backend& backend) {
-                    // The donated value itself is a result elsewhere, beside what replaces it.
+  rows.push_back({"donation/donated-value-is-also-a-result", [](Backend& backend) {
+                    // The donated value is itself a result, in another buffer than the value that replaces it.
                     Maker m("also");
                     const ValueId a = m.Input({DType::kF32, {65}}), doubled = m->Binary(Opcode::kAdd, a, a);
                     return CheckAliased(backend, m.Finish({doubled, a, doubled}), {0, -1, -1});
@@ -202,7 +207,7 @@ void AddDonationRows(Rows& rows) {
                     return CheckAliased(backend, m.Finish({reversed, shifted}), {0, 1});
                   }});
   rows.push_back({"donation/read-late", [](Backend& backend) {
-                    // The new value is computed first; the old one is still read by a reduce, a dot and a slice.
+                    // The new value is computed first. A reduction, a dot and a slice read the old one afterwards.
                     Maker m("late");
                     const Shape s{DType::kF32, {16, 16}};
                     const ValueId a = m.Input(s), fresh = m->Unary(Opcode::kTanh, a);
@@ -213,7 +218,7 @@ void AddDonationRows(Rows& rows) {
                                         {0, -1, -1, -1});
                   }});
   rows.push_back({"donation/cache-update", [](Backend& backend) {
-                    // A key-value cache: rows written at a position that only the run knows, and all of it read.
+                    // A key-value cache: writes rows at a position that is an input, then reads the complete cache.
                     Maker m("cache");
                     const ValueId cache = m.Input({DType::kBF16, {2, 32, 8}}), row = m.Input({DType::kBF16, {2, 1, 8}});
                     const ValueId position = m.Input(LiteralOf(DType::kS32, {}, {13})),
@@ -239,7 +244,7 @@ void AddDonationRows(Rows& rows) {
          return CheckAliased(backend, m.Finish({r[2], r[1], m->Binary(Opcode::kSubtract, a, b)}), {0, 1, -1});
        }});
   rows.push_back({"donation/many-steps", [](Backend& backend) -> absl::Status {
-                    // The buffers of one step are the next one's, with nothing copied in between.
+                    // Each step reads the buffers that the previous step wrote. Nothing is copied between steps.
                     const Program program = Step(16);
                     ALPA_ASSIGN_OR_RETURN(std::unique_ptr<kernels::CompiledProgram> step,
                                           backend.Compile(0, program.graph, {.alias = {1, -1, 0}}));
@@ -269,7 +274,7 @@ void AddDonationRows(Rows& rows) {
                   }});
 }
 
-// Different programs on all devices at once, fed from as many threads, over and over.
+// Runs different programs on all devices at the same time, with one thread per device, for several rounds.
 absl::Status ConcurrencyRow(Backend& backend) {
   const int devices = backend.device_count();
   std::vector<absl::Status> statuses(devices);
@@ -296,7 +301,7 @@ absl::Status ConcurrencyRow(Backend& backend) {
   return absl::OkStatus();
 }
 
-// Several programs in flight on one device, each with temporary memory of its own, the same one twice among them.
+// Enqueues several programs on one device before waiting for any, and one of them twice.
 absl::Status QueueRow(Backend& backend) {
   std::vector<Loaded> loaded;
   std::vector<std::vector<Literal>> expected;
@@ -316,7 +321,7 @@ absl::Status QueueRow(Backend& backend) {
   return absl::OkStatus();
 }
 
-// The same program and inputs give the same bits on every device.
+// Checks that the same program and inputs give the same bits on every device and in every run.
 absl::Status SameBitsRow(Backend& backend) {
   const Program program = Step(129);
   std::vector<Literal> first;
@@ -324,7 +329,7 @@ absl::Status SameBitsRow(Backend& backend) {
     for (int d = 0; d < backend.device_count(); ++d) {
       ALPA_ASSIGN_OR_RETURN(std::vector<Literal> results, RunOn(backend, d, program));
       if (first.empty()) first = results;
-      if (results != first) return Internal("device %d, run %d: other bits than the first", d, run);
+      if (results != first) return Internal("device %d, run %d: the bits differ from those of the first run", d, run);
     }
   }
   return absl::OkStatus();
@@ -338,7 +343,7 @@ void AddStreamRows(Rows& rows) {
   rows.push_back({"stream/fill", FillRow});
   rows.push_back({"stream/runs-in-order", OrderRow});
   rows.push_back({"stream/failure-stays-until-reset", FailureRow});
-  rows.push_back({"stream/failure-is-one-device's", IsolationRow});
+  rows.push_back({"stream/failure-stays-on-its-device", IsolationRow});
   rows.push_back({"stream/all-devices-at-once", ConcurrencyRow});
   rows.push_back({"stream/several-programs-queued", QueueRow});
   rows.push_back({"stream/same-bits", SameBitsRow});

@@ -10,16 +10,16 @@
 namespace alpa::conformance {
 namespace {
 
-// The listed reason for a row, or nothing.
+// Returns the reason for a row that is in `list`, or null.
 const std::string* Listed(const std::map<std::string, std::string>& list, const std::string& row) {
   for (const auto& [pattern, reason] : list) {
-    const bool open = !pattern.empty() && pattern.back() == '*';
-    if (open ? row.starts_with(pattern.substr(0, pattern.size() - 1)) : row == pattern) return &reason;
+    const bool prefix = !pattern.empty() && pattern.back() == '*';
+    if (prefix ? row.starts_with(pattern.substr(0, pattern.size() - 1)) : row == pattern) return &reason;
   }
   return nullptr;
 }
 
-// One backend for all rows of a subject; goes when the tests are done.
+// The backend that all rows of a subject share. Destroyed after the last test.
 class SharedBackend : public testing::Environment {
  public:
   explicit SharedBackend(BackendSubject subject) : subject_(std::move(subject)) {}
@@ -47,9 +47,9 @@ class RowTest : public testing::Test {
     const absl::Status status = row_.run(**backend);
     if (const std::string* reason = Listed(shared_.subject().never, row_.name)) {
       EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented)
-          << "listed as never supported (" << *reason << "), but: " << status;
+          << "the row is in `never` (" << *reason << "), but it returned: " << status;
     } else if (const std::string* reason = Listed(shared_.subject().not_yet, row_.name)) {
-      EXPECT_FALSE(status.ok()) << "passes; take it off the list (" << *reason << ")";
+      EXPECT_FALSE(status.ok()) << "the row passes; remove it from `not_yet` (" << *reason << ")";
       if (!status.ok()) std::cout << "known fault: " << *reason << ": " << status << "\n";
     } else {
       EXPECT_TRUE(status.ok()) << status;
@@ -76,7 +76,7 @@ bool RegisterBackendSuite(const BackendSubject& subject) {
   AddStreamRows(rows);
   AddFuzzRows(rows);
   auto* shared = new SharedBackend(subject);
-  testing::AddGlobalTestEnvironment(shared);  // owns it
+  testing::AddGlobalTestEnvironment(shared);  // takes ownership
   for (const Row& row : rows) {
     testing::RegisterTest(subject.name.c_str(), row.name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
                           [shared, row]() -> testing::Test* { return new RowTest(*shared, row); });
@@ -115,7 +115,7 @@ absl::StatusOr<Loaded> Loaded::Load(kernels::Backend& backend, int device, const
 }
 
 void Loaded::Start() {
-  // Elements that nobody writes must not look right by chance.
+  // With poison, an element that the program does not write cannot be right by chance.
   const std::byte poison[] = {std::byte{0xa5}, std::byte{0x5a}, std::byte{0xc3}, std::byte{0x7f}};
   for (auto& buffer : own_outputs_) backend_->Fill(device_, *buffer, std::span(poison).first(1));
   for (size_t i = 0; i < inputs_.size(); ++i) backend_->CopyToDevice(device_, arguments_[i].bytes(), *inputs_[i], 0);
@@ -154,7 +154,7 @@ absl::StatusOr<std::vector<Literal>> RunOn(kernels::Backend& backend, int device
 void AddProgram(Rows& rows, std::string name, std::function<Program()> make) {
   rows.push_back({name, [name, make = std::move(make)](kernels::Backend& backend) -> absl::Status {
                     const Program program = make();
-                    ALPA_RETURN_IF_ERROR(Annotate(graph::Verify(program.graph), "the row's own graph"));
+                    ALPA_RETURN_IF_ERROR(Annotate(graph::Verify(program.graph), "the graph of the row is not valid"));
                     ALPA_ASSIGN_OR_RETURN(const std::vector<Literal> expected,
                                           graph::Evaluate(program.graph, program.arguments));
                     ALPA_ASSIGN_OR_RETURN(Loaded loaded, Loaded::Load(backend, 0, program.graph, program.arguments));
@@ -176,7 +176,7 @@ void AddProgram(Rows& rows, std::string name, std::function<Program()> make) {
                     ALPA_ASSIGN_OR_RETURN(const std::vector<Literal> second, loaded.Finish());
                     for (size_t i = 0; i < second.size(); ++i) {
                       if (second[i].shape().bytes() > 0 && second[i] != (*first)[i])
-                        return Internal("result %d: other bits on the second run", i);
+                        return Internal("result %d differs between the two runs", i);
                     }
                     return absl::OkStatus();
                   }});

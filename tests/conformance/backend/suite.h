@@ -1,4 +1,5 @@
-// What every kernels::Backend must do, as named rows. A backend's test file registers it:
+// The conformance suite of kernels::Backend. It consists of rows, which are named tests. The test file of a backend
+// registers the suite:
 //
 //   const bool registered = RegisterBackendSuite({
 //       .name = "cpu",
@@ -6,11 +7,11 @@
 //       .never = {{"fft/*", "no FFT on this device"}},
 //       .not_yet = {{"sort/f64", "comparators in f64 round through f32"}}});
 //
-// Rows:   most are programs, compared with graph::Evaluate; the others are about streams, aliasing, collectives, several
-//         devices at once. A row's name says what it is about; the tests are called <subject>.<row>.
-// Lists:  `never`: the backend does not have this and its Compile must say kUnimplemented. `not_yet`: a known fault;
-//         the row must fail, and once it passes it has to leave the list. Keys are row names; a last "*" stands for any
-//         rest.
+// Rows:   Most rows are programs, whose results are compared with graph::Evaluate. The others test streams, aliases,
+//         collectives, and several devices at the same time. Tests are named SUBJECT.ROW.
+// Lists:  Both lists map a row to a reason. A key is the name of a row, or a prefix of names followed by "*".
+//         `never`: the backend does not support the row, and its Compile must return kUnimplemented. `not_yet`: the row
+//         has a known fault and must fail. Once it passes, it must be removed from the list.
 #pragma once
 
 #include <functional>
@@ -34,16 +35,16 @@ struct BackendSubject {
   std::map<std::string, std::string> not_yet;
 };
 
-// Call before main's InitGoogleTest has run tests (from a static initialiser). Returns true.
+// Registers the tests of one backend. Call it from a static initialiser, before GoogleTest runs tests. Returns true.
 bool RegisterBackendSuite(const BackendSubject& subject);
 
-// One test of one backend with kSuiteDevices devices. OK: it does what it must.
+// One test. `run` gets a backend with kSuiteDevices devices and returns OK if the test passes.
 struct Row {
   std::string name;
   std::function<absl::Status(kernels::Backend&)> run;
 };
 
-// ---- For the files that hold rows ----
+// ---- For the files that define rows ----
 
 using Rows = std::vector<Row>;
 void AddElementwiseRows(Rows& rows);
@@ -57,26 +58,27 @@ void AddCollectiveRows(Rows& rows);
 void AddStreamRows(Rows& rows);
 void AddFuzzRows(Rows& rows);
 
-// A row that runs `make()` on device 0 and compares with the evaluator; twice, for the same bits.
+// Adds a row that runs the program of `make` twice on device 0. It compares the results with the evaluator, checks that
+// no input was overwritten, and that both runs give the same bits.
 void AddProgram(Rows& rows, std::string name, std::function<Program()> make);
 
-// The results of one run: inputs copied, outputs poisoned first, everything awaited. Result i lies in the
-// buffer of parameter alias[i] where that is not negative.
+// Runs a program once and returns its results. Outputs are filled with a poison value first. If alias[i] is not
+// negative, result i is written to the buffer of parameter alias[i].
 absl::StatusOr<std::vector<Literal>> RunOn(kernels::Backend& backend, int device, const Program& program,
                                            const std::vector<int32_t>& alias = {});
 
-// A compiled program with its buffers, for tests that run it more than once or at the same time as others.
+// A compiled program with its buffers, for tests that run it more than once or while other programs run.
 class Loaded {
  public:
   static absl::StatusOr<Loaded> Load(kernels::Backend& backend, int device, const graph::Graph& graph,
                                      const std::vector<Literal>& arguments, const std::vector<int32_t>& alias = {},
                                      kernels::CollectiveProvider* collectives = nullptr);
   Loaded(Loaded&&) = default;
-  // Enqueues: inputs copied, outputs poisoned, one execution, results copied back.
+  // Enqueues one execution: fills the outputs with poison, copies the inputs, runs, and copies the results back.
   void Start();
-  // Awaits the stream.
+  // Waits for the stream and returns the results.
   absl::StatusOr<std::vector<Literal>> Finish();
-  // Device memory after Finish, to see whether inputs were left alone.
+  // Returns the current contents of the input buffers. Call it after Finish, to check that they did not change.
   absl::StatusOr<std::vector<Literal>> ReadInputs();
 
  private:
