@@ -2,7 +2,7 @@
 //
 // Model:   Data goes to stdout, messages to the user go to stderr. A command declares its flags, runs, and returns an
 //          exit code (client/lib/outcome.h).
-// Threads: single-threaded. On Ctrl-C, a thread of main() triggers Session::interruption.
+// Threads: single-threaded, except that on Ctrl-C a signal thread (main.cc) triggers Session::interruption.
 #pragma once
 
 #include <memory>
@@ -57,7 +57,7 @@ void Print(absl::string_view text, const Session& session);
 void Say(absl::string_view line);
 // Writes the error and a suggested next step to stderr, and returns the exit code of `status`. Writes nothing for OK.
 int Report(const absl::Status& status, const Session& session, absl::string_view command);
-// Returns the error of a command that was called wrongly. Its exit code is kExitUsage.
+// Returns the error for a flag, an argument or a file that the user must correct. Its exit code is kExitUsage.
 absl::Status UsageError(absl::string_view message);
 // True if stderr is a terminal that can redraw a line.
 bool FancyTerminal();

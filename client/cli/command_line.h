@@ -1,9 +1,9 @@
 // Splits a command line of `alpa` into the name of a command and the arguments of that command.
 //
 // Model:   "alpa [common flags] COMMAND [flags] [arguments]". A command name has one word, or two ("plan show"). The
-//          common flags are those that every command has. They are passed on to the command.
+//          common flags are those that every command has. They become part of the command's arguments.
 // Threads: pure functions.
-// Errors:  kInvalidArgument, with a suggestion if a known word is similar to the wrong one.
+// Errors:  kInvalidArgument, with a suggestion if a known word is similar to the unknown one.
 #pragma once
 
 #include <string>

@@ -28,7 +28,7 @@ std::string Error(const std::vector<std::string>& words) {
   return line.ok() ? "" : std::string(line.status().message());
 }
 
-TEST(CommandLineTest, PassesFlagsBeforeTheCommandOnToIt) {
+TEST(CommandLineTest, PassesLeadingFlagsToTheCommand) {
   const CommandLine line =
       Split({"--address", "h:1", "-o", "json", "--format=table", "-ojsonl", "list", "--state", "failed"});
   EXPECT_EQ(line.command, "list");
@@ -178,7 +178,7 @@ TEST_F(JobFlagsTest, PipelineFlagsPinThePipelineAndItsDevices) {
   ASSERT_TRUE(Parse({"--pipeline", "4"}).ok());
   EXPECT_TRUE(flags.PlanOver(unequal)->pipeline().devices().empty());
   ASSERT_TRUE(Parse({"--pipeline", "1"}).ok());
-  EXPECT_EQ(flags.PlanOver(unequal)->pipeline().meshes(), 1);  // pinned: the search keeps it
+  EXPECT_EQ(flags.PlanOver(unequal)->pipeline().meshes(), 1);  // one mesh is a pin too, so the search makes no pipeline
   EXPECT_TRUE(flags.PlanOver(unequal)->pipeline().devices().empty());
   ASSERT_TRUE(Parse({"--microbatches", "2"}).ok());
   EXPECT_EQ(flags.PlanOver(unequal)->pipeline().devices_size(), 2);

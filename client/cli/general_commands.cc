@@ -30,7 +30,7 @@ class ClusterCommand : public Command {
             {"alpa cluster -o jsonl --address 10.0.0.1:7400", "another cluster, one JSON object per worker"}};
   }
   void Declare(Flags& flags) override {
-    flags.Add("toml", &toml_, "print the machines of the workers that are up as TOML, for alpa plan make --cluster");
+    flags.Add("toml", &toml_, "print a TOML file for alpa plan make --cluster, with the machines whose workers are up");
   }
   int Run() override {
     auto cluster = Coordinator(session.address, session.interruption).GetCluster();
@@ -82,9 +82,9 @@ class VersionCommand : public Command {
 class CompletionCommand : public Command {
  public:
   std::string name() const override { return "completion"; }
-  std::string summary() const override { return "Prints a script that completes these commands in a shell."; }
+  std::string summary() const override { return "Prints a script with which a shell completes alpa commands."; }
   std::vector<Flags::Example> examples() const override {
-    return {{"source <(alpa completion bash)", "put this line into ~/.bashrc, or with zsh into ~/.zshrc"},
+    return {{"source <(alpa completion bash)", "put this line into ~/.bashrc; for zsh, write zsh and use ~/.zshrc"},
             {"alpa completion fish > ~/.config/fish/completions/alpa.fish", "install the script for fish"}};
   }
   void Declare(Flags& flags) override { flags.AddPositional("SHELL", &shell_, absl::StrJoin(Shells(), ", ")); }
@@ -99,7 +99,7 @@ class CompletionCommand : public Command {
       if (parts.second.empty() || words.empty() || words.back().name != parts.first) {
         words.push_back({parts.first, command->summary(), {}, {}});
       }
-      // Commands of two words share one entry under their first word, with the flags of all of them.
+      // Two-word commands with the same first word share one entry, which lists the flags of all these commands.
       for (const std::string& flag : flags) {
         std::vector<std::string>& known = words.back().flags;
         if (std::find(known.begin(), known.end(), flag) == known.end()) known.push_back(flag);

@@ -29,7 +29,7 @@ double Peak(const std::vector<cluster::ProductPoint>& products) {
   return peak;
 }
 
-// Returns the rate at the largest amount of the curve, because small amounts stay in caches.
+// Returns the rate at the largest measured amount, because small amounts of data stay in caches.
 double Bandwidth(const cluster::Curve& curve) {
   return curve.points.empty() ? 0 : curve.points.back().amount / curve.points.back().seconds;
 }

@@ -151,7 +151,7 @@ class LogsCommand : public JobCommand {
   }
 
  private:
-  // Prints the events that it has not printed yet. With -o json, collects them in lines_ instead.
+  // Prints the events that no earlier call has printed. With -o json, appends them to lines_ instead.
   absl::Status ReadEvents(Coordinator& coordinator) {
     return coordinator.GetEvents(job_id_, [&](const proto::JobEvent& event) {
       if (event.sequence() <= seen_) return;
@@ -184,7 +184,7 @@ class StopCommand : public JobCommand {
     if (session.format != "table") Print(JobJson(*job, /*with_plan=*/false) + "\n", session);
     const std::string state = proto::Job::State_Name(job->state());
     Say(IsFinal(before->state())
-            ? absl::StrCat("job ", job_id_, " had ended before: ", state)
+            ? absl::StrCat("job ", job_id_, " had already ended: ", state)
             : absl::StrCat("job ", job_id_, " is ", state, " after ", job->steps_done(), " steps"));
     return kExitDone;
   }

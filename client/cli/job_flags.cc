@@ -102,7 +102,7 @@ proto::PlanRequest PlanFlags::Over(const proto::PlanRequest& plan) const {
   PipelineOver(out);
   if (!remat.empty()) out.set_remat(remat);
   if (sequence) out.set_sequence(true);
-  // If the user gives some counts, the directory's other counts change with them, so that all of them fit together.
+  // Adapts the directory's other counts to a count from a flag, so that devices = data_parallel * each.
   const bool unequal = !out.pipeline().devices().empty();
   if (!stage_devices.empty()) out.clear_devices(), out.clear_data_parallel();
   const int64_t each = std::max(1, out.tensor_parallel()) * plan::MeshesOf(out);
@@ -170,7 +170,8 @@ absl::StatusOr<proto::Plan> ReadPlanFile(const std::string& path) {
   if (!file.ok()) return UsageError(file.status().message());
   const std::span<const uint8_t> bytes = (*file)->bytes();
   if (static_cast<Bytes>(bytes.size()) > kMaxPlanFile) {
-    return UsageError(absl::StrCat(path, " has ", bytes.size(), " bytes; at most ", kMaxPlanFile, " are allowed"));
+    return UsageError(absl::StrCat(path, " has ", bytes.size(), " bytes; a plan file may have at most ", kMaxPlanFile,
+                                   " bytes"));
   }
   auto plan = plan::ParsePlanFile({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (!plan.ok()) return UsageError(absl::StrCat(path, ": ", plan.status().message()));

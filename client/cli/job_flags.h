@@ -24,9 +24,9 @@ struct PlanFlags {
   bool local_statistics = false;
 
   void Declare(Flags& flags);
-  // Returns `plan` with the pins of these flags in place of its own. REQUIRES: flags were parsed.
+  // Returns a copy of `plan` in which the pins of these flags override its pins. REQUIRES: flags were parsed.
   proto::PlanRequest Over(const proto::PlanRequest& plan) const;
-  // Returns these flags as a user types them, with a space before each. Returns an empty string if nothing is pinned.
+  // Returns these flags as command-line text, with a space before each flag. The text is empty if nothing is pinned.
   std::string Typed() const;
 
  private:
@@ -45,9 +45,10 @@ struct JobFlags {
 
   // Opens the directory. Fails if --steps is missing.
   absl::StatusOr<std::unique_ptr<JobDirectory>> Open() const;
-  // Returns `plan`, the directory's request, with the pins or the plan file of these flags in place of its own.
+  // `plan` is the directory's request. Returns a copy in which the pins of these flags override its pins, or the plan
+  // file replaces them.
   absl::StatusOr<proto::PlanRequest> PlanOver(const proto::PlanRequest& plan) const;
-  // Returns the directory and these flags as a user types them, to repeat the command.
+  // Returns the directory and these flags as command-line text that repeats the command.
   std::string Typed() const;
 };
 

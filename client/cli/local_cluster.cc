@@ -30,7 +30,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr Duration kStartTime = std::chrono::seconds(30);  // for a daemon to listen, and for all workers to register
+// Time limit for one daemon to listen, and for all workers to register.
+constexpr Duration kStartTime = std::chrono::seconds(30);
 constexpr Duration kStopTime = std::chrono::seconds(10);   // from SIGTERM to SIGKILL
 constexpr Duration kPoll = std::chrono::milliseconds(20);  // between two checks of a process or a file
 
@@ -114,7 +115,7 @@ absl::Status LocalCluster::StartChild(const std::string& name, const std::string
   std::vector<char*> argv, environment;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
-  // The daemons must not inherit the settings of this program, which are in environment variables ALPA_*.
+  // The daemons must not inherit this program's settings, which are in environment variables named ALPA_*.
   for (char** entry = environ; *entry != nullptr; ++entry) {
     if (!absl::StartsWith(*entry, "ALPA_")) environment.push_back(*entry);
   }
@@ -176,7 +177,7 @@ absl::Status LocalCluster::Check() {
 }
 
 std::string LocalCluster::LogTail(const std::string& name) const {
-  constexpr size_t kLines = 8;
+  constexpr size_t kLines = 8;  // most log lines in an error message
   std::ifstream file(folder_ + "/" + name + ".log");
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   std::vector<absl::string_view> lines = absl::StrSplit(text, '\n', absl::SkipEmpty());

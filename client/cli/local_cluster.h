@@ -4,8 +4,8 @@
 // Threads:   thread-compatible. Call Start from a thread that outlives the cluster: when that thread ends, the children
 //            get SIGTERM.
 // Errors:    kUnavailable with the reason word NO_DAEMON (outcome.h) if a daemon's program is missing. kUnavailable
-//            without a reason word if a daemon does not start, or ends; the message has the end of its log.
-//            kFailedPrecondition if the system refuses a folder, a file or a process.
+//            without a reason word if a daemon does not start, or ends early; the message contains the end of its log.
+//            kFailedPrecondition if the system cannot create a folder, a file or a process.
 #pragma once
 
 #include <memory>
@@ -29,7 +29,8 @@ class LocalCluster {
 
   const std::string& address() const { return address_; }
   const std::string& http_address() const { return http_address_; }
-  // Returns OK while all processes run. Otherwise says which process ended, how it ended, and the end of its log.
+  // Returns OK while all processes run. Otherwise the error names a process that ended, its exit code or signal, and
+  // the end of its log.
   absl::Status Check();
 
  private:
@@ -40,7 +41,8 @@ class LocalCluster {
     bool ended = false;
   };
   LocalCluster() = default;
-  // Starts a process and waits until it has written its port file. Sets `grpc` and, if it is in the file, `http`.
+  // Starts a process and waits until it has written its port file. Sets `grpc` to the gRPC address in the file, and
+  // `http` to the HTTP address if the file has one.
   absl::Status StartChild(const std::string& name, const std::string& program, std::vector<std::string> arguments,
                           std::string* grpc, std::string* http);
   absl::Status WaitForWorkers(int64_t count);

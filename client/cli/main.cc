@@ -68,7 +68,7 @@ void WatchSignals(Interruption* interruption) {
 }
 
 int Main(int argc, char** argv) {
-  // gRPC logs every lost connection. The commands report the failures that matter to the user.
+  // Turns off gRPC's log, which reports every lost connection. The commands report the failures that matter.
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   static Interruption& interruption = *new Interruption;  // must outlive the thread that waits for signals
   WatchSignals(&interruption);

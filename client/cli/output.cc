@@ -26,7 +26,7 @@ std::string StepsOf(const proto::Job& job) {
                                : absl::StrCat(job.steps_done());
 }
 
-// Returns `text` as one table cell or one line: harmless, and without line ends.
+// Returns `text` as one table cell or one line: without control characters and line ends.
 std::string Plain(absl::string_view text) { return absl::StrReplaceAll(Harmless(text), {{"\n", " "}}); }
 
 size_t Width(const std::string& text) {

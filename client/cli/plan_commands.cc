@@ -247,7 +247,8 @@ class MakeCommand : public Command {
     flags.Add("cluster", &cluster_, "FILE",
               "the machines, as TOML (docs/clusters.md); the search decides everything that is not pinned");
     flags.Add("explain", &explain_, "with --cluster: print every candidate with its predicted time, or why it failed");
-    flags.Add("search-seconds", &seconds_, "SECONDS", "with --cluster: time limit; the best plan so far is then used");
+    flags.Add("search-seconds", &seconds_, "SECONDS",
+              "with --cluster: time limit of the search; after it, the best plan so far is used");
     pins_.Declare(flags);
   }
   int Run() override {
@@ -292,7 +293,7 @@ class MakeCommand : public Command {
     };
     auto searched = planner::SearchJob(job.program, request, *cluster, limits);
     if (!searched.ok()) return searched.status();
-    if (!searched->complete) Say("the search ran out of time (--search-seconds); this is the best plan so far");
+    if (!searched->complete) Say("the search reached its time limit (--search-seconds); this is the best plan so far");
     if (explain_) Say(Harmless(planner::PrintCandidates(*searched, searched->candidates.size())));
     return std::move(searched->plan);
   }

@@ -13,8 +13,8 @@ namespace alpa::client {
 
 class Progress {
  public:
-  // `total_steps`: 0 if not known. `fancy`: draws the bar. Otherwise prints at most one line per second, but always a
-  // line for the first and the last step.
+  // `total_steps`: 0 if not known. `fancy`: whether to draw the bar. Without the bar, prints at most one line per
+  // second, but always a line for the first and the last step.
   Progress(int64_t total_steps, bool fancy);
   ~Progress() { End(); }
 

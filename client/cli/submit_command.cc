@@ -112,8 +112,9 @@ class SubmitCommand : public Command {
     flags.Add("only-workers", &job_.only_workers, "NAMES", "use only devices of these workers");
     flags.Add("job-id", &options_.job_id, "ID", "the job's id; if the job exists, attach to it and continue",
               [](const std::string& id) {
-                return id.empty() || IsJobId(id) ? absl::OkStatus()
-                                                 : absl::InvalidArgumentError("expected 1 to 63 of these: a-z, 0-9, -");
+                return id.empty() || IsJobId(id)
+                           ? absl::OkStatus()
+                           : absl::InvalidArgumentError("expected 1 to 63 characters from a-z, 0-9 and -");
               });
     flags.Add("detach", &options_.detach, "leave after the first step; the job continues");
     flags.Add("timeout", &timeout_, "SECONDS", "leave after SECONDS; the job continues; 0: no limit",
@@ -213,7 +214,7 @@ class RunCommand : public Command {
     Coordinator coordinator(session.address, session.interruption);
     const RunResult result = RunAndReport(coordinator, **directory, job_, options, session);
     if (ExitCodeOf(result.status) == kExitInterrupted) {
-      Say(absl::StrCat("alpa run: interrupted at step ", result.steps_done, "; the daemons stop, and nothing is kept"));
+      Say(absl::StrCat("alpa run: interrupted at step ", result.steps_done, "; the daemons stop and nothing is kept"));
       return kExitInterrupted;
     }
     if (!result.status.ok()) {

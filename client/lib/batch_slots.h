@@ -2,8 +2,8 @@
 //
 // Model:   If all batches fit into the slots, one command covers all steps that remain. Slot 0 then holds the batch of
 //          the command's first step, so a client can attach to the job at any step. Otherwise a command covers a window
-//          of steps, whose batches fill half of the slots. While one window runs, the client sends the batches of the
-//          next window.
+//          of steps. The batches of a window fill half of the slots. While one window runs, the client sends the
+//          batches of the next window.
 // Threads: immutable.
 #pragma once
 
@@ -21,7 +21,7 @@ class BatchSlots {
   struct Command {
     int64_t first = 0, last = 0;        // steps, counted from 1, both included
     int32_t first_slot = 0, slots = 0;  // as first_batch_slot and batch_slots of StepCommand
-    int64_t free_after = 0;             // the slots may be written after this step is done; 0: at once
+    int64_t free_after = 0;             // the slots may be written when this step is done; 0: at once
   };
   // Returns the command that begins with step `first`. REQUIRES: 1 <= first <= steps.
   Command From(int64_t first) const;
@@ -29,7 +29,7 @@ class BatchSlots {
 
  private:
   int64_t batches_, steps_;
-  int64_t window_ = 0;  // steps; 0: all batches fit
+  int64_t window_ = 0;  // steps per window; 0: all batches fit
 };
 
 }  // namespace alpa::client

@@ -7,8 +7,8 @@
 namespace alpa::client {
 namespace {
 
-// Plays a job from step `first` to step `last`, in which each step is done as late as possible. Checks that each step
-// reads its own batch.
+// Simulates a job that starts at step `first` and ends with step `last`. Each step is done as late as its command
+// allows. Checks that each step reads its own batch.
 void Play(int64_t batches, Bytes bytes, int64_t first, int64_t last) {
   const BatchSlots slots(batches, bytes, last);
   std::map<int32_t, int64_t> content;  // slot -> batch
@@ -36,7 +36,7 @@ void Play(int64_t batches, Bytes bytes, int64_t first, int64_t last) {
   }
 }
 
-TEST(BatchSlotsTest, EveryStepReadsItsOwnBatchFromAnyFirstStep) {
+TEST(BatchSlotsTest, EveryStepReadsItsOwnBatchForAnyFirstStep) {
   for (int64_t batches : {1, 2, 3, 5, 1023, 1024, 1025, 3000}) {
     for (int64_t last : {1, 2, 7, 1024, 5000}) {
       for (int64_t first : {1, 2, 4, 600, 1500, 5000}) {

@@ -33,8 +33,8 @@ class BoxCursor {
   Bytes remaining_;
 };
 
-// Cuts a box along its first dimension longer than 1 into pieces of about `piece` bytes. Each piece is contiguous in
-// the box.
+// Cuts a box into pieces of about `piece` bytes, along the first dimension that is longer than 1. Each piece is
+// contiguous in the box.
 std::vector<plan::Region> CutBox(const plan::Region& box, Bytes element_size, Bytes piece);
 
 }  // namespace alpa::client

@@ -39,7 +39,7 @@ Case RandomCase(std::mt19937& random, int rank) {
   return c;
 }
 
-TEST(BoxCursorTest, CopiesABoxInItsOwnOrderForAnySizesOfCalls) {
+TEST(BoxCursorTest, CopiesABoxInRowMajorOrderForAnySizePerCall) {
   std::mt19937 random(1);
   for (int i = 0; i < 3000; ++i) {
     const Case c = RandomCase(random, i % 5);
@@ -96,7 +96,7 @@ TEST(BoxCursorTest, PiecesHaveAboutTheRequestedSize) {
   EXPECT_EQ(CutBox(box, 4, 1'000'000).size(), 1u);
   EXPECT_EQ(CutBox({{0, 0}, {1, 250}}, 4, 100).size(), 10u);  // along the first dimension longer than 1
   EXPECT_EQ(CutBox({{}, {}}, 4, 1).size(), 1u);
-  const plan::Region large{{0}, {int64_t{1} << 40}};  // nothing overflows
+  const plan::Region large{{0}, {int64_t{1} << 40}};  // no product overflows
   EXPECT_EQ(CutBox(large, 8, int64_t{1} << 36).size(), 128u);
 }
 

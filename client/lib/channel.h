@@ -9,7 +9,7 @@
 namespace alpa::client {
 
 // Returns a channel to `address` ("host:port"). The channel is not encrypted, ignores HTTP proxies, and sends keepalive
-// pings. `own_connection`: it does not share its connection with other channels to the same address.
+// pings. `own_connection`: whether the channel has a connection that it does not share with other channels.
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, bool own_connection);
 
 }  // namespace alpa::client

@@ -2,7 +2,7 @@
 //
 // Ownership: the interruption, which may be null, must outlive the object.
 // Threads:   thread-safe. Calls block. WatchSteps, RunSteps, and WatchJob without a time limit have no deadline. They
-//            end with the job, or by the interruption. All other calls have a deadline.
+//            return when the job ends or the interruption triggers. All other calls have a deadline.
 // Errors:    gRPC's status, with the attempted action before its message and the coordinator's reason word (outcome.h).
 //            kUnavailable and kDeadlineExceeded without a reason word: no coordinator answers at this address.
 #pragma once
@@ -37,13 +37,14 @@ class Coordinator {
   absl::StatusOr<proto::ClusterReply> GetCluster();
 
   // Calls `seen` with each state of the job until `seen` returns false or the job has ended. Returns the last state.
-  // `seconds` > 0 is a time limit. It causes kDeadlineExceeded, with the reason word WAIT_TIMED_OUT if the coordinator
-  // has sent at least one state.
+  // `seconds` > 0 is a time limit. After this time, fails with kDeadlineExceeded. The error has the reason word
+  // WAIT_TIMED_OUT if the coordinator has sent at least one state.
   absl::StatusOr<proto::Job> WatchJob(const std::string& job_id, const std::function<bool(const proto::Job&)>& seen,
                                       double seconds = 0);
   // Calls `seen` with each event of the job so far.
   absl::Status GetEvents(const std::string& job_id, const std::function<void(const proto::JobEvent&)>& seen);
-  // Calls `seen` with the result of each step from `first` on. Ends with the job, or after step `last` if that is > 0.
+  // Calls `seen` with the result of each step from `first` on. Returns when the job ends, or after step `last` if
+  // `last` > 0.
   absl::Status WatchSteps(const std::string& job_id, int64_t first, int64_t last,
                           const std::function<void(const proto::StepResult&)>& seen);
 
@@ -51,7 +52,7 @@ class Coordinator {
   class StepStream {
    public:
     StepStream(proto::JobService::Stub& stub, Interruption* interruption, std::string job_id);
-    ~StepStream();  // leaves the stream; accepted steps continue
+    ~StepStream();  // cancels the stream; accepted steps continue
     // Sends a command. Returns false if the stream has ended.
     bool Send(const proto::StepCommand& command);
     // Waits for the next result. Returns false if the stream has ended.

@@ -155,13 +155,13 @@ absl::Status CheckRoles(const JobDescription& job) {
       return InvalidArgument("state %s is replaced by two outputs", input.path);
     }
     if (job.outputs[i] != job.inputs[role.state_input]) {
-      return InvalidArgument("state %s goes in as %s but comes out as %s; state must keep shape and dtype", input.path,
-                             job.inputs[role.state_input].ToString(), job.outputs[i].ToString());
+      return InvalidArgument("state %s is %s as an input but %s as an output; state must keep shape and dtype",
+                             input.path, job.inputs[role.state_input].ToString(), job.outputs[i].ToString());
     }
   }
   for (size_t i = 0; i < job.inputs.size(); ++i) {
     if (job.roles.inputs[i].kind == InputRole::Kind::kState && replaced.count(static_cast<int>(i)) == 0) {
-      return InvalidArgument("state %s goes in, but no output replaces it", job.roles.inputs[i].path);
+      return InvalidArgument("state %s is an input, but no output replaces it", job.roles.inputs[i].path);
     }
   }
   return absl::OkStatus();
@@ -345,7 +345,8 @@ absl::StatusOr<std::unique_ptr<JobDirectory>> JobDirectory::OpenProgram(const st
     return InvalidArgument("program %sprogram.hlo.pb has %d bytes; expected 1 to %d", prefix, out->program().size(),
                            kMaxProgram);
   }
-  // Finds a truncated file, or a file of another kind, before anything is sent. The coordinator checks the program.
+  // Parsing detects a truncated file, or a file of another kind, before anything is sent. The coordinator makes
+  // all other checks of the program.
   hlo::Module module;
   if (!module.ParseFromArray(out->program().data(), static_cast<int>(out->program().size()))) {
     return InvalidArgument("program %sprogram.hlo.pb is not a serialized HLO module: truncated or damaged", prefix);

@@ -1,13 +1,14 @@
-// Reads a job directory: a job as files, which the Python package's save_job() writes and `alpa submit` runs.
+// Reads a job directory, the files of one job. The Python package's save_job() writes it, and `alpa submit` runs it.
 //
 //   program.hlo.pb            the step, a serialized HloModuleProto
 //   job.json                  {"version": 1, "name", "inputs", "outputs", "plan", "batches"}
 //   state.safetensors         the initial state, by state input path
 //   batch-00000.safetensors   one file per batch, by batch path; steps use the batches in turn
 //
-// Model:     Open makes every check that does not need the planner. The files are complete and the members of job.json
-//            have the expected types. The tensors are those that job.json names, with its shapes and dtypes. State
-//            outputs have the shapes and dtypes of the state inputs. A directory that passes can be submitted.
+// Model:     Open makes every check that does not need the planner: the files must be complete, and the members of
+//            job.json must have the expected types. The tensors must be those that job.json names, with its shapes and
+//            dtypes. Each state output must have the shape and dtype of the state input that it replaces. A directory
+//            that passes can be submitted.
 // Ownership: spans point into the object.
 // Threads:   after Open, any thread may read.
 // Errors:    kInvalidArgument that names the file and the leaf, with the observed and the expected value.
@@ -43,7 +44,8 @@ absl::StatusOr<JobDescription> ParseJobDescription(absl::string_view text);
 class JobDirectory {
  public:
   static absl::StatusOr<std::unique_ptr<JobDirectory>> Open(const std::string& directory);
-  // Opens only the description and the program, which is all that planning needs. Do not call state() and batch() then.
+  // Opens only the description and the program, without tensors, for planning. Do not call state() or batch() on the
+  // result.
   static absl::StatusOr<std::unique_ptr<JobDirectory>> OpenProgram(const std::string& directory);
 
   const JobDescription& description() const { return description_; }

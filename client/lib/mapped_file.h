@@ -2,9 +2,9 @@
 //
 // Ownership: a mapping lasts as long as its object. Spans into the mapping must not outlive the object.
 // Threads:   any thread may use the spans. The objects themselves are not thread-safe.
-// Errors:    kNotFound if the file does not exist, kFailedPrecondition for other errors of the system. Each error names
-//            the path. If a file is truncated while it is mapped, its reader dies of SIGBUS: do not truncate the files
-//            of a job.
+// Errors:    kNotFound if the file does not exist, kFailedPrecondition for other system errors. Each error names the
+//            path. If a file is truncated while it is mapped, a read of the missing part ends the process with SIGBUS:
+//            do not truncate the files of a job.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ class MappedFile {
 // renames it. The destructor removes a file that was not committed.
 class NewFile {
  public:
-  // Creates a file of exactly `size` zero bytes. kFailedPrecondition also if the disk lacks the space.
+  // Creates a file of exactly `size` zero bytes. Also fails with kFailedPrecondition if the disk lacks the space.
   static absl::StatusOr<std::unique_ptr<NewFile>> Create(const std::string& path, Bytes size);
   ~NewFile();
   NewFile(const NewFile&) = delete;

@@ -24,10 +24,9 @@ struct StepMetrics {
   std::vector<ScalarMetric> scalars;  // aux of rank 0, by graph result
 };
 
-// Returns the metrics of a step. Leaves out scalars that are missing in the result, or whose size does not match the
-// dtype.
+// Returns the metrics of a step. Leaves out scalars that the result lacks, or whose size does not match their dtype.
 StepMetrics MetricsOf(const proto::StepResult& result, const JobDescription& job);
-// {"step":1,"seconds":0.25,"aux['loss']":5.5}
+// Returns one line of metrics.jsonl, without its line end: {"step":1,"seconds":0.25,"aux['loss']":5.5}
 std::string MetricsLine(const StepMetrics& metrics);
 // Returns the scalar to show as the loss: the first float whose path contains "loss", otherwise the first float.
 // Returns null if there is no float.

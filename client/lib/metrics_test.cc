@@ -56,7 +56,7 @@ TEST(MetricsTest, WritesEveryDtypeAsExactJson) {
             "\"u\":18446744073709551615,\"c\":-1,\"p\":true,\"n\":null,\"inf\":null}");
 }
 
-TEST(MetricsTest, LeavesOutNonScalarsAndValuesOfAnotherSize) {
+TEST(MetricsTest, LeavesOutNonScalarsAndValuesOfTheWrongSize) {
   JobDescription job;
   proto::StepResult result = Result({{"cut", DType::kF32, "abc"}, {"vector", DType::kF32, Raw(1.0f)}}, job);
   job.outputs[1].dims = {1};
@@ -66,7 +66,7 @@ TEST(MetricsTest, LeavesOutNonScalarsAndValuesOfAnotherSize) {
   EXPECT_EQ(LossOf(MetricsOf(result, job)), nullptr);
 }
 
-TEST(MetricsTest, TheLossIsTheScalarOfThatNameOrElseTheFirstFloat) {
+TEST(MetricsTest, TheLossIsTheScalarNamedLossOrElseTheFirstFloat) {
   JobDescription job;
   EXPECT_EQ(
       LossOf(MetricsOf(Result({{"count", DType::kS32, Raw(1)}, {"norm", DType::kF32, Raw(1.0f)}}, job), job))->path,

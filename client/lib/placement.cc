@@ -25,8 +25,8 @@ bool Inside(const plan::Region& region, const std::vector<int64_t>& dims) {
 absl::StatusOr<LeafParts> PartsOf(const plan::LeafPlacement& leaf, const graph::Shape& shape,
                                   const std::vector<cluster::Mesh>& meshes, const std::map<DeviceId, int>& worker_of) {
   if (leaf.shape != shape) {
-    return Bad(
-        absl::StrCat(leaf.path, " is ", leaf.shape.ToString(), " in it, but ", shape.ToString(), " in the job"));
+    return Bad(absl::StrCat(leaf.path, " is ", leaf.shape.ToString(), " in the placement, but ", shape.ToString(),
+                            " in the job"));
   }
   LeafParts out;
   out.shape = shape;

@@ -24,7 +24,7 @@ struct HeldPart {
 };
 struct LeafParts {
   graph::Shape shape;
-  std::vector<HeldPart> parts;  // disjoint; they cover the leaf; empty for state results
+  std::vector<HeldPart> parts;  // disjoint, and together the complete leaf; empty for state results
 };
 struct Placement {
   uint64_t epoch = 0;

@@ -20,7 +20,7 @@
 namespace alpa::client {
 namespace {
 
-// After a failed call, the time limit for the coordinator to report that the job failed, and why.
+// After a failed call: how long the client waits, in seconds, for the coordinator to report why the job failed.
 constexpr double kFailureWaitSeconds = 2;
 
 std::string InFolder(const std::string& folder, const char* name) {
@@ -61,7 +61,7 @@ class JobRun {
   // Requests all steps that remain and reads their results. With RunOptions::detach, reads only the first result.
   absl::Status RunSteps();
   absl::Status ReadUntil(Coordinator::StepStream& stream, int64_t step);
-  // Watches steps that another process has requested, up to the last step that must have been accepted.
+  // Watches steps that another process has requested, up to the last step of the command that has the next step.
   absl::Status FollowSteps();
   absl::Status TakeStep(const proto::StepResult& step);
   absl::Status WriteOutput();
@@ -174,7 +174,7 @@ absl::Status JobRun::TakePastSteps() {
   int64_t oldest = 0;
   ALPA_RETURN_IF_ERROR(coordinator_.WatchSteps(result.job_id, 1, done, [&](const proto::StepResult& step) {
     if (oldest == 0) oldest = step.step();
-    TakeStep(step).IgnoreError();  // closing the file finds a full disk
+    TakeStep(step).IgnoreError();  // a full disk is reported when the file is closed
   }));
   if (oldest != 1) events_.message("the metrics of the job's first steps are no longer kept");
   result.steps_done = std::max(result.steps_done, done);
@@ -190,7 +190,7 @@ absl::Status JobRun::PutState() {
   ALPA_RETURN_IF_ERROR(link_->Put(proto::LeafRef::STATE, sources));
   const double seconds = std::chrono::duration<double>(Clock::Real().Now() - begin).count();
   const double megabytes = static_cast<double>(BytesOf(directory_, plan::InputRole::Kind::kState)) / 1e6;
-  events_.message(absl::StrFormat("put the state on the workers: %.3g MB in %.2g s", megabytes, seconds));
+  events_.message(absl::StrFormat("sent the state to the workers: %.3g MB in %.2g s", megabytes, seconds));
   return absl::OkStatus();
 }
 
@@ -249,7 +249,7 @@ absl::Status JobRun::FollowSteps() {
     return absl::OkStatus();
   }
   ALPA_RETURN_IF_ERROR(coordinator_.WatchSteps(result.job_id, before + 1, until, [&](const proto::StepResult& step) {
-    TakeStep(step).IgnoreError();  // closing the file finds a full disk
+    TakeStep(step).IgnoreError();  // a full disk is reported when the file is closed
   }));
   if (result.steps_done > before) return absl::OkStatus();
   return FailedPrecondition("job %s ended after %d of %d steps", result.job_id, result.steps_done, options_.steps);
@@ -304,7 +304,8 @@ absl::Status JobRun::WriteOutput() {
 absl::Status JobRun::Explain(const absl::Status& status) {
   if (interruption_ != nullptr && interruption_->triggered()) return interruption_->status();
   if (status.ok() || result.job_id.empty()) return status;
-  // A lost worker can fail a call here before the coordinator knows that the job has failed. Wait for its report.
+  // If a worker is lost, a call of the client can fail before the coordinator notices. Waits for the coordinator's
+  // report of the failure.
   absl::StatusOr<proto::Job> job = coordinator_.WatchJob(
       result.job_id, [](const proto::Job&) { return true; }, kFailureWaitSeconds);
   if (interruption_ != nullptr && interruption_->triggered()) return interruption_->status();

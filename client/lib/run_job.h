@@ -3,14 +3,14 @@
 // Model:     RunJob uploads the program, submits the job, and waits for devices and a plan. It puts the initial state
 //            and the batches on the workers, requests all steps, and collects their metrics. At the end it fetches the
 //            final state and finishes the job.
-//            Accepted steps continue when this process leaves. The same call with the same job id attaches to the job
+//            Accepted steps continue when this process exits. The same call with the same job id attaches to the job
 //            and continues it.
 //            If all batches fit on the workers (at most 1024 batches and 1 GiB), they stay there for the whole job.
-//            Otherwise they are sent in turn, and only the steps whose batches were sent continue without this process.
-//            Only one process at a time may run such a job.
+//            Otherwise this process sends the batches in turn. Without this process, only the steps whose batches were
+//            sent continue. Only one process at a time may run such a job.
 // Ownership: all arguments must outlive the call.
 // Threads:   blocks; the callbacks run on the calling thread.
-// Errors:    outcome.h says which exit code a status has. The files in the output folder appear together, at the end.
+// Errors:    ExitCodeOf (outcome.h) returns the exit code of a status. The output folder gets its files at the end.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@
 
 namespace alpa::client {
 
-inline constexpr int64_t kMaxSteps = 10'000'000;  // steps in one command to the workers
+inline constexpr int64_t kMaxSteps = 10'000'000;  // most steps of a job; workers refuse a longer command
 
 struct RunOptions {
   int64_t steps = 1;        // 1 to kMaxSteps
@@ -33,7 +33,7 @@ struct RunOptions {
   std::string job_id;       // empty: a new id, made from the job's name
   bool detach = false;      // leave after the first step
   std::string name;         // display name; empty: the directory's
-  proto::PlanRequest plan;  // the directory's request, with the user's pins in place of its own
+  proto::PlanRequest plan;  // the directory's request, overridden by the user's pins
 };
 
 struct RunEvents {

@@ -46,7 +46,7 @@ absl::StatusOr<TensorEntry> ParseEntry(const std::string& name, const json& valu
   if (!dtype.is_string()) return InvalidArgument("tensor '%s': dtype is not a string", name);
   std::optional<DType> type = ParseName(dtype.get<std::string>());
   if (!type.has_value()) {
-    return InvalidArgument("tensor '%s': dtype '%s' is not known here", name, dtype.get<std::string>());
+    return InvalidArgument("tensor '%s': dtype '%s' is not known", name, dtype.get<std::string>());
   }
   TensorEntry entry;
   entry.shape.dtype = *type;

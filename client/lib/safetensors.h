@@ -1,13 +1,13 @@
-// Reads and writes named arrays in one file, in the safetensors format. A file has an 8-byte little-endian header
-// length, a JSON header {"name": {"dtype", "shape", "data_offsets"}, ...}, and the arrays' bytes. The bytes are
-// row-major and little-endian, without gaps.
+// Reads and writes safetensors files, which contain named arrays. A file has three parts: the length of the header (8
+// bytes, little-endian), a JSON header {"name": {"dtype", "shape", "data_offsets"}, ...}, and the arrays' bytes. The
+// arrays are row-major and little-endian, without gaps.
 //
 // Model:     The reader trusts nothing. It checks every length, offset, shape and type in the header against the file
 //            before it reads any data.
 // Ownership: a tensor's bytes belong to the file object.
 // Threads:   any thread may read an open file. Different threads may fill a writer's spans, but only one thread may
 //            write each byte.
-// Errors:    kInvalidArgument that names the file and its fault. kNotFound if there is no file.
+// Errors:    kInvalidArgument that names the file and its fault. kNotFound if the file does not exist.
 // Start at:  SafetensorsFile::Open, SafetensorsWriter::Create.
 #pragma once
 

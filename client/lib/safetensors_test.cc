@@ -18,7 +18,7 @@ absl::StatusOr<SafetensorsHeader> Parse(absl::string_view file) {
   return ParseSafetensors({reinterpret_cast<const uint8_t*>(file.data()), file.size()});
 }
 
-TEST(SafetensorsTest, ReadsFilesOfOtherWriters) {
+TEST(SafetensorsTest, ReadsFilesFromOtherWriters) {
   const auto header = Parse(Safetensors(
       R"({"__metadata__":{"format":"np"},"b":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},)"
       R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},)"
@@ -116,7 +116,7 @@ TEST(SafetensorsTest, RefusesHostileFiles) {
   }
 }
 
-TEST(SafetensorsTest, RefusesADamagedFileOrReadsItInBounds) {
+TEST(SafetensorsTest, ADamagedFileIsRefusedOrReadWithinItsBounds) {
   const std::string good = Safetensors(
       R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
       R"("b":{"dtype":"I8","shape":[3,1],"data_offsets":[8,11]}})",

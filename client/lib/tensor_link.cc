@@ -15,11 +15,11 @@
 namespace alpa::client {
 namespace {
 
-constexpr Bytes kChunk = kMiB;        // data per message; the protocol allows at most 1 MiB
-constexpr Bytes kPiece = 16 * kMiB;   // data per call, about
+constexpr Bytes kChunk = kMiB;        // data per message, in bytes; the protocol allows at most 1 MiB
+constexpr Bytes kPiece = 16 * kMiB;   // approximate data per call, in bytes
 constexpr int kConnections = 2;       // to each worker
-constexpr size_t kThreads = 8;        // calls at a time
-constexpr double kCallSeconds = 600;  // deadline of the call for one piece
+constexpr size_t kThreads = 8;        // calls at the same time
+constexpr double kCallSeconds = 600;  // deadline of the call that moves one piece
 
 }  // namespace
 
@@ -30,7 +30,7 @@ struct TensorLink::Piece {
   const graph::Shape* shape;
   plan::Region region;
   int worker;
-  size_t turn;            // picks the connection to the worker
+  size_t turn;            // selects one of the connections to the worker
   const uint8_t* source;  // the leaf to put; null: this is a get
   uint8_t* target;        // the leaf to get
 };

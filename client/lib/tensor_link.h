@@ -1,8 +1,8 @@
 // Moves tensors directly between this process and the workers of one job, not through the coordinator.
 //
 // Model:     A TensorLink cuts each leaf into the parts that workers hold, and large parts into pieces. The pieces move
-//            over several connections at once. A put reads the caller's memory (a mapped file) while it sends, so it
-//            does not copy the leaf.
+//            over several connections at once. Put sends directly from the caller's memory (a mapped file) and makes
+//            no copy of the leaf.
 // Ownership: the placement is copied. Spans must stay valid during a call.
 // Threads:   thread-compatible. Calls block until every piece is done or has failed.
 // Errors:    the first error of any piece, which names the worker and the leaf. After an error, the content of the
@@ -39,7 +39,7 @@ class TensorLink {
   TensorLink(std::string job_id, Placement placement, Interruption* interruption);
   ~TensorLink();
 
-  // Writes complete leaves to all workers that hold a part of them. REQUIRES: each span has the size of its leaf.
+  // Writes complete leaves: sends each part to all workers that hold it. REQUIRES: each span has the size of its leaf.
   absl::Status Put(Kind kind, const std::vector<Source>& sources);
   // Reads complete leaves. `version` is as in LeafRef: the version of the state, or the step of the aux. REQUIRES: each
   // span has the size of its leaf.

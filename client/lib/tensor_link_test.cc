@@ -149,7 +149,7 @@ TEST_F(TensorLinkTest, ARefusalKeepsItsReasonWord) {
   EXPECT_THAT(status.message(), HasSubstr("worker b at " + workers[1].address));
 }
 
-TEST_F(TensorLinkTest, RefusesRepliesOfAnotherSize) {
+TEST_F(TensorLinkTest, RefusesRepliesOfTheWrongSize) {
   workers[0].lie = workers[1].lie = true;
   TensorLink link("job", placement, nullptr);
   EXPECT_EQ(link.Put(proto::LeafRef::STATE, {{0, 0, Span(values)}}).code(), absl::StatusCode::kInternal);

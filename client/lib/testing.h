@@ -38,7 +38,7 @@ class Folder {
   std::string path_;
 };
 
-// Returns the bytes of a safetensors file with this header.
+// Returns the bytes of a safetensors file with this header and data.
 inline std::string Safetensors(absl::string_view header, absl::string_view data) {
   std::string out(8, '\0');
   for (int i = 0; i < 8; ++i) out[i] = static_cast<char>(header.size() >> (8 * i));

@@ -1,4 +1,4 @@
-"""A connection to a cluster: it submits steps as jobs, and lists and stops jobs."""
+"""A connection to a cluster. Submits steps as jobs, and lists and stops jobs."""
 
 import logging
 import weakref
@@ -100,11 +100,12 @@ class Cluster:
         def pins(dims=(), program=None):
             return plan_module.request(plan, devices, workers, dims, local_statistics, program)
 
-        pins()  # raises the error of a wrong pin now, not at the first call
+        pins()  # a wrong pin raises an error now, not at the first call
         return run_module.Run(self, signature, pins, batch_dims, name, timeout)
 
     def _submit(self, program, request, name, timeout):
-        """Uploads the program, submits the job and waits until it runs. Raises the cause if the job does not start."""
+        """Uploads the program, submits the job and waits until it runs. Raises an error with the cause if the job
+        does not start."""
         digest = xxhash.xxh64_intdigest(program.module)
         self._upload(program.module, digest)
         message = pb.SubmitRequest(name=name, program_hash=digest, roles=roles_proto(program))

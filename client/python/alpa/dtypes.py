@@ -28,5 +28,5 @@ def name(dtype):
 
 
 def describe(shape, dtype):
-    """Returns the shape and dtype in the form of error messages: "f32[2,3]"."""
+    """Returns the shape and dtype as text for error messages: "f32[2,3]"."""
     return f"{name(dtype) or dtype}[{','.join(map(str, shape))}]"

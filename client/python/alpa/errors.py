@@ -1,7 +1,7 @@
 """The exceptions of this package.
 
-Each of them is an AlpaError with a `.reason`. This is a stable word, in most cases from the daemons (BAD_PROGRAM,
-NO_FEASIBLE_PLAN, ...). A caller can act on it without parsing the message.
+Each exception is an AlpaError. Its `.reason` is a stable word (BAD_PROGRAM, NO_FEASIBLE_PLAN, ...). In most cases, the
+word comes from a daemon. Callers can act on the word without parsing the message.
 """
 
 import grpc

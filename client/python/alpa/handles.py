@@ -55,7 +55,7 @@ class Handle:
 
 
 class StateHandle(Handle):
-    """A state leaf after one step. Its value is gone after the state is passed to another step."""
+    """A state leaf after one step. Its value is released when the state is passed to the next step."""
 
     __slots__ = ()
 
@@ -64,8 +64,8 @@ class StateHandle(Handle):
 
 
 class AuxHandle(Handle):
-    """An aux leaf of one step. The value of a small leaf is kept as long as the handle. The value of a large leaf is
-    kept for 16 steps."""
+    """An aux leaf of one step. The value of a small leaf is kept as long as the handle exists. The value of a large
+    leaf is kept for 16 steps."""
 
     __slots__ = ()
 

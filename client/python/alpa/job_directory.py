@@ -22,7 +22,7 @@ def save_job(directory, step, state, batches, plan=None, *, batch_dims=None, loc
     Cluster.parallelize().
 
     If `state` or `batches` contain a `jax.ShapeDtypeStruct`, no values are written. Such a directory cannot be
-    submitted. It serves `alpa plan make`, for example for a model that is too large for this machine."""
+    submitted. It is only for `alpa plan make`, for example to plan a model that is too large for this machine."""
     batches = list(batches)
     if not batches:
         raise errors.InputError("a job needs at least one batch")

@@ -61,7 +61,8 @@ def type_of(x, path):
 
 
 def to_host(x, leaf_type):
-    """Returns the value as a dense row-major numpy array of its type. Does not copy if the value has this form."""
+    """Returns the value as a dense row-major numpy array of its type. Does not copy if the value already has
+    this form."""
     if is_key(x):
         x = jax.random.key_data(x)
     return np.asarray(x, dtype=leaf_type.dtype, order="C").reshape(leaf_type.shape)

@@ -16,7 +16,7 @@ from alpa import cluster as cluster_module
 from alpa import errors
 
 START_SECONDS = 30.0  # time limit for one daemon to listen, and for all workers to register
-STOP_SECONDS = 10.0  # from SIGTERM to SIGKILL
+STOP_SECONDS = 10.0  # time that a daemon has between SIGTERM and SIGKILL
 _log = logging.getLogger("alpa")
 _running = weakref.WeakSet()
 
@@ -96,7 +96,8 @@ class Daemons:
                                   "127.0.0.1:0", "--threads", str(threads), "--data-dir", str(data), *flags])
 
     def wait_for_workers(self, cluster, count, timeout=START_SECONDS):
-        """Waits until `count` workers are registered. Raises DaemonError if a daemon ends or the time is over."""
+        """Waits until `count` workers are registered. Raises DaemonError if a daemon ends, or after
+        `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while True:
             self._check_running()

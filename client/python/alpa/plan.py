@@ -1,4 +1,4 @@
-"""Plans: the pins that a user can choose, plan files, and the view of the plan that a run got."""
+"""Plans: the pins that a user can choose, plan files, and the PlanView of a run."""
 
 import dataclasses
 import difflib
@@ -51,11 +51,12 @@ class Megatron:
 
     schedule: the order in which a mesh runs forwards and backwards: "1f1b" (default), "gpipe" or "zero-bubble".
     interleave: the number of stages per mesh. More stages shorten the bubbles and send more data.
-    stage_devices: the number of devices of each mesh, if the meshes differ, for example (1, 3). Leave out dp then.
+    stage_devices: the number of devices of each mesh, if the meshes differ, for example (1, 3). In this case,
+        leave out dp.
     remat: "layer" saves only the inputs of each layer, and recomputes the other values in the backward.
     sequence: between the matrix products of tensor parallelism, activations are split along the sequence. This is the
-        dimension that follows the batch dimension. Sums are reduce-scattered, and all-gathered before the next product,
-        so each device holds less.
+        dimension that follows the batch dimension. Sums are reduce-scattered, and all-gathered before the next product.
+        Each device then needs less memory for activations.
     specs: the dimension along which a weight is split, in place of the planner's choice. Either {path: spec}, or a
         function (path, jax.ShapeDtypeStruct) -> spec or None. A spec has None or "tensor" for each dimension, as in
         jax.sharding.PartitionSpec: (None, "tensor"). A path is written like `"['params']['w']"`. If the function
@@ -132,7 +133,7 @@ class Zero:
 
 @dataclasses.dataclass(frozen=True)
 class GivenPlan:
-    """A complete plan, from load_plan(). Nothing is planned for it. It fits one program; another program is refused."""
+    """A complete plan, from load_plan(). Nothing is planned for it. It fits only the program for which it was made."""
 
     proto: plan_pb2.Plan
 
@@ -248,7 +249,7 @@ def request(plan, devices=0, workers=(), batch_dims=(), local_statistics=False, 
                         ("interleave", interleave)):
         if not _is_count(count, 1):
             raise errors.InputError(f"plan.{name} is {count!r}; expected 1 or more")
-    mesh_devices = _mesh_devices(plan, tensor, meshes, data)  # must come before plan.devices, which adds them up
+    mesh_devices = _mesh_devices(plan, tensor, meshes, data)  # before plan.devices, which adds up the checked numbers
     for name, count in {"devices": devices, "plan.devices": plan.devices,
                         "plan.microbatches": plan.microbatches}.items():
         if not _is_count(count, 0):

@@ -33,7 +33,7 @@ class Signature:
 
     @staticmethod
     def of_jit(step, state_argnums, state_outs):
-        """Returns the signature of a step with any arguments and results, as jax.jit takes it."""
+        """Returns the signature of a step with any arguments and results that jax.jit accepts."""
         _check_callable(step)
         argnums = (state_argnums,) if isinstance(state_argnums, int) else tuple(state_argnums)
         outs = (state_outs,) if isinstance(state_outs, int) else tuple(state_outs)

@@ -24,7 +24,7 @@ _OPTIONS = [
 
 
 def channel(address, own_connection=False):
-    """Returns a channel. `own_connection`: it does not share its connection with other channels to the same address."""
+    """Returns a channel. `own_connection`: whether the channel has a connection that it does not share."""
     options = _OPTIONS + ([("grpc.use_local_subchannel_pool", 1)] if own_connection else [])
     return grpc.insecure_channel(address, options=options)
 

@@ -17,10 +17,10 @@ import numpy as np
 from alpa import errors, handles, leaves, plan as plan_module, program as program_module, rpc, tensors
 from alpa._proto import job_service_pb2 as pb
 
-IN_FLIGHT = 8  # steps of single calls in flight; each has its own batch slot
+IN_FLIGHT = 8  # most steps of run(state, batch) in flight; each has its own batch slot
 FIRST_SHARED_SLOT = IN_FLIGHT  # steps() uses the batch slots from here on
 SLOTS = 1024  # batch slots of a job; the coordinator refuses more
-METRICS_KEPT = 100_000  # steps in Run.metrics
+METRICS_KEPT = 100_000  # most steps in Run.metrics; the oldest are dropped
 
 _FINAL = (pb.Job.SUCCEEDED, pb.Job.FAILED, pb.Job.STOPPED)
 _log = logging.getLogger("alpa")
@@ -54,7 +54,7 @@ class Run:
         self._stream = None
         self._lock = threading.RLock()
         self._closed = False
-        self._generation = 0  # incremented when the user uploads other state
+        self._generation = 0  # incremented when the user replaces the state
         self._state_ready = False
         self._submitted = 0
         self._slot_step = {}  # batch slot -> last step that reads it
@@ -96,8 +96,8 @@ class Run:
             return self._results(self._submit(n, first, len(batches)))
 
     def upload(self, *state):
-        """Uploads other state now, not with the next call. `state`: the state arguments of the step, in order. Returns
-        them with handles in place of arrays."""
+        """Uploads new state at once, not with the next call. `state`: the state arguments of the step, in order.
+        Returns them with handles in place of arrays."""
         with self._lock:
             if self._program is None:
                 raise errors.AlpaError("there is no job yet; the first call of the run uploads its state",
@@ -123,7 +123,7 @@ class Run:
 
     @property
     def plan(self):
-        """The plan of the run, as a PlanView. Available after the first call."""
+        """The plan of the run, as a PlanView. Raises AlpaError before the first call."""
         if self._job is None:
             raise errors.AlpaError("there is no plan yet; call the run first", "NOT_STARTED")
         return plan_module.PlanView(self._job.plan, self._job.plan_text, self._job.devices)
@@ -202,7 +202,7 @@ class Run:
         return values
 
     def _check_fresh(self, values, program):
-        """Raises if `values` has a handle of another run that is stale. Call it before anything is submitted."""
+        """Raises an error if `values` has a stale handle of another run. Call this before anything is submitted."""
         for leaf, value in zip(program.inputs, values):
             if isinstance(value, handles.Handle):
                 value._run._check(value, leaf.path)
@@ -222,7 +222,7 @@ class Run:
         self._stream = _StepStream(jobs, self._job.job_id, placement.epoch, scalars, self._link.abort)
         self._program = program
         self._cluster._runs.add(self)
-        # Ends the job when there is no reference to the run any more. Handles refer to their run.
+        # Ends the job when nothing refers to the run any more. Each handle refers to its run.
         self._end = weakref.finalize(self, _end_job, jobs, self._job.job_id, self._stream, self._link, False)
 
     def _settle_state(self, values):
@@ -371,7 +371,7 @@ class _StepStream:
             self._raise_failure()
 
     def failure_soon(self):
-        """Returns the failure of the job, and waits up to 2 s for it. Returns None if there is none."""
+        """Waits up to 2 s for the failure of the job. Returns the failure, or None if there is none."""
         with self._changed:
             if self.failure is None:
                 self._changed.wait_for(lambda: self.failure is not None, timeout=2.0)
@@ -445,7 +445,7 @@ class _StepStream:
 
 
 def _end_job(jobs, job_id, stream, link, failed):
-    """Closes the stream and the connections of a run. Then stops its job if it has failed, or finishes it."""
+    """Closes the stream and the connections of a run. Stops the job if `failed`, otherwise finishes it."""
     stream.close()
     link.close()
     try:

@@ -1,6 +1,7 @@
 """Moves arrays directly between this process and the workers, not through the coordinator.
 
-A Placement says which worker holds which region of each leaf. A TensorLink writes and reads several regions at a time.
+A Placement says which worker holds which region of each leaf. A TensorLink writes and reads several regions at the
+same time.
 """
 
 import concurrent.futures
@@ -19,7 +20,7 @@ from alpa._proto import tensor_service_pb2 as pb
 
 CHUNK = 1 << 20  # bytes of data per message; the protocol allows at most 1 MiB
 PIECE = 32 << 20  # bytes; a larger region moves in several pieces at the same time
-THREADS = 8  # calls at a time
+THREADS = 8  # calls at the same time
 CALL_SECONDS = 600.0  # deadline of the call for one piece
 
 STATE, BATCH, AUX = 0, 1, 2  # LeafRef.Kind
@@ -106,8 +107,8 @@ class TensorLink:
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="alpa-tensors")
 
     def abort(self):
-        """Ends all transfers. The threads that wait for them get an error. Call it when the job has failed, because a
-        frozen worker would not answer for a long time."""
+        """Ends all transfers. The threads that wait for them get an error. Call this when the job has failed, because
+        a frozen worker may not answer for a long time."""
         self._close_channels()
 
     def close(self):
@@ -161,7 +162,7 @@ class TensorLink:
     def _failure(error, doing):
         if isinstance(error, grpc.RpcError):
             return errors.from_rpc(error, doing)
-        return errors.AlpaError(f"{doing}: the connection was closed", "ABORTED")  # a ValueError of a closed channel
+        return errors.AlpaError(f"{doing}: the connection was closed", "ABORTED")  # grpc raises ValueError
 
     def _pick(self, worker):
         calls = self._calls[worker]
@@ -208,8 +209,8 @@ class TensorLink:
 @functools.cache
 def _keep_message_memory():
     """Makes glibc keep freed memory for the next messages, which have about CHUNK bytes each. By default, glibc maps
-    fresh pages for each message and unmaps them at once. That is half of the cost of a transfer. Does nothing if the
-    user has set options of malloc."""
+    fresh pages for each message and unmaps them at once. This takes half of the time of a transfer. Does nothing if the
+    user has set malloc options."""
     if any(name.startswith("MALLOC_") for name in os.environ) or "GLIBC_TUNABLES" in os.environ:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -219,8 +220,8 @@ def _keep_message_memory():
 
 
 class _Calls:
-    """Calls of TensorService with messages as bytes. This module encodes and decodes the data field itself, which saves
-    copies."""
+    """The calls of TensorService, with serialized messages. This module encodes and decodes the data field itself, to
+    save copies."""
 
     def __init__(self, channel):
         self.put = channel.stream_unary("/alpa.proto.TensorService/Put", request_serializer=lambda message: message,

@@ -273,14 +273,14 @@ def test_wrong_pins_are_refused(cluster):
         cluster.jit(step, state_argnums=(0, 1), state_outs=0)
 
 
-def test_a_refused_submit_has_class_and_reason(cluster, fake):
+def test_a_refused_submit_raises_the_error_of_its_reason(cluster, fake):
     fake.refuse = (grpc.StatusCode.UNIMPLEMENTED, "UNSUPPORTED_OP", "op fft at model.py:7 is not supported")
     with pytest.raises(alpa.UnsupportedOpError, match="op fft at model.py:7") as e:
         cluster.parallelize(step)(start(), batch_of(0))
     assert e.value.reason == "UNSUPPORTED_OP"
 
 
-def test_failed_planning_has_class_and_reason(cluster, fake):
+def test_failed_planning_raises_the_error_of_its_reason(cluster, fake):
     fake.plan_error = ("NO_FEASIBLE_PLAN", "8 does not divide 3")
     with pytest.raises(alpa.PlanError, match="8 does not divide 3"):
         cluster.parallelize(step)(start(), batch_of(0))
@@ -310,7 +310,7 @@ def test_a_lost_coordinator_raises_on_the_next_use(cluster, fake):
             alpa.fetch(aux["loss"])
 
 
-def test_close_finishes_the_job_and_its_handles(cluster, fake):
+def test_close_finishes_the_job_and_invalidates_its_handles(cluster, fake):
     run = cluster.parallelize(step)
     state, _ = run(start(), batch_of(0))
     run.close()

@@ -1,1 +1,1 @@
-"""Modules that client/python/generate.py generates from proto/*.proto. Only this file is in the repository."""
+"""The generated modules of proto/*.proto. client/python/generate.py writes them. Git tracks only this file."""
