@@ -1,4 +1,4 @@
-"""The models, batches and steps that the tests run, small enough for two cores, and their cached references."""
+"""Defines the models, batches and steps of the tests, with cached references. All are small enough for two cores."""
 
 import functools
 
@@ -16,7 +16,7 @@ GPT_DROPOUT = models.Gpt(length=16, width=32, heads=4, layers=2, dropout=0.1)
 MLP = models.Mlp()
 VIT = models.Vit(width=32)
 VIT_CONVOLUTION = models.Vit(width=32, layers=1, patches_by="convolution")
-# For pipelines.
+# These models have enough layers for pipelines.
 DEEP_GPT = models.Gpt(length=16, width=32, heads=4, layers=4)
 DEEP_GPT_UNTIED = models.Gpt(length=16, width=32, heads=4, layers=4, tied=False)
 DEEP_MLP = models.Mlp(layers=7)
@@ -39,10 +39,11 @@ _MODELS = {
     "vit_convolution": (VIT_CONVOLUTION, models.init_vit, models.vit_loss),
 }
 NAMES = ("gpt", "gpt_dropout", "mlp", "vit")
-DEEP_NAMES = ("deep_gpt", "deep_gpt_untied", "scan_gpt", "vector_gpt", "flattened_gpt", "bert", "translator", "deep_mlp")
+DEEP_NAMES = ("deep_gpt", "deep_gpt_untied", "scan_gpt", "vector_gpt", "flattened_gpt", "bert", "translator",
+              "deep_mlp")
 OPTIMIZERS = ("adamw", "sgd")
 
-# Which workers, and how many of their devices.
+# Each layout names workers, and the number of their devices that the job uses.
 LAYOUTS = {
     "one": (("single-0",), 1),
     "data2_one_worker": (("pair-0",), 2),
@@ -58,7 +59,7 @@ def tokens(seed, length=16, batch=BATCH):
 
 
 def batches_of(name, count=3, batch=BATCH):
-    """`count` different batches for a model."""
+    """Returns `count` different batches for the model `name`."""
     if "gpt" in name or name == "bert":
         return [tokens(seed, batch=batch) for seed in range(count)]
     if name == "translator":
@@ -76,8 +77,11 @@ def batches_of(name, count=3, batch=BATCH):
 
 
 def training(loss, params, optimizer, key=None, flatten=False):
-    """(step, state) with AdamW behind clipping ("adamw"; its state in vectors with `flatten`), or plain SGD with gradients as aux
-    ("sgd")."""
+    """Returns (step, state).
+
+    "adamw" is AdamW after gradient clipping. With `flatten`, vectors hold its optimizer state. "sgd" is plain SGD that
+    returns the gradients as aux.
+    """
     if optimizer == "adamw":
         adamw = models.adamw(peak=3e-3, warmup=3, steps=100)
         adamw = optax.flatten(adamw) if flatten else adamw
@@ -87,7 +91,7 @@ def training(loss, params, optimizer, key=None, flatten=False):
 
 @functools.cache
 def case(name, optimizer, batch=BATCH, steps=STEPS):
-    """(step, state, batches, reference) of a model."""
+    """Returns (step, state, batches, reference) for the model `name`. The reference runs `steps` steps."""
     config, init, loss = _MODELS[name]
     key = jax.random.key(11) if getattr(config, "dropout", 0) else None
     step, state = training(loss(config), init(config, jax.random.key(5)), optimizer, key, name == "flattened_gpt")

@@ -1,16 +1,20 @@
-"""Whether a run equals single-device jax.jit "up to rounding", with rounding measured.
+"""Checks that a run equals single-device jax.jit "up to rounding". The effect of rounding is measured.
 
-JAX runs the same steps a few times more with every float input moved by one rounding: 3e-7 relative, or 5e-4 where the
-model computes in 16 bits. How far that moves each result is how much rounding matters there: nothing for a running sum,
-everything for Adam on a gradient that is zero in theory. For each leaf of aux at each step, and for the change of each
-state leaf since the start, our largest difference may be at most
+JAX runs the same steps once as they are, and PERTURBED_RUNS times with perturbed inputs. A perturbed run changes every
+float input by about one rounding: by 3e-7 relative, or by 5e-4 if the model computes in 16 bits. The difference between
+these runs shows how sensitive each result is to rounding. A running sum is hardly sensitive. An Adam update is very
+sensitive if its gradient is zero in theory.
 
-    10 x the largest move of those runs + 1e-4 x the largest change in that leaf (the largest value, for aux).
+The comparison covers each leaf of the aux at each step, and the change of each state leaf from start to end. Its
+largest difference from the plain JAX run may be at most
 
-Integers must be equal. Start at Reference, then Reference.violations().
+    10 x the largest difference of a perturbed run + 1e-4 x the largest absolute value of the aux leaf or state change.
 
-Sums in 16 bits: XLA's CPU backend keeps a running sum of bf16 values in bf16, which loses 10 % of a bias's gradient over a
-thousand rows; its GPU and TPU backends, and ours, keep it in f32. with_f32_sums() makes JAX on CPU do so too.
+Leaves that are not floats must be equal. Read Reference first, then Reference.violations().
+
+Sums in 16 bits: XLA's CPU backend keeps a running sum of bf16 values in bf16. Over a thousand rows, that loses 10 % of
+the gradient of a bias. XLA's GPU and TPU backends keep the sum in f32, and so do ours. with_f32_sums() makes JAX on CPU
+do the same.
 """
 
 import dataclasses
@@ -20,14 +24,14 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
-MOVES = 3
-ROUNDING_32 = 3e-7
-ROUNDING_16 = 5e-4
+PERTURBED_RUNS = 3
+ROUNDING_32 = 3e-7  # relative change of a float input
+ROUNDING_16 = 5e-4  # the same, if the model computes in 16 bits
 
 
 @dataclasses.dataclass
 class Trajectory:
-    """What n steps gave: the first and last state, and the aux of each step, as {path: array}."""
+    """Holds the results of n steps: the first and last state, and the aux of each step, as {path: array}."""
 
     first: dict
     last: dict
@@ -36,6 +40,8 @@ class Trajectory:
 
 @dataclasses.dataclass
 class Violation:
+    """Describes a difference that is not allowed. `where` is the index of the largest difference within the leaf."""
+
     what: str
     difference: float
     allowed: float
@@ -46,7 +52,7 @@ class Violation:
 
 
 def named_leaves(tree):
-    """{path: numpy array}; PRNG keys as their data."""
+    """Returns {path: numpy array}. A PRNG key is represented by its data."""
     pairs, _ = jax.tree_util.tree_flatten_with_path(tree)
     out = {}
     for path, value in pairs:
@@ -61,37 +67,40 @@ def trajectory(first, last, auxes):
 
 
 class Reference:
-    """n steps of `step` with jax.jit on one device, batches used in turn, and the moved runs beside them."""
+    """Runs `steps` steps with jax.jit on one device: once with the given inputs, and `perturbed_runs` times with
+    perturbed inputs. Each run uses the batches in turn."""
 
-    def __init__(self, step, state, batches, steps, sixteen_bit=False, moves=MOVES):
+    def __init__(self, step, state, batches, steps, sixteen_bit=False, perturbed_runs=PERTURBED_RUNS):
         jitted = jax.jit(with_f32_sums(step) if sixteen_bit else step)
         self.steps = steps
         self.base = _run(jitted, state, batches, steps)
         size = ROUNDING_16 if sixteen_bit else ROUNDING_32
-        self.moved = []
-        for seed in range(moves):
+        self.perturbed = []
+        for seed in range(perturbed_runs):
             rng = np.random.default_rng(1000 + seed)
-            self.moved.append(_run(jitted, _move(state, size, rng), [_move(b, size, rng) for b in batches], steps))
+            inputs = _perturb(state, size, rng), [_perturb(b, size, rng) for b in batches]
+            self.perturbed.append(_run(jitted, *inputs, steps))
 
     def violations(self, got):
-        """What of `got` does not equal the reference; empty: all does."""
+        """Returns the leaves of `got` that do not equal the reference; an empty list if all leaves do."""
         found = []
         if len(got.aux) != self.steps:
-            found.append(Violation(f"{len(got.aux)} steps have aux, not {self.steps}", np.inf, 0))
+            found.append(Violation(f"{len(got.aux)} steps have aux, expected {self.steps}", np.inf, 0))
         for number, (want, have) in enumerate(zip(self.base.aux, got.aux), 1):
-            moved = [m.aux[number - 1] for m in self.moved]
-            found += _compare(f"aux of step {number}, ", want, have, moved)
-        found += _compare("change of state ", _change(self.base), _change(got), [_change(m) for m in self.moved])
+            perturbed = [run.aux[number - 1] for run in self.perturbed]
+            found += _compare(f"aux of step {number}, ", want, have, perturbed)
+        perturbed = [_change(run) for run in self.perturbed]
+        found += _compare("change of state ", _change(self.base), _change(got), perturbed)
         return found
 
     def check(self, got):
-        """Raises AssertionError that lists the first violations."""
+        """Raises AssertionError if there are violations. Its message lists the first 12 of them."""
         found = self.violations(got)
         assert not found, f"{len(found)} leaves are not equal to jax.jit:\n" + "\n".join(f"  {v}" for v in found[:12])
 
 
 def with_f32_sums(step):
-    """The same step, with each sum over 16-bit values taken in f32 and rounded once."""
+    """Returns the same step, but each sum over 16-bit values is computed in f32 and rounded once."""
     def wrapped(*args):
         closed, out = jax.make_jaxpr(step, return_shape=True)(*args)
         results = _evaluate(closed.jaxpr, closed.consts, jax.tree_util.tree_leaves(args))
@@ -122,7 +131,7 @@ def _evaluate(jaxpr, constants, arguments):
 
 
 def run_ours(run, state, batches, steps):
-    """The Trajectory of an alpa Run (or of any function called like a step)."""
+    """Runs `steps` steps of an alpa Run, or of any function that is called like a step. Returns their Trajectory."""
     import alpa
 
     first, auxes = state, []
@@ -133,7 +142,7 @@ def run_ours(run, state, batches, steps):
 
 
 def same_bits(a, b):
-    """Whether two trajectories are equal to the last bit."""
+    """Returns whether the last state and all aux of two trajectories are equal to the last bit."""
     def equal(x, y):
         return x.keys() == y.keys() and all(x[k].dtype == y[k].dtype and x[k].tobytes() == y[k].tobytes() for k in x)
 
@@ -153,17 +162,20 @@ def _is_float(x):
 
 
 def _change(run):
-    """Last minus first, in f64, of float leaves; the last value of others."""
+    """Returns last minus first, in f64, for each float leaf, and the last value for each other leaf."""
     out = {}
     for path, last in run.last.items():
         out[path] = last.astype(np.float64) - run.first[path].astype(np.float64) if _is_float(last) else last
     return out
 
 
-def _move(tree, size, rng):
-    """Every float leaf moved by `size` relative, up or down at random; 16-bit leaves, whose own steps are wider, are
-    rounded at random so that they move as much on average."""
-    def move(x):
+def _perturb(tree, size, rng):
+    """Returns the tree with every float value changed by `size` relative, up or down at random.
+
+    Neighbouring 16-bit values are further apart than that. A 16-bit result is therefore rounded at random, so that its
+    expected change has this size.
+    """
+    def perturb(x):
         if hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
             return x
         array = np.asarray(x)
@@ -177,22 +189,24 @@ def _move(tree, size, rng):
             wide = wide + spacing * rng.uniform(-0.5, 0.5, array.shape)
         return wide.astype(array.dtype)
 
-    return jax.tree_util.tree_map(move, tree)
+    return jax.tree_util.tree_map(perturb, tree)
 
 
-def _compare(what, want, have, moved):
+def _compare(what, want, have, perturbed):
     if want.keys() != have.keys():
-        return [Violation(f"{what}has other leaves: {sorted(want.keys() ^ have.keys())[:4]}", np.inf, 0)]
+        names = sorted(want.keys() ^ have.keys())[:4]
+        return [Violation(f"{what}leaves of only one of the two runs: {names}", np.inf, 0)]
     found = []
     for path, expected in want.items():
         got = have[path]
         if got.shape != expected.shape or got.dtype != expected.dtype:
-            found.append(Violation(f"{what}{path} is {got.dtype}{got.shape}, not {expected.dtype}{expected.shape}", np.inf, 0))
+            found.append(Violation(f"{what}{path} is {got.dtype}{got.shape}, expected {expected.dtype}{expected.shape}",
+                                   np.inf, 0))
             continue
         if not _is_float(expected):
             if not np.array_equal(expected, got):
                 where = np.unravel_index(np.argmax(expected != got), expected.shape)
-                found.append(Violation(f"{what}{path} (not a float)", np.inf, 0, tuple(map(int, where))))
+                found.append(Violation(f"{what}{path} (not a float, must be equal)", np.inf, 0, tuple(map(int, where))))
             continue
         a, b = expected.astype(np.float64), got.astype(np.float64)
         if a.size == 0:
@@ -200,9 +214,9 @@ def _compare(what, want, have, moved):
         with np.errstate(invalid="ignore"):
             difference = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
             difference = np.where(np.isnan(difference), np.inf, difference)
-            moves = [np.abs(m[path].astype(np.float64) - a) for m in moved]
-        move = max((np.max(m[np.isfinite(m)], initial=0.0) for m in moves), default=0.0)
-        allowed = 10 * move + 1e-4 * np.max(np.abs(a[np.isfinite(a)]), initial=0.0)
+            effects = [np.abs(p[path].astype(np.float64) - a) for p in perturbed]
+        effect = max((np.max(e[np.isfinite(e)], initial=0.0) for e in effects), default=0.0)
+        allowed = 10 * effect + 1e-4 * np.max(np.abs(a[np.isfinite(a)]), initial=0.0)
         where = np.unravel_index(np.argmax(difference), a.shape)
         if difference[where] > allowed:
             found.append(Violation(what + path, float(difference[where]), float(allowed), tuple(map(int, where))))

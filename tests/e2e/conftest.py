@@ -1,4 +1,4 @@
-"""One cluster of real daemons for the whole session, and the choice of how much to run."""
+"""Defines fixtures that start clusters of real daemons, and options that select the tests to run."""
 
 import os
 import pathlib
@@ -14,24 +14,24 @@ from daemons import start_cluster  # noqa: E402
 
 
 def pytest_addoption(parser):
-    parser.addoption("--full", action="store_true", help="the whole matrix instead of a seeded part of it")
-    parser.addoption("--part-seed", type=int, default=20260, help="which part of the matrix is run")
+    parser.addoption("--full", action="store_true", help="run the whole matrix of tests instead of a seeded part of it")
+    parser.addoption("--part-seed", type=int, default=20260, help="seed that selects the part of the matrix to run")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: only with --full")
+    config.addinivalue_line("markers", "slow: runs only with --full")
 
 
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("--full"):
         for item in items:
             if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.skip(reason="only with --full"))
+                item.add_marker(pytest.mark.skip(reason="runs only with --full"))
 
 
 @pytest.fixture(scope="session")
 def cluster():
-    """Workers pair-0 and pair-1 with two devices each, single-0 and single-1 with one."""
+    """Starts a cluster for all tests. Workers pair-0 and pair-1 have two devices, single-0 and single-1 have one."""
     connected = start_cluster({"pair-0": 2, "pair-1": 2, "single-0": 1, "single-1": 1})
     yield connected
     connected.close()
@@ -39,7 +39,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def wide():
-    """Workers quad-0 and quad-1 with four devices each, one-0 and one-1 with one."""
+    """Starts a cluster for one module. Workers quad-0 and quad-1 have four devices, one-0 and one-1 have one."""
     connected = start_cluster({"quad-0": 4, "quad-1": 4, "one-0": 1, "one-1": 1})
     yield connected
     connected.close()
@@ -47,7 +47,7 @@ def wide():
 
 @pytest.fixture
 def fresh_cluster():
-    """A function that starts a cluster of its own, for tests that break it."""
+    """Returns a function that starts a new cluster, for tests that break their cluster."""
     started = []
 
     def start(workers, *flags):

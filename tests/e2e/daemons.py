@@ -1,4 +1,4 @@
-"""Real daemons for tests, and the `alpa` command."""
+"""Starts real daemons for tests, and runs the `alpa` command."""
 
 import subprocess
 
@@ -7,6 +7,10 @@ from alpa.local import Daemons, find_binary
 
 
 def start_cluster(workers, *coordinator_flags):
+    """Starts a coordinator, and one worker for each item of `workers`, {name: number of devices}.
+
+    Returns a connected Cluster, after all workers have registered.
+    """
     daemons = Daemons()
     try:
         daemons.start_coordinator(*coordinator_flags)
@@ -21,5 +25,6 @@ def start_cluster(workers, *coordinator_flags):
 
 
 def run_alpa(*arguments, timeout=120):
-    """The finished process of `alpa` with these arguments, whatever it ended with."""
-    return subprocess.run([find_binary("alpa"), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False)
+    """Runs `alpa` with these arguments. Returns the finished process, whatever its exit code is."""
+    return subprocess.run([find_binary("alpa"), *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
+                          check=False)

@@ -1,4 +1,9 @@
-"""Writes the tests' models as job directories, for check_lowering and the like: export_jobs.py DIRECTORY [MODEL ...]."""
+"""Writes the models of the tests as job directories, for tools such as check_lowering.
+
+    export_jobs.py DIRECTORY [MODEL ...]
+
+Each model is written once per optimizer, as DIRECTORY/MODEL_OPTIMIZER. Without MODEL, all models are written.
+"""
 
 import os
 import pathlib

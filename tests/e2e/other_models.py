@@ -1,8 +1,9 @@
-"""Models of other shapes than examples/models.py has: layers in a scan, all parameters in a vector, normalisation behind the
-residual, two towers.
+"""Defines models whose structure differs from those of examples/models.py. Each is harder to cut into stages.
 
-They are what a pipeline has to find its way through: one leaf for all layers; a forward whose layers end in a norm;
-a decoder each of whose layers reads the end of the encoder.
+    scan_gpt     The layers run in a scan, and one leaf holds the weights of all layers.
+    vector_gpt   One vector holds all parameters.
+    bert         Normalisation follows the residual addition, so each layer ends in a norm.
+    translator   An encoder and a decoder. Each layer of the decoder reads the output of the encoder.
 """
 
 import jax
@@ -13,14 +14,14 @@ import optax
 
 
 def init_scan_gpt(config, key):
-    """The parameters of models.Gpt with its blocks stacked."""
+    """Returns the parameters of models.Gpt, with the parameters of its blocks stacked."""
     params = models.init_gpt(config, key)
     params["blocks"] = jax.tree_util.tree_map(lambda *leaves: jnp.stack(leaves), *params["blocks"])
     return params
 
 
 def init_vector_gpt(config, key):
-    """The parameters of models.Gpt, all in one vector."""
+    """Returns the parameters of models.Gpt in one vector."""
     return {"vector": jax.flatten_util.ravel_pytree(models.init_gpt(config, key))[0]}
 
 
@@ -50,7 +51,8 @@ def scan_gpt_loss(config):
 
 
 def bert_loss(config):
-    """Post-norm layers with dropout over the parameters of models.Gpt; predicts each token from all others."""
+    """Returns the loss function of a BERT-like model with the parameters of models.Gpt. Its layers are post-norm and use
+    dropout. Its attention is not causal."""
 
     def loss(params, batch, key=None):
         keys = jax.random.split(key, 2 * config.layers)
@@ -58,7 +60,8 @@ def bert_loss(config):
         for i, block in enumerate(params["blocks"]):
             mixed = models._attention(block, h, causal=False)
             h = models._norm(block["norm1"], h + models._dropout(config, keys[2 * i], mixed))
-            h = models._norm(block["norm2"], h + models._dropout(config, keys[2 * i + 1], models._feed_forward(block, h)))
+            mixed = models._feed_forward(block, h)
+            h = models._norm(block["norm2"], h + models._dropout(config, keys[2 * i + 1], mixed))
         logits = h @ params["embedding"].T
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"]).mean()
 
@@ -66,15 +69,15 @@ def bert_loss(config):
 
 
 def init_translator(config, key):
-    """An encoder and a decoder of config.layers each."""
+    """Returns the parameters of an encoder and a decoder with config.layers layers each."""
     first, second, third = jax.random.split(key, 3)
     params = {"encoder": models.init_gpt(config, first), "decoder": models.init_gpt(config, second)}
     for block, k in zip(params["decoder"]["blocks"], jax.random.split(third, config.layers)):
         block["norm3"] = {"scale": jnp.ones(config.width), "shift": jnp.zeros(config.width)}
+        shapes = [(config.width, config.width), (config.width, 2, config.width), (config.width, config.width)]
         block["query"], block["pair"], block["back"] = (
             0.1 * jax.random.normal(part, shape, jnp.float32)
-            for part, shape in zip(jax.random.split(k, 3), [(config.width, config.width), (config.width, 2, config.width),
-                                                            (config.width, config.width)]))
+            for part, shape in zip(jax.random.split(k, 3), shapes))
     return params
 
 

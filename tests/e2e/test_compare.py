@@ -1,7 +1,8 @@
-"""The comparison itself: it must accept a correct split of a step and reject each bug that a lowering may have.
+"""Tests compare.py: it must accept a correct split of a step, and reject each bug that lowering may have.
 
-The bugs are made in JAX: a step that cuts the batch over 2 devices and 2 microbatches by hand, wrongly. Every plan shape is
-run with AdamW behind clipping and with plain SGD and gradients as aux, so a bug must be rejected by at least one of the two.
+The bugs are written in JAX: a step splits the batch over 2 devices and 2 microbatches by hand, and makes one mistake.
+The end-to-end tests run every plan shape with AdamW after clipping, and with plain SGD that returns the gradients as
+aux. It is therefore enough if the comparison rejects a bug under one of the two optimizers.
 """
 
 import functools
@@ -20,7 +21,7 @@ OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0),
 
 
 def model(params, x, y, keep):
-    """Losses of single rows."""
+    """Returns the loss of each row."""
     h = jnp.where(keep, jax.nn.gelu(x @ params["w1"] + params["b1"]) / 0.9, 0)
     return ((h @ params["w2"] + params["b2"] - y) ** 2).mean(1)
 
@@ -45,7 +46,8 @@ def part(array, i):
 
 
 def make_step(adam, bug=None):
-    """The step; "bug" is None for the plain full-batch step, "none" for the correct split."""
+    """Returns a step: the plain full-batch step if `bug` is None, the correct split if it is "none", and otherwise the
+    split with this bug."""
 
     def step(state, batch):
         key, sub = jax.random.split(state["key"])
@@ -76,7 +78,7 @@ def make_step(adam, bug=None):
 
 
 def split_gradients(bug, state, batch, keep):
-    """Loss and gradients by parts: part d * K + m is microbatch m of device d."""
+    """Returns (loss, gradients), computed from PARTS parts of the batch. Part d * K + m is microbatch m of device d."""
     x, y = batch["x"], batch["y"]
     found = []
     for i in range(PARTS):
@@ -117,8 +119,8 @@ def split_gradients(bug, state, batch, keep):
     return loss, grads
 
 
-BUGS = ["lost mean", "dropped all-reduce", "skipped microbatch", "replica counted twice", "stale weight", "swapped shards",
-        "missing update", "wrong slice", "gradient four times too large", "dropout mask not sliced",
+BUGS = ["lost mean", "dropped all-reduce", "skipped microbatch", "replica counted twice", "stale weight",
+        "swapped shards", "missing update", "wrong slice", "gradient four times too large", "dropout mask not sliced",
         "bias correction off by one", "loss of one device", "loss not averaged", "update applied twice",
         "random key not advanced", "sum in bf16", "one leaf not reduced"]
 
@@ -138,7 +140,7 @@ def test_accepts_the_correct_split(adam):
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_rejects(bug):
+def test_rejects_the_bug(bug):
     assert violations(False, bug) or violations(True, bug)
 
 
@@ -147,7 +149,7 @@ def test_clipping_hides_a_gradient_that_is_too_large_and_plain_sgd_shows_it():
     assert violations(False, "gradient four times too large")
 
 
-def test_rejects_nan_and_other_shapes_and_missing_steps():
+def test_rejects_nan_and_missing_steps():
     good = run_ours(jax.jit(make_step(False)), start(), batches(), STEPS)
     assert not reference(False).violations(good)
     good.aux[4]["['loss']"] = np.float32(np.nan)

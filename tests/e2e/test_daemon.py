@@ -1,4 +1,4 @@
-"""The coordinator as a daemon: what its supervisor, its operator and their tools see."""
+"""Tests the coordinator as a daemon: exit codes, systemd notifications, health checks and draining."""
 
 import http.client
 import json
@@ -18,7 +18,7 @@ UNAVAILABLE, CONFIG = 69, 78
 
 
 class Daemon:
-    """A coordinator of one test's own."""
+    """Runs a coordinator process for one test."""
 
     def __init__(self, directory, *flags, **environment):
         self.ports = directory / "ports"
@@ -30,7 +30,7 @@ class Daemon:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | environment)
 
     def addresses(self):
-
+        """Waits for the port file. Returns the addresses in it."""
         deadline = time.monotonic() + 20
         while not self.ports.exists():
             assert self.process.poll() is None and time.monotonic() < deadline, self.process.stdout.read()
@@ -38,7 +38,7 @@ class Daemon:
         return json.loads(self.ports.read_text())
 
     def end(self, timeout=20):
-        """Exit code and what it said."""
+        """Waits for the process to exit. Returns its exit code and its output."""
         output, _ = self.process.communicate(timeout=timeout)
         return self.process.returncode, output
 
@@ -58,50 +58,51 @@ def daemon(tmp_path):
             one.process.communicate()
 
 
-def refused(daemon, code, *words):
+def check_exit(daemon, code, *words):
+    """Checks that the daemon exits with `code`, and that its output has all `words`."""
     got, output = daemon.end()
     assert got == code, output
     assert "terminate" not in output and all(word in output for word in words), output
 
 
 @pytest.mark.parametrize("flag", ["--listen", "--http"])
-def test_a_port_in_use(daemon, tmp_path, flag):
+def test_exits_if_a_port_is_in_use(daemon, tmp_path, flag):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        refused(daemon(flag + "=" + address), UNAVAILABLE, address, "in use")
+        check_exit(daemon(flag + "=" + address), UNAVAILABLE, address, "in use")
 
 
 @pytest.mark.parametrize("flag", ["--listen", "--http"])
-def test_other_addresses_than_loopback_need_insecure(daemon, flag):
-    refused(daemon(flag + "=0.0.0.0:0"), CONFIG, "--insecure")
+def test_addresses_other_than_loopback_need_insecure(daemon, flag):
+    check_exit(daemon(flag + "=0.0.0.0:0"), CONFIG, "--insecure")
 
 
-def test_bad_flags_and_addresses(daemon):
-    refused(daemon("--lease=never"), CONFIG, "--lease")
-    refused(daemon("--no-such-flag"), CONFIG, "no-such-flag")
-    refused(daemon("--http=127.0.0.1:http"), CONFIG, "--http")
+def test_bad_flags_and_addresses_are_refused(daemon):
+    check_exit(daemon("--lease=never"), CONFIG, "--lease")
+    check_exit(daemon("--no-such-flag"), CONFIG, "no-such-flag")
+    check_exit(daemon("--http=127.0.0.1:http"), CONFIG, "--http")
 
 
-def test_a_data_folder_that_cannot_be_used(daemon, tmp_path):
+def test_an_unusable_data_folder_is_refused(daemon, tmp_path):
     (tmp_path / "file").write_text("x")
-    refused(daemon("--data-dir=" + str(tmp_path / "file" / "data")), CONFIG, "--data-dir")
+    check_exit(daemon("--data-dir=" + str(tmp_path / "file" / "data")), CONFIG, "--data-dir")
 
 
-def test_a_damaged_job_database(daemon, tmp_path):
+def test_a_damaged_job_database_is_refused(daemon, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "jobs.sqlite").write_bytes(b"not a database " * 1000)
-    refused(daemon(), CONFIG, "jobs.sqlite", "damaged")
+    check_exit(daemon(), CONFIG, "jobs.sqlite", "damaged")
 
 
-def test_two_coordinators_on_one_data_folder(daemon, tmp_path):
+def test_two_coordinators_cannot_share_a_data_folder(daemon, tmp_path):
     first = daemon()
     first.addresses()
-    refused(daemon(), UNAVAILABLE, "another coordinator")
+    check_exit(daemon(), UNAVAILABLE, "another coordinator")
 
 
-def test_ready_is_told_when_it_serves_and_stopping_when_it_drains(daemon, tmp_path):
+def test_notifies_ready_when_it_serves_and_stopping_when_it_drains(daemon, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.bind(str(tmp_path / "notify"))
         notify.settimeout(20)
@@ -115,7 +116,7 @@ def test_ready_is_told_when_it_serves_and_stopping_when_it_drains(daemon, tmp_pa
         assert code == 0 and "drained" in output
 
 
-def test_health_and_reflection(daemon):
+def test_serves_health_reflection_and_http(daemon):
     addresses = daemon().addresses()
     raw = {"request_serializer": None, "response_deserializer": None}
     with grpc.insecure_channel(addresses["grpc"]) as channel:
@@ -134,20 +135,20 @@ def test_health_and_reflection(daemon):
 
 
 def draining(cluster, steps):
-    """A run of so many steps, some of them done, whose coordinator was just told to drain."""
+    """Starts a run of `steps` steps. Tells the coordinator to drain when some of them are done. Returns the run."""
     step, state, batches, _ = cases.case("mlp", "sgd")
     run = cluster.parallelize(step, timeout=60)
     state, _ = run(state, batches[0])
     run.wait()
     run.steps(state, batches, steps)
     deadline = time.monotonic() + 30
-    while run.metrics[-1]["step"] < 20 and time.monotonic() < deadline:  # they were accepted
+    while run.metrics[-1]["step"] < 20 and time.monotonic() < deadline:  # until the coordinator has accepted the steps
         time.sleep(0.001)
     cluster._daemons.coordinator.send_signal(signal.SIGTERM)
     return run
 
 
-def test_a_drain_lets_steps_in_flight_end(fresh_cluster):
+def test_a_drain_lets_steps_in_flight_finish(fresh_cluster):
     cluster = fresh_cluster({"one": 1})
     run = draining(cluster, 1000)
     run.wait()

@@ -1,5 +1,5 @@
-"""For any accepted program and any valid plan, the state and aux after n steps equal single-device jax.jit up to rounding,
-and the same plan and inputs give the same bits."""
+"""Tests data parallelism: the state and aux after n steps equal single-device jax.jit up to rounding, and the same plan
+and inputs give the same bits."""
 
 import itertools
 import random
@@ -24,7 +24,7 @@ def pytest_generate_tests(metafunc):
 
 
 def part_of_matrix(seed):
-    """A seeded part in which every model meets both optimizers, and every layout meets every k."""
+    """Returns a seeded part of the matrix, with both optimizers per model of NAMES and every k per layout."""
     rng = random.Random(seed)
     plans = list(itertools.product(LAYOUTS, KS))
     rng.shuffle(plans)

@@ -1,4 +1,4 @@
-"""What goes wrong is said clearly and in time, and harms nobody else."""
+"""Tests failures: each is reported clearly and in time, and harms no other job."""
 
 import os
 import signal
@@ -20,8 +20,8 @@ from alpa._proto import job_service_pb2 as pb
 from alpa._proto import tensor_service_pb2
 from compare import run_ours
 
-LEASE_SECONDS = 10.0  # a worker that is silent for so long is dead
-LIMIT = LEASE_SECONDS + 10.0
+LEASE_SECONDS = 10.0  # the coordinator counts a worker as lost after this silence
+LIMIT = LEASE_SECONDS + 10.0  # seconds in which a failure must be reported
 
 
 def small():
@@ -29,15 +29,15 @@ def small():
     return step, state, batches
 
 
-def is_alive(cluster):
-    """The cluster still runs a job, right."""
+def still_works(cluster):
+    """Checks that the cluster runs a job correctly. Returns whether all its daemons are running."""
     step, state, batches, reference = cases.case("mlp", "sgd")
     with cluster.parallelize(step, alpa.DataParallel(1), timeout=60) as run:
         reference.check(run_ours(run, state, batches, cases.STEPS))
     return all(p.poll() is None for p in (cluster._daemons.coordinator, *cluster._daemons.workers.values()))
 
 
-# ---- bad programs and requests, sent past the package's own checks ----
+# ---- invalid programs and requests, sent without the checks of the Python package ----
 
 
 def send_program(cluster, module):
@@ -51,6 +51,7 @@ def traced():
 
 
 def submit(cluster, module, roles, timeout=30, **plan):
+    """Submits a job that the coordinator must refuse. Raises its AlpaError, or fails the test if the job runs."""
     request = pb.SubmitRequest(name="bad", program_hash=send_program(cluster, module), roles=roles,
                                plan=pb.PlanRequest(devices=1, **plan))
     job = None
@@ -62,10 +63,10 @@ def submit(cluster, module, roles, timeout=30, **plan):
     finally:
         if job is not None:
             cluster._give_up(job.job_id)
-    pytest.fail("the job runs")
+    pytest.fail("the job runs, but the coordinator must refuse it")
 
 
-@pytest.mark.parametrize("cut", [0.0, 0.1, 0.5, 0.9, 0.999], ids=lambda c: f"{c:.1%} of it")
+@pytest.mark.parametrize("cut", [0.0, 0.1, 0.5, 0.9, 0.999], ids=lambda c: f"first {c:.1%}")
 def test_a_truncated_program_is_refused(cluster, cut):
     program = traced()
     module = program.module[:max(1, int(len(program.module) * cut))]
@@ -86,8 +87,8 @@ def test_a_corrupt_program_is_refused_or_harmless(cluster):
         except alpa.AlpaError as e:
             assert e.reason not in ("INTERNAL", "UNKNOWN"), str(e)
         except pytest.fail.Exception:
-            pass  # the damage lies where it means nothing
-    assert is_alive(cluster)
+            pass  # the damage did not make the program invalid
+    assert still_works(cluster)
 
 
 @pytest.mark.parametrize("damage,word", [
@@ -111,7 +112,7 @@ def test_wrong_role_tables_are_refused(cluster, damage, word):
     ({"microbatches": 2, "batch_dims": [{"leaf": 8, "dim": 9}]}, "9"),
     ({"workers": ["nobody"]}, "nobody"),
 ])
-def test_plans_that_do_not_fit_are_refused(cluster, plan, word):
+def test_plan_requests_that_do_not_fit_the_program_or_the_cluster_are_refused(cluster, plan, word):
     program = traced()
     with pytest.raises(alpa.AlpaError, match=word):
         submit(cluster, program.module, cluster_module.roles_proto(program), timeout=5, **plan)
@@ -124,7 +125,7 @@ def test_an_unknown_program_is_refused(cluster):
         cluster._wait_running(cluster._jobs.Submit(request, timeout=10), 10)
 
 
-def test_an_unsupported_op_is_refused_by_name_and_place(cluster):
+def test_an_unsupported_op_is_refused_with_its_name_and_source_location(cluster):
     def spectral(state, batch):
         return state + jnp.abs(jnp.fft.fft(batch["x"])).sum(), None
 
@@ -132,17 +133,17 @@ def test_an_unsupported_op_is_refused_by_name_and_place(cluster):
         cluster.parallelize(spectral, devices=1, timeout=60)(np.float32(0), {"x": np.ones((4, 8), np.float32)})
 
 
-def test_more_devices_than_there_are_wait_with_a_reason_or_are_refused(cluster):
+def test_a_request_for_more_devices_than_exist_is_reported(cluster):
     step, state, batches = small()
     with pytest.raises(alpa.AlpaError) as e:
         cluster.parallelize(step, alpa.DataParallel(64), timeout=3)(state, batches[0])
     assert "64" in str(e.value), str(e.value)
 
 
-# ---- bad use of a running job ----
+# ---- misuse of a running job ----
 
 
-def test_wrong_puts_are_refused_and_the_job_goes_on(cluster):
+def test_invalid_puts_are_refused_and_the_job_continues(cluster):
     step, state, batches, reference = cases.case("mlp", "sgd")
     with cluster.parallelize(step, alpa.DataParallel(2, microbatches=2), workers=["pair-0"], timeout=60) as run:
         handles, _ = run(state, batches[0])
@@ -160,17 +161,17 @@ def test_wrong_puts_are_refused_and_the_job_goes_on(cluster):
 
         from alpa.tensors import BATCH, STATE, Region
         leaf = run._program.batch_inputs()[0]
-        whole = Region((0, 0), (32, 16))
-        put(ref(BATCH, leaf, 0, whole), b"short")
-        put(ref(BATCH, leaf, 5000, whole), bytes(32 * 16 * 4))
-        put(ref(BATCH, 999, 0, whole), bytes(32 * 16 * 4))
+        full = Region((0, 0), (32, 16))
+        put(ref(BATCH, leaf, 0, full), b"short")
+        put(ref(BATCH, leaf, 5000, full), bytes(32 * 16 * 4))
+        put(ref(BATCH, 999, 0, full), bytes(32 * 16 * 4))
         put(ref(BATCH, leaf, 0, Region((0, 0), (64, 16))), bytes(64 * 16 * 4))
         put(ref(BATCH, leaf, 0, Region((-1, 0), (32, 16))), bytes(32 * 16 * 4))
         put(ref(BATCH, leaf, 0, Region((0,), (32,))), bytes(32 * 4))
-        old = ref(BATCH, leaf, 0, whole)
+        old = ref(BATCH, leaf, 0, full)
         old.epoch += 7
         put(old, bytes(32 * 16 * 4))
-        nobody = ref(BATCH, leaf, 0, whole)
+        nobody = ref(BATCH, leaf, 0, full)
         nobody.job_id = "nobody"
         put(nobody, bytes(32 * 16 * 4))
         assert "7" in put(ref(STATE, 0, 7, Region((0,), (1,))), bytes(4))
@@ -200,7 +201,7 @@ def test_a_step_that_is_not_next_is_refused(cluster):
     run.close()
 
 
-def test_stale_handles(cluster):
+def test_a_stale_handle_is_refused(cluster):
     step, state, batches = small()
     with cluster.parallelize(step, alpa.DataParallel(2), workers=["pair-0"], timeout=60) as run:
         first, _ = run(state, batches[0])
@@ -209,7 +210,7 @@ def test_stale_handles(cluster):
             alpa.fetch(first)
 
 
-def test_a_coordinator_that_is_not_there():
+def test_an_unreachable_coordinator_is_reported_in_time():
     begin = time.monotonic()
     with pytest.raises(alpa.UnreachableError, match="127.0.0.1:9"):
         alpa.connect("127.0.0.1:9", timeout=2)
@@ -219,7 +220,7 @@ def test_a_coordinator_that_is_not_there():
 # ---- several jobs ----
 
 
-def test_two_jobs_at_once_are_both_right(cluster):
+def test_two_concurrent_jobs_equal_jit(cluster):
     found, errors = {}, []
 
     def train(name, worker):
@@ -260,7 +261,7 @@ def test_a_job_waits_for_devices_and_then_runs(cluster):
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
-def test_a_lost_worker_fails_its_job_alone_and_in_time(fresh_cluster, signal_):
+def test_a_lost_worker_fails_its_job_in_time_and_no_other_job(fresh_cluster, signal_):
     cluster = fresh_cluster({"one": 1, "two": 1, "other": 1})
     step, state, batches, reference = cases.case("mlp", "sgd")
     doomed = cluster.parallelize(step, alpa.DataParallel(2), workers=["one", "two"], timeout=60)
@@ -286,7 +287,7 @@ def test_a_lost_worker_fails_its_job_alone_and_in_time(fresh_cluster, signal_):
             assert abs(float(aux["loss"]) - reference.base.aux[i]["['loss']"]) < 1e-4
         up = {w.name: w.up for w in cluster.describe().workers}
         assert up["one"] and up["other"] and not up.get("two", False)
-        # "one" is free again and whole.
+        # Worker "one" is free again and works.
         with cluster.parallelize(step, alpa.DataParallel(1), workers=["one"], timeout=60) as again:
             _, aux = again(state, batches[0])
             assert abs(float(aux["loss"]) - reference.base.aux[0]["['loss']"]) < 1e-4
@@ -294,7 +295,7 @@ def test_a_lost_worker_fails_its_job_alone_and_in_time(fresh_cluster, signal_):
         os.kill(victim.pid, signal.SIGCONT) if victim.poll() is None else None
 
 
-def test_a_worker_that_dies_in_the_middle_of_a_step(fresh_cluster):
+def test_a_worker_that_dies_during_a_step_fails_its_job(fresh_cluster):
     cluster = fresh_cluster({"one": 1, "two": 1})
     config = models.Gpt(length=64, width=128, layers=4)
     step, state = cases.training(models.gpt_loss(config), models.init_gpt(config, jax.random.key(0)), "sgd")
@@ -311,7 +312,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_step(fresh_cluster):
     assert time.monotonic() - begin < LIMIT and e.value.worker == "one", str(e.value)
 
 
-def test_the_coordinator_dies(fresh_cluster):
+def test_the_death_of_the_coordinator_is_reported_in_time(fresh_cluster):
     cluster = fresh_cluster({"one": 1})
     step, state, batches = small()
     run = cluster.parallelize(step, timeout=60)
@@ -326,7 +327,7 @@ def test_the_coordinator_dies(fresh_cluster):
     assert time.monotonic() - begin < LIMIT
 
 
-def test_a_coordinator_that_is_killed_comes_back_with_all_that_it_acknowledged(fresh_cluster):
+def test_a_killed_coordinator_restarts_with_everything_that_it_acknowledged(fresh_cluster):
     cluster = fresh_cluster({"one": 1, "two": 1})
     daemons = cluster._daemons
     step, state, batches, reference = cases.case("mlp", "sgd")
@@ -336,7 +337,7 @@ def test_a_coordinator_that_is_killed_comes_back_with_all_that_it_acknowledged(f
         finished = run.job_id
     doomed = cluster.parallelize(step, alpa.DataParallel(2), timeout=60)
     doomed_state, _ = doomed(state, batches[0])
-    doomed.steps(doomed_state, batches, 200_000)  # in the middle of which it dies
+    doomed.steps(doomed_state, batches, 200_000)  # the coordinator is killed during these steps
     program = traced()
     request = pb.SubmitRequest(job_id="waits", program_hash=send_program(cluster, program.module),
                                roles=cluster_module.roles_proto(program), plan=pb.PlanRequest(devices=1))
@@ -362,9 +363,9 @@ def test_a_coordinator_that_is_killed_comes_back_with_all_that_it_acknowledged(f
         failed = jobs[doomed.job_id]
         assert failed.state == pb.Job.FAILED and failed.cause == pb.Job.INFRASTRUCTURE
         assert "restarted" in failed.reason and failed.error_reason == "JOB_FAILED"
-        daemons.wait_for_workers(again, 2)  # by themselves
+        daemons.wait_for_workers(again, 2)  # they reconnect by themselves
         assert again.describe().cluster_epoch > epoch
-        # The job that waited has the devices now, without being asked for again; a second submission is the same job.
+        # The waiting job gets the devices without a new request. A second submission with its id returns the same job.
         assert again._wait_running(again._jobs.Submit(request, timeout=10), 30).state == pb.Job.RUNNING
         again.stop("waits")
         with again.parallelize(step, alpa.DataParallel(2), timeout=60) as run:
@@ -373,7 +374,7 @@ def test_a_coordinator_that_is_killed_comes_back_with_all_that_it_acknowledged(f
         again._channel.close()
 
 
-def test_drain_on_sigterm(fresh_cluster):
+def test_sigterm_drains_the_coordinator(fresh_cluster):
     cluster = fresh_cluster({"one": 1}, "--drain-timeout", "2")
     begin = time.monotonic()
     cluster._daemons.coordinator.send_signal(signal.SIGTERM)
@@ -381,5 +382,5 @@ def test_drain_on_sigterm(fresh_cluster):
     assert time.monotonic() - begin < 8
 
 
-def test_all_is_alive_after_all_this(cluster):
-    assert is_alive(cluster)
+def test_the_shared_cluster_still_works_after_these_failures(cluster):
+    assert still_works(cluster)

@@ -1,4 +1,5 @@
-"""What workers tell of their machine: measured once, kept, shown, and good for planning without the machine."""
+"""Tests the measurements that workers report. They are made once per machine, cached, shown, and enough to plan without
+the machine."""
 
 import re
 
@@ -10,7 +11,7 @@ from daemons import run_alpa, start_cluster
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """A function that starts workers whose measurements are kept in this test's own folder."""
+    """Returns a function that starts workers. They cache their measurements in a folder of this test."""
     monkeypatch.setenv("ALPA_CACHE_DIR", str(tmp_path / "cache"))
     started = []
 
@@ -35,43 +36,44 @@ def profiles(cluster):
     return list(cluster.describe().inventory.profiles)
 
 
-def told(cluster, worker):
-    """What the worker says it did about measuring."""
+def measuring_log(cluster, worker):
+    """Returns the lines of the worker's log about measuring, at least one."""
     lines = [line for line in cluster._daemons.log(worker).splitlines() if "measure" in line]
     assert lines, cluster._daemons.log(worker)
     return lines
 
 
-def test_the_first_start_measures_and_the_others_read(start, tmp_path):
+def test_the_first_start_measures_and_later_starts_read_the_cache(start, tmp_path):
     first = start({"a": 1})
-    assert len(told(first, "a")) == 1 and re.search(r"was measured in \d+\.\d+ s, kept in .*/cache/", told(first, "a")[0])
+    assert len(measuring_log(first, "a")) == 1
+    assert re.search(r"was measured in \d+\.\d+ s, kept in .*/cache/", measuring_log(first, "a")[0])
     kept = list((tmp_path / "cache").glob("measured-*.toml"))
     assert len(kept) == 1
-    # The same machine and threads, whatever the number of devices.
+    # The machine and the threads per device are the same. The number of devices does not matter.
     second = start({"a": 1, "b": 2})
     for worker in "ab":
-        assert "measurements of this machine were read" in told(second, worker)[0]
+        assert "measurements of this machine were read" in measuring_log(second, worker)[0]
     assert profiles(second) == profiles(first)
     inventory = second.describe().inventory
     assert len(inventory.hosts) == 1 and inventory.hosts[0].cores > 0
     assert [device.host for device in inventory.devices] == [0, 0, 0]
     assert all(device.cores == 1 for device in inventory.devices)
-    # Damaged: measured again, and told.
+    # If the cached file is damaged, the worker reports this and measures again.
     kept[0].write_text(kept[0].read_text()[:300])
     third = start({"a": 1})
-    assert "measuring again" in told(third, "a")[0] and "was measured" in told(third, "a")[1]
+    assert "measuring again" in measuring_log(third, "a")[0] and "was measured" in measuring_log(third, "a")[1]
     always = start({"a": 1}, ALPA_MEASURE="always")
-    assert "was measured" in told(always, "a")[0]
+    assert "was measured" in measuring_log(always, "a")[0]
 
 
 def test_workers_that_start_together_measure_once(start):
     cluster = start({name: 1 for name in "abc"})
-    lines = [line for name in "abc" for line in told(cluster, name)]
+    lines = [line for name in "abc" for line in measuring_log(cluster, name)]
     assert sum("was measured" in line for line in lines) == 1, lines
     assert len(profiles(cluster)) == 1
 
 
-def test_without_measuring_plans_are_priced_with_assumed_numbers(start, tmp_path):
+def test_predictions_use_assumed_numbers_if_workers_do_not_measure(start, tmp_path):
     cluster = start({"a": 2}, ALPA_MEASURE="never")
     assert [profile.name.endswith("(assumed)") for profile in profiles(cluster)] == [True]
     assert not (tmp_path / "cache").exists()
@@ -82,7 +84,7 @@ def test_without_measuring_plans_are_priced_with_assumed_numbers(start, tmp_path
     assert "(assumed)" in cli(cluster, "cluster")
 
 
-def test_the_cluster_is_shown_and_written_for_planning(start, tmp_path):
+def test_alpa_cluster_shows_the_machines_and_writes_them_for_planning(start, tmp_path):
     cluster = start({"a": 2, "b": 1})
     shown = cli(cluster, "cluster")
     assert re.search(r"^HOST +CORES +DEVICES +FLOAT32", shown, re.MULTILINE)
@@ -95,9 +97,9 @@ def test_the_cluster_is_shown_and_written_for_planning(start, tmp_path):
     alpa.save_job(tmp_path / "job", step, state, batches)
     plan = tmp_path / "plan.json"
     cli(cluster, "plan", "make", "--job", tmp_path / "job", "--cluster", file, "--devices", 3, "--output", plan)
-    priced = float(re.search(r'"step_seconds":([0-9.e-]+)',
-                             cli(cluster, "simulate", plan, "--job", tmp_path / "job", "--cluster", file, "-o", "json")).group(1))
-    # The file says what the coordinator was told: it predicts the same of the same plan.
+    simulated = cli(cluster, "simulate", plan, "--job", tmp_path / "job", "--cluster", file, "-o", "json")
+    predicted = float(re.search(r'"step_seconds":([0-9.e-]+)', simulated).group(1))
+    # The file has the coordinator's numbers, so both predict the same time for the same plan.
     run = cluster.parallelize(step, alpa.load_plan(plan))
     run(state, batches[0])
-    assert run.plan.proto.predicted_step_seconds == pytest.approx(priced, rel=1e-6)
+    assert run.plan.proto.predicted_step_seconds == pytest.approx(predicted, rel=1e-6)

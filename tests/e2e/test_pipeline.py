@@ -1,4 +1,4 @@
-"""Pipelines, in the same words: state and aux equal single-device jax.jit up to rounding, whatever the stages and schedule."""
+"""Tests pipelines: under every plan and schedule, state and aux equal single-device jax.jit up to rounding."""
 
 import itertools
 import json
@@ -13,23 +13,26 @@ from test_submit import check_outputs, cli
 BATCH, STEPS = 48, 4
 ONES, QUAD, BOTH = ("one-0", "one-1"), ("quad-0",), ("quad-0", "quad-1")
 
-# Which workers, and the plan for k microbatches under a schedule.
+# Each entry names workers, and makes the plan for k microbatches under schedule s.
 PLANS = {
     "pipeline2": (ONES, lambda k, s: alpa.Megatron(pp=2, microbatches=k, schedule=s)),
     "pipeline4": (QUAD, lambda k, s: alpa.Megatron(pp=4, microbatches=k, schedule=s)),
     "data2_pipeline2": (QUAD, lambda k, s: alpa.Megatron(dp=2, pp=2, microbatches=k, schedule=s)),
-    "tensor2_pipeline2_sequence": (QUAD, lambda k, s: alpa.Megatron(tp=2, pp=2, sequence=True, microbatches=k, schedule=s)),
+    "tensor2_pipeline2_sequence":
+        (QUAD, lambda k, s: alpa.Megatron(tp=2, pp=2, sequence=True, microbatches=k, schedule=s)),
     "tensor2_pipeline2": (QUAD, lambda k, s: alpa.Megatron(tp=2, pp=2, microbatches=k, schedule=s)),
     "data2_tensor2_pipeline2": (BOTH, lambda k, s: alpa.Megatron(2, 2, 2, microbatches=k, schedule=s)),
     "remat_pipeline2": (ONES, lambda k, s: alpa.Megatron(pp=2, remat="layer", microbatches=k, schedule=s)),
-    "data2_tensor2_pipeline2_remat": (BOTH, lambda k, s: alpa.Megatron(2, 2, 2, remat="layer", microbatches=k, schedule=s)),
+    "data2_tensor2_pipeline2_remat":
+        (BOTH, lambda k, s: alpa.Megatron(2, 2, 2, remat="layer", microbatches=k, schedule=s)),
     "data2_pipeline4": (BOTH, lambda k, s: alpa.Megatron(dp=2, pp=4, microbatches=k, schedule=s)),
     "zero1_pipeline2": (QUAD, lambda k, s: alpa.Zero(1, 4, pp=2, microbatches=k, schedule=s)),
     "zero2_pipeline2": (QUAD, lambda k, s: alpa.Zero(2, 4, pp=2, microbatches=k, schedule=s)),
     "zero3_pipeline2": (QUAD, lambda k, s: alpa.Zero(3, 4, pp=2, microbatches=k, schedule=s)),
     "zero3_tensor2_pipeline2": (BOTH, lambda k, s: alpa.Zero(3, 8, tp=2, pp=2, microbatches=k, schedule=s)),
     "unequal1_3": (QUAD, lambda k, s: alpa.Megatron(pp=2, stage_devices=(1, 3), microbatches=k, schedule=s)),
-    "unequal2_4_tensor2": (BOTH, lambda k, s: alpa.Megatron(tp=2, pp=2, stage_devices=(2, 4), microbatches=k, schedule=s)),
+    "unequal2_4_tensor2":
+        (BOTH, lambda k, s: alpa.Megatron(tp=2, pp=2, stage_devices=(2, 4), microbatches=k, schedule=s)),
     "remat_data2": (QUAD, lambda k, s: alpa.Megatron(dp=2, microbatches=k, remat="layer")),
     "remat_zero3_pipeline2": (QUAD, lambda k, s: alpa.Zero(3, 4, pp=2, microbatches=k, schedule=s, remat="layer")),
     "interleaved2": (ONES, lambda k, s: alpa.Megatron(pp=2, interleave=2, microbatches=k, schedule=s)),
@@ -41,7 +44,7 @@ DEFAULT_SIZE = 17
 
 
 def matrix():
-    """Every model, optimizer, plan and k, under schedules in turn; one model under all of them."""
+    """Returns every combination of model, optimizer, plan and k, with schedules in turn. BERT with SGD has them all."""
     rows = []
     models = enumerate(itertools.product(DEEP_NAMES, OPTIMIZERS))
     for (m, model), (p, plan), (q, k) in itertools.product(models, enumerate(PLANS), enumerate(KS)):
@@ -60,7 +63,10 @@ def pytest_generate_tests(metafunc):
 
 
 def part_of_matrix(seed):
-    """A seeded part in which every model meets both optimizers, and every plan and schedule is met, mostly with k > 1."""
+    """Returns a seeded part of the matrix, mostly with k > 1.
+
+    It has every model with both optimizers, every schedule, and DEFAULT_SIZE of the plans.
+    """
     rng = random.Random(seed)
     models = [(name, optimizer) for name in DEEP_NAMES for optimizer in OPTIMIZERS]
     plans = list(PLANS)
@@ -97,14 +103,14 @@ def test_a_rerun_gives_the_same_bits(wide, plan, schedule):
     assert same_bits(first, second)
 
 
-def test_schedules_change_no_bit(wide):
-    """Each cell takes its microbatches in order, so sums come out alike whatever lies between them."""
+def test_all_schedules_give_the_same_bits(wide):
+    """Under every schedule, a stage processes its microbatches in the same order, so all sums have the same bits."""
     runs = [run_case(wide, "deep_mlp", "sgd", "pipeline4", schedule, 4)[0] for schedule in SCHEDULES]
     assert same_bits(runs[0], runs[1]) and same_bits(runs[0], runs[2])
 
 
 def test_state_moves_from_one_pipeline_to_another(wide):
-    """What one plan leaves, fetched, another continues."""
+    """Each run continues from the fetched state of the run before it, which had another plan."""
     step, state, batches, reference = case("deep_gpt", "adamw", BATCH, STEPS)
     auxes, first = [], state
     for name in ("unequal1_3", "zero3_pipeline2", "interleaved2"):
@@ -117,8 +123,8 @@ def test_state_moves_from_one_pipeline_to_another(wide):
     reference.check(trajectory(first, state, auxes))
 
 
-def test_every_stage_keeps_its_own_layers(wide):
-    """Each device of a pipeline of four holds about a quarter of the state, and no leaf lies on two meshes."""
+def test_every_stage_holds_only_its_own_layers(wide):
+    """In a pipeline of four stages, each device holds about a quarter of the state, and no leaf is on two meshes."""
     step, state, batches, _ = case("deep_mlp", "adamw", BATCH, STEPS)
     workers, make = PLANS["pipeline4"]
     with wide.parallelize(step, make(4, "1f1b"), workers=workers, timeout=120) as run:
@@ -129,7 +135,7 @@ def test_every_stage_keeps_its_own_layers(wide):
     assert len(stages) == 4 and sum(mine) == sum(sizes) and max(mine) < 0.45 * sum(sizes), mine
 
 
-def test_specs_cut_the_weights_that_they_name(wide):
+def test_specs_decide_how_the_named_weights_are_split(wide):
     specs = {"['params']['head']": ("tensor",), "['params']['blocks'][0]['up']['w']": ()}
     step, state, batches, reference = case("deep_gpt_untied", "adamw", BATCH, STEPS)
     plan = alpa.Megatron(tp=2, pp=2, microbatches=4, specs=specs)
@@ -141,25 +147,26 @@ def test_specs_cut_the_weights_that_they_name(wide):
     assert cuts[numbers["state['params']['blocks'][0]['up']['w']"]] == -1
 
 
-@pytest.mark.parametrize("make,says", [
+@pytest.mark.parametrize("make,message", [
     (lambda: alpa.Megatron(pp=2, microbatches=7), "batch"),
     (lambda: alpa.Megatron(pp=2, stage_devices=(1, 3), microbatches=24), "batch"),
     (lambda: alpa.Megatron(pp=8), "8 devices.*they have 4"),
 ])
-def test_pipelines_that_do_not_fit_are_refused(wide, make, says):
+def test_pipelines_that_do_not_fit_the_batch_or_the_devices_are_refused(wide, make, message):
     step, state, batches, _ = case("deep_mlp", "sgd", BATCH, STEPS)
-    with pytest.raises(alpa.AlpaError, match=says):
+    with pytest.raises(alpa.AlpaError, match=message):
         with wide.parallelize(step, make(), workers=QUAD, timeout=2) as run:
             run(state, batches[0])
 
 
-def test_a_job_directory_in_a_pipeline(wide, tmp_path):
-    """What save_job() pins, and what flags of `alpa submit` pin over it."""
+def test_submit_flags_override_the_pipeline_of_a_job_directory(wide, tmp_path):
+    """save_job() pins a pipeline. Flags of `alpa submit` override these pins."""
     step, state, batches, reference = case("deep_mlp", "sgd", BATCH, STEPS)
     alpa.save_job(tmp_path / "job", step, state, batches, alpa.GPipe(2, 4, interleave=2))
-    for flags, devices, word in (((), 2, "4 stages under gpipe"),
-                                 (("--schedule", "1f1b", "--stage-devices", "1,3", "--interleave", "1"), 4, "2 stages under 1f1b")):
-        done = cli(wide, "submit", tmp_path / "job", "--steps", STEPS, "--output", tmp_path / "out", "-o", "json", *flags)
+    other = ("--schedule", "1f1b", "--stage-devices", "1,3", "--interleave", "1")
+    for flags, devices, word in (((), 2, "4 stages under gpipe"), (other, 4, "2 stages under 1f1b")):
+        done = cli(wide, "submit", tmp_path / "job", "--steps", STEPS, "--output", tmp_path / "out", "-o", "json",
+                   *flags)
         assert done.returncode == 0, done.stderr
         job = json.loads(done.stdout)
         assert len(job["devices"]) == devices and word in cli(wide, "status", job["job_id"]).stdout

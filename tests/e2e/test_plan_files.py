@@ -1,4 +1,7 @@
-"""Plans as files: what one run was given, another gets again, bit for bit; what does not fit is refused, and nothing runs."""
+"""Tests plan files.
+
+The saved plan of one run gives another run the same bits. An invalid plan is refused before anything runs.
+"""
 
 import json
 
@@ -14,10 +17,11 @@ BATCH, STEPS = 24, 4
 
 @pytest.fixture(scope="module")
 def saved(cluster, tmp_path_factory):
-    """A pipeline's plan file, and what that run gave."""
+    """Runs a pipeline. Returns its plan file and the results of the run."""
     step, state, batches, reference = case("deep_mlp", "sgd", BATCH, STEPS)
     path = tmp_path_factory.mktemp("plans") / "plan.json"
-    with cluster.parallelize(step, alpa.Megatron(dp=2, pp=2, microbatches=4), workers=("pair-0", "pair-1"), timeout=60) as run:
+    pins = alpa.Megatron(dp=2, pp=2, microbatches=4)
+    with cluster.parallelize(step, pins, workers=("pair-0", "pair-1"), timeout=60) as run:
         got = run_ours(run, state, batches, STEPS)
         run.plan.save(path)
     reference.check(got)
@@ -31,11 +35,12 @@ def job(tmp_path):
 
 
 def local(*arguments):
-    """`alpa` where no coordinator is."""
+    """Runs `alpa` with an address at which there is no coordinator."""
     return run_alpa("--address", "127.0.0.1:9", *arguments, timeout=60)
 
 
 def change(path, out, edit):
+    """Applies `edit` to the plan in file `path`. Writes the result to file `out` and returns `out`."""
     plan = json.loads(path.read_text())
     edit(plan)
     out.write_text(json.dumps(plan))
@@ -53,7 +58,7 @@ def test_a_loaded_plan_gives_the_same_bits_on_other_devices(cluster, saved):
     assert same_bits(first, second)
 
 
-def test_submitted_with_a_plan_file(cluster, saved, job, tmp_path):
+def test_submit_and_run_accept_a_plan_file(cluster, saved, job, tmp_path):
     path, _ = saved
     _, _, _, reference = case("deep_mlp", "sgd", BATCH, STEPS)
     done = cli(cluster, "submit", job, "--steps", STEPS, "--plan", path, "--output", tmp_path / "out", "-o", "json")
@@ -64,7 +69,7 @@ def test_submitted_with_a_plan_file(cluster, saved, job, tmp_path):
     check_outputs(tmp_path / "out", reference)
 
 
-def test_a_job_directory_holds_a_loaded_plan(cluster, saved, tmp_path):
+def test_a_job_directory_can_hold_a_loaded_plan(cluster, saved, tmp_path):
     step, state, batches, reference = case("deep_mlp", "sgd", BATCH, STEPS)
     alpa.save_job(tmp_path / "job", step, state, batches, alpa.load_plan(saved[0]))
     done = cli(cluster, "submit", tmp_path / "job", "--steps", STEPS, "--output", tmp_path / "out")
@@ -72,16 +77,16 @@ def test_a_job_directory_holds_a_loaded_plan(cluster, saved, tmp_path):
     check_outputs(tmp_path / "out", reference)
 
 
-def test_made_shown_verified_and_lowered_without_a_cluster(cluster, saved, job, tmp_path):
+def test_alpa_plan_makes_shows_verifies_and_lowers_without_a_coordinator(cluster, saved, job, tmp_path):
     path = tmp_path / "made.json"
     pins = ("--pipeline", 2, "--data-parallel", 2, "--microbatches", 4)
     made = local("plan", "make", "--job", job, *pins, "--output", path)
     assert made.returncode == DONE and not made.stdout and "2 stages under 1f1b" in made.stderr, made.stderr
     of_cluster = alpa.load_plan(saved[0])
-    for field in ("predicted_step_seconds", "predicted_peak_device_bytes"):  # it knows its machines
+    for field in ("predicted_step_seconds", "predicted_peak_device_bytes"):  # only the coordinator knows the machines
         assert getattr(of_cluster.proto, field) > 0
         of_cluster.proto.ClearField(field)
-    assert alpa.load_plan(path) == of_cluster, "the coordinator's planner is the same"
+    assert alpa.load_plan(path) == of_cluster, "the coordinator and `alpa plan make` must make the same plan"
     assert json.loads(local("plan", "make", "--job", job, *pins).stdout) == json.loads(path.read_text())
 
     shown = local("plan", "show", path)
@@ -97,7 +102,7 @@ def test_made_shown_verified_and_lowered_without_a_cluster(cluster, saved, job, 
     assert "program 0" in lowered.stdout and "edge 0" in lowered.stdout and "mesh 1 (2 devices)" in lowered.stdout
 
 
-def test_exit_codes_of_alpa_plan(saved, job, tmp_path):
+def test_the_exit_code_of_alpa_plan_names_the_kind_of_error(saved, job, tmp_path):
     path, _ = saved
     assert local("plan", "make", "--job", job, "--microbatches", 7).returncode == NO_PLAN
     for wrong in (("plan", "verify", path), ("plan", "show", tmp_path / "none.json"), ("plan",), ("plan", "shwo", path),
@@ -105,35 +110,36 @@ def test_exit_codes_of_alpa_plan(saved, job, tmp_path):
                   ("submit", job, "--steps", 1, "--plan", path, "--devices", 4)):
         done = local(*wrong)
         assert done.returncode == USAGE and not done.stdout, (wrong, done.returncode, done.stderr)
-    for edit, word in ((lambda p: p["stage_cuts"].clear(), "0 stage cuts"), (lambda p: p.update(version=2), "version 2")):
+    for edit, word in ((lambda p: p["stage_cuts"].clear(), "0 stage cuts"),
+                       (lambda p: p.update(version=2), "version 2")):
         done = local("plan", "verify", change(path, tmp_path / "bad.json", edit), "--job", job)
         assert done.returncode == REFUSED and word in done.stderr and not done.stdout
 
 
-@pytest.mark.parametrize("edit,says", [
+@pytest.mark.parametrize("edit,message", [
     (lambda p: p.update(stage_cuts=["1000000"]), "stage|cut"),
     (lambda p: p["meshes"][1]["devices"].__setitem__(0, 0), "device 0 is in two meshes"),
     (lambda p: p.update(microbatches="5"), "5 microbatches do not divide"),
     (lambda p: p.update(program_fingerprint="7"), "the plan is for program 0000000000000007"),
     (lambda p: p["stages"].append(p["stages"][0]), "3 stages, but 1 stage cuts"),
 ])
-def test_plans_that_do_not_fit_are_refused(cluster, saved, job, tmp_path, edit, says):
+def test_invalid_plan_files_are_refused(cluster, saved, job, tmp_path, edit, message):
     path = change(saved[0], tmp_path / "bad.json", edit)
     step, state, batches, _ = case("deep_mlp", "sgd", BATCH, STEPS)
-    with pytest.raises(alpa.PlanError, match=says) as e:
+    with pytest.raises(alpa.PlanError, match=message) as e:
         cluster.parallelize(step, alpa.load_plan(path), workers=("pair-0", "pair-1"), timeout=60)(state, batches[0])
     assert e.value.reason == "BAD_PLAN"
     done = cli(cluster, "submit", job, "--steps", 1, "--plan", path)
     assert done.returncode == REFUSED and not done.stdout, done.stderr
 
 
-def test_a_plan_of_another_program(cluster, saved):
+def test_a_plan_for_another_program_is_refused(cluster, saved):
     step, state, batches, _ = case("mlp", "sgd")
     with pytest.raises(alpa.PlanError, match="the plan is for program .*, this is program"):
         cluster.parallelize(step, alpa.load_plan(saved[0]), timeout=60)(state, batches[0])
 
 
-def test_a_bad_plan_does_not_wait_for_devices(cluster, saved, tmp_path):
+def test_an_invalid_plan_is_refused_before_it_waits_for_devices(cluster, saved, tmp_path):
     step, state, batches, _ = case("deep_mlp", "sgd", BATCH, STEPS)
     bad = change(saved[0], tmp_path / "bad.json", lambda p: p.update(schedule="2f2b"))
     with pytest.raises(alpa.PlanError, match="2f2b"):

@@ -1,4 +1,4 @@
-"""Programs of other forms than the plain training step: what a user may write, and what is refused."""
+"""Tests programs that differ from the plain training step: most run, and some are refused."""
 
 import alpa
 import cases
@@ -25,8 +25,8 @@ def check(cluster, step, state, batches, layout, k, steps=6, reference=None, six
 
 
 @pytest.mark.parametrize("layout,k", [("one", 8), ("data2_two_workers", 4), ("data4_two_workers", 2)])
-def test_masked_mean_splits_at_any_k(cluster, layout, k):
-    """Parts of the batch hold very different numbers of counted positions: a mean of means would be wrong."""
+def test_a_masked_mean_can_be_split_at_any_k(cluster, layout, k):
+    """The chunks have very different numbers of unmasked positions, so a mean of the chunks' means would be wrong."""
     batches = cases.batches_of("gpt")
     for i, batch in enumerate(batches):
         rows = np.linspace(0.02, 1, cases.BATCH)[:, None]
@@ -42,36 +42,36 @@ def batch_norm(groups=1):
     return cases.training(models.mlp_loss(config), models.init_mlp(config, jax.random.key(0)), "sgd")
 
 
-def test_batch_normalisation_is_refused_at_pinned_k(cluster):
+def test_batch_normalisation_is_refused_if_k_is_pinned_above_1(cluster):
     step, state = batch_norm()
     with pytest.raises(alpa.AlpaError) as e:
         start(cluster, step, "one", 4)(state, cases.batches_of("mlp")[0])
     text = str(e.value)
     assert isinstance(e.value, (alpa.PlanError, alpa.ProgramError)), (type(e.value), text)
-    assert "models.py" in text, f"the message must name the op's source location: {text}"
-    assert "local" in text, f"the message must say what would work instead: {text}"
+    assert "models.py" in text, f"the message must name the source location of the op: {text}"
+    assert "local" in text, f"the message must propose local statistics: {text}"
 
 
 @pytest.mark.parametrize("layout", ["one", "data2_two_workers", "data4_two_workers"])
-def test_batch_normalisation_is_right_at_k_1(cluster, layout):
+def test_batch_normalisation_equals_jit_at_k_1(cluster, layout):
     step, state = batch_norm()
     check(cluster, step, state, cases.batches_of("mlp"), layout, 1)
 
 
 @pytest.mark.parametrize("layout,k", [("one", 4), ("data2_two_workers", 2), ("data4_two_workers", 2)])
-def test_batch_normalisation_is_right_with_local_statistics(cluster, layout, k):
-    """Each microbatch, the m-th contiguous part of the batch, has its own statistics, over all devices that share it."""
+def test_batch_normalisation_equals_jit_with_local_statistics(cluster, layout, k):
+    """Microbatch m is the m-th contiguous part of the batch. It has its own statistics over all its devices."""
     step, state = batch_norm()
     grouped, _ = batch_norm(k)
     batches = cases.batches_of("mlp")
     reference = Reference(grouped, state, batches, 6)
     check(cluster, step, state, batches, layout, k, reference=reference, local_statistics=True)
-    assert Reference(step, state, batches, 6).violations(reference.base), "the statistics must matter in this test"
+    assert Reference(step, state, batches, 6).violations(reference.base), "local statistics must change the results"
 
 
 @pytest.mark.parametrize("layout,k", [("one", 64), ("data2_two_workers", 32)])
-def test_bf16_with_f32_accumulation_at_64_parts(cluster, layout, k):
-    """Compute in bf16, parameters in f32: sums over 64 parts must not be kept in bf16."""
+def test_bf16_sums_over_64_chunks_are_accumulated_in_f32(cluster, layout, k):
+    """The model computes in bf16 and has f32 parameters. The sums over 64 chunks must not be kept in bf16."""
     config = models.Gpt(length=16, width=32, heads=4, layers=1, dtype=jnp.bfloat16)
     batches = [cases.tokens(seed, batch=64) for seed in range(2)]
     for optimizer in cases.OPTIMIZERS:
@@ -80,8 +80,8 @@ def test_bf16_with_f32_accumulation_at_64_parts(cluster, layout, k):
 
 
 @pytest.mark.parametrize("layout,k", [("one", 64), ("data2_one_worker", 8)])
-def test_bf16_parameters_have_f32_sums_of_gradients(cluster, layout, k):
-    """With bf16 parameters the gradient is bf16 too, rounded once from the f32 sum over all parts."""
+def test_gradients_of_bf16_parameters_are_summed_in_f32(cluster, layout, k):
+    """The gradient of a bf16 parameter is bf16 too. It is rounded once, from the f32 sum over all chunks."""
     config = models.Mlp(dtype=jnp.bfloat16)
     params = cases.narrow(models.init_mlp(config, jax.random.key(0)))
     step, state = cases.training(models.mlp_loss(config), params, "sgd")
@@ -90,7 +90,7 @@ def test_bf16_parameters_have_f32_sums_of_gradients(cluster, layout, k):
 
 
 @pytest.mark.parametrize("layout,k", [("data4_two_workers", 2), ("one", 4)])
-def test_a_step_that_does_not_return_its_loss(cluster, layout, k):
+def test_a_step_need_not_return_its_loss(cluster, layout, k):
     optimizer = models.adamw(3e-3, 3, 100)
     step = models.train_step(models.gpt_loss(cases.GPT), optimizer, report=False)
     state = models.start(models.init_gpt(cases.GPT, jax.random.key(0)), optimizer)
@@ -98,7 +98,7 @@ def test_a_step_that_does_not_return_its_loss(cluster, layout, k):
 
 
 @pytest.mark.parametrize("layout,k", [("data2_two_workers", 2)])
-def test_loss_params_opt_form(cluster, layout, k):
+def test_jit_runs_a_step_that_returns_loss_params_and_optimizer_state(cluster, layout, k):
     optimizer = models.adamw(3e-3, 3, 100)
     step = models.flat_step(models.gpt_loss(cases.GPT), optimizer)
     params = models.init_gpt(cases.GPT, jax.random.key(0))
@@ -111,7 +111,8 @@ def test_loss_params_opt_form(cluster, layout, k):
     state = (params, optimizer.init(params))
     reference = Reference(as_step, state, batches, 6)
     workers, devices = LAYOUTS[layout]
-    with cluster.jit(step, (0, 1), (1, 2), alpa.DataParallel(devices, microbatches=k), workers=workers, timeout=60) as run:
+    plan = alpa.DataParallel(devices, microbatches=k)
+    with cluster.jit(step, (0, 1), (1, 2), plan, workers=workers, timeout=60) as run:
         params, opt, auxes = *state, []
         for i in range(6):
             loss, params, opt = run(params, opt, batches[i % 3]["x"], batches[i % 3]["y"])
@@ -119,7 +120,7 @@ def test_loss_params_opt_form(cluster, layout, k):
         reference.check(trajectory(state, alpa.fetch((params, opt)), auxes))
 
 
-def test_state_goes_on_after_fetch_and_upload(cluster):
+def test_training_continues_after_fetch_and_upload(cluster):
     step, state, batches, reference = cases.case("gpt_dropout", "adamw")
     first, auxes = state, []
     with start(cluster, step, "data2_two_workers", 2) as run:
@@ -131,14 +132,14 @@ def test_state_goes_on_after_fetch_and_upload(cluster):
             state, aux = run(state, batches[i % 3])
             auxes.append(alpa.fetch(aux))
         state = alpa.fetch(state)
-    with start(cluster, step, "data4_two_workers", 4) as run:  # and on other devices
+    with start(cluster, step, "data4_two_workers", 4) as run:  # on other devices
         for i in range(8, 10):
             state, aux = run(state, batches[i % 3])
             auxes.append(alpa.fetch(aux))
         reference.check(trajectory(first, alpa.fetch(state), auxes))
 
 
-def test_many_steps_in_one_message(cluster):
+def test_many_steps_in_one_message_equal_jit(cluster):
     step, state, batches, reference = cases.case("mlp", "adamw")
     with start(cluster, step, "data2_two_workers", 2) as run:
         last, _ = run.steps(state, batches, cases.STEPS)
@@ -148,14 +149,14 @@ def test_many_steps_in_one_message(cluster):
     reference.check(type(reference.base)(named_leaves(state), got, aux))
 
 
-def test_pinned_batch_dimensions_give_the_same_as_found_ones(cluster):
+def test_pinned_batch_dimensions_equal_jit(cluster):
     step, state, batches, reference = cases.case("mlp", "sgd")
     for pins in (0, {"x": 0, "y": 0}):
         check(cluster, step, state, batches, "data2_one_worker", 2, cases.STEPS, reference, batch_dims=pins)
 
 
-def test_a_batch_dimension_that_is_not_the_first(cluster):
-    """Time-major batches (T, B): the seed is dimension 1."""
+def test_the_batch_dimension_need_not_be_the_first(cluster):
+    """The batches are time-major, (T, B). The seeds split dimension 1."""
     base, state = cases.training(models.gpt_loss(cases.GPT), models.init_gpt(cases.GPT, jax.random.key(0)), "sgd")
 
     def step(state, batch):
@@ -167,8 +168,8 @@ def test_a_batch_dimension_that_is_not_the_first(cluster):
         check(cluster, step, state, batches, layout, k, steps=3)
 
 
-def test_legacy_keys_other_containers_and_integers_in_state(cluster):
-    """A raw uint32 key, a NamedTuple of optax, None, and a Python number that counts steps."""
+def test_state_may_contain_legacy_keys_named_tuples_none_and_integers(cluster):
+    """The state contains a raw uint32 key, a NamedTuple of optax, None, and a Python integer that counts the steps."""
     optimizer = optax.adam(1e-2)
 
     def step(state, batch):
@@ -184,7 +185,7 @@ def test_legacy_keys_other_containers_and_integers_in_state(cluster):
     check(cluster, step, state, cases.batches_of("mlp"), "data2_two_workers", 2)
 
 
-def test_evaluation_with_state_that_does_not_change(cluster):
+def test_an_evaluation_step_may_return_its_state_unchanged(cluster):
     def step(state, batch):
         logits = models.gpt_logits(cases.GPT, state, batch["x"])
         return state, {"right": (logits.argmax(-1) == batch["y"]).sum(), "logits": logits}
@@ -193,8 +194,8 @@ def test_evaluation_with_state_that_does_not_change(cluster):
     check(cluster, step, state, cases.batches_of("gpt"), "data2_two_workers", 2, steps=3)
 
 
-def test_rows_that_do_not_divide_are_refused_or_right(cluster):
-    """30 rows over 4 devices: short last tiles, or a clear refusal; never a wrong result."""
+def test_rows_that_the_devices_do_not_divide_run_correctly_or_are_refused(cluster):
+    """With 30 rows on 4 devices, the last tile is short or the plan is refused. The result is never wrong."""
     step, state = cases.training(models.mlp_loss(cases.MLP), models.init_mlp(cases.MLP, jax.random.key(0)), "sgd")
     batches = cases.batches_of("mlp", batch=30)
     try:
@@ -203,8 +204,8 @@ def test_rows_that_do_not_divide_are_refused_or_right(cluster):
         assert "30" in str(e) and "4" in str(e)
 
 
-def test_nothing_to_divide_runs_with_replicated_work(cluster):
-    """A batch of scalars has no dimension to cut: one device runs it."""
+def test_a_batch_of_scalars_runs_on_one_device(cluster):
+    """A scalar has no dimension to split, so one device runs the whole step."""
     def step(state, batch):
         return state + batch["x"], {"double": 2 * state}
 

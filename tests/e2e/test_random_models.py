@@ -1,7 +1,7 @@
-"""Steps made of random ops: whatever the seed, an accepted program equals jax.jit; a refused one says why.
+"""Tests steps of random ops: an accepted program equals jax.jit, and a refusal has a valid reason.
 
-A seed picks a layout of the batch ((B, F), (B, T, F) or (T, B, F)), a chain of layers out of LAYERS, a loss and an
-optimizer, and a plan. `--full` runs more seeds.
+A seed selects a layout of the batch, (B, T, F) or (T, B, F), a chain of layers from LAYERS, a loss, an optimizer and a
+plan. `--full` runs more seeds.
 """
 
 import random
@@ -16,11 +16,11 @@ import pytest
 from compare import Reference, run_ours
 
 ROWS, TIME, FEATURES, STEPS = 16, 6, 8, 4
-QUICK, FULL = 12, 120
+QUICK, FULL = 12, 120  # numbers of seeds
 
 
 class Maker:
-    """Adds parameters while the layers are chosen; a layer is a function (params, h) -> h, h being [B, T, F]."""
+    """Creates the parameters of the layers. A layer is a function (params, h) -> h, and h has shape [B, T, F]."""
 
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
@@ -73,7 +73,8 @@ def piecewise(m):
 
 
 def reductions(m):
-    return lambda p, h: h - h.max(-1, keepdims=True) + h.min(1, keepdims=True) * 0.5 + jnp.log1p((h ** 2).sum(-1, keepdims=True))
+    return lambda p, h: (h - h.max(-1, keepdims=True) + h.min(1, keepdims=True) * 0.5
+                         + jnp.log1p((h ** 2).sum(-1, keepdims=True)))
 
 
 def logsumexp(m):
@@ -144,7 +145,8 @@ def pooling(m):
 
 
 def roll_and_argmax(m):
-    return lambda p, h: jnp.roll(h, 1, axis=1) + 0.1 * jax.lax.stop_gradient(h.argmax(-1, keepdims=True).astype(h.dtype))
+    return lambda p, h: (jnp.roll(h, 1, axis=1)
+                         + 0.1 * jax.lax.stop_gradient(h.argmax(-1, keepdims=True).astype(h.dtype)))
 
 
 def loop_over_layers(m):
@@ -152,7 +154,8 @@ def loop_over_layers(m):
     return lambda p, h: jax.lax.scan(lambda h, a: (jnp.tanh(h @ a) + h, None), h, p[w])[0]
 
 
-LAYERS = [dense, recurrent, convolution, rematerialised, scatter_add, pooling, roll_and_argmax, loop_over_layers, dense, layer_norm, attention, permuted_einsum, gather, cumulative_sum, piecewise, reductions, logsumexp,
+LAYERS = [dense, recurrent, convolution, rematerialised, scatter_add, pooling, roll_and_argmax, loop_over_layers, dense,
+          layer_norm, attention, permuted_einsum, gather, cumulative_sum, piecewise, reductions, logsumexp,
           transpose_mix, flatten_rows, slices_and_concatenation, one_hot, top_of_sorted, powers, padding]
 
 LOSSES = {
@@ -172,7 +175,7 @@ OPTIMIZERS = {
 
 
 def make(seed):
-    """(step, state, batches, description) of a seed."""
+    """Returns (step, state, batches, description) for a seed."""
     rng, maker = random.Random(seed), Maker(seed)
     makers = [dense, *rng.choices(LAYERS, k=rng.randint(2, 6))]
     layers = [layer(maker) for layer in makers]
@@ -186,7 +189,7 @@ def make(seed):
             h, y = h.transpose(1, 0, 2), y.transpose(1, 0, 2)
         for layer in layers:
             h = layer(params, h)
-            h = h / jnp.sqrt(1 + (h ** 2).mean(-1, keepdims=True))  # no seed may overflow
+            h = h / jnp.sqrt(1 + (h ** 2).mean(-1, keepdims=True))  # keeps h small, so that no seed overflows
         return loss_of(h, y), h.mean()
 
     def step(state, batch):
@@ -197,8 +200,7 @@ def make(seed):
 
     params = jax.tree_util.tree_map(jnp.asarray, maker.params)
     shape = (ROWS, TIME, FEATURES) if order == "btf" else (TIME, ROWS, FEATURES)
-    batches = [{"x": maker.rng.normal(size=shape).astype(np.float32), "y": maker.rng.normal(size=shape).astype(np.float32)}
-               for _ in range(2)]
+    batches = [{name: maker.rng.normal(size=shape).astype(np.float32) for name in ("x", "y")} for _ in range(2)]
     text = f"{order}, {[layer.__name__ for layer in makers]}, {loss_name}, {optimizer_name}"
     return step, (params, optimizer.init(params)), batches, text
 
@@ -219,7 +221,7 @@ def test_equals_jit(cluster, seed):
         try:
             run(state, batches[0])
         except (alpa.PlanError, alpa.ProgramError) as e:
-            # The root of a mean over the batch feeds back into each row's gradient: right only at k = 1.
+            # The root of a mean over the batch feeds back into each row's gradient. Such a step needs k = 1.
             assert "root of the mean" in text and k > 1 and "local_statistics" in str(e), str(e)
-            pytest.skip(f"couples the batch, as it must: {e}")
+            pytest.skip(f"the loss couples the batch, so the refusal is correct: {e}")
         reference.check(run_ours(run, state, batches, STEPS))

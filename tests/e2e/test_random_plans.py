@@ -1,4 +1,4 @@
-"""Plans drawn at random, run by the daemons from plan files: state and aux equal single-device jax.jit up to rounding."""
+"""Tests random plans. Daemons run them from plan files. State and aux equal single-device jax.jit up to rounding."""
 
 import itertools
 import random
@@ -12,7 +12,7 @@ from compare import run_ours
 
 BATCH, STEPS, DEVICES = 24, 4, 8
 WORKERS = ("quad-0", "quad-1")
-PLANS_EACH = 5
+PLANS_EACH = 5  # per model and optimizer with --full, otherwise 1
 MODELS = list(itertools.product((*NAMES, *DEEP_NAMES), OPTIMIZERS))
 DEFAULT_SIZE = 6
 
@@ -28,10 +28,11 @@ def pytest_generate_tests(metafunc):
 
 
 def draw(job, folder, count, seed):
-    """Files of so many plans that the verifier accepts."""
+    """Draws `count` random plans that the verifier accepts. Returns their files."""
     folder.mkdir()
     pins = f"random={count},seed={seed},devices={DEVICES},write={folder}"
-    done = subprocess.run([find_binary("check_lowering"), job, pins], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([find_binary("check_lowering"), job, pins], capture_output=True, text=True, timeout=120,
+                          check=False)
     files = sorted(folder.iterdir())
     assert done.returncode == 0 and len(files) == count, done.stdout + done.stderr
     return files

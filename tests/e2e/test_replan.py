@@ -1,4 +1,4 @@
-"""State that was fetched under one plan goes on under another."""
+"""Tests that a run under one plan can continue from the fetched state of a run under another plan."""
 
 import alpa
 import pytest
@@ -14,7 +14,8 @@ PLANS = {
 
 
 @pytest.mark.parametrize("name", ["gpt", "mlp"])
-@pytest.mark.parametrize("first,second", [("one", "zero3"), ("zero3", "tensor2"), ("tensor2", "data2"), ("data2", "one")])
+@pytest.mark.parametrize("first,second",
+                         [("one", "zero3"), ("zero3", "tensor2"), ("tensor2", "data2"), ("data2", "one")])
 def test_state_continues_under_another_plan(cluster, name, first, second):
     step, state, batches, reference = case(name, "sgd")
     start, half, auxes = state, STEPS // 2, []

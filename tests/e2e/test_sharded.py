@@ -1,4 +1,4 @@
-"""Tensor parallelism and ZeRO, in the same words: state and aux equal single-device jax.jit up to rounding."""
+"""Tests tensor parallelism and ZeRO: state and aux equal single-device jax.jit up to rounding."""
 
 import itertools
 import random
@@ -29,9 +29,10 @@ DEFAULT_SIZE = 18
 
 
 def matrix():
-    """Every model, optimizer and plan: the small models with every k, the deep ones with one of them in turn."""
+    """Returns every combination of model, optimizer and plan: small models with every k, deep models with one k each."""
     rows = list(itertools.product((*NAMES, "vit_convolution"), OPTIMIZERS, PLANS, KS))
-    for (m, model), (p, plan) in itertools.product(enumerate(itertools.product(DEEP_NAMES, OPTIMIZERS)), enumerate(PLANS)):
+    deep = enumerate(itertools.product(DEEP_NAMES, OPTIMIZERS))
+    for (m, model), (p, plan) in itertools.product(deep, enumerate(PLANS)):
         rows.append((*model, plan, KS[(m + p) % len(KS)]))
     return rows
 
@@ -46,7 +47,7 @@ def pytest_generate_tests(metafunc):
 
 
 def part_of_matrix(seed):
-    """A seeded part in which every model and every plan is met."""
+    """Returns a seeded part of the matrix. It has every model (except vit_convolution) and every plan."""
     rng = random.Random(seed)
     plans, models = list(PLANS), [(name, i) for i, name in enumerate((*NAMES, *DEEP_NAMES))]
     rng.shuffle(plans)
@@ -83,7 +84,7 @@ def test_a_rerun_gives_the_same_bits(cluster, plan, k):
 
 
 def test_state_moves_from_one_sharding_to_another(cluster):
-    """What one plan leaves, fetched, another continues."""
+    """Each run continues from the fetched state of the run before it, which had another plan."""
     step, state, batches, reference = case("gpt", "adamw")
     auxes, first = [], state
     for name in ("zero3", "tensor2", "data2_tensor2"):
@@ -97,8 +98,9 @@ def test_state_moves_from_one_sharding_to_another(cluster):
     reference.check(trajectory(first, state, auxes))
 
 
-def test_every_device_has_a_part_of_the_state(cluster):
-    """ZeRO-3 keeps about a quarter on each of four devices, tensor parallelism about half of the weights on each of two."""
+def test_every_device_holds_only_a_part_of_the_state(cluster):
+    """With ZeRO-3, each of four devices holds about a quarter of the state. With tensor parallelism, each of two
+    devices holds about half of it."""
     step, state, batches, _ = case("gpt", "adamw")
     for plan, most in (("zero3", 0.35), ("tensor2", 0.65)):
         workers, make = PLANS[plan]
@@ -107,7 +109,7 @@ def test_every_device_has_a_part_of_the_state(cluster):
             proto = run.plan.proto
             shardings = proto.stages[0].input_shardings
             mesh = proto.meshes[0]
-            whole = mine = 0
+            total = per_device = 0
             for leaf, sharding in zip(run._program.inputs, shardings):
                 if leaf.kind != "state":
                     continue
@@ -115,14 +117,14 @@ def test_every_device_has_a_part_of_the_state(cluster):
                 for dim in sharding.sharding.dims:
                     for axis in dim.axes:
                         ways *= mesh.shape[axis]
-                whole += leaf.type.nbytes
-                mine += leaf.type.nbytes / ways
-        assert mine <= most * whole, (plan, mine, whole)
+                total += leaf.type.nbytes
+                per_device += leaf.type.nbytes / ways
+        assert per_device <= most * total, (plan, per_device, total)
 
 
 @pytest.mark.parametrize("plan,word", [(lambda: alpa.Megatron(dp=3, tp=2), "devices"), (lambda: alpa.Zero(4), "stage"),
                                        (lambda: alpa.Megatron(tp=0), "tp")])
-def test_plans_that_do_not_fit_are_refused(cluster, plan, word):
+def test_invalid_arguments_and_too_many_devices_are_refused(cluster, plan, word):
     step, state, batches, _ = case("mlp", "sgd")
     with pytest.raises(alpa.AlpaError, match=word):
         with cluster.parallelize(step, plan(), workers=("pair-0", "pair-1"), timeout=5) as run:

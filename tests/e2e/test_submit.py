@@ -1,4 +1,4 @@
-"""`alpa` from the shell: what it makes of job directories that the Python package wrote, and its manners."""
+"""Tests the `alpa` command: how it runs job directories of the Python package, its exit codes, and its output."""
 
 import contextlib
 import functools
@@ -38,7 +38,7 @@ def cli(cluster, *arguments, timeout=120):
 
 @contextlib.contextmanager
 def running(cluster, *arguments):
-    """The command as a process whose stderr can be awaited, killed at the end."""
+    """Starts `alpa` with these arguments. Yields the process with pipes as stdout and stderr. Kills it at the end."""
     process = subprocess.Popen(command(cluster, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process
@@ -49,16 +49,16 @@ def running(cluster, *arguments):
 
 
 def wait_for(process, pattern, timeout=60):
-    """Reads stderr up to the line in which `pattern` is found; returns its match."""
+    """Reads stderr up to the first line that matches `pattern`. Returns the match. Fails the test if there is none."""
     late = threading.Timer(timeout, process.kill)
     late.start()
     try:
-        said = ""
+        messages = ""
         for line in process.stderr:
-            said += line
+            messages += line
             if match := re.search(pattern, line):
                 return match
-        pytest.fail(f"'{pattern}' was not said: {said}")
+        pytest.fail(f"no line on stderr matches '{pattern}': {messages}")
     finally:
         late.cancel()
 
@@ -78,13 +78,13 @@ def mlp():
 
 @pytest.fixture
 def job(tmp_path):
-    """A job directory whose steps take about a millisecond."""
+    """Writes a job directory. Each step of this job takes about a millisecond."""
     step, state, batches, _ = mlp()
     return alpa.save_job(tmp_path / "job", step, state, batches, plan=alpa.DataParallel(1))
 
 
 def chain(state, batch):
-    """Shows at once which batches were used, and in which order."""
+    """Returns a state that depends on the batches of all steps so far, and on their order."""
     state = state * 31 + jnp.sum(batch)
     return state, {"state": state}
 
@@ -96,6 +96,7 @@ def save_chain(path, count):
 
 
 def chained(batches, steps):
+    """Returns the state after each of `steps` steps of chain()."""
     state, out = 5, []
     for i in range(steps):
         state = (state * 31 + int(batches[i % len(batches)].sum())) % 2**32
@@ -130,13 +131,14 @@ def test_all_aux_of_the_last_step_is_written(cluster, tmp_path):
 
 
 def check_outputs(out, reference):
+    """Checks that the folder `out` has exactly its three files, and that state and aux equal the reference."""
     kept = by_path(load_file(out / "aux.safetensors"), "aux")
     last = by_path(load_file(out / "state.safetensors"), "state")
     reference.check(Trajectory(reference.base.first, last, reference.base.aux[:-1] + [kept]))
     assert sorted(path.name for path in out.iterdir()) == ["aux.safetensors", "metrics.jsonl", "state.safetensors"]
 
 
-def test_plan_flags_win_over_the_directory(cluster, tmp_path):
+def test_plan_flags_override_the_job_directory(cluster, tmp_path):
     step, state, batches, reference = mlp()
     alpa.save_job(tmp_path / "job", step, state, batches, plan=alpa.DataParallel(1))
     done = cli(cluster, "submit", tmp_path / "job", "--steps", cases.STEPS, "--output", tmp_path / "out", "-o", "json",
@@ -171,30 +173,30 @@ def test_more_batches_than_the_workers_hold_are_sent_in_turn(cluster, tmp_path):
     assert [line["aux['state']"] for line in lines] == chained(batches, 2500)
 
 
-def test_two_submissions_at_once(cluster, tmp_path):
+def test_two_concurrent_submissions_equal_jit(cluster, tmp_path):
     step, state, batches, reference = mlp()
     alpa.save_job(tmp_path / "job", step, state, batches, plan=alpa.DataParallel(2))
     submit = ("submit", tmp_path / "job", "--steps", cases.STEPS, "--output")
     with running(cluster, *submit, tmp_path / "a") as a, running(cluster, *submit, tmp_path / "b") as b:
         for process in (a, b):
-            _, said = process.communicate(timeout=120)
-            assert process.returncode == DONE, said
+            _, messages = process.communicate(timeout=120)
+            assert process.returncode == DONE, messages
     check_outputs(tmp_path / "a", reference)
     check_outputs(tmp_path / "b", reference)
 
 
-def test_a_job_waits_for_devices_and_says_so(cluster, job, tmp_path):
+def test_submit_reports_that_its_job_waits_for_devices(cluster, job, tmp_path):
     hold = cli(cluster, "submit", job, "--devices", 4, "--steps", 3, "--detach", "--job-id", "holds-most")
     assert hold.returncode == DONE and hold.stdout == "holds-most\n", hold.stderr
     with running(cluster, "submit", job, "--devices", 4, "--steps", 3, "--output", tmp_path / "out") as waiting:
         assert "2 free of 6" in wait_for(waiting, "PENDING.*device").string
         assert cli(cluster, "stop", "holds-most").returncode == DONE
-        _, said = waiting.communicate(timeout=60)
-        assert waiting.returncode == DONE, said
+        _, messages = waiting.communicate(timeout=60)
+        assert waiting.returncode == DONE, messages
 
 
 def standalone(job, tmp_path, *arguments):
-    """`alpa run` as a process that keeps its daemons' files under tmp_path / "daemons"."""
+    """Starts `alpa run --standalone`. Its daemons keep their files under tmp_path / "daemons"."""
     (tmp_path / "daemons").mkdir()
     return subprocess.Popen([find_binary("alpa"), "run", "--standalone", job, *map(str, arguments)], text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -202,7 +204,7 @@ def standalone(job, tmp_path, *arguments):
 
 
 def daemons_of(tmp_path):
-    """The process ids of the daemons that `standalone` started."""
+    """Returns the process ids of the daemons of standalone()."""
     found = []
     for entry in pathlib.Path("/proc").iterdir():
         with contextlib.suppress(OSError):
@@ -212,50 +214,50 @@ def daemons_of(tmp_path):
     return found
 
 
-def test_run_standalone(tmp_path):
+def test_run_standalone_equals_jit_and_leaves_no_daemons(tmp_path):
     step, state, batches, reference = mlp()
     alpa.save_job(tmp_path / "job", step, state, batches, plan=alpa.DataParallel(4))
-    process = standalone(tmp_path / "job", tmp_path, "--steps", cases.STEPS, "--output", tmp_path / "out", "--workers", 2,
-                         "-o", "json")
-    data, said = process.communicate(timeout=120)
-    assert process.returncode == DONE, said
+    process = standalone(tmp_path / "job", tmp_path, "--steps", cases.STEPS, "--output", tmp_path / "out",
+                         "--workers", 2, "-o", "json")
+    data, messages = process.communicate(timeout=120)
+    assert process.returncode == DONE, messages
     assert json.loads(data)["state"] == "SUCCEEDED"
     check_outputs(tmp_path / "out", reference)
     assert not daemons_of(tmp_path) and not list((tmp_path / "daemons").iterdir())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
-def test_standalone_ends_with_its_daemons(job, tmp_path, number):
+def test_a_signal_ends_run_standalone_and_its_daemons(job, tmp_path, number):
     process = standalone(job, tmp_path, "--steps", 1_000_000)
     try:
         wait_for(process, r"^step ")
         assert len(daemons_of(tmp_path)) == 2
         process.send_signal(number)
-        _, said = process.communicate(timeout=30)
+        _, messages = process.communicate(timeout=30)
     finally:
         process.kill()
     if number != signal.SIGKILL:
-        assert process.returncode == INTERRUPTED and "nothing is kept" in said
+        assert process.returncode == INTERRUPTED and "nothing is kept" in messages
         assert not daemons_of(tmp_path) and not list((tmp_path / "daemons").iterdir())
-    deadline = time.monotonic() + 30  # after a SIGKILL, the daemons see to themselves
+    deadline = time.monotonic() + 30  # after a SIGKILL of the command, the daemons end by themselves
     while daemons_of(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not daemons_of(tmp_path)
 
 
-# ---- leaving and coming back ----
+# ---- interrupting and re-attaching ----
 
 
 def test_ctrl_c_leaves_the_job_running(cluster, job, tmp_path):
-    whole = cli(cluster, "submit", job, "--steps", 2000, "--output", tmp_path / "whole")
-    assert whole.returncode == DONE, whole.stderr
+    uninterrupted = cli(cluster, "submit", job, "--steps", 2000, "--output", tmp_path / "uninterrupted")
+    assert uninterrupted.returncode == DONE, uninterrupted.stderr
     with running(cluster, "submit", job, "--steps", 2000, "--output", tmp_path / "out") as process:
         wait_for(process, r"^step ")
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, messages = process.communicate(timeout=30)
     assert process.returncode == INTERRUPTED
-    again = re.search(r"re-attach: (alpa submit .*--job-id (\S+).*)", said)
-    assert again and "continues to step 2000" in said, said
+    again = re.search(r"re-attach: (alpa submit .*--job-id (\S+).*)", messages)
+    assert again and "continues to step 2000" in messages, messages
     assert not list((tmp_path / "out").iterdir())
     assert state_of(cluster, again[2]) == pb.Job.RUNNING
     words = again[1].split()
@@ -266,13 +268,14 @@ def test_ctrl_c_leaves_the_job_running(cluster, job, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 2001))
     for name in ("state.safetensors", "aux.safetensors"):
-        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "uninterrupted" / name).read_bytes()
 
 
-def test_detach_and_pick_up(cluster, tmp_path):
+def test_submit_re_attaches_to_a_detached_job(cluster, tmp_path):
     step, state, batches, reference = mlp()
     alpa.save_job(tmp_path / "job", step, state, batches, plan=alpa.DataParallel(2))
-    submit = ("submit", tmp_path / "job", "--steps", cases.STEPS, "--output", tmp_path / "out", "--job-id", "left-alone")
+    submit = ("submit", tmp_path / "job", "--steps", cases.STEPS, "--output", tmp_path / "out",
+              "--job-id", "left-alone")
     left = cli(cluster, *submit, "--detach")
     assert left.returncode == DONE and left.stdout == "left-alone\n", left.stderr
     assert not list((tmp_path / "out").iterdir())
@@ -285,18 +288,19 @@ def test_detach_and_pick_up(cluster, tmp_path):
     assert other.returncode == REFUSED and "another --job-id" in other.stderr
 
 
-def test_a_reader_that_leaves(cluster, job):
-    """`alpa submit -o jsonl | head -1`."""
+def test_a_closed_stdout_ends_submit_and_not_the_job(cluster, job):
+    """`alpa submit -o jsonl | head -1` closes stdout after one line."""
     with running(cluster, "submit", job, "--steps", 100_000, "-o", "jsonl", "--job-id", "unread") as process:
         assert json.loads(process.stdout.readline())["step"] == 1
         process.stdout.close()
-        said = process.stderr.read()
-        assert process.wait(timeout=30) == INTERRUPTED and "re-attach" in said
+        messages = process.stderr.read()
+        assert process.wait(timeout=30) == INTERRUPTED and "re-attach" in messages
     assert cli(cluster, "stop", "unread").returncode == DONE
 
 
-def test_killed_while_it_runs(cluster, job, tmp_path):
-    with running(cluster, "submit", job, "--steps", 100_000, "--output", tmp_path / "out", "--job-id", "killed") as process:
+def test_a_killed_submit_leaves_no_incomplete_output(cluster, job, tmp_path):
+    submit = ("submit", job, "--steps", 100_000, "--output", tmp_path / "out", "--job-id", "killed")
+    with running(cluster, *submit) as process:
         wait_for(process, r"^step ")
         process.kill()
     assert not [path for path in (tmp_path / "out").iterdir() if ".tmp." not in path.name]
@@ -306,11 +310,12 @@ def test_killed_while_it_runs(cluster, job, tmp_path):
 # ---- exit codes ----
 
 
-def test_bad_job_directories(cluster, tmp_path):
+def test_damaged_and_missing_files_of_a_job_directory_are_named(cluster, tmp_path):
     step, state, batches, _ = mlp()
     job = alpa.save_job(tmp_path / "job", step, state, batches)
 
     def fails(word):
+        """Checks that submit reports a usage error with `word`."""
         done = cli(cluster, "submit", job, "--steps", 2, "--output", tmp_path / "out")
         assert done.returncode == USAGE, (done.returncode, done.stderr)
         assert word in done.stderr, done.stderr
@@ -345,75 +350,75 @@ def test_bad_job_directories(cluster, tmp_path):
     (["logs", "x", "-f", "-o", "json"], ["jsonl"]),
     (["completion", "csh"], ["bash, zsh, fish"]),
 ])
-def test_bad_usage(cluster, arguments, words):
+def test_a_usage_error_explains_the_mistake(cluster, arguments, words):
     done = cli(cluster, *arguments)
     assert done.returncode == USAGE and not done.stdout, (done.returncode, done.stderr)
     for word in words:
         assert word in done.stderr, done.stderr
 
 
-def test_steps_must_be_said(cluster, job):
+def test_steps_must_be_specified(cluster, job):
     done = cli(cluster, "submit", job)
     assert done.returncode == USAGE and "--steps is missing" in done.stderr and "3 batches" in done.stderr
 
 
-def test_unreachable(job):
+def test_an_unreachable_coordinator_is_reported(job):
     for arguments in (["list"], ["status", "x"], ["submit", str(job), "--steps", "1"], ["cluster"]):
-        done = subprocess.run([find_binary("alpa"), "--address", "127.0.0.1:9", *arguments], capture_output=True, text=True,
-                              timeout=60, check=False)
+        done = subprocess.run([find_binary("alpa"), "--address", "127.0.0.1:9", *arguments], capture_output=True,
+                              text=True, timeout=60, check=False)
         assert done.returncode == UNREACHABLE and not done.stdout
         assert "127.0.0.1:9" in done.stderr and "alpa-coordinator --listen 127.0.0.1:9" in done.stderr
 
 
-def test_the_address_comes_from_the_environment(cluster):
+def test_the_environment_can_specify_the_address(cluster):
     done = subprocess.run([find_binary("alpa"), "cluster"], capture_output=True, text=True, timeout=60, check=False,
                           env={**os.environ, "ALPA_ADDRESS": cluster.address})
     assert done.returncode == DONE and "pair-0" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["status", "logs", "stop", "delete"])
-def test_not_found(cluster, name):
+def test_an_unknown_job_is_reported(cluster, name):
     done = cli(cluster, name, "no-such-job")
     assert done.returncode == NOT_FOUND and not done.stdout
     assert "no-such-job" in done.stderr and "alpa list" in done.stderr
 
 
-def test_refused(cluster, job):
+def test_an_unsupported_program_is_refused(cluster, job):
     (job / "program.hlo.pb").write_bytes((ROOT / "graph/testdata/unsupported.pb").read_bytes())
     done = cli(cluster, "submit", job, "--steps", 1)
     assert done.returncode == REFUSED, done.stderr
 
 
-def test_no_feasible_plan(cluster, job):
+def test_an_infeasible_plan_is_reported(cluster, job):
     done = cli(cluster, "submit", job, "--steps", 1, "--microbatches", 7)
     assert done.returncode == NO_PLAN and "7" in done.stderr and "alpa cluster" in done.stderr, done.stderr
 
 
-def test_stopped_while_it_runs(cluster, job, tmp_path):
+def test_submit_fails_if_its_job_is_stopped(cluster, job, tmp_path):
     with running(cluster, "submit", job, "--steps", 1_000_000, "--job-id", "to-stop", "--output", tmp_path / "out",
                  "-o", "json") as process:
         wait_for(process, r"^step ")
         stopped = cli(cluster, "stop", "to-stop")
         assert stopped.returncode == DONE and "STOPPED" in stopped.stderr
-        data, said = process.communicate(timeout=30)
-    assert process.returncode == FAILED and "was stopped" in said
+        data, messages = process.communicate(timeout=30)
+    assert process.returncode == FAILED and "was stopped" in messages
     assert json.loads(data)["state"] == "STOPPED"
     assert not list((tmp_path / "out").iterdir())
     assert cli(cluster, "status", "to-stop", "--wait").returncode == FAILED
 
 
-def test_a_worker_dies(fresh_cluster, job, tmp_path):
+def test_submit_fails_if_a_worker_dies(fresh_cluster, job, tmp_path):
     cluster = fresh_cluster({"a": 1, "b": 1})
     with running(cluster, "submit", job, "--steps", 1_000_000, "--output", tmp_path / "out", "--job-id", "unlucky",
                  "--data-parallel", 2) as process:
         wait_for(process, r"^step ")
         cluster._daemons.workers["b"].kill()
-        _, said = process.communicate(timeout=30)
-    assert process.returncode == FAILED and "INFRASTRUCTURE" in said and "worker b" in said, said
+        _, messages = process.communicate(timeout=30)
+    assert process.returncode == FAILED and "INFRASTRUCTURE" in messages and "worker b" in messages, messages
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_patience_ends(cluster, job):
+def test_submit_and_status_wait_no_longer_than_their_timeout(cluster, job):
     waits = cli(cluster, "submit", job, "--steps", 1, "--devices", 100, "--timeout", 1, "--job-id", "too-large")
     assert waits.returncode == TIMED_OUT and "alpa stop too-large" in waits.stderr, waits.stderr
     status = cli(cluster, "status", "too-large", "--wait", "--timeout", 0.5)
@@ -421,10 +426,10 @@ def test_patience_ends(cluster, job):
     assert cli(cluster, "stop", "too-large").returncode == DONE
 
 
-# ---- looking ----
+# ---- showing jobs and the cluster ----
 
 
-def test_list_status_logs_cluster_stop_delete(cluster, job):
+def test_list_status_logs_cluster_stop_and_delete_follow_a_job(cluster, job):
     def data(*arguments, form="json"):
         done = cli(cluster, *arguments, "-o", form)
         assert done.returncode == DONE, done.stderr
@@ -439,7 +444,8 @@ def test_list_status_logs_cluster_stop_delete(cluster, job):
     assert "looked-at" in [entry["job_id"] for entry in data("list", "--state", "running", form="jsonl")]
     assert "looked-at" not in [entry["job_id"] for entry in data("list", "--state", "failed,stopped")]
     status = data("status", "looked-at")
-    assert status["state"] == "RUNNING" and status["plan"] and data("status", "looked-at")["steps_done"] >= status["steps_done"]
+    assert status["state"] == "RUNNING" and status["plan"]
+    assert data("status", "looked-at")["steps_done"] >= status["steps_done"]
     assert "RUNNING" in cli(cluster, "status", "looked-at").stdout
     (device,) = status["devices"]
     owners = {d["id"]: d["job_id"] for w in data("cluster")["workers"] for d in w["devices"]}
@@ -460,12 +466,12 @@ def test_list_status_logs_cluster_stop_delete(cluster, job):
         rest, _ = following.communicate(timeout=30)
         assert following.returncode == DONE and json.loads(rest.splitlines()[-1])["kind"] == "stopped"
     again = cli(cluster, "stop", "looked-at")
-    assert again.returncode == DONE and "had ended before" in again.stderr
+    assert again.returncode == DONE and "had already ended" in again.stderr
     assert data("delete", "looked-at") == {"deleted": "looked-at"}
     assert cli(cluster, "status", "looked-at").returncode == NOT_FOUND
 
 
-def test_a_python_run_is_seen(cluster):
+def test_list_and_status_show_a_python_run(cluster):
     step, state, batches, _ = mlp()
     with cluster.parallelize(step, devices=1, name="listed", timeout=60) as run:
         run(state, batches[0])
@@ -476,7 +482,7 @@ def test_a_python_run_is_seen(cluster):
         assert status.returncode == DONE and "RUNNING" in status.stdout
 
 
-def test_ctrl_c_ends_a_look(cluster, job):
+def test_ctrl_c_ends_logs_and_status_and_not_the_job(cluster, job):
     assert cli(cluster, "submit", job, "--steps", 1_000_000, "--job-id", "watched", "--detach").returncode == DONE
     for arguments in (("logs", "watched", "-f"), ("status", "watched", "--wait")):
         with running(cluster, *arguments) as process:
@@ -488,10 +494,10 @@ def test_ctrl_c_ends_a_look(cluster, job):
     assert cli(cluster, "stop", "watched").returncode == DONE
 
 
-# ---- manners ----
+# ---- stdout, stderr, help and completion ----
 
 
-def test_data_and_messages_do_not_mix(cluster, job):
+def test_data_goes_to_stdout_and_messages_to_stderr(cluster, job):
     done = cli(cluster, "submit", job, "--steps", 5, "-o", "jsonl")
     assert [json.loads(line)["step"] for line in done.stdout.splitlines()] == [1, 2, 3, 4, 5]
     assert "step 5/5" in done.stderr and "\r" not in done.stderr and "\033" not in done.stderr
@@ -500,23 +506,23 @@ def test_data_and_messages_do_not_mix(cluster, job):
 
 
 def on_terminal(arguments, **environment):
-    """What a command writes to a terminal on stderr."""
+    """Runs a command with a terminal as its stderr. Returns the text on the terminal."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=theirs,
                                env={**os.environ, "TERM": "xterm", **environment})
     os.close(theirs)
-    said = b""
+    messages = b""
     while select.select([ours], [], [], 60)[0]:
         try:
-            said += os.read(ours, 4096)
-        except OSError:  # its end, on a terminal
+            messages += os.read(ours, 4096)
+        except OSError:  # end of file on a terminal
             break
     os.close(ours)
     process.wait(timeout=60)
-    return said.decode()
+    return messages.decode()
 
 
-def test_on_a_terminal(cluster, job):
+def test_a_terminal_shows_a_progress_bar_and_colours(cluster, job):
     submit = command(cluster, "submit", job, "--steps", 50)
     assert re.search(r"\r\033\[K\[#+\] step 50/50", on_terminal(submit))
     assert "\033" not in on_terminal(submit, TERM="dumb")
@@ -525,9 +531,9 @@ def test_on_a_terminal(cluster, job):
     assert "\033" not in on_terminal(wrong, NO_COLOR="1")
 
 
-@pytest.mark.parametrize("name", ["run", "submit", "status", "list", "logs", "stop", "delete", "plan show", "plan verify",
-                                  "plan lower", "plan make", "cluster", "version", "completion"])
-def test_help_leads_with_examples(name):
+@pytest.mark.parametrize("name", ["run", "submit", "status", "list", "logs", "stop", "delete", "plan show",
+                                  "plan verify", "plan lower", "plan make", "cluster", "version", "completion"])
+def test_help_starts_with_examples(name):
     for arguments in ([*name.split(), "--help"], ["help", *name.split()]):
         done = subprocess.run([find_binary("alpa"), *arguments], capture_output=True, text=True, timeout=10, check=True)
         assert done.stdout.splitlines()[2:3] == ["Examples:"] and f"alpa {name}" in done.stdout
@@ -537,21 +543,24 @@ def test_help_leads_with_examples(name):
 
 def test_version_needs_no_coordinator():
     def version(*arguments):
-        return subprocess.run([find_binary("alpa"), *arguments], capture_output=True, text=True, timeout=10, check=True).stdout
+        return subprocess.run([find_binary("alpa"), *arguments], capture_output=True, text=True, timeout=10,
+                              check=True).stdout
 
     assert re.fullmatch(r"alpa \d+\.\d+\.\d+\n", version("version"))
     assert version("--version") == version("version")
     assert json.loads(version("version", "-o", "json"))["version"] in version("version")
 
 
-def test_bash_completes(tmp_path):
+def test_bash_completes_commands_flags_and_values(tmp_path):
     script = subprocess.run([find_binary("alpa"), "completion", "bash"], capture_output=True, text=True, timeout=10,
                             check=True).stdout
 
     def completed(*words):
         line = " ".join(f"'{word}'" for word in words)
-        program = f"{script}\nCOMP_WORDS=({line})\nCOMP_CWORD={len(words) - 1}\n_alpa\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
-        return subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=10, check=True).stdout.split()
+        program = (f"{script}\nCOMP_WORDS=({line})\nCOMP_CWORD={len(words) - 1}\n_alpa\n"
+                   "printf '%s\\n' \"${COMPREPLY[@]}\"\n")
+        done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.split()
 
     assert set(completed("alpa", "st")) == {"status", "stop"}
     assert completed("alpa", "--address", "x:1", "submit", "--detac") == ["--detach"]

@@ -1,4 +1,4 @@
-"""What strategies send from device to device, counted by the workers, against the formulas of their papers."""
+"""Tests that devices send exactly the bytes of the formulas below, except for scalars. The workers count the bytes."""
 
 import json
 import urllib.request
@@ -39,7 +39,7 @@ def start():
 
 
 def sent_bytes(cluster, plan, workers):
-    """Bytes that all devices together sent in one step."""
+    """Returns the number of bytes that all devices together send in one step."""
     state, batch = start()
     with cluster.parallelize(step, plan, workers=workers, timeout=60) as run:
         for _ in range(2):
@@ -49,29 +49,30 @@ def sent_bytes(cluster, plan, workers):
             return json.load(reply)["last_step_sent_bytes"]
 
 
-# Ranks send (n-1)/n of what a reduce-scatter or an all-gather is about, n of them: (n-1) times the parameters for each.
+# In one reduce-scatter of the gradients or one all-gather of the parameters, each of the n ranks sends (n-1)/n of
+# PARAMETER_BYTES. All ranks together send (n-1) * PARAMETER_BYTES.
 def zero1(n, k):
-    return 2 * (n - 1) * PARAMETER_BYTES  # gradients scattered once, parameters gathered once
+    return 2 * (n - 1) * PARAMETER_BYTES  # one reduce-scatter, one all-gather
 
 
 def zero2(n, k):
-    return (k + 1) * (n - 1) * PARAMETER_BYTES  # gradients scattered in each microbatch
+    return (k + 1) * (n - 1) * PARAMETER_BYTES  # one reduce-scatter per microbatch, one all-gather
 
 
 def zero3(n, k):
-    return 2 * k * (n - 1) * PARAMETER_BYTES  # each microbatch gathers parameters and scatters gradients
+    return 2 * k * (n - 1) * PARAMETER_BYTES  # one all-gather and one reduce-scatter per microbatch
 
 
 @pytest.mark.parametrize("k", [1, 4])
 @pytest.mark.parametrize("n,workers", [(2, ("pair-0",)), (2, ("single-0", "single-1")), (4, ("pair-0", "pair-1"))])
 @pytest.mark.parametrize("stage,formula", [(1, zero1), (2, zero2), (3, zero3)])
-def test_zero_sends_what_its_formula_says(cluster, stage, formula, n, workers, k):
+def test_zero_sends_the_bytes_of_its_formula(cluster, stage, formula, n, workers, k):
     sent = sent_bytes(cluster, alpa.Zero(stage, n, microbatches=k), workers)
-    scalars = 64 * n * n  # the loss, summed
+    scalars = 64 * n * n  # bytes of the all-reduce of the loss, at most
     assert formula(n, k) <= sent <= formula(n, k) + scalars
 
 
 @pytest.mark.parametrize("k", [1, 4])
-def test_data_parallel_reduces_gradients_once_a_step(cluster, k):
+def test_data_parallel_reduces_gradients_once_per_step(cluster, k):
     sent = sent_bytes(cluster, alpa.DataParallel(2, microbatches=k), ("pair-0",))
     assert 2 * PARAMETER_BYTES <= sent <= 2 * PARAMETER_BYTES + 256
