@@ -34,7 +34,7 @@ absl::Status CheckPlacement(const plan::Plan& plan, const plan::Executable& exec
       const auto text = [&](const std::optional<plan::Sharding>& sharding) {
         return sharding ? sharding->ToString(mesh) : std::string("absent");
       };
-      return InvalidArgument("stage %d: the plan lists %s as %s on mesh %d, but its cuts make it %s", s,
+      return InvalidArgument("stage %d: the plan stores %s as %s on mesh %d, but its cuts lead to %s", s,
                              roles.inputs[p].path, text(planned), stage.mesh.value(), text(lowered));
     }
   }

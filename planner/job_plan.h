@@ -30,7 +30,7 @@ absl::StatusOr<JobProgram> ImportProgram(absl::string_view serialized_hlo, const
 // Returns the simplified program. The planner plans this form, and a plan records the fingerprint of this form.
 JobProgram Simplified(const JobProgram& program);
 
-// Reads the user's plan and verifies it for this program. Its devices are numbered 0..n-1. Errors: BAD_PLAN.
+// Reads the user's plan and verifies it for this program. The plan's devices are numbered 0..n-1. Errors: BAD_PLAN.
 absl::StatusOr<plan::Plan> ReadGivenPlan(const proto::Plan& given, const JobProgram& simplified);
 
 // Returns a verified plan on the first of `devices`: the request's own plan if it has one, otherwise a plan that keeps
@@ -44,8 +44,8 @@ absl::StatusOr<plan::Plan> PlanJob(const JobProgram& simplified, const proto::Pl
 absl::StatusOr<Searched> SearchJob(const JobProgram& simplified, const proto::PlanRequest& request,
                                    const cluster::Cluster& cluster, const SearchLimits& limits);
 
-// Lowers a plan and verifies the executable. `given`: the plan does not come from this build's planner, so it may ask
-// for something impossible (BAD_PLAN). Errors of the planner's own plans are NO_FEASIBLE_PLAN or INTERNAL.
+// Lowers a plan and verifies the executable. `given`: whether the plan comes from the user. Such a plan may ask for
+// something impossible (BAD_PLAN). Errors of the planner's own plans are NO_FEASIBLE_PLAN or INTERNAL.
 absl::StatusOr<plan::Executable> LowerJob(const plan::Plan& plan, const JobProgram& simplified, bool given);
 
 }  // namespace alpa::planner

@@ -76,8 +76,8 @@ absl::Status CheckOptions(const PlanOptions& options, const Graph& program, cons
   const PipelineOptions& pipeline = options.pipeline;
   if (pipeline.meshes < 1 || pipeline.stages_per_mesh < 1 || pipeline.meshes > kMaxStages ||
       pipeline.stages_per_mesh > kMaxStages / pipeline.meshes) {
-    return InvalidArgument("a pipeline of %d meshes x %d stages each; expected 1 to %d stages in all", pipeline.meshes,
-                           pipeline.stages_per_mesh, kMaxStages);
+    return InvalidArgument("a pipeline has %d meshes x %d stages each; expected 1 to %d stages in total",
+                           pipeline.meshes, pipeline.stages_per_mesh, kMaxStages);
   }
   if (pipeline.meshes == 1 && pipeline.stages_per_mesh > 1) {
     return InvalidArgument("%d stages per mesh need a pipeline of at least 2 meshes", pipeline.stages_per_mesh);
@@ -104,7 +104,7 @@ absl::Status CheckOptions(const PlanOptions& options, const Graph& program, cons
     return InvalidArgument("remat=\"%s\" is unknown; expected \"none\" or \"layer\"", options.remat);
   }
   if (options.sequence && options.most_tensor() < 2) {
-    return InvalidArgument("sequence sharding with tensor_parallel=%d; it must be at least 2", options.most_tensor());
+    return InvalidArgument("sequence sharding needs tensor_parallel >= 2, but it is %d", options.most_tensor());
   }
   ALPA_RETURN_IF_ERROR(CheckTensorCuts(options, program, roles));
   return ParseSchedule(pipeline.schedule).status();
@@ -145,7 +145,7 @@ absl::StatusOr<std::vector<int64_t>> DataOfMeshes(const PlanOptions& options) {
   return data;
 }
 
-// Whether the plan takes the region apart (plan::TakesRegionApart).
+// Whether lowering splits the plan's region into cells (plan::TakesRegionApart).
 bool TakesApart(const PlanOptions& options) { return options.pipeline.meshes > 1 || options.remat != "none"; }
 
 struct BatchSplit {
@@ -153,8 +153,8 @@ struct BatchSplit {
   SeedSearch search;
 };
 
-// Splits the batch into data x k chunks. The data degree is `pinned`, or else the largest one up to `most` for which
-// the batch divides.
+// Splits the batch into data x k chunks. The data degree is `pinned`. Without a pin, it is the largest degree up to
+// `most` for which the batch can be cut into that number of chunks.
 absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& roles, const PlanOptions& options,
                                       std::optional<int64_t> pinned, int64_t most) {
   const int64_t k = std::max<int64_t>(1, options.microbatches);
@@ -173,7 +173,7 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
       if (pinned || split.data == 1) return seeds;
     } else {
       for (int64_t probe : kProbeChunks) {
-        // A single chunk cuts nothing. The batch dimension is then one that a few chunks could cut.
+        // A single chunk cuts nothing. The search then looks for a dimension that a few chunks would cut.
         split.search = FindSeeds(program, roles, chunks == 1 ? probe : chunks, k > 1, local);
         if (chunks > 1 || !split.search.seeds.empty()) break;
       }
@@ -182,8 +182,8 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
     }
   }
   if (k > 1 && !split.search.analysis.couplings.empty()) {
-    // The real batch dimension may not divide, so that the search took another dimension, which couples. In that case
-    // the error of CheckSeeds is the helpful one.
+    // If the real batch dimension is not divisible into the chunks, the search took another dimension, and that one
+    // couples. Then the error of CheckSeeds for the real dimension helps the user more.
     for (int64_t probe : kProbeChunks) {
       const SeedSearch other = FindSeeds(program, roles, probe, true, local);
       const bool as_much = other.analysis.split_flops >= split.search.analysis.split_flops;
@@ -225,8 +225,8 @@ std::vector<int32_t> Parameters(const Graph& program, const plan::Roles& roles, 
   return found;
 }
 
-// Returns data parallelism as a mesh axis. Under ZeRO, values derived from gradients stay sharded, such as optimizer
-// state. Stage 3 also leaves parameters sharded.
+// Returns data parallelism as a mesh axis. Under ZeRO, values derived from gradients, such as optimizer state, stay
+// sharded. Under ZeRO-3, parameters stay sharded, too.
 plan::AxisCut DataAxis(const Graph& program, const plan::Roles& roles, const BatchSplit& split,
                        const PlanOptions& options) {
   plan::AxisCut axis;
@@ -251,7 +251,7 @@ std::string Origin(const PlanOptions& options, bool data_pinned) {
   return pinned ? "pinned by the user" : "all devices, data parallel";
 }
 
-// Returns a mesh of data x tensor devices. An axis of size 1 is left out, except a data axis if `keep_data_axis`.
+// Returns a mesh of data x tensor devices. Leaves out an axis of size 1, except the data axis if `keep_data_axis`.
 cluster::Mesh MakeMesh(int64_t data, int64_t tensor, bool keep_data_axis,
                        std::vector<DeviceId>::const_iterator devices) {
   cluster::Mesh mesh;
@@ -261,10 +261,10 @@ cluster::Mesh MakeMesh(int64_t data, int64_t tensor, bool keep_data_axis,
   return mesh;
 }
 
-// Returns the cuts for sequence sharding: each batch leaf along the dimension after its batch dimension (before it, if
-// the batch dimension is the last), if the axis divides it. Partial sums of matrix products are reduce-scattered along
-// the dimension that follows from these cuts, and gathered before the next product (Korthikanti et al., arXiv
-// 2205.05198).
+// Returns the cuts for sequence sharding. They cut each batch leaf along the dimension after its batch dimension, or
+// before it if the batch dimension is the last. A leaf is not cut if `tensor` does not divide the size of that
+// dimension. Partial sums of matrix products are reduce-scattered along the dimension that follows from these cuts.
+// They are gathered before the next product (Korthikanti et al., arXiv 2205.05198).
 std::vector<plan::Cut> SequenceCuts(const Plan& plan, int64_t tensor, const Graph& program) {
   std::vector<plan::Cut> cuts;
   for (const plan::Seed& seed : plan.batch_seeds) {
@@ -275,10 +275,10 @@ std::vector<plan::Cut> SequenceCuts(const Plan& plan, int64_t tensor, const Grap
   return cuts;
 }
 
-// Chooses the tensor axis of the mesh of `stage`. The choice is made on the whole program, lowered to this mesh along
-// the axes that `stage` already has. In two cases it consists of cuts of leaves only, without pins: if the region is
-// taken apart, because the cells are other programs; and with sequence sharding, which itself decides how partial sums
-// are reduced.
+// Chooses the tensor axis of the mesh of `stage`. It chooses on the whole program, lowered to this mesh along the axes
+// that `stage` already has. In two cases it chooses only cuts of leaves and no pins. If lowering splits the region into
+// cells, pins would not fit, because the cells are other programs. With sequence sharding, that option already decides
+// how partial sums are reduced.
 absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const plan::StagePlan& stage, const PlanOptions& options,
                                       const Graph& program, const plan::Roles& roles) {
   Plan one = plan;
@@ -292,7 +292,7 @@ absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const plan::StagePlan& s
   axis.mesh_axis = static_cast<int64_t>(mesh.shape.size()) - 1;
   axis.cuts = options.tensor_cuts;
   one.meshes = {mesh};
-  // The same mesh without the tensor axis, which is the last one.
+  // The same mesh without the tensor axis, its last axis.
   Plan base = one;
   base.meshes[0].shape.pop_back();
   base.meshes[0].axis_names.pop_back();
@@ -320,7 +320,7 @@ absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const plan::StagePlan& s
   return ChooseAxis(executable, RequestFor(MeshId(0), mesh, axis), mesh, choose);
 }
 
-// As Complete, and also returns the executable that the additions come from. `shares`: as PipelineOptions::shares.
+// As Complete, and also returns the executable from which it takes the additions. `shares`: as PipelineOptions::shares.
 absl::StatusOr<plan::Executable> CompleteAndLower(Plan& plan, const Graph& program, const plan::Roles& roles,
                                                   const std::vector<double>& shares = {}) {
   plan::Executable executable;
@@ -384,8 +384,7 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
   plan.batch_seeds = split.search.seeds;
   plan.statistics = options.statistics;
   plan.origin = Origin(options, pinned.has_value());
-  // Lowering itself carries out plain data parallelism on one mesh. In all other cases data parallelism is an axis that
-  // the axis pass cuts.
+  // Lowering itself implements plain data parallelism on one mesh. In all other cases, the axis pass cuts a data axis.
   const bool zero = options.zero > 0 && split.data > 1;
   const bool data_as_axis = zero || TakesApart(options);
   if (data_as_axis && split.data > 1) {
@@ -414,7 +413,7 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
   if (options.remat == "layer") plan.remat = plan::Remat::kLayer;
   if (stages > 1) plan.schedule = options.pipeline.schedule;
   std::optional<ChosenAxis> first;
-  std::map<std::pair<int64_t, int>, plan::AxisCut> axes;  // by data and tensor degree: such meshes share one axis
+  std::map<std::pair<int64_t, int>, plan::AxisCut> axes;  // by data and tensor degree: equal meshes share an axis
   for (plan::StagePlan& stage : plan.stages) {
     const int m = stage.mesh.value(), ways = options.tensor_of(m);
     if (ways == 1) continue;

@@ -2,9 +2,9 @@
 //
 // Model:   Supports data parallelism (plain or ZeRO), tensor parallelism, pipeline stages and k microbatches, in nearly
 //          any combination. An option that the user leaves open has a fixed value: one stage, k = 1, and as many
-//          devices as can share the batch. MakePlan then searches the seeds, chooses the tensor axis by cost
-//          (planner/intra_op), and chooses the stage cuts by balance and by the bytes that cross. Search
-//          (search/search.h) varies the open options.
+//          devices as can share the batch. MakePlan then searches for the seeds. It chooses the tensor axis by cost
+//          (planner/intra_op). It chooses the stage cuts by the balance of the work and by the bytes that cross a cut.
+//          Search (search/search.h) varies the open options.
 // Threads: pure functions, except that PlanOptions::tensor_seconds limits the time of the exact choice.
 #pragma once
 
@@ -28,8 +28,8 @@ struct PipelineOptions {
   std::string schedule = "1f1b";        // or "gpipe", "zero-bubble"
   std::vector<int> devices;             // by mesh: number of devices; empty: the same number for every mesh
   std::vector<int> tensor;              // by mesh, only with `devices`: replaces tensor_parallel; empty: not used
-  // By mesh: the work of its stages, relative to a mesh with the same number of devices (1: an equal share). Empty: all
-  // shares are equal. Balances costs that FLOPs do not show: a softmax over the vocabulary, a slower kind of device.
+  // By mesh: the work per device, relative to the other meshes. Empty: all devices get the same work. Corrects for
+  // costs that FLOPs do not show, such as a softmax over the vocabulary or a slower kind of device.
   std::vector<double> shares;
 };
 
@@ -43,7 +43,7 @@ struct PlanOptions {
   int devices = 0;                      // number of the given devices to use; 0: all
   int data_parallel = 0;                // data degree of every mesh; 0: not pinned
   int64_t microbatches = 0;             // k; 0: not pinned
-  std::vector<plan::Seed> batch_dims;   // empty: searched
+  std::vector<plan::Seed> batch_dims;   // empty: the planner finds them
   plan::Statistics statistics = plan::Statistics::kExact;
   int tensor_parallel = 0;              // tensor degree; 0 and 1: none. Data parallelism uses the remaining devices
   int zero = 0;                         // ZeRO stage over the data-parallel devices: 1, 2 or 3; 0: none
@@ -51,7 +51,8 @@ struct PlanOptions {
   // Sequence sharding: between matrix products, the tensor axis also splits activations, along the dimension after the
   // batch dimension.
   bool sequence = false;
-  // Cuts of state leaves along the tensor axis (dim -1: the leaf stays replicated). The planner chooses the others.
+  // Cuts of state leaves along the tensor axis (dim -1: the leaf stays replicated). The planner chooses the cuts of all
+  // other leaves.
   std::vector<plan::Cut> tensor_cuts;
   std::string remat = "none";           // "layer": the backward recomputes each layer from the values live at its start
   // true: planner/intra_op chooses the tensor axis. false: partition/choose_cuts.h does, which is faster but not exact.
@@ -62,29 +63,30 @@ struct PlanOptions {
   // that differ only in schedule or remat have the same tensor cuts. Must outlive the calls.
   TensorCutsMemo* tensor_memo = nullptr;
   double tensor_seconds = 10;           // time limit of the exact choice; it then returns the best solution so far
-  // A search keeps every option that differs from its default. It also keeps a default that is named here.
+  // A search keeps every option that differs from its default. True: the user named the option, so the search keeps it
+  // even at its default.
   struct Named {
     bool schedule = false, remat = false, meshes = false, stages_per_mesh = false;
   } named;
-  // Elements from which ZeRO shards an array. A smaller one stays replicated: it is not worth a reduce-scatter and an
-  // all-gather.
+  // ZeRO shards arrays of at least this number of elements. A smaller array stays replicated, because sharding it is
+  // not worth a reduce-scatter and an all-gather.
   int64_t shard_from = 1024;
 };
 
 // Returns a plan on the first of `devices`. The caller verifies it with plan::Verify.
-// Errors: kInvalidArgument if pins contradict each other or a size does not divide. kFailedPrecondition if the program
-//         cannot be split as pinned. The message names the op that couples the batch, its location, and a change that
-//         would work. kUnimplemented if the pins ask for a combination that is not supported yet.
+// Errors: kInvalidArgument if pins contradict each other, or if a size is not divisible as pinned. kFailedPrecondition
+//         if the program cannot be split as pinned. The message names the op that couples the batch, its location, and
+//         a change that would work. kUnimplemented if the pins ask for a combination that is not supported yet.
 absl::StatusOr<plan::Plan> MakePlan(const graph::Graph& program, const plan::Roles& roles,
                                     const std::vector<DeviceId>& devices, const PlanOptions& options);
 
 struct PlanAndExecutable {
   plan::Plan plan;
   plan::Executable executable;
-  // How the first tensor axis was chosen, if the plan has one: its cost and what is proven (planner/intra_op).
+  // The choice of the first tensor axis, if the plan has one, with its cost and the proven bound (planner/intra_op).
   std::optional<ChosenAxis> tensor;
 };
-// As MakePlan, and also returns the executable that the plan lowers to. MakePlan lowers the plan in any case.
+// As MakePlan, and also returns the executable of the plan. MakePlan computes the executable, too.
 absl::StatusOr<PlanAndExecutable> MakeAndLower(const graph::Graph& program, const plan::Roles& roles,
                                                const std::vector<DeviceId>& devices, const PlanOptions& options);
 

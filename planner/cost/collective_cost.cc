@@ -11,7 +11,8 @@ using graph::Opcode;
 
 namespace {
 
-// Returns the bytes of the full array. The operand or the result of a collective may be a tile of it.
+// Returns the bytes of each operand or of its result, whichever is larger, summed over the operands. In an all-gather
+// or a reduce-scatter, the larger one is the full array.
 double Larger(const Graph& graph, const Op& op) {
   double bytes = 0;
   for (size_t i = 0; i < op.operands.size(); ++i) {

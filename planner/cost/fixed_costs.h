@@ -4,14 +4,14 @@
 
 namespace alpa::planner {
 
-// Per floating-point operation of a matrix product. It is large because cutting a weight is meant to avoid arithmetic
-// that every device repeats.
+// Cost per FLOP of a matrix product. It is large because the purpose of cutting a weight is to avoid arithmetic that
+// every device repeats.
 inline constexpr double kProductFlopCost = 100;
-// Per byte that a memory-bound op writes.
+// Cost per byte that a memory-bound op writes.
 inline constexpr double kWrittenByteCost = 0.02;
-// Per byte of state on a device.
+// Cost per byte of state on a device.
 inline constexpr double kStateByteCost = 0.01;
-// Per collective, for starting it.
+// Cost of starting a collective, in addition to its bytes.
 inline constexpr double kCollectiveStartCost = 32768;
 
 }  // namespace alpa::planner

@@ -22,7 +22,7 @@ using graph::ValueId;
 
 namespace {
 
-// Seconds per byte, as a share of those of the largest measured amount, from which bytes count as not cached.
+// A byte counts as not cached if it takes at least this share of the time per byte of the largest measured amount.
 constexpr double kUncached = 0.7;
 
 bool IsTranscendental(Opcode opcode) {
@@ -43,7 +43,7 @@ bool IsDivision(Opcode opcode) {
 }
 
 // Returns the number of runs in which a view of `elements` elements is read. A run is a sequence of neighbours, or of
-// one repeated element. Scalars and linear views are read without runs: 0.
+// one repeated element. Returns 0 for scalars and linear views, which are read without runs.
 double ContiguousRuns(const fusion::View& view, double elements) {
   if (view.IsScalar() || view.IsLinear()) return 0;
   const int64_t step = view.strides.back();
@@ -102,11 +102,11 @@ class ProgramCostModel {
     std::vector<std::pair<int, double>> reads, writes;  // value, bytes
   };
 
-  // Adds the time of all units to cost_. Bytes are the slower, the more other bytes were moved since they were last
-  // touched, because they have left the nearer caches. Parameters and results were last touched in the previous run.
+  // Adds the time of all units to cost_. A value is slower to move if many other bytes were moved since its last use,
+  // because it has left the nearer caches. Parameters and results were last used in the previous run.
   void AddMemory(const std::vector<int32_t>& alias) {
     double total = static_cast<double>(cost_.temporary_bytes);  // bytes that one run touches
-    // By value: the bytes that this run had moved when the value was last touched. -1: in the previous run.
+    // By value: the bytes that this run had moved when the value was last touched. -1: this run has not touched it.
     std::vector<double> touched(graph_.values().size(), -1);
     std::vector<bool> lasting(graph_.values().size(), false);  // by value: its memory is that of a result
     for (ValueId id : graph_.parameters()) total += BytesOf(id.value());
@@ -198,8 +198,9 @@ class ProgramCostModel {
 
   double Elements(ValueId id) const { return static_cast<double>(graph_.shape(id).elements()); }
 
-  // Returns the number of runs in which a reduction reads its operand: one per row that is reduced to one result, and
-  // those of an operand with kept dimensions between reduced ones.
+  // Returns the number of contiguous runs in which a reduction reads its operand. If it reduces the innermost
+  // dimensions, each row is a run. If there are kept dimensions between reduced ones, the runs of the reordered operand
+  // count, too.
   double RowsOf(const Op& reduce, double n) const {
     const std::optional<fusion::ReduceLayout> layout = fusion::LayoutOf(graph_, reduce);
     if (!layout) return 0;
@@ -278,7 +279,7 @@ class ProgramCostModel {
   }
 
   double Product(const Op& op, const ProductShape& shape) const {
-    // Products of 16-bit floats.
+    // Products of 16-bit floats have measurements of their own, if the device has any.
     const bool half = graph::SizeOf(graph_.shape(op.operands[0]).dtype) == 2 && !device_.half_products.empty();
     return static_cast<double>(shape.batch) *
            ProductSeconds(half ? device_.half_products : device_.products, shape.m, shape.n, shape.k);
@@ -298,7 +299,7 @@ class ProgramCostModel {
 double ProductSeconds(const std::vector<cluster::ProductPoint>& measured, int64_t m, int64_t n, int64_t k) {
   const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
   if (flops <= 0 || measured.empty()) return 0;
-  // Outside the measured range, the rate is that at the edge of the range.
+  // A product outside the measured range has the rate at the edge of the range.
   cluster::ProductPoint least = measured.front(), most = measured.front();
   for (const cluster::ProductPoint& p : measured) {
     least.m = std::min(least.m, p.m), least.n = std::min(least.n, p.n), least.k = std::min(least.k, p.k);
@@ -330,7 +331,7 @@ ProgramCost EstimateProgramCost(const Graph& program, const std::vector<int32_t>
 
 namespace {
 
-// Returns the measured product with the best rate, alone: every product then has this rate.
+// Returns only the measured product with the best rate, so that every product gets this rate.
 std::vector<cluster::ProductPoint> Best(const std::vector<cluster::ProductPoint>& measured) {
   const auto rate = [](const cluster::ProductPoint& p) {
     return static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k) / p.seconds;

@@ -3,9 +3,9 @@
 //
 // Model:   Adds up the kernels that the program becomes (graph/fusion), not its ops. A fused kernel takes the time of
 //          its arithmetic plus the time of its traffic with memory, because the two overlap little in practice. A
-//          matrix product takes the time that measured products of similar shapes take. Bytes that were last touched
-//          long ago are slower: they take the time per byte that was measured for a kernel which moves as many bytes as
-//          were moved since then.
+//          matrix product takes the time that measured products of similar shapes take. A value is slower to move if
+//          many other bytes were moved since its last use. Its time per byte is that of a measured kernel that moves
+//          the same number of bytes as were moved since then.
 // Memory:  the arena that a backend plans for these kernels. Scratch memory of the kernels is estimated.
 // Threads: pure functions.
 #pragma once
@@ -38,14 +38,14 @@ ProgramCost EstimateProgramCost(const graph::Graph& program, const std::vector<i
                                 const cluster::DeviceProfile& device, const CollectiveCostFn& collective,
                                 double sharers = 1);
 
-// Returns the seconds of the product [m, k] x [k, n], interpolated from measured products: the rates of those with the
-// nearest shapes, in logarithms, weigh most. A product outside the measured range has the rate at the edge of the
-// range.
+// Returns the seconds of the product [m, k] x [k, n], interpolated from measured products. The rates of the products
+// with the nearest shapes (by the logarithms of m, n and k) weigh most. A product outside the measured range has the
+// rate at the edge of the range.
 double ProductSeconds(const std::vector<cluster::ProductPoint>& measured, int64_t m, int64_t n, int64_t k);
 
-// Returns the roofline bound of a step in seconds: the time of its kernels on all devices of the cluster together, if
-// the work is shared evenly, nothing is sent, each product is as fast as the fastest measured one, and memory always
-// has its best rate. No plan that computes the program can be faster.
+// Returns the roofline bound of a step in seconds: the time of its kernels on all devices of the cluster together. It
+// assumes that the work is shared evenly and that nothing is sent. Every product is as fast as the fastest measured
+// one, and memory always has its best rate. No plan that computes the program can be faster.
 // REQUIRES: the cluster is measured.
 // Source: Williams et al., "Roofline" (CACM 2009).
 double RooflineSeconds(const graph::Graph& program, const cluster::Cluster& cluster);

@@ -48,7 +48,7 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
   std::optional<Space> space;
   ChosenAxis chosen;
   chosen.greedy_cost = kForbidden;
-  // The answer of ChooseTensorCuts.
+  // Returns the answer of ChooseTensorCuts.
   const auto fallen_back = [&] {
     chosen.request = greedy;
     chosen.cost = chosen.greedy_cost;
@@ -76,7 +76,7 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
       chosen.rigid = rigid;
       chosen.fits = limited || space_options.memory_limit == kForbidden;
       if (chosen.outcome.chosen.empty()) {
-        // The next attempts would not keep the weights sharded. A timeout is no reason for that: it does not show that
+        // The next attempts would not keep the weights sharded. A timeout does not justify them: it does not show that
         // the weights cannot stay sharded.
         if (rigid && !limited && chosen.outcome.termination == Termination::kTimeOut) return fallen_back();
         continue;

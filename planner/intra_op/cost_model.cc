@@ -53,7 +53,7 @@ bool Divided(const OpRule& rule) {
          std::any_of(rule.results.begin(), rule.results.end(), split);
 }
 
-// Returns a graph with operand `part` of a collective over other axes, as an op of its own on one device's tile.
+// Returns a graph that runs a collective over other axes on operand `part` only, with the shape of one device's tile.
 Graph PartOf(const Graph& graph, const Op& op, int part, const OpRule& rule, int64_t n) {
   graph::GraphBuilder builder;
   graph::Shape from = graph.shape(op.operands[part]), to = graph.shape(op.results[part]);
@@ -63,7 +63,7 @@ Graph PartOf(const Graph& graph, const Op& op, int part, const OpRule& rule, int
   return builder.Build();
 }
 
-// Returns a graph with the op on one device's tiles.
+// Returns a graph that runs the op on one device's tiles.
 Graph LocalGraph(const Graph& graph, const Op& op, const OpRule& rule, int64_t n) {
   graph::GraphBuilder builder;
   std::vector<graph::ValueId> operands;

@@ -7,8 +7,8 @@ namespace alpa::planner::intra_op {
 
 namespace {
 
-constexpr int kMostSweeps = 20;     // over all nodes
-constexpr double kPenalty = 1e30;   // of a forbidden conversion: finite, so that infeasible choices can be compared
+constexpr int kMostSweeps = 20;     // limits the sweeps over all nodes
+constexpr double kPenalty = 1e30;   // cost of a forbidden conversion: finite, to compare infeasible choices
 
 class Descent {
  public:

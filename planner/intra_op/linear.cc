@@ -58,7 +58,7 @@ void LinearForm::AddNodes() {
       continue;
     }
     first_variable_.push_back(static_cast<int>(program_.variables.size()));
-    // The node costs at least the least cost of its choices. This part is a constant.
+    // The node costs at least as much as its cheapest choice. This part is a constant.
     double least = node.choices[0].cost;
     for (const Choice& choice : node.choices) least = std::min(least, choice.cost);
     constant_ += least;
@@ -154,11 +154,12 @@ void LinearForm::AddSite(const Site& site, SiteVariables& variables) {
       counted.Add(h, 1);
       counted.Add(any, -1);
       counted.AtMostZero(program_);
-      // A split that is not in plain tiles is either the only direct conversion, or comes from the full value.
+      // A split that is not in plain tiles is converted directly only if no other split is. Otherwise it comes from the
+      // full value.
       if (problem_.states[key.second].outer == 1) continue;
       for (const auto& [other, h2] : direct) {
         if (other.first != m || other.second == key.second) continue;
-        if (problem_.states[other.second].outer != 1 && other.second < key.second) continue;  // the pair has its row
+        if (problem_.states[other.second].outer != 1 && other.second < key.second) continue;  // the pair has a row
         Sum alone;
         alone.Add(h, 1);
         alone.Add(h2, 1);

@@ -96,10 +96,10 @@ class Presolve {
     return table;
   }
 
-  // The choices of one node, as one site sees them. Choices with the same effect there make and want the same states.
+  // The choices of one node at one site. Two choices have the same effect if they make and want the same states there.
   struct View {
     std::vector<size_t> effect;                    // by choice: the number of its effect
-    std::vector<std::vector<double>> extra_cost;   // [a][b]: by how much effect b may exceed the cost of effect a
+    std::vector<std::vector<double>> extra_cost;   // [a][b]: effect b costs at most this much more than a
   };
 
   View ViewOf(int s, int node) {

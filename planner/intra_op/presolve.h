@@ -1,6 +1,6 @@
 // Makes a problem smaller without changing its optimal cost: an optimum of the result is an optimum of the problem.
 //
-// Model:  Two steps alternate until nothing changes. Both count memory.
+// Model:  Two steps alternate until nothing changes. Both take memory into account.
 //         1. Drop a choice if another choice of its node can replace it at no extra cost, whatever the other nodes
 //            choose. The two are compared at every site that the node makes or reads, over all states that the other
 //            nodes may make or want there.

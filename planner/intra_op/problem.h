@@ -1,5 +1,5 @@
 // The cuts of an executable along one more mesh axis, as an optimisation problem. Each node takes one rule. A value is
-// converted if a reader wants it in another state than its producer makes. Rules and conversions have costs.
+// converted if a reader wants it in a state that its producer does not make. Rules and conversions have costs.
 //
 // Model:   A node is an op, or a slot that keeps a leaf. Each choice of a node wants every operand in a state, makes
 //          every result in a state, and has a cost of its own.
@@ -10,9 +10,9 @@
 //                             other split.
 //            from partial:    an all-reduce if a reader wants the reduced value, otherwise a reduce-scatter to the
 //                             first split, and an all-to-all or reduce-scatter to each further split.
-//          If it is cheaper, or a split is not in plain tiles (outer != 1), the full value is computed first and every
-//          reader uses it.
-//          The total cost is that of the choices and conversions, each multiplied by its number of times per step.
+//          In two cases the full value is computed first and every reader uses it: if that is cheaper, and if a split
+//          is not in plain tiles (outer != 1). Exception: a partial sum is reduce-scattered to a single such split.
+//          The total cost is the sum over choices and conversions. Each counts as often as it runs per step.
 //          Memory is linear in the choices.
 // Exact:   Evaluate defines the cost. linear.h writes the same problem for the solver.
 // Threads: value types and pure functions.
@@ -26,12 +26,13 @@
 
 namespace alpa::planner::intra_op {
 
+// Cost of a conversion that is not allowed. As a memory limit: no limit.
 inline constexpr double kForbidden = std::numeric_limits<double>::infinity();
 
 struct Choice {
   double cost = 0;
   std::vector<int> wants;      // by operand: a state, as its index in Problem::states
-  std::vector<int> makes;      // by result, in the same way
+  std::vector<int> makes;      // by result: a state, as above
   std::vector<double> memory;  // bytes, by row of Problem::memory_rows
   // The (node, choice) pairs that Tied or Presolved combined into this choice. Empty in an original problem.
   std::vector<std::pair<int, int>> parts;
@@ -71,11 +72,12 @@ struct Problem {
   int memory_rows = 0;                   // number of points in the step at which memory is limited
   double memory_limit = kForbidden;      // bytes per device, the same for every row
 
-  int StateNumber(const AxisState& state);  // index of `state` in `states`, to which it is added if it is new
+  int StateNumber(const AxisState& state);  // returns its index in `states`; adds it if it is new
 };
 
-// Returns the cost of converting one value, made in state `made`, once to each of the distinct states `wanted`. `made`
-// may be among them. `costs` are those of the single conversions. Returns kForbidden if a rigid value would move.
+// Returns the cost of converting one value, made in state `made`, once to each of the distinct states `wanted`.
+// `wanted` may contain `made`. `costs`: of one conversion of each kind. Returns kForbidden if a rigid value would have
+// to be converted.
 double ConversionCost(const Problem& problem, const Site& site, int made, const std::vector<int>& wanted,
                       const MoveCosts& costs);
 
@@ -90,8 +92,8 @@ struct Evaluation {
 // `chosen`: by node.
 Evaluation Evaluate(const Problem& problem, const std::vector<int>& chosen);
 
-// `problem` was made by Tied or Presolved. Translates its choices into choices of the problem that it was made from,
-// which has `count` nodes.
+// Translates `chosen`, choices of `problem`, into choices of the problem from which Tied or Presolved made it. `count`:
+// the number of nodes of that problem.
 std::vector<int> ChoicesBefore(const Problem& problem, const std::vector<int>& chosen, size_t count);
 
 }  // namespace alpa::planner::intra_op

@@ -44,8 +44,8 @@ absl::StatusOr<ProblemOutcome> SolveProblem(const Problem& problem, const Proble
   outcome.rows = static_cast<int>(linear.program().rows.size());
   SolveOptions solve;
   solve.seconds = std::max(0.1, options.seconds - SecondsSince(begin));
-  // The solver starts from the known choices, translated to the smaller problem and improved, if they are feasible
-  // there.
+  // Translates the known choices to the smaller problem and improves them. Without known choices, improves the first
+  // choice of each node. The solver starts from the result if it is feasible.
   std::vector<int> known(small.nodes.size(), 0);
   if (!options.start.empty()) known = NearestTo(small, NearestTo(tied, options.start));
   known = Descend(small, std::move(known));
@@ -65,7 +65,7 @@ absl::StatusOr<ProblemOutcome> SolveProblem(const Problem& problem, const Proble
                       outcome.evaluation.cost(), outcome.evaluation.fits ? "" : " and do not fit");
     }
   }
-  // The known choices win if they are cheaper. That can happen because ties may exclude them.
+  // The known choices win if they are cheaper, which can happen if ties exclude them.
   if (!options.start.empty()) {
     const Evaluation known = Evaluate(problem, options.start);
     const bool possible = known.fits && known.cost() < kForbidden;

@@ -1,4 +1,4 @@
-// Finds the cheapest choices of a problem, or the best ones within a time limit.
+// Finds the cheapest choices of a problem, or the best ones found within a time limit.
 #pragma once
 
 #include <vector>
@@ -13,7 +13,7 @@ struct ProblemOptions {
   double seconds = 10;      // time limit
   // If more nodes than this have several choices, nodes that look alike are tied. Ties restrict the choices (ties.h).
   size_t tie_from = 1000;
-  int tie_radius = 6;       // steps from a node within which ties.h compares
+  int tie_radius = 6;       // steps from a node up to which ties.h compares its surroundings
   std::vector<int> start;   // known choices, or empty. If they are feasible, the outcome does not cost more
 };
 

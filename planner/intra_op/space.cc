@@ -22,10 +22,10 @@ using plan::SlotId;
 
 namespace {
 
-// Splits inside a dimension (outer != 1) that are considered per value. Each comes from a different path through
+// Limits the splits inside a dimension (outer != 1) per value. Each such split comes from a different path through
 // reshapes.
 constexpr int kMostInner = 4;
-// Points of the step, the fullest ones, at which memory is limited.
+// Limits the points of the step at which memory counts. They are the fullest ones, at most one per program.
 constexpr size_t kMemoryRows = 3;
 
 // Whether the op only moves, converts or repeats the elements of its first operand.
@@ -62,7 +62,6 @@ class Builder {
         list_(space.executable.mesh_programs[request.mesh.value()]), request_(request), n_(request.size) {}
 
   // Fills `space`. Errors: as MakeSpace.
-
   absl::Status Build() {
     problem_.n = n_;
     ALPA_RETURN_IF_ERROR(FindRuns(list_.instructions, 1));
@@ -111,7 +110,7 @@ class Builder {
 
   RuleContext ContextFor(const Graph& graph) const { return {&graph, n_, [](ValueId) { return false; }, true}; }
 
-  // Adds a state in which the value may be.
+  // Adds `state` to the possible states of the value, unless the value already has kMostInner of this kind.
   void Possible(size_t run, ValueId v, const AxisState& state) {
     std::vector<AxisState>& states = possible_[run][v.value()];
     if (state.replicated() || std::find(states.begin(), states.end(), state) != states.end()) return;
@@ -129,7 +128,7 @@ class Builder {
     return states;
   }
 
-  // Adds the states to which the rules of `op` lead, to its operands and results.
+  // Adds the states to which the rules of `op` lead to the possible states of its operands and results.
   void Extend(size_t run, const Op& op) {
     const Graph& graph = GraphOf(runs_[run]);
     const RuleContext context = ContextFor(graph);
@@ -161,8 +160,8 @@ class Builder {
     return states;
   }
 
-  // A value that is written to a temporary slot, and the parameters that read the slot, can be in the same states. Adds
-  // the states of each to the other.
+  // A value that is written to a temporary slot can be in the same states as the parameters that read the slot. Adds
+  // the states of each side to the other side.
   void ShareThroughSlots() {
     for (size_t r = 0; r < runs_.size(); ++r) {
       const Graph& graph = GraphOf(runs_[r]);
@@ -287,8 +286,7 @@ class Builder {
       return {NodeOf(r, value.op.value(), value.result), HandlesOperandsSeparately(op) ? 0 : value.result};
     }
     const SlotId slot = runs_[r].instruction->inputs[op.as<graph::ParameterAttrs>().index];
-    // The depth limit ends a circle: an accumulator that a loop only passes on stays replicated, like its initial
-    // value.
+    // The depth limit ends a cycle: an accumulator that a loop only passes on stays replicated, like its initial value.
     if (!slot.valid() || depth > static_cast<int>(runs_.size())) return {replicated_node_, 0};
     if (slot_node_[slot.value()] >= 0) return {slot_node_[slot.value()], 0};
     if (!writer_[slot.value()]) return {replicated_node_, 0};
@@ -297,7 +295,7 @@ class Builder {
     return list_.slots[slot.value()].kind == Slot::Kind::kAux ? AsReturned(made) : made;
   }
 
-  // Returns the value in the form in which an aux slot keeps it, which is an additional result of the node.
+  // Returns the value in the form in which an aux slot keeps it. This form is an additional result of the node.
   Made AsReturned(const Made& made) {
     const auto [found, added] = returned_.try_emplace(
         {made.node, made.result}, static_cast<int>(problem_.nodes[made.node].choices[0].makes.size()));
@@ -309,8 +307,8 @@ class Builder {
     return {made.node, found->second};
   }
 
-  // The state in which an aux slot keeps a value that is made in `state`: plain tiles stay, all else becomes
-  // replicated.
+  // Returns the state in which an aux slot keeps a value that is made in `state`. Plain tiles stay, and every other
+  // state becomes replicated.
   int Returned(int state) const {
     const AxisState& made = problem_.states[state];
     return made.split() && made.outer == 1 ? state : 0;
@@ -354,8 +352,8 @@ class Builder {
 
   // ---- Weights ----
 
-  // Returns, by run and value, the state slot whose elements the value holds, possibly rearranged or converted, or -1.
-  // Follows temporary slots, too, because weights are converted once before a loop.
+  // Returns, by run and value, the state slot whose elements the value holds, possibly rearranged or converted. -1:
+  // none. Follows temporary slots, too, because weights are converted once before a loop.
   std::vector<std::vector<int>> Chains() const {
     std::vector<std::vector<int>> chains;
     for (size_t r = 0; r < runs_.size(); ++r) {
@@ -475,8 +473,8 @@ class Builder {
     std::vector<ValueId> values;     // live there
   };
 
-  // Returns, by value, whether it is written to memory between kernels: an op that is not fused makes or reads it.
-  // Parameters and results are excluded, because they are counted as slots.
+  // Returns, by value, whether the value is written to memory between kernels: an op that is not fused makes or reads
+  // it. Parameters and results are excluded, because they are counted as slots.
   std::vector<bool> Written(size_t r) const {
     const Graph& graph = GraphOf(runs_[r]);
     std::vector<bool> written(graph.values().size(), false);
@@ -529,7 +527,7 @@ class Builder {
     for (size_t r = 0; r < runs_.size(); ++r) places.push_back(Fullest(r));
     std::stable_sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.bytes > b.bytes; });
     places.resize(std::min(places.size(), kMemoryRows));
-    // AsReturned may add results to nodes, which has to happen before the choices get their memory.
+    // AsReturned may add results to nodes. This has to happen before the choices get their memory.
     std::vector<Made> kept(list_.slots.size());
     for (size_t s = 0; s < list_.slots.size(); ++s) {
       if (slot_node_[s] >= 0) kept[s] = {slot_node_[s], 0};
@@ -596,7 +594,7 @@ AxisState SlotState(const Space& space, size_t node, int choice) {
   return space.problem.states[space.problem.nodes[node].choices[choice].makes[0]];
 }
 
-// Returns the request with cuts that put every leaf into its chosen state: cuts of the rigid weights, and of leaves
+// Returns the request with cuts that put every leaf into its chosen state. It cuts the rigid weights, and the leaves
 // whose state does not follow from the other cuts. `completed` adds everything else to a request, such as pins.
 absl::StatusOr<AxisRequest> WithLeaves(const Space& space, const std::vector<int>& chosen,
                                        const std::function<absl::StatusOr<AxisRequest>(AxisRequest)>& completed) {
@@ -613,7 +611,7 @@ absl::StatusOr<AxisRequest> WithLeaves(const Space& space, const std::vector<int
                                    [&](const plan::Cut& cut) { return cut.leaf == slots[s].leaf; });
     if (!given) leaves[s] = SlotState(space, i, chosen[i]);
   }
-  constexpr int kTries = 3;  // attempts that add only leaves with a wrong state; the next one names every leaf
+  constexpr int kTries = 3;  // attempts that add cuts only of leaves in a wrong state; the next one cuts every leaf
   for (int attempt = 0;; ++attempt) {
     AxisRequest request = space.request;
     for (const auto& [s, state] : leaves) {
@@ -645,7 +643,7 @@ absl::StatusOr<AxisRequest> WithLeaves(const Space& space, const std::vector<int
 absl::StatusOr<Space> MakeSpace(const plan::Executable& executable, const AxisRequest& request, const CostModel& model,
                                 const SpaceOptions& options) {
   if (request.reduce_scatter_from > 0 || !request.reduce_scatter_along.empty() || !request.pins.empty()) {
-    return Unimplemented("axis \"%s\" has pins or reduce-scatters, with which no states can be chosen for it",
+    return Unimplemented("cannot choose states along axis \"%s\", because its request has pins or reduce-scatters",
                          request.name);
   }
   Space space;

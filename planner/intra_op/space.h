@@ -2,19 +2,21 @@
 // the problem into axis requests.
 //
 // Nodes:  Each op of each program that the mesh runs is a node. Its choices are the rules of the rule table for every
-//         split that can arise: splits of a dimension, and what reshapes turn these into, forward and backward. A
-//         barrier, or a collective over other axes, is one node per operand. Each slot that keeps a leaf is a node,
-//         too: replicated or split. The costs of ops in a loop count once per iteration.
-// Slots:  A batch leaf is replicated, or as the request cuts it. A state leaf may have any split that divides, and its
-//         new value is converted to that split. Temporary slots and accumulators keep the state in which their value is
-//         made, so a partial sum may stay in one. Aux is returned in plain tiles or replicated.
-// Rigid:  A weight is a state leaf that matrix products read, directly or rearranged or converted. With
-//         `rigid_weights`, each weight is stored sharded if a dimension allows it, and products use it in the tiles in
-//         which it is stored: it is never gathered. This is tensor parallelism. Without the constraint, one more axis
-//         of data parallelism is often cheaper, but it keeps full weights on every device.
+//         split that can arise. These are the splits of a dimension, and the splits into which reshapes turn them,
+//         forward and backward. A barrier, or a collective over other axes, is one node per operand. Each slot that
+//         keeps a leaf is a node, too. Its choices are replicated and split. The costs of ops in a loop count once per
+//         iteration.
+// Slots:  A batch leaf is replicated unless the request cuts it. A state leaf may be split along any dimension that the
+//         axis size divides, and its new value is converted to that split. Temporary slots and accumulators keep the
+//         state in which their value is made, so they may hold a partial sum. Aux is returned in plain tiles or
+//         replicated.
+// Rigid:  A weight is a state leaf that matrix products read: directly, rearranged or converted. With `rigid_weights`,
+//         each weight is stored sharded if a dimension allows it. Products use its stored tiles, so it is never
+//         gathered. This is tensor parallelism. Without the constraint, one more axis of data parallelism is often
+//         cheaper, but it keeps full weights on every device.
 // Memory: Counts all slots, and the values that are live at the fullest point of each of the (at most three) fullest
-//         programs. A value counts only if it is written to memory, and not if only elementwise ops make and read it.
-//         Converted copies do not count.
+//         programs. A value counts only if it is written to memory. A value that only fusible ops make and read is not
+//         written. Converted copies do not count.
 // Limits: A value is made in one state, and is written to temporary slots in that state. The space does not describe
 //         axes with the reduce-scatters of ZeRO or of sequence sharding, because these decide some states themselves.
 #pragma once
@@ -52,13 +54,13 @@ struct Space {
 
 // Returns the problem of cutting `executable` along the axis of `request`, with costs by `model`.
 // Errors: kUnimplemented if the space does not describe the request: it has pins or reduce-scatters, the mesh sends or
-// receives, a program runs from two places, or two programs write one slot. Otherwise as StatesAlongAxis.
+// receives, two instructions run one program, or two programs write one slot. Otherwise as StatesAlongAxis.
 // REQUIRES: a verified executable.
 absl::StatusOr<Space> MakeSpace(const plan::Executable& executable, const AxisRequest& request, const CostModel& model,
                                 const SpaceOptions& options);
 
-// Returns the request that makes these choices. It has a cut for each rigid weight and for each leaf that would
-// otherwise be in another state, and a pin for each value for which propagation would otherwise follow another rule.
+// Returns the request that leads to these choices. It has a cut for each rigid weight, and for each leaf that would
+// otherwise be in another state. It has a pin for each value for which propagation would otherwise follow another rule.
 absl::StatusOr<AxisRequest> RequestOf(const Space& space, const std::vector<int>& chosen);
 
 // As RequestOf, but without pins: every leaf has the chosen state, and other values may have other states.

@@ -10,7 +10,7 @@
 namespace alpa::planner {
 namespace {
 
-constexpr int kMostThreads = 16;  // limits the memory of candidates that are lowered at the same time
+constexpr int kMostThreads = 16;  // threads; limits the memory of candidates that are lowered at once
 
 int ThreadCount() { return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostThreads); }
 
@@ -18,7 +18,7 @@ int ThreadCount() { return std::clamp(static_cast<int>(std::thread::hardware_con
 std::string NoteOn(const ChosenAxis& chosen) {
   const intra_op::ProblemOutcome& outcome = chosen.outcome;
   const char* const among = outcome.tied ? " among those that cut similar layers alike" : "";
-  if (outcome.termination == Termination::kOptimal) return absl::StrCat("tensor axis proven the cheapest", among);
+  if (outcome.termination == Termination::kOptimal) return absl::StrCat("tensor axis proven cheapest", among);
   const double cost = outcome.evaluation.cost();
   if (outcome.chosen.empty() || !(cost > 0) || !(outcome.bound > 0)) {
     return "the time limit was too short to choose the tensor axis exactly";
@@ -113,7 +113,7 @@ void CandidateEvaluator::Work() {
     next->begun = true;
     {
       MutexUnlock unlock(lock);
-      Make(next->evaluated);   // no other thread touches it until it is done
+      Make(next->evaluated);   // no other thread touches the entry until it is done
     }
     next->done = true;
     changed_.NotifyAll();

@@ -1,4 +1,4 @@
-// Prints the table of candidates, and the reason why the second candidate is slower.
+// Formats the table of candidates, and the reason why the second candidate is slower.
 #include <algorithm>
 #include <cmath>
 

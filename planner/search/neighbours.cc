@@ -36,8 +36,8 @@ std::vector<double> Balanced(const Candidate& candidate) {
 }
 
 // Returns the devices by mesh after the idlest mesh has given devices to the busiest one. The number that moves is the
-// least common multiple of the two tensor degrees, usually 1. Meshes that would have no device left give none; if there
-// is no other mesh, returns nothing.
+// least common multiple of the two tensor degrees, usually 1. A mesh that would have no device left gives none. Returns
+// nothing if no mesh can give devices.
 std::vector<int> Shifted(const Candidate& candidate) {
   const PlanOptions& options = candidate.options;
   const std::vector<double>& busy = candidate.simulation.busy_seconds;

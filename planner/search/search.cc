@@ -21,7 +21,7 @@ constexpr int kExact = 2;                 // candidates that are tried again wit
 constexpr double kNearly = 1.3;           // times the best step: slower candidates get no exact tensor axis
 constexpr double kTensorSeconds = 5;      // time limit of the exact choice for one candidate
 constexpr int64_t kRung = 4;              // factor by which the microbatches grow while a split does not fit
-constexpr double kWorthwhile = 0.98;      // of the memory: a change that leaves more than this is no remedy
+constexpr double kWorthwhile = 0.98;      // share of the memory: a change that needs more than this is no remedy
 
 class Searcher {
  public:
@@ -40,7 +40,8 @@ class Searcher {
     const int most = base_.devices > 0 ? base_.devices : all;
     for (int n = most; n >= 1 && !stopped_; --n) {
       // If the user names a number of devices, a smaller number is tried only if no larger one gives a plan. If the
-      // number is open, all its divisors are tried: fewer devices may be faster if devices share cores or a slow link.
+      // number is open, all divisors of the cluster's number of devices are tried. Fewer devices may be faster if
+      // devices share cores or a slow link.
       if (base_.devices > 0 ? AnyPlan() : most % n != 0 || TooFew(n)) continue;
       const std::vector<PlanOptions> splits = Splits(n);
       for (size_t i = 0; i < splits.size(); ++i) {
@@ -115,7 +116,8 @@ class Searcher {
     more_microbatches();
   }
 
-  // Tries a candidate. While it gives no plan, tries half the number of microbatches, which may divide the batch.
+  // Tries a candidate. As long as there is no plan, halves the number of microbatches, because a smaller number may
+  // divide the batch.
   std::optional<size_t> TryWithFewerMicrobatches(PlanOptions options) {
     while (true) {
       const std::optional<size_t> tried = Try(options);
@@ -193,8 +195,8 @@ class Searcher {
     evaluator_.Expect(options);
   }
 
-  // Announces `options`, then the remaining splits. If `and_next`, announces in between the candidate that follows if
-  // `options` does not fit.
+  // Announces `options` and then the remaining splits. If `and_next`, also announces, before these splits, the
+  // candidate that is tried if `options` does not fit.
   void ExpectRung(const PlanOptions& options, bool and_next) {
     std::vector<PlanOptions> next = {options};
     if (and_next && !pinned_.microbatches) {
@@ -231,8 +233,8 @@ class Searcher {
     return ranked;
   }
 
-  // Tries the best candidates with a tensor axis again, with the exact choice of that axis. The choice takes seconds
-  // for large programs, so only candidates get it that are nearly as good as the best one.
+  // Takes the best candidates that have a tensor axis and tries them again with the exact choice of that axis. This
+  // choice takes seconds for large programs, so a candidate gets it only if it is nearly as good as the best one.
   void TryExact() {
     const std::vector<size_t> ranked = Ranked();
     const bool fits = found_[ranked.front()].fits;

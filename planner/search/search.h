@@ -2,16 +2,16 @@
 // schedule, remat, ZeRO and sequence sharding.
 //
 // Model:   A candidate is a set of pins. To evaluate it, the search makes its plan, lowers it, and simulates the
-//          executable. The prediction is therefore that of the executable that workers would run.
+//          executable. So the prediction is for the executable that the workers would run.
 //          The first round tries every way to write the number of devices as data x tensor x pipeline. If the number
 //          is open, the round also tries its divisors.
 //          The second round refines the best few candidates by one change at a time until no change helps. A change
 //          concerns the microbatches, remat, ZeRO, sequence sharding, the schedule, the stages per mesh, or the
 //          devices, the work or the tensor degree of single meshes.
-//          Finally, the search tries the best candidates with a tensor axis again, with the exact choice of that axis
-//          (planner/intra_op).
+//          Finally, the search takes the best candidates that have a tensor axis and evaluates them again with the
+//          exact choice of that axis (planner/intra_op).
 // Order:   A plan that fits into memory is better than one that does not. Of two plans that fit, the faster one is
-//          better. Of two that do not fit, the smaller one is better.
+//          better. Of two that do not fit, the one that needs less memory is better.
 // Threads: pure functions, except for the time limit. Candidates are evaluated on all cores (candidate_evaluator.h).
 //          The result does not depend on the number of cores, unless time runs out.
 #pragma once
@@ -39,7 +39,7 @@ struct Candidate {
 
 struct SearchProgress {
   const Candidate& next;  // is evaluated next
-  int evaluated = 0;      // number of candidates so far
+  int evaluated = 0;      // number of candidates evaluated so far
   const Candidate* best;  // of the evaluated ones; null before the first
 };
 
@@ -59,7 +59,7 @@ struct Searched {
 // Returns the best plan that keeps to the pins of `options`. REQUIRES: `cluster` is measured.
 // Errors: kFailedPrecondition if no plan fits into memory; the message names the smallest plan and its memory.
 // kInvalidArgument if no split of the devices agrees with the pins. kCancelled if `progress` returned false. If no
-// candidate gives a plan, the error of the first one.
+// candidate gives a plan, Search returns the error of the first candidate.
 absl::StatusOr<Searched> Search(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster,
                                 const PlanOptions& options, const SearchLimits& limits);
 

@@ -45,11 +45,11 @@ struct Transfer {
 struct Actor {
   std::vector<const Instruction*> list;
   size_t at = 0;               // index of the next instruction
-  double left = 0;             // seconds that the current program still takes if no other device is busy
-  double memory_share = 0;     // share of the program's time for bytes from memory that the host's devices share
-  double waiting_share = 0;    // share of its time in collectives, in which devices wait for each other
-  double delay_share = 0;      // additional waiting in collectives if no core were available, as a share of its time
-  double overhead = 0;         // seconds of the ends of messages since the last program
+  double left = 0;             // seconds that the current program still takes if no device slows it down
+  double memory_share = 0;     // share of the program's time for bytes that no cache holds
+  double waiting_share = 0;    // share of the program's time in collectives, in which devices wait for each other
+  double delay_share = 0;      // extra wait in collectives if no core were available, as a share of the program's time
+  double overhead = 0;         // seconds that the SENDs and RECVs since the last program cost (OverheadOf)
   bool running = false;        // a program
   Span span;                   // of the current program
   std::map<SlotId, std::vector<std::pair<int, int>>> filling, draining;  // slot -> (edge, round) of open transfers
@@ -108,8 +108,8 @@ class Simulator {
     return *cluster_.Find(executable_.meshes[mesh].devices[position]);
   }
 
-  // Returns the number of devices, of all meshes, that share the memory and the cache of the host. It is 1 if the
-  // devices do not slow each other's memory.
+  // Returns the number of devices, of all meshes, that share the memory and the cache of the host. Returns 1 if the
+  // devices do not slow down each other's memory traffic.
   double SharersOn(int host) const {
     if (cluster_.hosts[host].memory_streams <= 0) return 1;
     double sharers = 0;
@@ -126,7 +126,7 @@ class Simulator {
     const CollectiveCostFn collective = [&](const graph::Graph& graph, const graph::Op& op) {
       return CollectiveSeconds(graph, op, mesh, cluster_);
     };
-    std::map<int, double> kinds;  // profile -> sharers (SharersOn) of its devices, at most
+    std::map<int, double> kinds;  // profile -> the largest SharersOn of its devices
     for (size_t d = 0; d < mesh.devices.size(); ++d) {
       const cluster::Device& device = DeviceOf(m, d);
       double& sharers = kinds[device.profile];
@@ -143,8 +143,8 @@ class Simulator {
     return worst;
   }
 
-  // Returns the seconds of one round of an edge. The messages of one sender go one after the other, and so do those to
-  // one receiver.
+  // Returns the seconds of one round of an edge. A sender sends its messages one after the other. A receiver receives
+  // its messages one after the other.
   double SecondsOf(const plan::Edge& edge) const {
     std::map<DeviceId, double> sending, receiving;
     double longest = 0;
@@ -158,9 +158,9 @@ class Simulator {
     return longest;
   }
 
-  // Returns the seconds that a message takes each of its ends, in addition to the transfer: the o of LogP (Culler et
-  // al., 1993). An end posts the message, sleeps and is woken. That takes about as long as an empty message and its
-  // answer.
+  // Returns the seconds that a message costs its sender and also its receiver, in addition to the transfer. This is the
+  // o of LogP (Culler et al., 1993). Each of them posts the message, sleeps and is woken. That takes about as long as
+  // an empty message and its answer.
   double OverheadOf(const plan::Edge& edge) const {
     double longest = 0;
     for (const plan::Transfer& transfer : plan::Transfers(edge, executable_.meshes)) {
@@ -185,8 +185,8 @@ class Simulator {
 
   // ---- Time ----
 
-  // Returns the time at which all transfers of the buffers that the actor's next instruction touches are done. 0: there
-  // are none; kNever: a transfer has not started yet.
+  // Returns the time from which the actor's next instruction can run. By then, all transfers of the buffers that it
+  // touches are done. 0: there are no such transfers; kNever: one of them has not started yet.
   double ReadyAt(const Actor& actor) const {
     double ready = 0;
     const auto wait = [&](const std::map<SlotId, std::vector<std::pair<int, int>>>& flights, SlotId slot) {
@@ -262,8 +262,9 @@ class Simulator {
     return moved;
   }
 
-  // Returns the speed of each mesh at present, relative to a mesh with no other busy devices on its hosts. It is that
-  // of its slowest device, and depends on the device's share of the host's cores and memory.
+  // Returns the current speed of each mesh, relative to its speed with enough cores and memory bandwidth for all
+  // devices. A mesh is as fast as its slowest device. The speed of a device depends on its share of the host's cores
+  // and memory.
   std::vector<double> Rates() const {
     std::vector<double> wanted(cluster_.hosts.size(), 0), busy(cluster_.hosts.size(), 0);
     for (size_t m = 0; m < actors_.size(); ++m) {

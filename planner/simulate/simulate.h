@@ -1,13 +1,14 @@
-// Simulates an executable: goes through its instruction lists in time only, and predicts the seconds and memory of a
-// step.
+// Simulates an executable: runs its instruction lists in time only, and predicts the seconds and memory of a step.
 //
-// Model:   A discrete-event simulation. The devices of a mesh work in step, so a mesh is one actor. It goes through its
-//          list as a worker does. A RUN takes the time of its program (cost/program_cost.h). A SEND or RECV does not
-//          block. Its transfer starts when both ends have reached it. An instruction waits for the transfers of the
-//          buffers that it touches. Transfers from one mesh to another run one after the other.
+// Model:   A discrete-event simulation. The devices of a mesh work in step, so a mesh is one actor. The actor goes
+//          through its list as a worker does. A RUN takes the time of its program (cost/program_cost.h). A SEND or RECV
+//          does not block. The transfer starts when the sender has reached its SEND and the receiver its RECV. An
+//          instruction waits for the transfers of the buffers that it touches. All transfers from one mesh to another
+//          run one after the other.
 //          If the devices that compute at the same time want more cores than their host has, all of them slow down by
 //          the same factor. Their collectives also wait for members that have no core. If more devices use memory at
-//          the same time than it serves at full speed, their traffic with memory slows down by the same factor.
+//          the same time than their host serves at full speed, the memory traffic of all of them slows down by the same
+//          factor.
 // Memory:  of each device of a mesh: state, one batch, aux values, shared temporaries, and the arenas of programs.
 // Threads: pure functions.
 #pragma once
@@ -22,9 +23,9 @@
 
 namespace alpa::planner {
 
-// Seconds that a collective waits for a member without a core, if the devices want more cores than their host has. It
-// is multiplied by the share of their cores that they do not get. The value is of the order of a scheduler's time
-// slice. It was fitted to measurements (bench/planner/predicted.py on 8 devices).
+// Seconds that a collective waits for a member without a core, if the devices want more cores than their host has. The
+// simulation multiplies it by the share of their cores that they do not get. The value is of the order of a scheduler's
+// time slice. It was fitted to measurements (bench/planner/predicted.py on 8 devices).
 inline constexpr double kSchedulingDelay = 2e-4;
 
 // Bytes on one device of a mesh. temporaries: slots between programs; programs: the largest arena inside one program.
@@ -42,11 +43,11 @@ struct Span {
 
 struct Simulation {
   double step_seconds = 0;
-  std::vector<Span> spans;                 // in order of their ends
+  std::vector<Span> spans;                 // in order of their end times
   std::vector<double> busy_seconds;        // by mesh: in programs, including collectives
   std::vector<double> collective_seconds;  // by mesh: in collectives, as if no other device of the host were busy
   int64_t collectives = 0;                 // of all meshes
-  int64_t messages = 0;                    // rounds of edges between meshes
+  int64_t messages = 0;                    // between meshes: one per round of an edge
   std::vector<MeshMemory> memory;          // by mesh
   Bytes peak_device_memory() const;        // the largest of `memory`
 };

@@ -94,7 +94,7 @@ absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const S
   Cbc_setAllowableGap(model, 1e-9);
   if (!options.start.empty()) {
     const double known = ObjectiveOf(program, options.start) * scale;
-    Cbc_setParameter(model, "feasibilityPump", "off");  // slow, and of use only if no solution is known
+    Cbc_setParameter(model, "feasibilityPump", "off");  // slow, and useful only if no solution is known
     Cbc_setCutoff(model, known - kOptimalGap / 2 * std::abs(known));
   }
   Cbc_solve(model);

@@ -1,5 +1,5 @@
-// The only file that uses CBC (COIN-OR branch and cut), with cbc.cc. Call Solve (integer_program.h) instead: it checks
-// the program and the answer.
+// Solves an integer program with CBC (COIN-OR branch and cut). No file other than cbc.cc uses CBC. Callers use Solve
+// (integer_program.h), which checks the program and the answer.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -7,8 +7,8 @@
 
 namespace alpa::planner {
 
-// Returns unrounded values. If options.start is given, only cheaper solutions count: kInfeasible then means that there
-// is none. REQUIRES: Check(program) is OK, and the options are valid.
+// Returns unrounded values. If options.start is given, only cheaper solutions count. kInfeasible then means that no
+// solution is cheaper. REQUIRES: Check(program) is OK, and the options are valid.
 absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const SolveOptions& options);
 
 }  // namespace alpa::planner

@@ -3,8 +3,8 @@
 // Model:   Minimises the sum of cost x value over bounded variables, some of them integer. Each row demands
 //          lower <= sum of coefficient x value <= upper.
 // Outcome: Optimal, a solution with a bound, infeasible, and no solution in time are all results, not errors. Solve
-//          checks the solver's values against the program and computes their objective again, so no answer of the
-//          solver is taken on trust.
+//          does not trust the solver: it checks the solver's values against the program and computes their objective
+//          again.
 // Method:  branch and cut by CBC (COIN-OR) on one thread. The same program gives the same answer, unless time runs out.
 // Threads: any thread may call Solve. Programs are solved one at a time.
 #pragma once
@@ -47,7 +47,7 @@ enum class Termination {
   kInfeasible,
   kTimeOut,     // time ran out before a solution was found
 };
-// Largest relative gap between an optimal solution and its bound.
+// Largest relative gap between objective and bound at which a solution counts as optimal.
 inline constexpr double kOptimalGap = 1e-6;
 
 struct SolveOutcome {

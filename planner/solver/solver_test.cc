@@ -1,4 +1,4 @@
-// Tests Solve (integer_program.h), whichever solver is behind it.
+// Tests Solve (integer_program.h). The tests do not depend on the solver behind it.
 
 #include "planner/solver/integer_program.h"
 
@@ -25,7 +25,7 @@ Program Knapsack(const std::vector<double>& worth, const std::vector<double>& we
 }
 
 TEST(SolverTest, FindsTheBestOfASmallKnapsack) {
-  // 5 + 4 = 9 at weight 3 + 2 = 5; 6 alone at weight 4.
+  // The first two items are worth 5 + 4 = 9 and weigh 3 + 2 = 5. The third alone is worth 6 and weighs 4.
   const auto outcome = Solve(Knapsack({5, 4, 6}, {3, 2, 4}, 5), {});
   ASSERT_TRUE(outcome.ok()) << outcome.status();
   EXPECT_EQ(outcome->termination, Termination::kOptimal);
@@ -45,7 +45,7 @@ TEST(SolverTest, ReportsAnInfeasibleProgramAsAnOutcome) {
   EXPECT_TRUE(outcome->values.empty());
 }
 
-TEST(SolverTest, FindsTheOptimumOfEnumerationOnRandomPrograms) {
+TEST(SolverTest, FindsTheSameOptimumAsEnumerationOnRandomPrograms) {
   for (int seed = 0; seed < 100; ++seed) {
     std::mt19937 random(seed);
     std::uniform_real_distribution<double> number(-5, 5);
