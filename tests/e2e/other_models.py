@@ -51,8 +51,8 @@ def scan_gpt_loss(config):
 
 
 def bert_loss(config):
-    """Returns the loss function of a BERT-like model with the parameters of models.Gpt. Its layers are post-norm and use
-    dropout. Its attention is not causal."""
+    """Returns the loss function of a BERT-like model on the parameters of models.Gpt. The layers are post-norm and use
+    dropout. The attention is not causal."""
 
     def loss(params, batch, key=None):
         keys = jax.random.split(key, 2 * config.layers)

@@ -29,7 +29,7 @@ DEFAULT_SIZE = 18
 
 
 def matrix():
-    """Returns every combination of model, optimizer and plan: small models with every k, deep models with one k each."""
+    """Returns every combination of model, optimizer and plan: small models with every k, deep models with one."""
     rows = list(itertools.product((*NAMES, "vit_convolution"), OPTIMIZERS, PLANS, KS))
     deep = enumerate(itertools.product(DEEP_NAMES, OPTIMIZERS))
     for (m, model), (p, plan) in itertools.product(deep, enumerate(PLANS)):
