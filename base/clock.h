@@ -1,4 +1,4 @@
-// An interface for reading the time, so that a test can drive a daemon core with its own clock.
+// An interface for reading the time. With it, a test can give a daemon core a clock of its own.
 //
 // Threads: implementations are thread-safe.
 #pragma once
@@ -19,7 +19,7 @@ class Clock {
   virtual MonotonicTime Now() const = 0;  // for durations and deadlines
   virtual WallTime WallNow() const = 0;   // for human-readable records
 
-  // The clock of this machine.
+  // Returns the clock of this machine.
   static Clock& Real();
 };
 

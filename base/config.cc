@@ -39,7 +39,7 @@ absl::string_view NameOf(Source source) {
   return "?";
 }
 
-// One declared setting of any type. It parses its value from one text, or from several texts if it is a list.
+// One declared setting of any type. `assign` parses the value from one text, or from several texts for a list.
 struct Setting {
   std::string name, letter, value_name, help;
   bool is_bool = false, is_list = false;
@@ -252,7 +252,7 @@ absl::Status Flags::Impl::ParseArguments(int argc, const char* const* argv, bool
     }
   }
   std::vector<std::string> placed;
-  constexpr int kAnyNumber = 1 << 20;
+  constexpr int kAnyNumber = 1 << 20;  // of words; the check against `positionals` follows below
   if (!positionals.empty()) app.add_option("arguments", placed)->expected(0, kAnyNumber);
   try {
     app.parse(argc, argv);
@@ -450,7 +450,7 @@ std::string DidYouMean(absl::string_view word, const std::vector<std::string>& k
   std::string best;
   size_t best_distance = std::max<size_t>(2, word.size() / 3) + 1;
   for (const std::string& candidate : known) {
-    // A name at an edit distance of its own length or more shares too little with the word to be a typing error.
+    // If the edit distance is at least the length of the name, the two words share too little for a typing error.
     const size_t distance = EditDistance(word, candidate);
     if (distance < best_distance && distance < candidate.size()) {
       best_distance = distance;

@@ -8,8 +8,9 @@
 // Ownership: targets must outlive Parse. Only Parse writes them.
 // Threads:   not thread-safe. Use Flags at the start of main().
 // Errors:    kInvalidArgument names the flag, key or variable, the observed value and the allowed ones. For an unknown
-//            name it suggests the nearest known name. After an error the targets are unspecified, so the program must
-//            exit: a daemon with kExitConfig, the command line with kExitUsage (client/lib/outcome.h).
+//            name, the error suggests the nearest known name. After an error, the targets are unspecified, so the
+//            program must exit. A daemon exits with kExitConfig, and the command line exits with kExitUsage
+//            (client/lib/outcome.h).
 // Start at:  Flags::Parse; for the daemons' main(), ParseOrExit.
 #pragma once
 
@@ -36,10 +37,10 @@ inline constexpr int kExitConfig = 78;
 
 class Flags {
  public:
-  // Returns OK, or an error that says which values are allowed ("expected 1 to 64").
+  // Returns OK, or an error that names the allowed values ("expected 1 to 64").
   template <typename T>
   using Check = std::function<absl::Status(const T&)>;
-  enum class Outcome { kRun, kExit };  // kExit: help, version or configuration was printed; exit with status 0
+  enum class Outcome { kRun, kExit };  // kExit: print the help, version or configuration, then exit with status 0
 
   struct Example {
     std::string command, meaning;
@@ -54,7 +55,7 @@ class Flags {
 
   // Each Add declares one setting. `name` is "data-dir", or "output,o" to add a one-letter form. Help shows
   // `value_name` as a placeholder for the value. A bool accepts "--name", "--name=true" and "--name=false". For a list,
-  // the user repeats the flag or separates the elements with commas. In the file, a list is an array of strings.
+  // the user repeats the flag or separates the elements with commas. In the file, a list is an array of plain values.
   void Add(const std::string& name, std::string* target, const std::string& value_name, const std::string& help,
            Check<std::string> check = {});
   void Add(const std::string& name, int64_t* target, const std::string& value_name, const std::string& help,
@@ -70,16 +71,16 @@ class Flags {
 
   // Reads all sources, and skips `argv[0]`. If the outcome is kExit, `out` receives the text to print.
   absl::StatusOr<Outcome> Parse(int argc, const char* const* argv, std::string* out);
-  // Parse for a main(). On an error it prints the message and exits with kExitConfig. If the outcome is kExit it prints
-  // the text and exits with kExitOk.
+  // Calls Parse, for use in main(). On an error, prints the message and exits with kExitConfig. If the outcome is
+  // kExit, prints the text and exits with kExitOk.
   void ParseOrExit(int argc, const char* const* argv);
 
-  // After Parse: the source of a setting's value, "flag", "environment", "file" or "default". Empty for an unknown
-  // name.
+  // Returns the source of a setting's value after Parse: "flag", "environment", "file" or "default". Returns an empty
+  // string for an unknown name.
   std::string SourceOf(absl::string_view name) const;
   std::vector<std::string> Names() const;  // of all settings, in order of declaration
   std::string Help() const;
-  // One line "name = value  # source" per setting. The lines are a valid configuration file.
+  // Returns one line "name = value  # source" per setting. The lines are a valid configuration file.
   std::string PrintConfig() const;
 
  private:

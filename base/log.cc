@@ -18,12 +18,12 @@
 namespace alpa {
 namespace {
 
-constexpr size_t kQueueLines = 8192;  // most lines that wait for the writing thread; further ones drop the oldest
+constexpr size_t kQueueLines = 8192;  // lines that can wait for the writing thread; one more drops the oldest
 
 struct RunningLog {
   bool json = false;
   std::string component;
-  std::shared_ptr<spdlog::details::thread_pool> pool;  // the logger holds it only weakly
+  std::shared_ptr<spdlog::details::thread_pool> pool;  // the logger has only a weak reference to it
   std::shared_ptr<spdlog::async_logger> logger;
 };
 
@@ -52,7 +52,8 @@ std::optional<LogLevel> ParseLevel(absl::string_view name) {
   return std::nullopt;
 }
 
-// Puts `text` on one line: escapes control characters as JSON does. For JSON it also escapes quotes and backslashes.
+// Returns `text` as one line, with control characters escaped as in JSON. If `json`, also escapes quotes and
+// backslashes.
 std::string Escape(absl::string_view text, bool json) {
   std::string out;
   out.reserve(text.size());

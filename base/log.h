@@ -1,5 +1,4 @@
-// The log of a program: lines on stderr, as text or as JSON objects. A line may name the job, step and worker that it
-// is about.
+// The log of a program: lines on stderr, as text or as JSON objects. A line may name its job, step and worker.
 //
 //   LogInfo("listening on %s", address);
 //   LogWarning({.job = id, .step = 7, .worker = name}, "step took %.1f s", seconds);
@@ -32,7 +31,7 @@ struct LogOptions {
 // Starts the log, or restarts it with other options. Returns kInvalidArgument for an unknown format or level, and then
 // leaves the log unchanged.
 absl::Status StartLog(const LogOptions& options);
-// Writes the queued lines and ends the thread. exit() also calls this function.
+// Writes the queued lines and ends the thread of the log. exit() also calls this function.
 void StopLog();
 
 // The job, step and worker that a line is about. Empty fields, and a negative step, are not printed.
@@ -78,7 +77,7 @@ void LogError(const absl::FormatSpec<Args...>& format, const Args&... args) {
   if (LogEnabled(LogLevel::kError)) Log(LogLevel::kError, {}, absl::StrFormat(format, args...));
 }
 
-// Formats one line, without the line break. For tests, and for programs that write elsewhere.
+// Returns one formatted line, without the line break. Tests use it, and programs that write to another place.
 std::string FormatLogLine(bool json, LogLevel level, absl::string_view component, const LogFields& fields,
                           absl::string_view message, absl::string_view time);
 

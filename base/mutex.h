@@ -1,5 +1,5 @@
-// A mutex that both Clang's thread-safety analysis and ThreadSanitizer understand. absl::Mutex is no alternative: if
-// Abseil itself was built without TSan, TSan reports false races for it.
+// A mutex that both Clang's thread-safety analysis and ThreadSanitizer (TSan) understand. This project does not use
+// absl::Mutex, because TSan reports false races for it if Abseil itself was built without TSan.
 //
 //   Mutex mutex_;
 //   int count_ ALPA_GUARDED_BY(mutex_);

@@ -25,8 +25,8 @@ namespace alpa {
 // Returns the status with "context: " before its message. An OK status stays OK. Payloads are kept.
 absl::Status Annotate(const absl::Status& status, absl::string_view context);
 
-// Quotes text from outside in a message. Returns at most its first 200 bytes, then its length, because messages travel
-// in headers of bounded size.
+// Returns text from outside in a form for a message. Text of more than 200 bytes becomes its first 200 bytes and its
+// length, because messages travel in headers of bounded size.
 std::string Excerpt(absl::string_view text);
 
 template <typename... Args>

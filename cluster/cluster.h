@@ -33,8 +33,8 @@ struct Device {
 struct Host {
   std::string name;
   double cores = 0;          // shared by its devices; 0: no limit
-  // How many devices can run a memory-bound kernel at full speed at the same time. If n devices run one, each kernel
-  // takes max(1, n / memory_streams) times as long as alone. 0: no limit.
+  // The number of devices that can run a memory-bound kernel at full speed at the same time. If n devices run such
+  // kernels, each one takes max(1, n / memory_streams) times as long as alone. 0: no limit.
   double memory_streams = 0;
   LinkProfile inside, between, outside;
   int outside_messages = 1;  // messages to other hosts that can be sent at full speed at the same time
@@ -48,8 +48,8 @@ struct Cluster {
   // Returns the device with this id, or null if there is none.
   const Device* Find(DeviceId id) const;
   bool operator==(const Cluster&) const = default;
-  // Returns whether there are devices and every device has a host and a profile. Only then can the planner compute the
-  // seconds that a plan takes.
+  // Returns whether there are devices and every device has a host and a profile. The planner needs this to compute the
+  // seconds of a plan.
   bool IsMeasured() const;
   // Returns the link between two devices. REQUIRES: IsMeasured(); `a` and `b` are different devices of this cluster.
   const LinkProfile& LinkOf(DeviceId a, DeviceId b) const;

@@ -1,7 +1,7 @@
 // The facts that a worker reports about itself and its machine, and the cluster that a set of workers forms.
 //
-// Model:   Workers share a host (its cores, memory and network card) if they run on one machine, which equal host keys
-//          show, and may run on a common processor. The cluster holds equal device profiles once.
+// Model:   Workers with equal host keys run on one machine. If they may also run on a common processor, they share a
+//          host: its cores, memory and network card. The cluster holds equal device profiles once.
 // Threads: value types and pure functions.
 #pragma once
 
@@ -27,7 +27,7 @@ struct NodeFacts {
   std::string host_key;       // equal on all workers of a machine, different on different machines
   std::string host_name;      // human-readable
   std::vector<int32_t> cpus;  // processors that the worker may run on, increasing; empty: all
-  double cores = 0;           // number of these processors that it may use; a quota can lower it; 0: unknown
+  double cores = 0;           // number of these processors that the worker may use, after quotas; 0: unknown
   double device_cores = 0;    // cores that each device uses while it computes; 0: devices use no shared cores
   int outside_messages = 1;   // as in Host
   NodeProfile profile;

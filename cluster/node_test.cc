@@ -35,7 +35,7 @@ TEST(Assemble, WorkersOfAMachineShareItsHost) {
   EXPECT_TRUE(cluster.IsMeasured());
   ASSERT_EQ(cluster.hosts.size(), 2u);
   EXPECT_EQ(cluster.hosts[0].cores, 2);
-  EXPECT_EQ(cluster.profiles.size(), 1u) << "equal profiles are held once";
+  EXPECT_EQ(cluster.profiles.size(), 1u) << "equal profiles must be stored once";
   EXPECT_EQ(cluster.devices[1].host, cluster.devices[2].host);
   EXPECT_NE(cluster.devices[2].host, cluster.devices[3].host);
   EXPECT_EQ(cluster.devices[1].local_index, 1);

@@ -20,7 +20,7 @@ struct ProductPoint {
   bool operator==(const ProductPoint&) const = default;
 };
 
-// How fast a device computes while the other devices of its host are idle. The times of products and of memory traffic
+// The speed of a device while the other devices of its host are idle. The times of products and of memory traffic
 // exclude overheads: the planner adds `kernel_seconds` per kernel and `program_seconds` per program run.
 struct DeviceProfile {
   std::string name;                         // "cpu, 1 thread", "A100-SXM4-40GB"
@@ -40,7 +40,7 @@ struct DeviceProfile {
   bool operator==(const DeviceProfile&) const = default;
 };
 
-// How long messages and collectives take between devices that one kind of link connects.
+// The times of messages and collectives between devices that one kind of link connects.
 struct LinkProfile {
   std::string name;                         // "shared memory", "NVLink", "100 Gb/s Ethernet"
   Curve message;                            // seconds against the bytes of one message, without other traffic

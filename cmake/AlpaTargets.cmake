@@ -1,11 +1,11 @@
-# The functions with which this project declares its targets.
+# Functions that declare the targets of this project.
 #
 #   alpa_library(NAME graph HDRS a.h SRCS a.cc DEPS base PRIVATE_DEPS proto)
 #   alpa_test(NAME graph_test SRCS a_test.cc DEPS graph)
 #   alpa_binary(NAME alpa-worker SRCS main.cc DEPS worker)
 #   alpa_proto(NAME graph_proto PROTOS graph.proto [GRPC])
 #
-# A dependency without "::" is another library of this project. Each library also gets a link test. It links the
+# A dependency without "::" is another library of this project. Each library also gets a link test. The test links the
 # complete archive with only the declared dependencies, so the linker reports the use of an undeclared library.
 
 include(GNUInstallDirs)

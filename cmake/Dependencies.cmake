@@ -1,4 +1,4 @@
-# Finds the main external libraries. A folder finds the other external libraries that it uses.
+# Finds the main external libraries. Each folder finds the other external libraries that it uses.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(absl REQUIRED)

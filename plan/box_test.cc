@@ -39,14 +39,14 @@ TEST(BoxTest, SubtractLeavesDisjointPiecesThatCoverTheRest) {
   }
 }
 
-TEST(BoxTest, ScalarsIntersectAndSubtractToNothing) {
+TEST(BoxTest, ScalarsIntersectAndTheirDifferenceIsEmpty) {
   const Region scalar;
   EXPECT_TRUE(Intersect(scalar, scalar).has_value());
   EXPECT_TRUE(Subtract(scalar, scalar).empty());
   EXPECT_FALSE(Empty(scalar));
 }
 
-// Copies a random region of a leaf into a short or full tile, in random chunks. Compares every element.
+// Copies a random region of a leaf into a short or full tile, in chunks of random size. Compares every element.
 TEST(BoxWalkTest, CopiesEveryElementOfTheBoxOnceInChunksOfAnySize) {
   std::mt19937 random(3);
   for (int round = 0; round < 300; ++round) {

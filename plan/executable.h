@@ -30,8 +30,8 @@ struct StageProgram {
   std::string name;         // such as "step", "microbatch" or "update"
   MeshId mesh;
   graph::Graph graph;
-  // By result: the parameter that the result overwrites in place, or -1. Both have the same shape. At most one result
-  // names a parameter. The backend must honour the alias, because the caller passes one buffer for both.
+  // By result: the parameter that the result overwrites in place, or -1. Both have the same shape. No two results name
+  // the same parameter. The backend must honour the alias, because the caller passes one buffer for both.
   std::vector<int32_t> alias;
 };
 
@@ -52,8 +52,8 @@ struct RunInstruction {
   int32_t index = -1;                // the loop index of a RUN outside of loops; -1: it has none
 };
 // Each device sends or receives its part of the edge's transfers. The instruction starts the messages. The device
-// finishes them before it touches the buffer again. Lists must not rely on this: they must make progress even if every
-// message finishes at its instruction. Each execution of SEND or RECV on an edge is a round; rounds stay in order.
+// finishes them before it touches the buffer again. Lists must not rely on this: they must make progress even if each
+// SEND and RECV waits for its messages. Each execution of SEND or RECV on an edge is a round. Rounds stay in order.
 struct SendInstruction { SlotId slot; int32_t edge = -1; };   // the slot holds the tile of `Edge::from`
 struct RecvInstruction { SlotId slot; int32_t edge = -1; };   // the slot gets the tile of `Edge::to`, padded with zeros
 struct BroadcastInstruction { SlotId slot; int32_t root_position = 0; std::vector<int64_t> mesh_axes; };
@@ -69,7 +69,7 @@ struct Instruction {
 };
 
 // An array that one mesh sends to another, with its sharding on both meshes. `Transfers` (plan/reshard.h) derives which
-// device sends which part to which device. All users of an edge call it, so they agree.
+// device sends which part to which device. All users of an edge call `Transfers`, so they agree.
 struct Edge {
   graph::Shape shape;                // of the complete array
   MeshId from_mesh, to_mesh;         // two different meshes

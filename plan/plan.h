@@ -1,5 +1,5 @@
-// A plan: all decisions on how a program runs on a cluster. A plan is complete, so loading it solves nothing again. It
-// does not change after verification.
+// A plan: all decisions on how a program runs on a cluster. A plan is complete, so loading it solves nothing again.
+// After verification, a plan does not change.
 //
 // Model:   The program runs as stages, each on one mesh. The microbatch axis splits the batch into `microbatches` parts
 //          in time. Inside a stage, mesh axes split arrays in space. The plan describes an axis (of time or space)
@@ -45,9 +45,9 @@ enum class Remat : uint8_t {
   kLayer = 1,  // all values of a layer, from the values that are live at its start (Chen et al., arXiv 1604.06174)
 };
 
-// The priority of a cut. If two cuts meet in one op, the one of higher rank stays, and the other value is gathered. A
-// value that is only stored sharded (ZeRO) is gathered if it meets a split batch. A leaf that the user or the planner
-// cuts by name (a weight) stays split.
+// The priority of a cut. If two cuts meet in one op, the cut of higher rank stays, and the other value is gathered. A
+// value that is only stored sharded (ZeRO) is gathered if it meets a split batch. A weight that the user or the planner
+// cuts by name stays split.
 enum class CutRank : uint8_t { kStored = 0, kBatch = 1, kPinned = 2 };
 
 // The split of an input leaf along a mesh axis. A state leaf that no cut names is stored in the state in which the step
@@ -66,8 +66,8 @@ struct ValuePin {
   int32_t program = -1;
   int32_t value = -1;
   AxisState state;
-  // The states in which that op reads its operands. If empty, lowering chooses states with which the op can produce
-  // `state`, such that the operands change least.
+  // The states in which that op reads its operands. If empty, lowering chooses from the states with which the op can
+  // produce `state`. It takes those that change the operands least.
   std::vector<AxisState> operands;
   bool operator==(const ValuePin&) const = default;
 };
@@ -135,9 +135,9 @@ bool TakesRegionApart(const Plan& plan);
 // axis sizes.
 int64_t WaysCut(const StagePlan& stage, const cluster::Mesh& mesh, int32_t leaf, int64_t dim);
 
-// Returns whether microbatch m is the m-th contiguous part of the batch, shared by all devices. Then batches are
-// replicated on every device. This is so for k > 1 with local statistics, because the examples of a microbatch affect
-// its statistics. Otherwise each device splits its own tile of the batch into microbatches.
+// Returns whether microbatch m is the m-th contiguous part of the complete batch. If so, batches are replicated on
+// every device, and all devices share each microbatch. This holds for k > 1 with local statistics, because the examples
+// of a microbatch affect its statistics. Otherwise each device splits its own tile of the batch into microbatches.
 bool MicrobatchesAreContiguous(const Plan& plan);
 
 // Returns a few human-readable lines. Without the program, the lines name leaves by number instead of by path.

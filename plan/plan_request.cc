@@ -17,7 +17,7 @@ namespace {
 
 // Bounds on a request, which comes from outside.
 constexpr int kMaxListEntries = 4096;    // of batch_dims, and of workers
-constexpr int kMaxTensorCuts = 1 << 16;
+constexpr int kMaxTensorCuts = 1 << 16;  // entries of tensor_cuts
 constexpr std::array<absl::string_view, 2> kRemat = {"none", "layer"};
 
 template <typename... Args>
@@ -37,7 +37,7 @@ absl::Status CheckWord(absl::string_view what, const std::string& word, const st
 
 int64_t TensorOf(const proto::PlanRequest& request) { return std::max(1, request.tensor_parallel()); }
 
-// Returns the further factors of the number of devices: " x tensor_parallel=2 x 4 pipeline meshes".
+// Returns the factors of the number of devices other than data_parallel: " x tensor_parallel=2 x 4 pipeline meshes".
 std::string Ways(const proto::PlanRequest& request) {
   const int64_t tensor = TensorOf(request), meshes = MeshesOf(request);
   return absl::StrCat(tensor > 1 ? absl::StrCat(" x tensor_parallel=", tensor) : "",
@@ -56,11 +56,11 @@ absl::Status CheckBounds(const proto::PlanRequest& request) {
                request.data_parallel(), request.tensor_parallel(), most);
   }
   if (request.batch_dims_size() > kMaxListEntries || request.workers_size() > kMaxListEntries) {
-    return Bad("%d batch_dims and %d workers; at most %d of each are allowed", request.batch_dims_size(),
-               request.workers_size(), kMaxListEntries);
+    return Bad("the request has %d batch_dims and %d workers; at most %d of each are allowed",
+               request.batch_dims_size(), request.workers_size(), kMaxListEntries);
   }
   if (request.tensor_cuts_size() > kMaxTensorCuts) {
-    return Bad("%d tensor_cuts; at most %d are allowed", request.tensor_cuts_size(), kMaxTensorCuts);
+    return Bad("the request has %d tensor_cuts; at most %d are allowed", request.tensor_cuts_size(), kMaxTensorCuts);
   }
   if (!proto::Plan::Statistics_IsValid(request.statistics())) {
     return Bad("statistics=%d is unknown; update the coordinator, or leave statistics out",
@@ -72,7 +72,7 @@ absl::Status CheckBounds(const proto::PlanRequest& request) {
 absl::Status CheckPipeline(const proto::PlanRequest& request) {
   const proto::Pipeline& pipeline = request.pipeline();
   if (pipeline.meshes() < 0 || pipeline.stages_per_mesh() < 0) {
-    return Bad("a pipeline of %d meshes with %d stages each: none may be negative", pipeline.meshes(),
+    return Bad("a pipeline of %d meshes with %d stages each: neither may be negative", pipeline.meshes(),
                pipeline.stages_per_mesh());
   }
   if (pipeline.devices_size() > kMaxStages) {
@@ -81,7 +81,7 @@ absl::Status CheckPipeline(const proto::PlanRequest& request) {
   }
   for (int devices : pipeline.devices()) {
     if (devices < 1 || devices > kMaxRequestedDevices) {
-      return Bad("a pipeline mesh of %d devices; expected 1 to %d", devices, kMaxRequestedDevices);
+      return Bad("the pipeline has a mesh of %d devices; expected 1 to %d", devices, kMaxRequestedDevices);
     }
   }
   ALPA_RETURN_IF_ERROR(CheckWord("schedule", pipeline.schedule(), kSchedules));
@@ -91,7 +91,8 @@ absl::Status CheckPipeline(const proto::PlanRequest& request) {
                       kMaxStages);
   }
   if (meshes == 1 && each > 1) {
-    return Infeasible("%d stages per mesh, but no pipeline; set the number of meshes, or leave the stages out", each);
+    return Infeasible(
+        "%d stages per mesh are given, but no pipeline; set the number of meshes, or leave the stages out", each);
   }
   if (pipeline.devices().empty()) return absl::OkStatus();
   if (pipeline.devices_size() != meshes) {
@@ -135,7 +136,7 @@ absl::Status CheckGiven(const proto::PlanRequest& request) {
   if (rest.ByteSizeLong() > 0)
     return Bad("the request has a given plan and also pins; the plan decides everything, so leave the pins out");
   if (request.workers_size() > kMaxListEntries) {
-    return Bad("%d workers; at most %d are allowed", request.workers_size(), kMaxListEntries);
+    return Bad("the request names %d workers; at most %d are allowed", request.workers_size(), kMaxListEntries);
   }
   return absl::OkStatus();
 }

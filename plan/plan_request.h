@@ -13,9 +13,9 @@ namespace alpa::plan {
 
 inline constexpr int kMaxRequestedDevices = 1 << 20;  // of a job
 
-// Checks the parts of a request that do not depend on the program or the cluster. Returns OK or kInvalidArgument. The
-// reason is BAD_REQUEST if a field is out of bounds or a word is unknown, and NO_FEASIBLE_PLAN if two pins contradict
-// each other.
+// Checks the parts of a request that do not depend on the program or the cluster. Returns OK or kInvalidArgument. Its
+// reason word is BAD_REQUEST if a field is out of bounds or a word is unknown, and NO_FEASIBLE_PLAN if two pins
+// contradict each other.
 absl::Status Check(const proto::PlanRequest& request);
 
 // Returns the number of devices that the pins need, at least 1. REQUIRES: Check(request) is OK.
@@ -26,7 +26,7 @@ bool TakesAllDevices(const proto::PlanRequest& request);
 // pin the number of devices, the number of microbatches and the batch dimensions.
 bool LeavesParallelismOpen(const proto::PlanRequest& request);
 
-// Return the number of meshes, and of stages per mesh. Both are 1 without a pipeline.
+// MeshesOf returns the number of meshes, StagesPerMeshOf the number of stages per mesh. Both are 1 without a pipeline.
 int64_t MeshesOf(const proto::PlanRequest& request);
 int64_t StagesPerMeshOf(const proto::PlanRequest& request);
 

@@ -8,7 +8,7 @@
 namespace alpa::plan {
 namespace {
 
-constexpr size_t kMostPins = 16;  // pins that are printed per axis; a count stands for the others
+constexpr size_t kMostPins = 16;  // pins that are printed per axis; the number of the others follows
 
 std::string Slots(const std::vector<SlotId>& slots) {
   return absl::StrJoin(slots, " ", [](std::string* out, SlotId s) {

@@ -1,4 +1,4 @@
-// Moving an array from one placement to another. Edges between two meshes are built on it.
+// Resharding: the transfers that move an array from one placement to another. Edges between two meshes use them.
 //
 // Threads: pure functions.
 #pragma once
@@ -22,20 +22,20 @@ struct DeviceTile {
   Region region;   // of the array
 };
 
-// Returns the tile of every device of a placement, including replicas, by region of the placement and position in the
-// mesh. Omits empty tiles.
+// Returns the tile of every device of a placement, including replicas. The order is by region of the placement, then by
+// position in the mesh. Omits empty tiles.
 std::vector<DeviceTile> Tiles(const LeafPlacement& placement, const std::vector<cluster::Mesh>& meshes);
 
 // Returns transfers that fill every destination tile exactly once from source tiles. If several devices hold a piece,
-// the destination itself is the source if possible. Otherwise the source is the device with the largest part, then the
-// one that has sent the fewest bytes so far, then the one with the lowest id.
-// REQUIRES: both placements have one shape, and the source covers it.
+// the source is the destination itself if possible. Otherwise the source is the device with the largest part. Ties go
+// to the device that has sent the fewest bytes so far, then to the device with the lowest id.
+// REQUIRES: both placements have the same shape, and the source tiles cover it.
 std::vector<Transfer> Reshard(const std::vector<DeviceTile>& source, const std::vector<DeviceTile>& destination,
                               Bytes element_size);
 
 // Returns the transfers of one round of an edge. They fill every tile of `to` exactly once from tiles of `from`. A SEND
-// or RECV starts the messages of its device in this order, so the messages between two devices match. Empty tiles take
-// no part.
+// or RECV starts the messages of its device in this order, so the messages between two devices match. Empty tiles have
+// no transfers.
 // REQUIRES: the edge's meshes exist, and its shardings fit them.
 std::vector<Transfer> Transfers(const Edge& edge, const std::vector<cluster::Mesh>& meshes);
 

@@ -1,4 +1,4 @@
-// Assigns buffers to temporary slots. Slots that are never in use at the same time can share a buffer.
+// Assigns buffers to temporary slots. Slots that are never in use at the same time may share a buffer.
 //
 // Threads: a pure function.
 #pragma once

@@ -17,9 +17,9 @@ using graph::ValueId;
 namespace {
 
 const Shape kLoopIndexShape{graph::DType::kS32, {}};
-// The most rounds of a loop. It also bounds the index of a RUN outside of loops.
+// The most rounds of a loop. This limit also bounds the index of a RUN outside of loops.
 constexpr int64_t kMaxRounds = int64_t{1} << 20;
-// The most pairs of a source device and a destination device, over all edges. It bounds the time to derive the
+// The most pairs of a source device and a destination device, over all edges. This limit bounds the time to derive the
 // transfers.
 constexpr int64_t kMaxPairs = 10'000'000;
 
@@ -272,8 +272,8 @@ class ListVerifier {
       return InvalidArgument("a loop of %d rounds; expected 1 to 1048576", loop.count);
     ALPA_RETURN_IF_ERROR(Walk(loop.body, true));
     if (loop.count == 1) return absl::OkStatus();
-    // The slots that hold a value after the first round must allow a second round. That round must leave the same slots
-    // in use, so all further rounds do too.
+    // The slots that hold a value after the first round must allow a second round. If the second round leaves the same
+    // slots in use, so do all further rounds.
     const std::vector<bool> after = holds_;
     ALPA_RETURN_IF_ERROR(Walk(loop.body, true));
     if (holds_ != after) return InvalidArgument("two rounds of the loop leave different slots in use");
@@ -352,7 +352,7 @@ absl::Status VerifyLeaves(const Executable& executable) {
 
 absl::Status Verify(const Executable& executable) {
   if (executable.mesh_programs.size() != executable.meshes.size()) {
-    return InvalidArgument("%d meshes but %d instruction lists", executable.meshes.size(),
+    return InvalidArgument("the executable has %d meshes but %d instruction lists", executable.meshes.size(),
                            executable.mesh_programs.size());
   }
   std::set<DeviceId> devices;

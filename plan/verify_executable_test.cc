@@ -1,4 +1,4 @@
-// Executables that are broken by hand, each of which is refused for its own reason, and lists that would deadlock.
+// Breaks valid executables by hand. Verify must refuse each one for the right reason, such as a deadlock.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -20,8 +20,8 @@ using ::testing::HasSubstr;
 
 const graph::Shape kVector{graph::DType::kF32, {4}};
 
-// Returns a valid executable. It computes w' = w + the sum of x over microbatches and devices: a loop accumulates, then
-// an update reduces over the devices.
+// Returns a valid executable. It computes w' = w + the sum of x over microbatches and devices. A loop accumulates x.
+// Then an update reduces the sum over the devices.
 Executable Valid() {
   Executable e;
   cluster::Mesh mesh;

@@ -101,8 +101,8 @@ absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program
     if (!stage.input_shardings[p]) continue;
     const Sharding& sharding = *stage.input_shardings[p];
     ALPA_RETURN_IF_ERROR(Annotate(Verify(sharding, shape.dims, mesh), roles.inputs[p].path));
-    // In space, an input is split exactly as the seeds and cuts specify. A state leaf that neither names may be split
-    // along any dimension, because its storage follows its new value.
+    // In space, an input is split exactly as the seeds and cuts specify. A state leaf that no seed or cut names may be
+    // split along any dimension, because its storage follows its new value.
     Sharding expected;
     expected.dim_axes.resize(shape.rank());
     for (const Seed& seed : plan.batch_seeds) {
@@ -133,7 +133,7 @@ absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program
     const bool fits = TakesRegionApart(plan) ? seed.outer >= 1 && seed.outer % ways == 0 : seed.outer == ways;
     if (!fits || seed.outer > std::max<int64_t>(1, shape.dims[seed.dim])) {
       return InvalidArgument(
-          "a seed has outer = %d for dimension %d of %s, which does not match the cuts; they split it %d ways",
+          "a seed has outer = %d for dimension %d of %s, which does not match the cuts; the cuts split it %d ways",
           seed.outer, seed.dim, roles.inputs[seed.leaf].path, ways);
     }
     const std::optional<int64_t> chunks = CheckedMultiply(seed.outer, data * plan.microbatches);

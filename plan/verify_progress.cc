@@ -9,7 +9,7 @@
 namespace alpa::plan {
 namespace {
 
-// The most events of one mesh in one step. It bounds time and memory.
+// The most events of one mesh in one step. This limit bounds the time and memory of the check.
 constexpr size_t kMaxEvents = 10'000'000;
 
 // An instruction, or a collective inside a RUN, at which the devices of a mesh wait for others.
@@ -40,7 +40,7 @@ struct Script {
 struct Participant {
   int32_t mesh = 0;
   int64_t position = 0;
-  size_t next = 0;                   // the event that it has not passed yet
+  size_t next = 0;                   // its first event that it has not passed yet
   bool waiting = false;              // it has entered event `next`
   int64_t missing = 0;               // at a SEND or RECV: the number of peers that have not entered the same round
 };
@@ -198,8 +198,8 @@ class Progress {
     work_.push_back(i);
   }
 
-  // Device `i` enters its next event and meets the devices that already wait there. Of two devices that meet, the later
-  // one finds the other, so each pair counts once.
+  // Device `i` enters its next event and meets the devices that already wait there. If two devices meet, only the later
+  // one counts the pair, for both of them.
   void Enter(int i) {
     Participant& p = participants_[i];
     Script& script = scripts_[p.mesh];

@@ -1,8 +1,8 @@
 // Derives a device profile from the peak numbers of a data sheet.
 //
 // Model:   The size of a product m x k by k x n is the cube root of m n k. The product takes the longer of two times:
-//          its arithmetic, at the fraction of the peak that products of this size reach, and its memory traffic. Memory
-//          traffic runs at `memory_efficiency` times the bandwidth.
+//          that of its arithmetic and that of its memory traffic. Arithmetic runs at the fraction of the peak that
+//          products of this size reach. Memory traffic runs at `memory_efficiency` times the bandwidth.
 // Threads: pure functions.
 #pragma once
 
@@ -20,7 +20,7 @@ struct EfficiencyPoint {
 
 struct DatasheetDevice {
   std::string name;
-  double float32 = 0, float16 = 0;  // peaks of matrix products, operations per second; if float16 is 0, as float32
+  double float32 = 0, float16 = 0;  // peaks of matrix products, operations per second; float16 = 0: as float32
   double elements = 0;              // peak of ordinary arithmetic, operations per second
   std::vector<EfficiencyPoint> efficiency, half_efficiency;  // by increasing size, at least one point
   double memory_bandwidth = 0;                               // bytes per second

@@ -23,7 +23,7 @@ namespace alpa::cluster {
 inline constexpr size_t kMaxInventoryBytes = 16 << 20;
 inline constexpr int kMaxInventoryDevices = 100'000;
 
-// Parses a cluster. A cluster that it returns has at least one device, passes Check, and IsMeasured.
+// Parses a cluster. The returned cluster has at least one device, passes Check, and is measured.
 absl::StatusOr<Cluster> ReadInventory(absl::string_view toml);
 
 // Returns text that ReadInventory reads as an equal cluster. Returns kFailedPrecondition if the cluster is not

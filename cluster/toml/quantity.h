@@ -1,8 +1,7 @@
 // Parses amounts with units: "40 GB", "600 GB/s", "25 Gb/s", "312 TFLOP/s", "5 us".
 //
-// Model:   An amount is a number, an optional prefix and a unit. The prefixes are k, M, G, T and P; for bytes also Ki,
-//          Mi, Gi and Ti; for seconds p, n, u and m instead. A capital B means bytes. A small b means bits, which are
-//          an eighth of a byte.
+// Model:   An amount is a number, an optional prefix and a unit. The prefixes are k, M, G, T and P. Bytes also have Ki,
+//          Mi, Gi and Ti. Seconds have only p, n, u and m. A capital B means bytes. A small b means bits.
 // Threads: pure functions.
 // Errors:  kInvalidArgument shows the observed text and two examples of allowed text.
 #pragma once

@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kMaxRows = 100'000;   // entries of a list
 constexpr size_t kMaxNameBytes = 256;  // of a text value
 
-// Returns the value, or its kind if it is not a scalar, for a message.
+// Returns text for a message: the value, or its kind ("a table") if it is not a scalar.
 std::string Shown(const toml::node& node) {
   if (const auto* text = node.as_string()) return absl::StrCat("\"", Excerpt(text->get()), "\"");
   if (const auto* number = node.as_integer()) return absl::StrCat(number->get());

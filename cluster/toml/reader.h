@@ -30,7 +30,7 @@ class Section {
   // Returns kInvalidArgument with `what`, at the line of `key`. If `key` is missing, the line is that of the table.
   absl::Status Error(absl::string_view key, absl::string_view what) const;
 
-  // Each returns the value of `key`, or `missing` if the key is absent. `low` and `high` are allowed values.
+  // Each returns the value of `key`, or `missing` if the key is absent. Values from `low` to `high` are allowed.
   absl::StatusOr<std::string> Text(absl::string_view key, absl::string_view missing) const;
   absl::StatusOr<int64_t> Integer(absl::string_view key, int64_t low, int64_t high, int64_t missing) const;
   absl::StatusOr<double> Number(absl::string_view key, double low, double high, double missing) const;

@@ -52,7 +52,7 @@ void WriteProducts(std::string& out, absl::string_view key, const std::vector<Pr
   absl::StrAppend(&out, "]\n");
 }
 
-// The kind and memory that the table of a device profile states. A node states them only if its devices differ.
+// The kind and memory in the table of a device profile. A node has its own values only if its devices differ.
 struct Usual {
   std::string kind = "cpu";
   Bytes memory = 0;

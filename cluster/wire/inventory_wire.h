@@ -1,8 +1,8 @@
 // Converts clusters and worker facts to and from messages (proto/inventory.proto).
 //
 // Threads: pure functions.
-// Errors:  FromProto returns kInvalidArgument if the value of the message is not valid. A value that it returns has
-//          passed Check.
+// Errors:  FromProto returns kInvalidArgument if the value of the message is not valid. A returned value has passed
+//          Check.
 #pragma once
 
 #include "absl/status/statusor.h"
