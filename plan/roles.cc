@@ -45,7 +45,7 @@ absl::Status Verify(const Roles& roles, const graph::Graph& program) {
     const graph::Shape& before = program.shape(program.parameters()[input]);
     const graph::Shape& after = program.shape(program.results()[i]);
     if (before != after) {
-      return InvalidArgument("state leaf %s comes in as %s and goes out as %s; state must keep its shape and dtype",
+      return InvalidArgument("state leaf %s comes in as %s and goes out as %s; state must keep shape and dtype",
                              roles.inputs[input].path, before.ToString(), after.ToString());
     }
   }
