@@ -16,14 +16,17 @@ using graph::ReduceKind;
 
 namespace {
 
-// Limits for direct exchange: n - 1 messages per rank in one step, instead of a ring's 2(n - 1) steps, which send fewer
-// bytes. Both limits are in bytes of the array. They were measured between two processes of one host. UCX sends
-// messages below 8 KiB without a handshake.
+// Limits for direct exchange. Each of n ranks sends n - 1 messages in one step. The ring of an all-reduce sends fewer
+// bytes, but takes 2(n - 1) steps. kDirectBytesOfTwo limits an all-reduce of two ranks. kDirectBytes limits the other
+// calls, but two ranks always gather directly. Both are in bytes of the array, or for an all-gather in bytes of one
+// rank's block. They were measured between two processes on one host. UCX sends messages below 8 KiB without a
+// handshake. kDirectRanks limits the number of ranks.
 constexpr size_t kDirectBytes = 16 << 10, kDirectBytesOfTwo = 8 << 10;
 constexpr int kDirectRanks = 8;
-// Limit for a tree, in bytes. It applies to groups of more than kDirectRanks ranks.
+// The largest array, in bytes, that an all-reduce of more than kDirectRanks ranks sums along a tree.
 constexpr size_t kTreeBytes = 32 << 10;
-// Broadcasts above kChainBytes pass chunks of kChainChunkBytes along a chain. Smaller ones use a tree.
+// If a group has three or more ranks, a broadcast of more than kChainBytes bytes passes chunks of kChainChunkBytes
+// bytes along a chain. All other broadcasts use a tree.
 constexpr size_t kChainBytes = 512 << 10;
 constexpr size_t kChainChunkBytes = 256 << 10;
 
@@ -153,13 +156,14 @@ class EndpointGroup : public kernels::CollectiveGroup {
   void Abort(const absl::Status& cause) override { endpoint_.Abort(cause); }
 
  private:
-  // The tag of a call: channel (10 bits), then the call's number (22 bits, wrapping).
+  // Starts the exchange of the next call. The tag consists of the channel (10 bits) and the call's number (22 bits,
+  // wrapping).
   Exchange NextCall() {
     call_ = (call_ + 1) & 0x3fffff;
     return Exchange(endpoint_, members_, rank_, (channel_ << 22) | call_);
   }
   static absl::Status SizeError(const char* what, size_t in, size_t out) {
-    return InvalidArgument("%s of %d bytes into %d bytes: the sizes do not fit the group", what, in, out);
+    return InvalidArgument("cannot run %s of %d bytes into %d bytes: the sizes do not fit the group", what, in, out);
   }
   absl::Status CheckPermutation(std::span<const int64_t> permutation) const {
     std::vector<bool> taken(members_.size());
@@ -177,7 +181,7 @@ class EndpointGroup : public kernels::CollectiveGroup {
     return size() == 2 ? bytes <= kDirectBytesOfTwo : size() <= kDirectRanks && bytes <= kDirectBytes;
   }
 
-  // Sums `terms` (one per rank, in rank order) into `out`. Sums 16-bit floats in f32 and rounds once.
+  // Reduces `terms` (one per rank) into `out`, in rank order. 16-bit floats accumulate in f32 and are rounded once.
   void Sum(std::span<std::byte> out, std::span<const std::span<const std::byte>> terms, DType dtype, ReduceKind kind) {
     if (!IsHalf(dtype) || terms.size() == 2) {
       Reduce(out, terms[0], terms[1], dtype, kind);
@@ -265,7 +269,7 @@ class EndpointGroup : public kernels::CollectiveGroup {
                                    scratch_));
       return exchange.Finish();
     }
-    // Partial sums travel as f32. The rank that completes a block rounds it. The gather half sends 16 bits.
+    // Partial sums travel as f32. The rank that completes a block rounds it. The gather half sends 16-bit values.
     const std::span<std::byte> wide = wide_.Get(data.size() * 2);
     Widen(data, wide, dtype);
     const Blocks wide_blocks(data.size() / element, 2 * element, size());
@@ -287,7 +291,8 @@ class EndpointGroup : public kernels::CollectiveGroup {
                                  DType dtype, ReduceKind kind) {
     const size_t element = static_cast<size_t>(graph::SizeOf(dtype));
     const Blocks blocks(in.size() / element, element, size());
-    // Holds the partial sums of the n - 2 blocks that pass through this rank. Index i holds block rank - 2 - i.
+    // Holds the partial sums of the n - 2 blocks that pass through this rank. Index i holds block rank - 2 - i (modulo
+    // n).
     const std::span<std::byte> passing = passing_.Get(out.size() * static_cast<size_t>(size() - 2));
     auto own = [&](int b) { return in.data() + blocks.block(b).begin; };
     auto sum = [&](int b) {
@@ -360,7 +365,7 @@ absl::StatusOr<std::unique_ptr<kernels::CollectiveGroup>> MakeGroup(Endpoint& en
     if (seen[member]) return InvalidArgument("cannot make a group: member %d is listed twice", member);
     seen[member] = true;
   }
-  if (channel >= 1024) return InvalidArgument("channel %d is out of range: tags have room for 0 to 1023", channel);
+  if (channel >= 1024) return InvalidArgument("cannot make a group on channel %d: channels are 0 to 1023", channel);
   const int rank = static_cast<int>(self - members.begin());
   return std::make_unique<EndpointGroup>(endpoint, std::move(members), rank, channel);
 }

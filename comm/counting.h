@@ -1,4 +1,4 @@
-// An endpoint that counts the bytes that it sends.
+// Wraps an endpoint and counts the bytes that are sent through it.
 #pragma once
 
 #include <atomic>
@@ -13,7 +13,7 @@ class CountingEndpoint : public Endpoint {
  public:
   explicit CountingEndpoint(std::unique_ptr<Endpoint> endpoint) : endpoint_(std::move(endpoint)) {}
 
-  // Returns the payload bytes of all sends so far.
+  // Returns the number of payload bytes in all sends so far.
   int64_t sent_bytes() const { return sent_; }
 
   int rank() const override { return endpoint_->rank(); }

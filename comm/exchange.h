@@ -1,9 +1,9 @@
-// The messages of one collective call: the ranks that take part, and the open requests. The call returns only when all
+// Sends and receives the messages of one collective call, and holds its open requests. The call returns only when all
 // requests are complete.
 //
-// Errors:  the first failed request aborts the endpoint, because the other ranks' parts of the call can no longer
-//          succeed. The abort keeps this rank and the others from waiting for messages that will never be sent.
-// Threads: bound to the calling thread.
+// Errors:  the first failed request aborts the endpoint, because the call can no longer succeed on the other ranks.
+//          After the abort, no rank waits for messages that will never be sent.
+// Threads: only the thread that runs the collective call may use it.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,7 @@ namespace alpa::comm {
 class Exchange {
  public:
   // `members` lists the endpoint ranks of the group; `rank` is this device's index in that list. All messages carry
-  // `tag`. The messages of one pair of ranks are matched in the order in which both sides start them.
+  // `tag`. From one rank to another, the i-th send matches the i-th receive.
   Exchange(Endpoint& endpoint, std::span<const int> members, int rank, uint32_t tag)
       : endpoint_(endpoint), members_(members), rank_(rank), tag_(tag) {}
   ~Exchange() { (void)Finish(); }
@@ -29,7 +29,7 @@ class Exchange {
 
   int rank() const { return rank_; }
   int size() const { return static_cast<int>(members_.size()); }
-  // Returns the rank of the group that equals `i` modulo size(). `i` may be negative.
+  // Returns `i` modulo size(), which is a rank of the group. `i` may be negative.
   int Wrap(int i) const { return (i % size() + size()) % size(); }
 
   // Starts a message to or from a rank of the group, and returns the number of its request. The memory belongs to the
@@ -37,9 +37,10 @@ class Exchange {
   size_t Send(int to, std::span<const std::byte> data);
   size_t Recv(int from, std::span<std::byte> data);
 
-  // Waits for one request, or returns at once if it was waited for before. Returns the call's first failure.
+  // Waits for one request. Returns at once if an earlier Wait has waited for it. Returns the first failure of the
+  // collective call, or OK.
   absl::Status Wait(size_t number);
-  // Waits for all remaining requests. Returns the call's first failure.
+  // Waits for all remaining requests. Returns the first failure of the collective call, or OK.
   absl::Status Finish();
 
  private:

@@ -31,7 +31,7 @@ inline void FromFloat(float f, Bf16& out) {
   out.bits = static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? nan : rounded);
 }
 
-// Multiplication by a power of two rebiases the exponent. It also converts denormals correctly.
+// Multiplication by a power of two changes the bias of the exponent. It also converts denormals correctly.
 inline float ToFloat(F16 x) {
   const uint32_t magnitude = x.bits & 0x7fffu, sign = uint32_t{x.bits & 0x8000u} << 16;
   const float scaled = std::bit_cast<float>(magnitude << 13) * std::bit_cast<float>(uint32_t{254 - 15} << 23);
@@ -40,7 +40,7 @@ inline float ToFloat(F16 x) {
 }
 inline void FromFloat(float f, F16& out) {
   const uint32_t bits = std::bit_cast<uint32_t>(f), sign = bits & 0x80000000u, magnitude = bits ^ sign;
-  // If magnitude < 2^-14: adding 1/2 leaves the rounded bits of the f16 denormal at the bottom of the mantissa.
+  // If magnitude < 2^-14, adding 1/2 leaves the rounded bits of the f16 denormal at the bottom of the mantissa.
   const float half = std::bit_cast<float>(uint32_t{126} << 23);
   const uint32_t small = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + half) - (uint32_t{126} << 23);
   const uint32_t normal = (magnitude - (uint32_t{112} << 23) + 0xfff + ((magnitude >> 13) & 1)) >> 13;
@@ -66,7 +66,7 @@ struct Smaller {
     return m;
   }
 };
-// Integers wrap, so they are computed as unsigned.
+// Integers must wrap. They are computed as unsigned, because signed overflow is undefined.
 template <typename T>
 using Modular = std::conditional_t<std::is_integral_v<T>, uint64_t, T>;
 template <typename T>
@@ -123,7 +123,7 @@ void ReduceOf(std::byte* out, const std::byte* a, const std::byte* b, size_t byt
       if constexpr (std::is_integral_v<T>) return Loop<T>(out, a, b, bytes, BitOr<T>());
       break;
   }
-  ALPA_CHECK(!"CheckReduction accepts this reduction");
+  ALPA_CHECK(!"CheckReduction refuses this reduction");
 }
 
 template <typename T>
@@ -135,7 +135,7 @@ void ReduceHalf(std::byte* out, const std::byte* a, const std::byte* b, size_t b
     case ReduceKind::kMin: return HalfLoop<T>(out, a, b, bytes, Smaller<float>());
     case ReduceKind::kAnd: case ReduceKind::kOr: break;
   }
-  ALPA_CHECK(!"CheckReduction accepts this reduction");
+  ALPA_CHECK(!"CheckReduction refuses this reduction");
 }
 
 ReduceKind OfPredicates(ReduceKind kind) {

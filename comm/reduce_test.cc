@@ -43,7 +43,7 @@ TEST(ReduceTest, HalfPrecisionWidensLikeTheReference) {
 
 TEST(ReduceTest, HalfPrecisionRoundsLikeTheReference) {
   std::vector<float> wide;
-  // Every f16, the midpoint between it and the next one, and the floats next to that midpoint.
+  // Adds every f16, the midpoint between it and the next f16, and the floats next to that midpoint.
   for (uint32_t i = 0; i < 65536; ++i) {
     const float at = graph::F16ToFloat(static_cast<uint16_t>(i)),
                 next = graph::F16ToFloat(static_cast<uint16_t>(i + 1));

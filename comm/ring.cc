@@ -9,11 +9,11 @@
 namespace alpa::comm {
 namespace {
 
-// The largest chunk, in bytes. A received chunk of this size is still in a core's cache when it is added. Copying it
-// takes far longer than the handshake of a rendezvous, so the handshake's cost is small.
+// The largest chunk, in bytes. A received chunk of this size is still in a core's cache when it is added. Its copy
+// takes far longer than the rendezvous handshake, so the handshake's cost is small.
 constexpr size_t kChunkBytes = 512 << 10;
-// The number of receives that are open at a time during the reduce half. A run of the gather half alone opens twice as
-// many.
+// The number of receives that are open at a time during the reduce half. A run of only the gather half keeps twice this
+// number open.
 constexpr size_t kSlots = 4;
 constexpr size_t kNone = static_cast<size_t>(-1);
 
@@ -23,7 +23,7 @@ class Ring {
       : exchange_(exchange), run_(run), chunks_(run.blocks->chunks()), half_(static_cast<size_t>(exchange.size() - 1)),
         first_(run.reduce ? 0 : half_ * chunks_), last_((run.gather ? 2 * half_ : half_) * chunks_),
         // A receive of the gather half overwrites memory that a send of the reduce half reads. That send is
-        // half_ * chunks_ places earlier. With this window, it has started before the receive is opened.
+        // half_ * chunks_ places earlier. With this window, the send has started before the receive is opened.
         window_(std::min({run.reduce ? kSlots : 2 * kSlots, half_ * chunks_, last_ - first_})),
         slot_bytes_(run.blocks->max_chunk_bytes()), sends_(last_ + chunks_, kNone), receives_(last_, kNone) {
     if (run.reduce) slots_ = scratch.Get(window_ * slot_bytes_);
@@ -37,7 +37,7 @@ class Ring {
         ALPA_RETURN_IF_ERROR(exchange_.Wait(receives_[place]));
         if (IsReduce(place)) Add(place);
       }
-      // The next step sends on the chunk that arrived at this place.
+      // The next step forwards the chunk that arrived at this place.
       if (place + chunks_ < last_) StartSend(place + chunks_);
       if (place + window_ < last_) ALPA_RETURN_IF_ERROR(StartReceive(place + window_));
     }
@@ -45,7 +45,8 @@ class Ring {
   }
 
  private:
-  // A place is a chunk of a step: step * chunks_ + chunk. Every rank starts its sends and receives in order of place.
+  // A place is the number of a chunk of a step: step * chunks_ + chunk. Every rank starts its sends and receives in
+  // order of place.
   bool IsReduce(size_t place) const { return place < half_ * chunks_; }
   int SentBlock(size_t place) const {
     return exchange_.Wrap(exchange_.rank() - static_cast<int>(place / chunks_) + run_.shift);
@@ -59,7 +60,7 @@ class Ring {
     const int block = SentBlock(place);
     const Blocks::Range chunk = run_.blocks->chunk(block, place % chunks_);
     if (chunk.size == 0) return;
-    const bool own = run_.reduce && place < chunks_;   // first step: no sum yet
+    const bool own = run_.reduce && place < chunks_;   // the first step sends the rank's own term
     const std::byte* from = own ? run_.own(block) : run_.sum(block);
     sends_[place] = exchange_.Send(exchange_.Wrap(exchange_.rank() + 1), {from + chunk.begin, chunk.size});
   }
@@ -88,7 +89,7 @@ class Ring {
   Exchange& exchange_;
   const RingRun& run_;
   const size_t chunks_, half_, first_, last_, window_, slot_bytes_;
-  std::vector<size_t> sends_, receives_;   // by place: the request's number in the exchange
+  std::vector<size_t> sends_, receives_;   // by place: the number of the request in the exchange
   std::span<std::byte> slots_;
 };
 

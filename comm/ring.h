@@ -2,10 +2,11 @@
 // overlap.
 //
 // Model: n ranks, n blocks. A run consists of the reduce half, the gather half, or both.
-//        In the reduce half, steps 0 .. n-2, rank r receives from rank r-1 its partial sum of block r - step - 1. It
-//        adds its own term and sends the sum on in the next step. At the end, rank r holds the complete sum of block
-//        r+1. In the gather half, steps n-1 .. 2n-3, the complete blocks go round the ring once more.
-// Cost:  each half sends and receives (n-1)/n of the array, in n-1 steps.
+//        The reduce half has the steps 0 to n-2. In each step, rank r receives rank r-1's partial sum of block
+//        r - step - 1. It adds its own term and forwards the sum in the next step. At the end, rank r holds the
+//        complete sum of block r+1. The gather half has the steps n-1 to 2n-3, in which the complete blocks travel
+//        around the ring once more.
+// Cost:  in each half, every rank sends and receives (n-1)/n of the array, in n-1 steps.
 // Order: block b is summed from rank b upward around the ring. This order depends only on sizes and ranks.
 #pragma once
 
@@ -44,14 +45,14 @@ struct RingRun {
   int shift = 0;
   graph::DType dtype = graph::DType::kU8;
   graph::ReduceKind kind = graph::ReduceKind::kSum;
-  // Return the address of a block of the array: `own` of this rank's term, `sum` of the memory for the partial and then
-  // the complete sum. Both may return the same address.
+  // `own` returns the address of this rank's term of a block. `sum` returns the address of the memory for the block's
+  // partial sum, and later its complete sum. Both may return the same address.
   std::function<const std::byte*(int block)> own;
   std::function<std::byte*(int block)> sum;
 };
 
-// Runs the ring: starts all its messages, and waits for the receives. Exchange::Finish waits for the last sends.
-// After a failure, the contents of `sum` are undefined. REQUIRES: two ranks or more.
+// Runs the ring: starts all messages, and waits for the receives. Exchange::Finish waits for the last sends. After a
+// failure, the contents of `sum` are undefined. REQUIRES: two ranks or more.
 absl::Status RunRing(Exchange& exchange, const RingRun& run, Scratch& scratch);
 
 }  // namespace alpa::comm

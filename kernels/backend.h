@@ -1,10 +1,10 @@
-// The interface of a kind of device: it holds memory, compiles a StageProgram and runs it.
+// The interface to one kind of device. A device holds memory, and compiles and runs stage programs.
 //
 // Model:     A Backend owns some devices of one node. Each device has memory and a Stream: a queue of work that is
-//            executed in order, asynchronously. Host code enqueues work. An Event shows when the stream has reached a
-//            certain point. A CompiledProgram belongs to one device. Its temporary memory is planned at compile time
-//            and held from then on; all programs of the device share it.
-// Ownership: buffers and programs must be destroyed before their backend, and after the work that uses them is done.
+//            executed in order, asynchronously. Host code enqueues work. An Event reports when the stream has reached a
+//            certain point. A CompiledProgram belongs to one device. Its temporary memory is planned at compile time,
+//            and the device holds the memory from then on. All programs of the device share this memory.
+// Ownership: destroy buffers and programs before their backend, and only after the work that uses them is done.
 // Threads:   a Backend is thread-safe. Any thread may call a Stream's Enqueue. Only one thread at a time may call a
 //            CompiledProgram's Run.
 // Errors:    if work fails, its stream fails: the stream skips later work, and later Events return the first failure,
@@ -25,12 +25,13 @@
 
 namespace alpa::kernels {
 
-// Device memory: dense, aligned to at least 64 bytes. The transport can register it if the backend supports that.
+// A dense range of device memory, aligned to at least 64 bytes. The transport can register the buffer if the backend
+// supports registration.
 class Buffer {
  public:
   virtual ~Buffer() = default;
   virtual Bytes size() const = 0;
-  // Returns the address in the device's memory. For CPU, this is an ordinary pointer.
+  // Returns the address in the device's memory. On a CPU, this is an ordinary pointer.
   virtual std::byte* data() = 0;
 };
 
@@ -46,14 +47,15 @@ class Event {
 class Stream {
  public:
   virtual ~Stream() = default;
-  // Enqueues `work`, which runs after all work that was enqueued before. `work` may block; collectives do.
+  // Enqueues `work`, which runs after all work that was enqueued before. `work` may block, as collectives do.
   virtual void Enqueue(std::function<absl::Status()> work) = 0;
   virtual std::shared_ptr<Event> Record() = 0;
-  // Clears a failure, so that the stream can be used again. REQUIRES: nothing is enqueued.
+  // Clears a failure, so that the stream can be used again. REQUIRES: the queue is empty.
   virtual void Reset() = 0;
 };
 
-// The collective groups of one device: one group for each set of mesh axes that the program's collectives name.
+// Provides the collective groups of one device: one group for each set of mesh axes that the program's collectives
+// name.
 class CollectiveProvider {
  public:
   virtual ~CollectiveProvider() = default;
@@ -62,7 +64,7 @@ class CollectiveProvider {
 };
 
 struct CompileOptions {
-  std::vector<int32_t> alias;                    // like StageProgram::alias
+  std::vector<int32_t> alias;                    // as in StageProgram::alias
   CollectiveProvider* collectives = nullptr;     // must outlive the program; null if the program has no collectives
 };
 
@@ -72,7 +74,8 @@ class CompiledProgram {
   // Enqueues one execution. inputs[i] is parameter i, outputs[j] is result j. An aliased pair must be the same buffer;
   // otherwise buffers must not overlap. Loop-index parameters are ordinary s32[] buffers.
   virtual void Run(Stream& stream, std::vector<Buffer*> inputs, std::vector<Buffer*> outputs) = 0;
-  // Returns the bytes of temporary memory that the program needs. The device holds the largest of its programs' needs.
+  // Returns the bytes of temporary memory that the program needs. The device holds as much as its largest program
+  // needs.
   virtual Bytes temporary_bytes() const = 0;
 };
 
@@ -85,7 +88,8 @@ class Backend {
   virtual bool host_addressable() const { return kind() == "cpu"; }
   virtual Stream& stream(int device) = 0;
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int device, Bytes size) = 0;
-  // kUnimplemented names an op that this backend does not support, with its location.
+  // Compiles `graph` for one device. A kUnimplemented error names the op that this backend does not support, and its
+  // location.
   virtual absl::StatusOr<std::unique_ptr<CompiledProgram>> Compile(int device, const graph::Graph& graph,
                                                                    const CompileOptions& options) = 0;
   // Enqueue a copy between host and device. The host memory must stay valid until the stream has passed the copy.

@@ -23,8 +23,8 @@ using graph::ReduceKind;
 using kernels::CollectiveGroup;
 using ::testing::Each;
 
-// Element counts. The small ones use direct exchange, 5001 and more a ring. The last count needs several chunks per
-// block; only groups of up to 3 ranks use it.
+// Counts of elements. Arrays of up to 1000 elements use direct exchange, and arrays of 5001 or more a ring. The last
+// count needs several chunks per block. Only groups of up to 3 ranks use it.
 constexpr size_t kCounts[] = {0, 1, 7, 1000, 5001, 50'001, 700'003};
 std::span<const size_t> CountsFor(int ranks) {
   return std::span(kCounts).first(std::size(kCounts) - (ranks > 3 ? 1 : 0));
@@ -52,7 +52,7 @@ class CollectiveTest : public ::testing::TestWithParam<Subject> {
 };
 INSTANTIATE_TEST_SUITE_P(All, CollectiveTest, ::testing::ValuesIn(AllSubjects()), NameOfSubject);
 
-// A value that is exact in every type, and different for each rank and place.
+// Returns a value that every type represents exactly. It differs between ranks, and between neighbouring places.
 float ValueOf(int rank, size_t i) { return static_cast<float>((rank + 1) * 3 + static_cast<int>(i % 11)); }
 std::vector<float> ValuesOf(int rank, size_t count) {
   std::vector<float> values(count);
@@ -161,7 +161,7 @@ TEST_P(CollectiveTest, BarrierWaitsForTheLastRank) {
   });
 }
 
-// The sums round, so their bits depend on the order. All ranks and a second run must have the same bits.
+// The sums round, so their bits depend on the order. All ranks and a second run must get the same bits.
 TEST_P(CollectiveTest, EveryRankAndARerunGetTheSameBits) {
   for (size_t count : {size_t{100}, size_t{200'001}}) {
     std::vector<std::vector<float>> results;
@@ -185,7 +185,7 @@ TEST_P(CollectiveTest, SixteenBitFloatsAreSummedInF32AndRoundedOnce) {
   for (int n : {2, 3, 5}) {
     for (DType dtype : {DType::kBF16, DType::kF16}) {
       auto to_bits = dtype == DType::kBF16 ? graph::FloatToBf16 : graph::FloatToF16;
-      // ulp is 2 at 256 (bf16) and at 2048 (f16), so rounding after each term would lose each added 1.
+      // An ulp is 2 at 256 (bf16) and at 2048 (f16). So rounding after each term would lose each added 1.
       const float large = dtype == DType::kBF16 ? 256.0f : 2048.0f;
       const uint16_t expected = to_bits(large + static_cast<float>(n - 1));
       OnGroup(n, [&](CollectiveGroup& group) {
@@ -269,11 +269,12 @@ TEST_P(CollectiveTest, AbortUnblocksEveryCall) {
           (*group)->Abort(cause);
         });
         absl::Status status = call(**group);
-        // A first call may succeed without rank 2: messages to it may be buffered, and it may have nothing to send.
+        // The first calls may succeed without rank 2: messages to rank 2 may be buffered, and it may have nothing to
+        // send.
         while (status.ok()) status = call(**group);
         aborter.join();
         EXPECT_LT(Clock::Real().Now() - aborted, std::chrono::seconds(1)) << name;
-        // Rank 2's abort may arrive before this rank's own. Over TCP, rank 2's exit may be seen first.
+        // Rank 2's abort may arrive before this rank's own. Over TCP, this rank may first see that rank 2 is gone.
         EXPECT_TRUE(absl::IsAborted(status) || absl::IsUnavailable(status)) << name << ": " << status;
         EXPECT_FALSE((*group)->Barrier().ok()) << name;
       });
@@ -281,15 +282,15 @@ TEST_P(CollectiveTest, AbortUnblocksEveryCall) {
   }
 }
 
-// If sizes differ, the call fails on the rank that sees the difference, although its other messages are still open. It
-// then fails on the other ranks too, which may have lost messages.
+// If sizes differ, the call fails on the rank that sees the difference, even while its other messages are open. That
+// rank's abort then makes the call fail on the other ranks, because they may miss messages.
 TEST_P(CollectiveTest, DifferentSizesFailInsteadOfHanging) {
   World world(GetParam(), 3);
   Endpoints endpoints = world.Open(++epoch_);
   OnAll(endpoints, [](Endpoint& e) {
     auto group = MakeGroup(e, {0, 1, 2}, 0);
     std::vector<float> data(e.rank() == 0 ? 10 : 20, 1.0f);
-    if (e.rank() == 2) return;   // never calls
+    if (e.rank() == 2) return;   // never makes the call
     EXPECT_FALSE((*group)->AllReduce(BytesOf(data), DType::kF32, ReduceKind::kSum).ok());
   });
 }
@@ -343,7 +344,7 @@ TEST_F(ReducingTest, EveryTypeAndKindGivesTheDefinedResult) {
   const std::vector<ReduceKind> ordered = {ReduceKind::kSum, ReduceKind::kMax, ReduceKind::kMin, ReduceKind::kProduct};
   std::vector<ReduceKind> all = ordered;
   all.insert(all.end(), {ReduceKind::kAnd, ReduceKind::kOr});
-  // Direct exchange and a ring with few ranks; a tree and a ring with 11.
+  // The cases cover direct exchange and a ring with few ranks, and a tree and a ring with 11 ranks.
   for (auto [n, count] : std::vector<std::pair<int, size_t>>{{2, 13}, {3, 13}, {3, 40'009}, {11, 13}, {11, 40'009}}) {
     Check<uint8_t>(DType::kPred, all, n, count);
     Check<int8_t>(DType::kS8, all, n, count);

@@ -1,7 +1,7 @@
-// Tests transports of separate processes, one of which may be killed. This binary starts itself again as the other
+// Tests transports between two processes. Some tests kill one of them. This binary starts itself again as the other
 // process:
 //
-//   comm_process_test --child ROLE EPOCH PER_PROCESS     (addresses are exchanged over descriptors 3 and 4)
+//   comm_process_test --child ROLE EPOCH PER_PROCESS (reads the other's address from descriptor 3, writes its own to 4)
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -54,7 +54,7 @@ Endpoints OpenPart(Transport& transport, int process, int per_process, const std
   return *std::move(endpoints);
 }
 
-// The calls that all ranks of both processes make together. Returns 0 if all results are right.
+// Runs all-reduces over all ranks of both processes. Returns 0 if all results are right, otherwise 1.
 int SumTogether(Endpoints& endpoints) {
   std::atomic<int> wrong{0};
   OnAll(endpoints, [&](Endpoint& e) {
@@ -85,7 +85,7 @@ int SumThenHang(Endpoints& endpoints) {
   return result;
 }
 
-// Waits forever in the middle of sending a message.
+// After the sums, starts to send a message and then hangs, so that the message stays incomplete.
 int SumThenSendAndHang(Endpoints& endpoints) {
   if (SumTogether(endpoints) != 0) return 1;
   std::vector<std::byte> data(32 << 20);
@@ -112,7 +112,7 @@ class Peer {
   Peer(const std::string& role, uint64_t epoch, int per_process, const std::string& tls) {
     int down[2], up[2];
     if (pipe2(down, O_CLOEXEC) != 0 || pipe2(up, O_CLOEXEC) != 0) std::abort();
-    // Copies of the descriptors, with numbers above 3 and 4: the child moves them to 3 and 4.
+    // Copies the descriptors to numbers from 10 up, because the child moves them to 3 and 4.
     const int in = fcntl(down[0], F_DUPFD_CLOEXEC, 10), out = fcntl(up[1], F_DUPFD_CLOEXEC, 10);
     const std::string epoch_text = std::to_string(epoch), per_text = std::to_string(per_process);
     if (!tls.empty()) setenv("UCX_TLS", tls.c_str(), 1);
@@ -184,7 +184,7 @@ TEST_P(ProcessTest, TwoProcessesComputeTheRightSums) {
   }
 }
 
-TEST_P(ProcessTest, AbortFreesTheSurvivorOfAKilledPeerWhichThenOpensANewEpoch) {
+TEST_P(ProcessTest, AbortFreesTheSurvivorOfAKilledPeerForANewEpoch) {
   auto transport = Make();
   for (const char* role : {"hang", "send"}) {
     const uint64_t epoch = role[0] == 'h' ? 1 : 3;

@@ -17,7 +17,7 @@ using ::testing::Each;
 class TransportTest : public ::testing::TestWithParam<Subject> {};
 INSTANTIATE_TEST_SUITE_P(All, TransportTest, ::testing::ValuesIn(AllSubjects()), NameOfSubject);
 
-// The subjects whose transports treat the two ranks as separate processes.
+// Returns the subjects whose transports treat the two ranks as separate processes.
 std::vector<Subject> SeparateSubjects() {
   std::vector<Subject> subjects = AllSubjects();
   std::erase_if(subjects, [](const Subject& subject) { return subject.ranks_per_transport != 1; });
@@ -85,8 +85,8 @@ TEST_P(TransportTest, ManyMessagesMayBeOpenBeforeAnyIsReceived) {
   });
 }
 
-// One waiting thread drives the progress of all operations: its own, those of other waiting threads, and those for
-// which nobody waits.
+// One waiting thread drives the progress of all operations: its own, those of other waiting threads, and those that no
+// thread waits for.
 TEST_P(TransportTest, ThreadsOfOneEndpointDoNotBlockEachOther) {
   World world(GetParam(), 2);
   Endpoints endpoints = world.Open(1);
@@ -160,7 +160,7 @@ TEST_P(TransportTest, AbortUnblocksEveryOperationWithItsCause) {
     Endpoints endpoints = world.Open(1);
     const absl::Status cause = absl::AbortedError("worker b was lost");
     std::vector<std::byte> out(size), in(size);
-    // Two waiting threads: one drives the progress, the other waits for it.
+    // Starts two waiting threads. One drives the progress, and the other waits for it.
     std::vector<std::thread> threads;
     threads.emplace_back([&] {
       const absl::Status status = endpoints[0]->Send(1, 1, out)->Wait();
@@ -178,7 +178,7 @@ TEST_P(TransportTest, AbortUnblocksEveryOperationWithItsCause) {
   }
 }
 
-// Rank 3 fails while it has no open message with the ranks that wait for it.
+// Rank 3 aborts without any open message. Each other rank waits for a message from the next rank.
 TEST_P(TransportTest, AbortUnblocksTheOtherRanks) {
   World world(GetParam(), 4);
   Endpoints endpoints = world.Open(1);
@@ -192,8 +192,8 @@ TEST_P(TransportTest, AbortUnblocksTheOtherRanks) {
       return;
     }
     const absl::Status status = e.Recv(e.rank() + 1, 1, data)->Wait();
-    // Within a process, the cause is the same. Between processes, the rank's exit may be seen before its abort is
-    // reported.
+    // Within a process, the status is rank 3's cause. Another process may see that rank 3 is gone before it learns of
+    // the abort.
     EXPECT_TRUE(absl::IsAborted(status) || absl::IsUnavailable(status) || status == absl::InternalError("an op failed"))
         << status;
     EXPECT_LT(Clock::Real().Now() - aborted.load(), std::chrono::seconds(1));
@@ -275,7 +275,7 @@ TEST_P(SeparateTransportTest, AbortEndsAWaitForAPeerThatNeverOpens) {
 TEST_P(TransportTest, MessagesOfAnOldEpochDoNotReachANewOne) {
   World world(GetParam(), 2);
   for (bool abort : {true, false}) {
-    const uint64_t epoch = abort ? 1 : 300;   // 300: an epoch that does not fit the 8 bits in a tag
+    const uint64_t epoch = abort ? 1 : 300;   // 300 does not fit into the tag's 8 bits for the epoch
     std::vector<int> old(1, 111), fresh(1, 222), in(1);
     {
       Endpoints endpoints = world.Open(epoch);
@@ -285,7 +285,7 @@ TEST_P(TransportTest, MessagesOfAnOldEpochDoNotReachANewOne) {
         for (auto& endpoint : endpoints) endpoint->Abort(absl::AbortedError("epoch over"));
       } else {
         std::vector<int> go(1);
-        OnAll(endpoints, [&](Endpoint& e) {   // now the first message has arrived, and nobody has received it
+        OnAll(endpoints, [&](Endpoint& e) {   // afterwards the first message has arrived without a receive
           if (e.rank() == 0) {
             EXPECT_TRUE(e.Send(1, 5, BytesOf(go))->Wait().ok());
           } else {

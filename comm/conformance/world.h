@@ -1,4 +1,4 @@
-// The set-up of the transport tests: some ranks, spread over transports that treat each other as separate processes.
+// Sets up the transport tests: distributes ranks over transports that treat each other as separate processes.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// Messages between devices of one process. They are copied directly from the sender's to the receiver's memory.
+// Passes messages between the devices of one process. Each message is copied directly from the sender's memory to the
+// receiver's memory.
 #pragma once
 
 #include <memory>

@@ -18,8 +18,8 @@ class FailedRequest : public Request {
 
 }  // namespace
 
-// One half of a message: its send or its receive. Until it is done, the mailbox or the thread that posts the other half
-// may hold a pointer to it. The destructor waits for that.
+// One half of a message: its send or its receive. Until the half is done, the mailbox or the thread that posts the
+// other half may hold a pointer to it. So the destructor waits until the half is done.
 class Mailbox::Half : public Request {
  public:
   Half(Mailbox& mailbox, std::span<const std::byte> source, std::span<std::byte> destination)

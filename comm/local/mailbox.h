@@ -1,5 +1,5 @@
 // Matches the sends and receives of one epoch's ranks within one process. The thread that posts the second half of a
-// message copies it directly from the sender's to the receiver's memory.
+// message copies the data directly from the sender's memory to the receiver's.
 //
 // Threads: thread-safe. Requests must not outlive the mailbox.
 #pragma once

@@ -27,16 +27,17 @@ namespace {
 
 constexpr absl::string_view kAsk = "ALPAUCX1", kEnd = "ALPAEND1";
 constexpr size_t kQuestionBytes = 24;
-// Sizes in an answer that mean something other than the size of an address.
+// Values of an answer's size field that do not announce an address.
 constexpr uint32_t kNotOpen = 0, kClosing = 0xfffffffcu, kAbandoned = 0xfffffffdu, kAborted = 0xfffffffeu,
                    kWrongProcess = 0xffffffffu;
-// The number of ended epochs that the book remembers. Epochs are never reused, so it only has to remember those that a
-// peer may still be opening.
+// The number of ended epochs that the book remembers. Epochs are never reused, so the book only has to remember epochs
+// that a peer may still be opening.
 constexpr size_t kEndsRemembered = 1024;
-// Limits on what another process can make this one hold: bytes of a UCX address, and open connections of visitors.
+// Limits on the resources that other processes can occupy here: bytes of one UCX address, and open connections of
+// visitors.
 constexpr uint32_t kMaxAddressBytes = 64 << 10;
 constexpr size_t kMaxVisitors = 256;
-// How long a visitor may take to ask, and how long NotifyAborted may take in total.
+// Time limits: kPatience for a visitor to send its question, kNotifyTimeout for one whole call of NotifyAborted.
 constexpr std::chrono::milliseconds kPatience{1000}, kNotifyTimeout{300};
 // The number of sockets that NotifyAborted connects at a time.
 constexpr size_t kDialsAtOnce = 64;
@@ -83,8 +84,8 @@ absl::StatusOr<sockaddr_in> Resolve(const std::string& host, uint16_t port) {
   return address;
 }
 
-// Starts to connect a socket. It becomes writable when it is connected or has failed. Returns an empty Socket (-1) if
-// the failure is known at once.
+// Starts to connect a socket. The socket becomes writable when the connection is established or has failed. Returns an
+// empty Socket (-1) if the connection fails at once.
 Socket Dial(const ProcessAddress& address) {
   sockaddr_in target{};
   target.sin_family = AF_INET;
@@ -103,7 +104,7 @@ int MillisTo(MonotonicTime deadline) {
   return left < 0 ? 0 : static_cast<int>(left);
 }
 
-// Waits until the socket is ready for `events`. Returns false if cancelled or too late.
+// Waits until the socket is ready for `events`. Returns false if `cancel` becomes readable or `deadline` passes first.
 bool Ready(int fd, short events, int cancel, MonotonicTime deadline) {
   for (;;) {
     pollfd fds[2] = {{fd, events, 0}, {cancel, POLLIN, 0}};
@@ -128,7 +129,7 @@ bool ReadAll(int fd, void* data, size_t size, int cancel, MonotonicTime deadline
 
 }  // namespace
 
-// A connection whose question has not arrived completely.
+// A connection whose question has not arrived completely yet.
 struct AddressBook::Visitor {
   Visitor(int fd, MonotonicTime deadline) : socket(fd), deadline(deadline) {}
   Socket socket;
@@ -228,7 +229,7 @@ bool AddressBook::ReadQuestion(Visitor& visitor) {
     }
   } else if (question.Is(kAsk)) {
     const std::string answer = question.nonce == nonce_ ? AnswerAbout(question.epoch) : Framed(kWrongProcess, "");
-    // The answer is far smaller than a socket's buffer. A peer that receives only a part asks again.
+    // The answer is far smaller than a socket's buffer. A peer that receives only a part of the answer asks again.
     (void)send(visitor.socket.fd(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   }
   return false;
@@ -255,7 +256,7 @@ absl::StatusOr<ProcessAddress> ParseProcessAddress(const std::string& address) {
   if (slash == std::string::npos || colon == std::string::npos || colon == 0 ||
       !absl::SimpleAtoi(absl::string_view(address).substr(colon + 1, slash - colon - 1), &port) || port == 0 ||
       port > 65535 || !absl::SimpleHexAtoi(absl::string_view(address).substr(slash + 1), &result.nonce)) {
-    return InvalidArgument("\"%s\" is not a transport address (host:port/nonce)", address);
+    return InvalidArgument("cannot parse the transport address \"%s\": expected host:port/nonce", address);
   }
   result.host = address.substr(0, colon);
   result.port = static_cast<uint16_t>(port);

@@ -1,4 +1,4 @@
-// How an epoch connects to its peers, and how its worker ends.
+// Connects an epoch to its peers, and ends its UCX worker.
 #include <poll.h>
 #include <sched.h>
 
@@ -16,15 +16,15 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Time limits. kAbortFlushPatience: to flush messages on abort. kClosePatience: to close one connection. kMeetPatience:
-// to meet the remaining peers when the epoch ends. kAskPatience, or kAskPatienceAtTheEnd when it ends: for a peer's
-// answer.
+// Time limits. kAbortFlushPatience is for flushing messages on abort, and kClosePatience for closing one connection.
+// kMeetPatience is for meeting the remaining peers when the epoch ends. kAskPatience is for a peer's answer, and
+// kAskPatienceAtTheEnd for an answer when the epoch ends.
 constexpr milliseconds kAbortFlushPatience{10}, kClosePatience{200}, kMeetPatience{1000};
 constexpr milliseconds kAskPatience{1000}, kAskPatienceAtTheEnd{100};
 constexpr std::byte kGreeting{1};
 
-// Keeps a worker that cannot be destroyed, with its context, until the process ends. It costs memory that nobody uses
-// and some file descriptors.
+// Keeps a UCX worker that cannot be destroyed, and its context, until the process ends. This occupies memory and some
+// file descriptors.
 void Abandon(ucp_worker_h worker, std::shared_ptr<UcxContext> context) {
   static Mutex& mutex = *new Mutex;
   static auto& abandoned = *new std::vector<std::pair<ucp_worker_h, std::shared_ptr<UcxContext>>>;
@@ -64,7 +64,7 @@ void UcxEpoch::Attend(std::vector<ProcessAddress>& processes) {
   if (notify) NotifyAborted(processes, epoch_);   // again, for peers that opened the epoch late
 }
 
-// Asks the peers for their addresses in this epoch, until all have answered or the epoch ends.
+// Asks the peers for their UCX addresses until all have answered or the epoch ends.
 void UcxEpoch::Connect(std::vector<ProcessAddress>& processes) {
   std::vector<size_t> missing(processes.size());
   std::iota(missing.begin(), missing.end(), size_t{0});
@@ -185,7 +185,7 @@ void UcxEpoch::CancelReceives(const Peer* from) {
     const bool chosen = from == nullptr ? !operation->greeting : &operation->peer == from;
     if (chosen && operation->receive != nullptr) receives.push_back(operation);
   }
-  // UCX finishes the receives that no message has matched yet.
+  // The cancellation finishes those receives that no message has matched yet.
   for (Operation* operation : receives) {
     if (operation->receive != nullptr) ucp_request_cancel(worker_, operation->receive);
   }
@@ -256,13 +256,13 @@ void UcxEpoch::AbortAs(const absl::Status& cause, bool notify_peers) {
   // UCX must stop using the operations' memory before the waiters return.
   for (Peer& peer : peers_) peer.early.clear();
   if (AllMet()) {
-    Flush(kAbortFlushPatience);   // a peer may still need this to finish its greeting
+    Flush(kAbortFlushPatience);   // a peer may still need a flushed message to finish its greeting
     DestroyWorker();
   } else if (worker_ != nullptr) {
     (void)CloseEndpoints();
     CancelReceives(nullptr);
-    // A half-received message cannot be cancelled. Without a worker, UCX is not called again and leaves its memory
-    // alone.
+    // UCX cannot cancel a message that it has received in part. Without a worker, no thread calls UCX again, so UCX no
+    // longer writes to the message's memory.
     for (Operation* operation = open_; operation != nullptr && worker_ != nullptr; operation = operation->next) {
       if (!operation->greeting && operation->receive != nullptr) DestroyWorker();
     }

@@ -15,13 +15,14 @@
 namespace alpa::comm {
 namespace {
 
-// The number of ucp_worker_progress calls between two looks at the clock.
+// The number of ucp_worker_progress calls between two readings of the clock.
 constexpr int kDriverRounds = 16;
-// The watching thread sleeps until it is woken, if it found no open operations this many times in a row.
+// If the watching thread finds no open operations more than kQuietNaps times in a row, it sleeps until another thread
+// wakes it.
 constexpr int kQuietNaps = 64;
-// The longest sleep between two looks of the watching thread, in milliseconds.
+// The longest nap of the watching thread between two checks, in milliseconds.
 constexpr int kMaxNapMillis = 8;
-// How long the destructor flushes messages.
+// The time limit for flushing messages in the destructor.
 constexpr std::chrono::milliseconds kFlushPatience{200};
 
 int NewEvent() { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
@@ -124,8 +125,9 @@ void UcxEpoch::WakeDriver() { Signal(driver_event_); }
 
 // ---- Operations ----
 
-// Bits 63..56: the epoch's lowest 8 bits. Each epoch has its own worker already; these bits are a second barrier
-// between epochs. Bits 55..44: sender. Bits 43..32: receiver. Bits 31..0: the caller's tag.
+// Returns the UCX tag of a message. Bits 63..56 are the epoch's lowest 8 bits, a second barrier between epochs in
+// addition to their separate UCX workers. Bits 55..44 are the sender, bits 43..32 the receiver, and bits 31..0 the
+// caller's tag.
 ucp_tag_t UcxEpoch::TagOf(int from, int to, uint32_t tag) const {
   return (epoch_ << 56) | (static_cast<ucp_tag_t>(from) << 44) | (static_cast<ucp_tag_t>(to) << 32) | tag;
 }
@@ -139,7 +141,7 @@ void UcxEpoch::Add(Operation& operation) {
 void UcxEpoch::Finish(Operation& operation, absl::Status status) {
   if (operation.done) return;
   operation.done = true;
-  // Destroying the worker cancels open operations. They report the cause of the abort.
+  // Destroying the UCX worker cancels open operations. They must report the cause of the abort.
   operation.status = status.ok() || aborted_.ok() ? std::move(status) : aborted_;
   if (operation.next != nullptr) operation.next->previous = operation.previous;
   if (operation.previous != nullptr) operation.previous->next = operation.next;
@@ -151,7 +153,7 @@ void UcxEpoch::Finish(Operation& operation, absl::Status status) {
 // UCX calls these two callbacks from within its own functions, so the mutex is held.
 void UcxEpoch::OnSent(void* request, ucs_status_t status, void* user_data) {
   Operation& operation = *static_cast<Operation*>(user_data);
-  operation.epoch.Finish(operation, status == UCS_OK ? absl::OkStatus() : UcxError("send failed", status));
+  operation.epoch.Finish(operation, status == UCS_OK ? absl::OkStatus() : UcxError("a send to a peer failed", status));
   ucp_request_free(request);
 }
 
@@ -164,7 +166,7 @@ void UcxEpoch::OnReceived(void* request, ucs_status_t status, const ucp_tag_recv
   } else if (status == UCS_ERR_MESSAGE_TRUNCATED) {
     result = InvalidArgument("a message is longer than its receive of %d bytes", operation.bytes);
   } else if (status != UCS_OK) {
-    result = UcxError("receive failed", status);
+    result = UcxError("a receive from a peer failed", status);
   } else if (info->length != operation.bytes) {
     result = InvalidArgument("a message of %d bytes does not fit its receive of %d bytes", info->length,
                              operation.bytes);
@@ -178,13 +180,14 @@ void UcxEpoch::StartSend(Operation& operation, ucp_ep_h endpoint) {
   params.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
   params.cb.send = &UcxEpoch::OnSent;
   params.user_data = &operation;
-  // The send of a greeting is done only when the peer has received it. By then the connection is fully established.
+  // A greeting is sent synchronously: the send is done only when the peer has received the greeting. By then, the
+  // connection is fully established.
   const auto send = operation.greeting ? &ucp_tag_send_sync_nbx : &ucp_tag_send_nbx;
   const ucs_status_ptr_t result = send(endpoint, operation.memory, operation.bytes, operation.tag, &params);
   if (result == nullptr) {
     Finish(operation, absl::OkStatus());
   } else if (UCS_PTR_IS_ERR(result)) {
-    Finish(operation, UcxError("cannot send", UCS_PTR_STATUS(result)));
+    Finish(operation, UcxError("cannot send to a peer", UCS_PTR_STATUS(result)));
   }
 }
 
@@ -196,11 +199,11 @@ void UcxEpoch::PostReceive(Operation& operation, void* memory) {
   params.user_data = &operation;
   const ucs_status_ptr_t result =
       ucp_tag_recv_nbx(worker_, memory, operation.bytes, operation.tag, ~ucp_tag_t{0}, &params);
-  if (UCS_PTR_IS_ERR(result)) Finish(operation, UcxError("cannot receive", UCS_PTR_STATUS(result)));
+  if (UCS_PTR_IS_ERR(result)) Finish(operation, UcxError("cannot receive from a peer", UCS_PTR_STATUS(result)));
   else if (!operation.done) operation.receive = result;
 }
 
-// Returns whether a message for this receive has already arrived. A lost peer may have sent it earlier.
+// Returns whether a message for this receive has already arrived. A peer may have sent a message before it was lost.
 bool UcxEpoch::IsHere(const Operation& operation) {
   ucp_tag_recv_info_t info;
   return worker_ != nullptr && ucp_tag_probe_nb(worker_, operation.tag, ~ucp_tag_t{0}, 0, &info) != nullptr;
@@ -233,7 +236,7 @@ std::unique_ptr<Request> UcxEpoch::Recv(int from, int to, uint32_t tag, std::spa
 
 // ---- Progress ----
 
-// UCX's events do not wake a sleeping thread for work that this process itself has added.
+// UCX's events do not wake a sleeping thread when this process itself adds an operation.
 void UcxEpoch::WakeSleepers() {
   if (driver_asleep_) {
     driver_asleep_ = false;
@@ -272,7 +275,7 @@ absl::Status UcxEpoch::Drive(Operation& operation) {
     {
       MutexLock lock(mutex_);
       for (int round = 0; !operation.done && round < kDriverRounds; ++round) {
-        // The worker exists as long as an operation is not done.
+        // The UCX worker exists as long as any operation is open.
         if (Progress() != 0) moved = true;
         if (contenders_.load(std::memory_order_relaxed) > 0) break;
       }
@@ -291,7 +294,7 @@ absl::Status UcxEpoch::Drive(Operation& operation) {
     if (!asleep) {
       sched_yield();
       const MonotonicTime now = Clock::Real().Now();
-      if (moved) spin_until = now + spin_;  // a long message arrives in pieces: expect the next one soon
+      if (moved) spin_until = now + spin_;  // a long message arrives in pieces: the next piece may come soon
       may_sleep = now >= spin_until;
       continue;
     }

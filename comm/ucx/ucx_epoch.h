@@ -1,17 +1,17 @@
 // One epoch of one process: its own ucp_worker, its connections, and the threads that move its messages.
 //
-// Progress: UCX moves data only while a thread calls it. One of the threads that wait for operations, the driver,
-//           makes these calls. It first spins and then sleeps on UCX's event descriptor. If operations are open and
-//           nobody waits, a watching thread takes over within a few milliseconds. While no operations are open, the
-//           watching thread sleeps.
-// Meeting:  two processes exchange greetings as soon as both have opened the epoch; then they have met. Sends wait for
-//           that. If either end breaks a connection that is being established, UCX 1.13 ends the process. Therefore an
-//           epoch never gives up such a connection. An epoch that ends early first meets the peers that have opened it,
-//           for about a second at most.
-// Loss:     if the connections to a peer break, operations with it fail with kUnavailable. Over TCP a break shows at
-//           once, over shared memory within the keepalive interval.
-// Abort:    fails every present and later operation at once. By then, UCX no longer uses their memory. The address book
-//           tells the other processes, if they can be reached. Their epochs are aborted, too.
+// Progress: UCX moves data only while a thread calls it. One of the threads that wait for operations makes these calls.
+//           It is called the driver. The driver first spins and then sleeps on UCX's event descriptor. If operations
+//           are open and no thread waits for them, a watching thread takes over within a few milliseconds. While no
+//           operations are open, the watching thread sleeps.
+// Meeting:  two processes exchange greetings as soon as both have opened the epoch. When both greetings have arrived,
+//           the processes have met. Sends to a peer wait until then. If either end breaks a connection that is being
+//           established, UCX 1.13 terminates the process. Therefore an epoch never gives up such a connection. An epoch
+//           that ends early first meets the peers that have opened it, which takes at most about a second.
+// Loss:     if the connections to a peer break, operations with the peer fail with kUnavailable. UCX reports a break at
+//           once over TCP, and within the keepalive interval over shared memory.
+// Abort:    fails every present and later operation at once. By then, UCX no longer uses the operations' memory. The
+//           address book notifies the other processes if it can reach them. They then abort the epoch, too.
 // Threads:  thread-safe. One mutex guards all calls into UCX.
 #pragma once
 
@@ -56,15 +56,15 @@ class UcxEpoch {
   // The number of ranks that tags have room for: 12 bits for the sender and 12 for the receiver.
   static constexpr size_t kMaxRanks = 4096;
 
-  // Publishes the epoch in `book`, which must outlive it, and starts to connect to the peers.
+  // Publishes the epoch in `book`, which must outlive the epoch, and starts to connect to the peers.
   // kInvalidArgument: too many ranks or a bad address. kFailedPrecondition: the epoch is already open in this process.
   static absl::StatusOr<std::unique_ptr<UcxEpoch>> Open(std::shared_ptr<UcxContext> context, AddressBook& book,
                                                         const Options& options);
-  // Flushes messages that were sent, for up to 200 ms (kFlushPatience).
+  // Flushes sent messages for up to 200 ms (kFlushPatience).
   ~UcxEpoch();
 
-  // Start a message from rank `from` to rank `to`. For Send, `from` is of this process; for Recv, `to` is. The other
-  // rank is of another process. The request must not outlive the epoch.
+  // Start a message from rank `from` to rank `to`. For Send, `from` is a rank of this process; for Recv, `to` is. The
+  // other rank belongs to another process. The request must not outlive the epoch.
   std::unique_ptr<Request> Send(int from, int to, uint32_t tag, std::span<const std::byte> data);
   std::unique_ptr<Request> Recv(int from, int to, uint32_t tag, std::span<std::byte> data);
   void Abort(const absl::Status& cause);
@@ -80,11 +80,11 @@ class UcxEpoch {
     bool met = false;
     bool half_open = false;                    // not met, but a connection may be under way
     std::unique_ptr<Operation> greeting_out, greeting_in;
-    int greetings = 0;                         // of the two above: how many are done
+    int greetings = 0;                         // the number of greetings above that are done
     std::byte received{};
     std::deque<Operation*> early;              // sends that wait for the meeting
   };
-  // Locks the mutex with priority over the driver, which would otherwise take it again at once.
+  // Locks the mutex with priority over the driver, which would otherwise lock the mutex again at once.
   class Lock {
    public:
     explicit Lock(UcxEpoch& epoch) : count_(epoch.contenders_), lock_(Enter(count_, epoch.mutex_)) { --count_; }
@@ -120,11 +120,12 @@ class UcxEpoch {
   void WakeSleepers() ALPA_REQUIRES(mutex_);
   void WakeDriver();
   unsigned Progress() ALPA_REQUIRES(mutex_);
-  // Makes progress until UCX's request is done or `patience` is over, then frees the request. Returns whether it is
-  // done.
+  // Makes progress until UCX's request is done or `patience` is over, then frees the request. Returns whether the
+  // request was done in time.
   bool Await(ucs_status_ptr_t request, Duration patience) ALPA_REQUIRES(mutex_);
 
-  // Peers. The connecting thread runs Attend: it connects to all peers, then waits for the epoch's end and handles it.
+  // Peers. The connecting thread runs Attend, which connects to all peers, waits for the epoch's end, and handles the
+  // end.
   void Attend(std::vector<ProcessAddress>& processes);
   void Connect(std::vector<ProcessAddress>& processes);
   void MeetTheRest(std::vector<ProcessAddress>& processes);
@@ -140,7 +141,7 @@ class UcxEpoch {
   void AbortAs(const absl::Status& cause, bool notify_peers);
   void SignalStop();
   void Flush(Duration patience) ALPA_REQUIRES(mutex_);
-  bool CloseEndpoints() ALPA_REQUIRES(mutex_);   // false: some connections are still open
+  bool CloseEndpoints() ALPA_REQUIRES(mutex_);   // false: some connections are not closed
   void DestroyWorker() ALPA_REQUIRES(mutex_);
 
   const std::shared_ptr<UcxContext> context_;
@@ -160,7 +161,7 @@ class UcxEpoch {
   Mutex mutex_;
   ucp_worker_h worker_ ALPA_GUARDED_BY(mutex_) = nullptr;
   absl::Status aborted_ ALPA_GUARDED_BY(mutex_);
-  bool notify_peers_ ALPA_GUARDED_BY(mutex_) = false;   // whether to tell the peers of the abort
+  bool notify_peers_ ALPA_GUARDED_BY(mutex_) = false;   // whether to notify the peers of the abort
   bool stopping_ ALPA_GUARDED_BY(mutex_) = false;
   std::vector<Peer> peers_ ALPA_GUARDED_BY(mutex_);
   std::vector<Peer*> lost_ ALPA_GUARDED_BY(mutex_);     // peers whose operations must still be failed

@@ -1,4 +1,4 @@
-// Converts an error of UCX into a Status.
+// Converts a UCX error into a Status.
 #pragma once
 
 #include <ucs/type/status.h>

@@ -1,4 +1,5 @@
-// One send or receive of a UcxEpoch. UCX holds a pointer to it until it is done, so the destructor waits for that.
+// One send or receive of a UcxEpoch. UCX holds a pointer to the operation until it is done, so the destructor waits
+// until then.
 #pragma once
 
 #include "comm/ucx/ucx_epoch.h"

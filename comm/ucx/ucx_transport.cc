@@ -85,7 +85,8 @@ class UcxTransport : public Transport {
       local.push_back(peer.local);
       options.addresses.push_back(peer.local ? "" : peer.address);
       if (!peer.local && peer.address.empty()) {
-        return InvalidArgument("rank %d of epoch %d has no transport address", local.size() - 1, epoch);
+        return InvalidArgument("cannot reach rank %d of epoch %d: it has no transport address", local.size() - 1,
+                               epoch);
       }
       remote = remote || !peer.local;
     }
@@ -102,7 +103,7 @@ class UcxTransport : public Transport {
   }
 
  private:
-  const std::shared_ptr<Process> process_;   // open epochs hold it, too
+  const std::shared_ptr<Process> process_;   // open epochs also hold it
   const Duration spin_;
 };
 
@@ -119,15 +120,16 @@ absl::StatusOr<std::unique_ptr<Transport>> MakeUcxTransport(const UcxOptions& op
   if (std::getenv("UCX_RNDV_SCHEME") == nullptr) ucp_config_modify(config, "RNDV_SCHEME", "get_zcopy");
   // Without this setting, endpoints that survive the loss of a peer do not use shared memory.
   if (std::getenv("UCX_MM_ERROR_HANDLING") == nullptr) ucp_config_modify(config, "MM_ERROR_HANDLING", "y");
-  // UCX treats a failed read of another process's memory (CMA) as fatal. This process would end if that one has just
-  // been killed.
+  // With CMA, UCX reads another process's memory directly and treats a failed read as fatal. If the other process has
+  // just been killed, this process would end, too.
   if (std::getenv("UCX_TLS") == nullptr) {
     ucp_config_modify(config, "TLS", options.ways.empty() ? "^cma" : options.ways.c_str());
   }
-  // Endpoints that survive the loss of a peer cannot place data directly over TCP either. Long messages therefore
-  // arrive in fragments, and each fragment is received into a buffer and copied. At UCX's default of 64 KiB, the system
-  // calls cost more than the copy. A fragment of half a MiB with its header still stays in a core's cache between
-  // receive and copy. UCX 1.13 uses the setting's name without the transport's prefix.
+  // Over TCP, endpoints that survive the loss of a peer cannot place data directly into the receiver's memory either.
+  // Long messages therefore arrive in fragments. UCX receives each fragment into a buffer and copies it. With fragments
+  // of 64 KiB, UCX's default, the system calls cost more than the copy. A fragment of half a MiB and its header still
+  // stays in a core's cache between receive and copy. UCX 1.13 knows this setting by the name without the transport's
+  // prefix.
   if (std::getenv("UCX_TCP_RX_SEG_SIZE") == nullptr) {
     for (const char* name : {"RX_SEG_SIZE", "TCP_RX_SEG_SIZE"}) ucp_config_modify(config, name, "528K");
   }

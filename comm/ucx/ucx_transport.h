@@ -1,7 +1,9 @@
-// Messages between processes over UCX: shared memory on one host; RDMA or TCP between hosts, whichever UCX finds.
+// Sends messages between processes over UCX. On one host, UCX uses shared memory. Between hosts, it uses RDMA or TCP,
+// whichever it finds.
 //
-// ucx_epoch.h describes connections and progress, address_book.h how processes learn each other's UCX addresses. UCX's
-// own environment variables (UCX_TLS, UCX_NET_DEVICES, ...) apply. UCX logs nothing unless UCX_LOG_LEVEL is set.
+// ucx_epoch.h describes connections and progress. address_book.h describes how processes learn each other's UCX
+// addresses. UCX's own environment variables (UCX_TLS, UCX_NET_DEVICES, ...) apply. UCX logs nothing unless
+// UCX_LOG_LEVEL is set.
 #pragma once
 
 #include <chrono>
@@ -19,16 +21,17 @@ struct UcxOptions {
   std::string listen_host = "127.0.0.1";
   // Host name or address that peers should use to reach this process. Empty: listen_host.
   std::string advertise_host;
-  // The UCX transports that messages may use, by UCX's names, as in UCX_TLS. UCX_TLS overrides it. Empty: any that
-  // work.
+  // The UCX transports that messages may use, written as in UCX_TLS. The environment variable UCX_TLS overrides this
+  // field. Empty: all except CMA.
   std::string ways;
-  // How long a waiting thread spins, yielding to other threads, before it sleeps. Use zero if cores are scarce.
+  // The time for which a waiting thread spins, yielding to other threads, before it sleeps. Use zero if cores are
+  // scarce.
   Duration spin = std::chrono::microseconds(50);
 };
 
-// Makes a transport. Ranks of this process exchange messages in memory, other ranks through UCX. Endpoints may outlive
-// the transport. kUnavailable: UCX cannot start, or listen_host cannot be used. kInvalidArgument: listen_host is a
-// wildcard and advertise_host is empty.
+// Makes a transport. Ranks of this process exchange messages in memory. Messages to and from other processes use UCX.
+// Endpoints may outlive the transport. kUnavailable: UCX cannot start, or listen_host cannot be used. kInvalidArgument:
+// listen_host is a wildcard and advertise_host is empty.
 absl::StatusOr<std::unique_ptr<Transport>> MakeUcxTransport(const UcxOptions& options = {});
 
 }  // namespace alpa::comm

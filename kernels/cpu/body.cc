@@ -16,7 +16,7 @@ namespace {
 
 using graph::ValueId;
 
-// The address of all values of zero bytes.
+// Values of zero bytes have this address.
 alignas(kAlignment) std::byte nowhere[kAlignment];
 
 std::byte* AddressOf(const Place& place, std::span<std::byte* const> parameters, std::span<std::byte* const> results,
@@ -38,8 +38,8 @@ std::byte* AddressOf(const Place& place, std::span<std::byte* const> parameters,
   return nowhere;
 }
 
-// Reads the clock for profiles, in seconds. A device with one thread uses processor time, which excludes time of other
-// processes.
+// Reads the clock for profiles, in seconds. For a device with one thread, the clock is the processor time of that
+// thread, which excludes the time of other processes.
 double Seconds(const ThreadPool& pool) {
   timespec time;
   clock_gettime(pool.size() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);

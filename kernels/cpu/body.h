@@ -1,7 +1,8 @@
-// A graph compiled for one device: kernels in order, and the plan of its memory. The regions of loops and conditionals
-// are nested bodies.
+// A graph compiled for one device: its kernels in order, and its memory plan. The regions of loops and conditionals are
+// nested bodies.
 //
-// Ownership: keeps the graph. The caller owns the arena, so that a nested body's arena is part of its parent's.
+// Ownership: a body shares the ownership of its graph. The caller owns the arena, so that a nested body's arena can be
+//            part of its parent's arena.
 // Threads:   only one thread at a time may call Run.
 #pragma once
 
@@ -15,15 +16,16 @@ namespace alpa::kernels::cpu {
 
 class Body {
  public:
-  // kUnimplemented names an op that no kernel computes, with its location.
+  // Compiles `graph` for a device with `threads` threads. A kUnimplemented error names the op that no kernel computes,
+  // and its location.
   static absl::StatusOr<std::unique_ptr<Body>> Compile(std::shared_ptr<const graph::Graph> graph,
                                                        const CompileOptions& options, int threads);
 
   Bytes arena_bytes() const { return plan_.arena; }
   const graph::Graph& graph() const { return *graph_; }
 
-  // parameters[i] and results[j] may be the same address if the alias allows it. `arena` has arena_bytes() bytes and is
-  // aligned to kAlignment.
+  // Executes the kernels in order. parameters[i] and results[j] may be the same address if the alias allows it. `arena`
+  // has arena_bytes() bytes and is aligned to kAlignment.
   absl::Status Run(std::span<std::byte* const> parameters, std::span<std::byte* const> results, std::byte* arena,
                    ThreadPool& pool);
 

@@ -8,7 +8,7 @@ namespace alpa::kernels::cpu {
 namespace {
 
 constexpr int64_t kBlock = 16;         // elements per side of a square block
-constexpr int64_t kPart = 16 * 1024;   // elements of a run that one row copies
+constexpr int64_t kPart = 16 * 1024;   // maximum elements of a run that one row copies
 constexpr int64_t kGrain = 16 * 1024;  // minimum elements per thread
 
 // Copies element (i, j) for i < rows, j < columns. `to` is dense along j, `from` is dense along i.
@@ -79,7 +79,8 @@ StridedCopy::StridedCopy(const std::vector<int64_t>& dims, const std::vector<int
     rows_ = 0;
     return;
   }
-  // Sorts the loops by the order of the destination. Merges neighbours that both sides walk with one stride.
+  // Sorts the loops in the destination's order, the largest stride first. Merges neighbours that both sides walk with
+  // one stride.
   std::stable_sort(loops.begin(), loops.end(),
                    [](const Loop& a, const Loop& b) { return std::abs(a.to) > std::abs(b.to); });
   std::vector<Loop> merged;
@@ -124,7 +125,7 @@ void StridedCopy::RunHere(const std::byte* from, std::byte* to) const { RunRows(
 
 void StridedCopy::RunRows(const std::byte* from, std::byte* to, int64_t begin, int64_t end) const {
   if (begin >= end) return;
-  constexpr size_t kMaxRank = 64;
+  constexpr size_t kMaxRank = 64;  // limit on the number of loops
   int64_t index[kMaxRank];
   int64_t part = begin % parts_, rest = begin / parts_;
   from += from_offset_;

@@ -2,8 +2,8 @@
 // copies and packing for products all use it.
 //
 // Method:   dimensions are merged if both sides allow it. The innermost loop is then one of four kinds: runs that are
-//           dense on both sides; runs filled with one element; square blocks, if each side is dense along another
-//           dimension; single steps.
+//           dense on both sides; runs filled with one element; square blocks, if the two sides are dense along
+//           different dimensions; single steps.
 // Threads:  immutable once constructed. Run splits the work by sizes and thread count.
 #pragma once
 
@@ -17,12 +17,13 @@ namespace alpa::kernels::cpu {
 
 class StridedCopy {
  public:
-  // The element at index i of `dims` goes from from_offset + i * from_strides to to_offset + i * to_strides. Offsets
-  // and strides count elements of `element` bytes (1, 2, 4 or 8). REQUIRES: no element is written twice.
+  // For each index i of `dims`, copies the source's element at from_offset + i * from_strides to the destination's
+  // element at to_offset + i * to_strides. Offsets and strides count elements of `element` bytes (1, 2, 4 or 8).
+  // REQUIRES: no element is written twice.
   StridedCopy(const std::vector<int64_t>& dims, const std::vector<int64_t>& from_strides, int64_t from_offset,
               const std::vector<int64_t>& to_strides, int64_t to_offset, int element);
 
-  // Copies, with the threads of `pool` or on the calling thread.
+  // Run uses the threads of `pool`. RunHere uses only the calling thread.
   void Run(const std::byte* from, std::byte* to, ThreadPool& pool) const;
   void RunHere(const std::byte* from, std::byte* to) const;
 
@@ -39,7 +40,7 @@ class StridedCopy {
   void RunRows(const std::byte* from, std::byte* to, int64_t begin, int64_t end) const;
   void RunRow(const std::byte* from, std::byte* to, int64_t part) const;
 
-  std::vector<Loop> loops_;  // around the innermost
+  std::vector<Loop> loops_;  // around the innermost loop
   Loop inner_;               // the last dimension of the destination
   Loop across_;              // kBlocks: the dimension along which the source is dense
   Kind kind_ = Kind::kRuns;

@@ -12,7 +12,8 @@ namespace {
 
 using Dims = std::vector<int64_t>;
 
-// A walk over `dims` on both sides. Both are dense arrays in random orders. The source may be reversed or repeated.
+// The dimensions and strides of one copy. Source and destination are dense arrays with their dimensions in random
+// orders. The source may be reversed or repeated along some dimensions.
 struct Walk {
   Dims dims, from, to;
   int64_t from_offset = 0;

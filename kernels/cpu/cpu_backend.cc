@@ -21,6 +21,7 @@
 namespace alpa::kernels::cpu {
 namespace {
 
+// The size of a huge page, in bytes. Allocations of at least this size are aligned to it, and may use huge pages.
 constexpr Bytes kHugePage = 2 * kMiB;
 
 // Counts the memory that one device has allocated, and enforces the limit.
@@ -45,13 +46,13 @@ class MemoryCounter {
   std::atomic<Bytes> used_{0};
 };
 
-// Returns the machine's memory in bytes. If the system overcommits, a larger allocation succeeds, and the process is
-// killed later, when it uses the memory.
+// Returns the machine's memory in bytes. If the system overcommits, an allocation larger than this succeeds, and the
+// process is killed later, when it uses the memory.
 Bytes MachineMemory() {
   return static_cast<Bytes>(sysconf(_SC_PHYS_PAGES)) * static_cast<Bytes>(sysconf(_SC_PAGESIZE));
 }
 
-// Aligned memory, counted as long as it exists.
+// Holds aligned memory. The counter includes its bytes as long as the object exists.
 class Memory {
  public:
   static absl::StatusOr<std::unique_ptr<Memory>> Allocate(MemoryCounter& counter, Bytes size, absl::string_view what) {
@@ -103,7 +104,7 @@ class SharedArena {
     std::lock_guard lock(mutex_);
     const Bytes old_size = memory_ == nullptr ? 0 : memory_->size();
     if (memory_ != nullptr && size <= old_size) return absl::OkStatus();
-    memory_.reset();  // both might not fit at the same time
+    memory_.reset();  // the old and the new memory might not fit at the same time
     auto larger = Memory::Allocate(counter, size, "a program's temporary memory");
     if (larger.ok()) {
       memory_ = *std::move(larger);
@@ -144,7 +145,8 @@ class CpuProgram : public CompiledProgram {
     stream.Enqueue([this, parameters = std::move(parameters), results = std::move(results)]() -> absl::Status {
       const std::shared_ptr<Memory> arena = arena_->Use();
       if (arena == nullptr) {
-        return absl::ResourceExhaustedError("the device's programs have no temporary memory: growing it failed");
+        return absl::ResourceExhaustedError(
+            "cannot run the program: its device has no temporary memory, because growing it failed");
       }
       return body_->Run(parameters, results, arena->data(), pool_);
     });
@@ -153,13 +155,14 @@ class CpuProgram : public CompiledProgram {
   Body& body() const { return *body_; }
 
  private:
-  // A program would write past the end of a buffer that is too small.
+  // Refuses buffers that are too small, because the program would access memory past their ends.
   absl::Status CheckSizes(const std::vector<Buffer*>& inputs, const std::vector<Buffer*>& outputs) const {
     const graph::Graph& g = body_->graph();
     auto check = [&](const std::vector<Buffer*>& buffers, const std::vector<graph::ValueId>& values,
                      const char* what) -> absl::Status {
       if (buffers.size() != values.size()) {
-        return InvalidArgument("cannot run the program with %d %ss: it has %d", buffers.size(), what, values.size());
+        return InvalidArgument("cannot run the program with %d %s buffers: it needs %d", buffers.size(), what,
+                               values.size());
       }
       for (size_t i = 0; i < buffers.size(); ++i) {
         const Bytes needed = g.shape(values[i]).bytes();

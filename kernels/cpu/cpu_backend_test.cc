@@ -48,7 +48,7 @@ TEST(CpuBackendTest, AliasedResultsReplaceTheirParameters) {
   auto backend = MakeCpuBackend({.devices = 1, .threads_per_device = 1});
   GraphBuilder b;
   const ValueId x = b.Parameter({DType::kF32, {2}}), y = b.Parameter({DType::kF32, {2}});
-  // A swap with a change: each result needs the other parameter's old value.
+  // The results swap the parameters' buffers, and each result needs the old values of both parameters.
   const ValueId sum = b.Binary(Opcode::kAdd, x, y), difference = b.Binary(Opcode::kSubtract, x, y);
   b.SetResults({sum, difference});
   auto program = backend->Compile(0, b.Build(), {.alias = {1, 0}});

@@ -1,6 +1,6 @@
-// An operand as a dense array of T, with its dimensions in a chosen order. It is the operand itself if that is already
-// in this order, and otherwise a copy in the unit's scratch memory. 16-bit floats can become f32 or f64 in the same
-// step.
+// Provides an operand as a dense array of T, with its dimensions in a chosen order. If the operand already has this
+// order, the array is the operand itself. Otherwise it is a copy in the unit's scratch memory. 16-bit floats can become
+// f32 or f64 in the same step.
 #pragma once
 
 #include <functional>
@@ -29,13 +29,14 @@ class ScratchLayout {
 class DenseOperand {
  public:
   DenseOperand() = default;
-  // order[0], order[1], ... are the operand's dimensions from the slowest to the fastest. Those in `reversed` are
-  // walked backwards. `type` is the operand's type; for an operand of floats it may also be kF32 or kF64.
+  // order[0], order[1], ... are the operand's dimensions from the slowest to the fastest. The dimensions in `reversed`
+  // are walked backwards. `type` is the element type of the dense array: the operand's own type, or for floats also
+  // kF32 or kF64.
   DenseOperand(const graph::Shape& shape, const std::vector<int64_t>& order, const std::vector<int64_t>& reversed,
                graph::DType type, ScratchLayout& scratch);
 
-  // Returns the dense array, and copies if necessary. It is valid as long as the operand and the scratch memory are
-  // unchanged.
+  // Returns the dense array, and copies if necessary. The array is valid as long as the operand and the scratch memory
+  // are unchanged.
   const std::byte* Ready(const std::byte* operand, std::byte* scratch, ThreadPool& pool) const;
   template <typename T>
   const T* Ready(const std::byte* operand, std::byte* scratch, ThreadPool& pool) const {

@@ -24,7 +24,8 @@ int64_t SizeOf(const Dims& dims, const Dims& list) {
   return size;
 }
 
-// Returns the one stride that walks `list` in its order, -1 if there is none, or 0 if there is only one position.
+// Returns the stride with which a single loop visits the dimensions of `list` in order. Returns -1 if no single stride
+// does, or 0 if there is only one position.
 int64_t StrideOf(const Dims& dims, const Dims& strides, const Dims& list) {
   int64_t stride = 0;
   for (size_t i = list.size(); i-- > 0;) {
@@ -70,7 +71,7 @@ GemmOperand OperandOf(const Dims& dims, const Dims& batch, const Dims& rows, con
     operand.leading = std::max<int64_t>({column, row_count, 1});
     return operand;
   }
-  // A dense copy in the order batch, rows, columns.
+  // The operand needs a dense copy in the order batch, rows, columns.
   Dims order = batch;
   order.insert(order.end(), rows.begin(), rows.end());
   order.insert(order.end(), columns.begin(), columns.end());

@@ -1,4 +1,4 @@
-// A dot as a batch of row-major matrix products C[m, n] = A[m, k] B[k, n].
+// Describes a dot as a batch of row-major matrix products C[m, n] = A[m, k] B[k, n].
 #pragma once
 
 #include <array>
@@ -9,8 +9,8 @@
 
 namespace alpa::kernels::cpu {
 
-// How to read one operand. Element (row, column) of matrix b is at batch_offsets[b] + row * leading + column. If
-// `transposed`, row and column are exchanged.
+// The layout of one operand. Element (row, column) of matrix b is at batch_offsets[b] + row * leading + column. If
+// `transposed`, row and column are exchanged in this formula.
 struct GemmOperand {
   bool transposed = false;
   int64_t leading = 1;
@@ -25,9 +25,9 @@ struct Gemm {
   GemmOperand lhs, rhs;
 };
 
-// Returns the product that computes the dot. The result's matrices are dense, one after the other. An operand must be
-// copied only if its free or its contracted dimensions cannot be walked with one stride each, or if neither stride is
-// 1.
+// Returns the product that computes the dot. The result's matrices are dense and follow one another. An operand needs a
+// copy only in these cases: its free dimensions have no common stride, its contracted dimensions have no common stride,
+// or neither of these two strides is 1.
 Gemm GemmOf(const std::vector<int64_t>& lhs, const std::vector<int64_t>& rhs, const graph::DotAttrs& attrs);
 
 }  // namespace alpa::kernels::cpu

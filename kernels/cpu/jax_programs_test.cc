@@ -1,5 +1,5 @@
-// Runs programs that JAX wrote (graph/testdata), and compares the results with JAX's. Also tests that the kernels of
-// training steps are fast ones.
+// Runs programs that JAX exported (graph/testdata), and compares the results with JAX's. Also tests that training steps
+// use no slow kernels.
 #include <cmath>
 #include <cstring>
 #include <fstream>

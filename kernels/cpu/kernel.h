@@ -1,7 +1,8 @@
 // The kernels of a compiled program. They read and write slots.
 //
-// Model:    a slot holds the address of a value (its number is the value's number in its graph) or of a unit's scratch
-//           memory. Addresses are known only when the program runs. So kernels are built before memory is planned.
+// Model:    a slot holds the address of a value or of a unit's scratch memory. The slot of a value has the same number
+//           as the value in its graph. Kernels know only slots, because they are built before memory is planned.
+//           Addresses are known only when the program runs.
 // Rules:    a kernel may write only its outputs and its scratch. An output may have the same address as an input only
 //           if the kernel's `shares` allow it. Inputs of zero bytes may have any address.
 #pragma once

@@ -5,8 +5,8 @@
 
 namespace alpa::kernels::cpu {
 
-// Computes C[m, n] = A[m, k] B[k, n], or adds to C if `add`. Row r of a matrix begins at r * its leading dimension. If
-// the matrix is transposed, column r begins there.
+// The arguments of C[m, n] = A[m, k] B[k, n]. If `add`, the product is added to C. Row r of a matrix begins at r times
+// the matrix's leading dimension. If the matrix is transposed, column r begins there.
 template <typename T>
 struct MatrixProduct {
   int64_t m = 0, n = 0, k = 0;
@@ -25,8 +25,8 @@ struct MatrixProduct {
 void Multiply(const MatrixProduct<float>& product);
 void Multiply(const MatrixProduct<double>& product);
 
-// Makes the BLAS library use only the calling thread, for calls from this thread. Every thread that multiplies calls it
-// first, because the threads of a device split the work among themselves.
+// Makes the BLAS library use only the calling thread, for calls from this thread. Every thread must call this before it
+// multiplies, because the threads of a device split the work among themselves.
 void KeepBlasOnThisThread();
 
 }  // namespace alpa::kernels::cpu

@@ -1,6 +1,6 @@
-// The kernels of single ops, by family. Each function returns the kernel of an op of its family. It returns an empty
-// kernel (`run` not set) for an op that it leaves to the next function. BuildOp tries the fast families first and the
-// reference evaluator last.
+// Builds the kernels of single ops. Each function below builds the kernel of an op of its family. For an op that the
+// function does not handle, it returns an empty kernel (`run` not set), and BuildOp tries the next function. The fast
+// families come first and the reference evaluator last.
 #pragma once
 
 #include "kernels/cpu/kernel.h"
@@ -15,7 +15,7 @@ absl::StatusOr<BuiltKernel> BuildDot(const OpContext& context);
 absl::StatusOr<BuiltKernel> BuildConvolution(const OpContext& context);
 absl::StatusOr<BuiltKernel> BuildMovement(const OpContext& context);  // broadcast, transpose, pad, dynamic-slice, ...
 absl::StatusOr<BuiltKernel> BuildGatherOrScatter(const OpContext& context);
-absl::StatusOr<BuiltKernel> BuildReduce(const OpContext& context);  // argmax, other combiners; single-op ones are fused
+absl::StatusOr<BuiltKernel> BuildReduce(const OpContext& context);  // argmax, and combiners of several ops
 absl::StatusOr<BuiltKernel> BuildReduceWindow(const OpContext& context);
 absl::StatusOr<BuiltKernel> BuildWithEvaluator(const OpContext& context);
 

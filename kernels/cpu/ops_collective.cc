@@ -1,4 +1,4 @@
-// Collective ops. Each calls the device's CollectiveGroup for its mesh axes.
+// Builds the collective ops. Each op calls the device's CollectiveGroup for the op's mesh axes.
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -40,7 +40,8 @@ absl::StatusOr<BuiltKernel> BuildAllReduce(const OpContext& context, CollectiveG
     const graph::DType dtype = context.in_shape(i).dtype;
     const Bytes size = context.in_shape(i).bytes();
     if (size == 0) continue;
-    // If one operand feeds two results, neither result may overwrite it: the other result still reads it in this op.
+    // If two results have the same operand, neither result may overwrite the operand, because the other result still
+    // reads it.
     if (std::count(context.in.begin(), context.in.end(), context.in[i]) == 1) {
       kernel.shares[i].push_back({context.in[i], Sharing::kUpdate});
     }
@@ -73,10 +74,10 @@ absl::StatusOr<BuiltKernel> BuildAllReduce(const OpContext& context, CollectiveG
   return kernel;
 }
 
-// An array seen as [outer, dimension, inner], around one dimension.
+// Views an array as [outer, dimension, inner], around one dimension.
 struct Cut {
   int64_t outer = 1;
-  Bytes inner = 1;  // bytes of everything inside one index of the dimension
+  Bytes inner = 1;  // bytes per index of the dimension
 };
 Cut CutAt(const graph::Shape& shape, int64_t dim) {
   Cut cut;
@@ -104,8 +105,8 @@ absl::StatusOr<BuiltKernel> BuildAllGather(const OpContext& context, CollectiveG
   const int64_t n = group->size();
   const Bytes in_size = context.in_shape(0).bytes(), out_size = context.out_shape().bytes();
   if (in_size * n != out_size) {
-    return Internal("%s: %d bytes from each of %d ranks do not make a result of %d bytes", context.Where(), in_size, n,
-                    out_size);
+    return Internal("cannot compile %s: %d bytes from each of %d ranks do not make a result of %d bytes",
+                    context.Where(), in_size, n, out_size);
   }
   const int64_t dim = context.op->as<CollectiveAttrs>().dim;
   const Cut cut = CutAt(context.in_shape(0), dim);
@@ -128,8 +129,8 @@ absl::StatusOr<BuiltKernel> BuildReduceScatter(const OpContext& context, Collect
   const int64_t n = group->size();
   const Bytes in_size = context.in_shape(0).bytes(), out_size = context.out_shape().bytes();
   if (in_size != out_size * n) {
-    return Internal("%s: an operand of %d bytes does not make %d blocks of %d bytes", context.Where(), in_size, n,
-                    out_size);
+    return Internal("cannot compile %s: an operand of %d bytes does not make %d blocks of %d bytes", context.Where(),
+                    in_size, n, out_size);
   }
   const auto& attrs = context.op->as<CollectiveAttrs>();
   const Cut cut = CutAt(context.out_shape(), attrs.dim);
@@ -157,8 +158,9 @@ absl::StatusOr<BuiltKernel> BuildAllToAll(const OpContext& context, CollectiveGr
   const auto& attrs = context.op->as<CollectiveAttrs>();
   const graph::Shape& in = context.in_shape(0);
   if (in.dims[attrs.dim] % n != 0 || size != context.out_shape().bytes()) {
-    return Internal("%s: a dimension of size %d is not divisible among %d ranks, or the result has another size",
-                    context.Where(), in.dims[attrs.dim], n);
+    return Internal(
+        "cannot compile %s: a dimension of size %d is not divisible by %d ranks, or the result has another size",
+        context.Where(), in.dims[attrs.dim], n);
   }
   graph::Shape block = in;  // the part that one rank sends to another
   block.dims[attrs.dim] /= n;
@@ -209,7 +211,7 @@ absl::StatusOr<BuiltKernel> BuildCollective(const OpContext& context) {
   const Opcode opcode = context.op->opcode;
   if (!graph::IsCollective(opcode) && opcode != Opcode::kAxisIndex) return BuiltKernel{};
   if (context.collectives == nullptr) {
-    return FailedPrecondition("%s: the program was compiled without a provider of collective groups", context.Where());
+    return FailedPrecondition("cannot compile %s: the options have no provider of collective groups", context.Where());
   }
   absl::StatusOr<CollectiveGroup*> group =
       context.collectives->GroupFor(context.op->as<CollectiveAttrs>().mesh_axes);

@@ -1,4 +1,4 @@
-// Loops and conditionals. Regions are nested bodies, whose arenas are in this unit's scratch memory.
+// Builds loops and conditionals. Their regions are nested bodies, whose arenas are in the unit's scratch memory.
 #include <algorithm>
 #include <cstring>
 
@@ -72,7 +72,7 @@ absl::StatusOr<BuiltKernel> BuildConditional(const OpContext& context) {
     kernel.scratch = std::max(kernel.scratch, body->arena_bytes());
     branches.push_back(std::move(body));
   }
-  if (branches.empty()) return InvalidArgument("%s has no branches", context.Where());
+  if (branches.empty()) return InvalidArgument("cannot compile %s: it has no branches", context.Where());
   kernel.scratch = std::max<Bytes>(kernel.scratch, kAlignment);
   const graph::DType dtype = context.in_shape(0).dtype;
   kernel.run = [=, in = context.in, out = context.out, scratch = context.scratch](const Frame& frame) -> absl::Status {

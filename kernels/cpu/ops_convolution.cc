@@ -1,10 +1,10 @@
-// Convolution as matrix products over patches. The rows of matrix A are the positions of the output. Its columns are
-// the elements of the window times the input features. B is the kernel.
+// Computes a convolution as matrix products A B over patches. Each row of A belongs to one position of the output. Each
+// column of A belongs to one window element and one input feature. B is the kernel.
 //
 // Operands are first converted to [batch, spatial..., feature] and [spatial..., input feature, output feature], in f32
-// (or f64), unless they are already in this form. A is never stored completely. Each thread fills a piece of some rows
-// and some columns at a time, and the products of successive pieces are added. A feature group uses its own columns of
-// the input and of B. A batch group uses its own part of the batch.
+// (or f64), unless they are already in this form. A is never stored completely. Each thread fills a piece of A at a
+// time, with some rows and some columns. It adds the products of successive pieces of the same rows. A feature group
+// uses its own features of the input and its own columns of B. A batch group uses its own part of the batch.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -25,8 +25,8 @@ using graph::Shape;
 using graph::WindowDim;
 using Dims = std::vector<int64_t>;
 
-// Limits of a piece of A. kPieceElements: elements per thread, so that a piece stays in the second-level cache.
-// kPieceColumns: columns.
+// Limits of a piece of A. kPieceElements is the maximum number of elements, so that a piece stays in the second-level
+// cache. kPieceColumns is the maximum number of columns.
 constexpr int64_t kPieceElements = 128 * 1024;
 constexpr int64_t kPieceColumns = 2048;
 
@@ -119,8 +119,8 @@ struct Plan {
   static constexpr DType kComputed = sizeof(T) == 4 ? DType::kF32 : DType::kF64;
   Problem p;
   DenseOperand input, kernel;
-  // If `direct`, the product writes the output itself. Otherwise it writes [batch, spatial..., feature] to scratch, and
-  // `placed` copies this to the output.
+  // If `direct`, the products write directly to the output. Otherwise they write an array [batch, spatial..., feature]
+  // to scratch, and `placed` copies the array to the output.
   bool direct = false;
   DType out_dtype = DType::kF32;
   std::unique_ptr<const StridedCopy> placed;  // copies elements of out_dtype
@@ -213,7 +213,7 @@ BuiltKernel Build(const OpContext& c) {
   plan->narrow_at = out.dtype == kComputed ? -1 : scratch.Take(out.bytes());
 
   plan->piece_columns = std::clamp<int64_t>(p.columns, 1, kPieceColumns);
-  // Every thread gets rows, if there are enough.
+  // If there are enough rows, every thread gets some.
   const int64_t share = (p.rows * p.groups + c.threads - 1) / c.threads;
   plan->piece_rows = std::clamp<int64_t>(std::min(kPieceElements / plan->piece_columns, share), 1, p.rows);
   plan->piece_bytes = plan->piece_rows * plan->piece_columns * static_cast<Bytes>(sizeof(T));

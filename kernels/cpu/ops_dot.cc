@@ -1,6 +1,6 @@
-// Dot as a batch of matrix products. If the dimensions of an operand allow it, the operand is read in place, through
-// BLAS's transposition flags and leading dimensions. Otherwise it is packed. 16-bit floats are widened to f32 and
-// accumulate in f32.
+// Computes a dot as a batch of matrix products. If the dimensions of an operand allow it, BLAS reads the operand in
+// place, through transposition flags and leading dimensions. Otherwise the operand is packed first. 16-bit floats are
+// widened to f32 and accumulate in f32.
 //
 // The device's threads split batches or rows among themselves. Each BLAS call runs on one thread.
 #include <algorithm>
@@ -65,8 +65,8 @@ void MultiplyAll(const Gemm& g, ThreadPool& pool, const T* a, const T* b, T* c) 
   }
 }
 
-// For integers: sums products in 64 bits and keeps the low bits, which is the result of wrapping arithmetic in the
-// type.
+// Multiplies integers. Sums the products in 64 bits and keeps the low bits, which equals wrapping arithmetic in the
+// result's type.
 template <typename T, typename R>
 void MultiplyPlain(const Gemm& g, ThreadPool& pool, const T* a, const T* b, R* c) {
   const int64_t batches = static_cast<int64_t>(g.lhs.batch_offsets.size());

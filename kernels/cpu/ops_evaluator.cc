@@ -1,4 +1,4 @@
-// Runs ops that have no other kernel with the reference evaluator: correct, but slow.
+// Uses the reference evaluator for ops that have no other kernel. This is correct, but slow.
 #include <cstring>
 
 #include "base/status.h"

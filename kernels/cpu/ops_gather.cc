@@ -1,4 +1,4 @@
-// Gather and scatter: each index vector selects a window of the big array.
+// Builds gather and scatter. Each index vector selects a window of the big array.
 //
 // Threads split the windows of a gather. The windows of a scatter may overlap and are combined in the order of the
 // indices, so threads split the elements of each window instead.
@@ -36,15 +36,16 @@ Dims Pick(const Dims& values, const Dims& at) {
   return picked;
 }
 
-// Enumerates the windows of a gather or scatter: the begin of each in the big array and in the array of all windows.
+// Enumerates the windows of a gather or scatter. Gives the offset of each window in the big array and in the array of
+// all windows.
 class Windows {
  public:
   struct Attrs {
     const Dims &index_map, &batching, &indices_batching;
     int64_t vector_dim;
   };
-  // `extent` is the size of a window along each dimension of the big array. `batch` lists those dimensions of the array
-  // of all windows that number the windows.
+  // `extent` is the size of a window along each dimension of the big array. `windows` has the dimensions of the array
+  // of all windows. `batch` lists those of them that number the windows.
   Windows(const Shape& big, const Dims& extent, const Shape& indices, const Attrs& attrs, const Dims& windows,
           const Dims& batch)
       : reader_(indices.dtype), sizes_(Pick(windows, batch)), out_strides_(Pick(graph::Strides(windows), batch)) {
@@ -164,7 +165,8 @@ BuiltKernel BuildGather(const OpContext& c) {
 // Computes to[i] = to[i] op from[i] for n elements in their memory form.
 class Combiner {
  public:
-  // Returns false unless the region returns its second operand, or is a single op that has a loop.
+  // Makes the combiner of `region`. Returns false unless the region returns its second parameter, or is a single op
+  // that has a loop (OpPrim).
   static bool Make(const graph::Graph& region, DType dtype, Combiner& combiner) {
     combiner.dtype_ = dtype;
     if (region.parameters().size() != 2 || region.results().size() != 1) return false;
@@ -186,7 +188,7 @@ class Combiner {
     const Prim load = LoadPrim(dtype_), store = StorePrim(dtype_);
     if (load == nullptr && store == nullptr) return op_(n, to, to, from, nullptr);
     const Prim wrap = WrapPrim(dtype_);
-    constexpr int64_t kPiece = 256;
+    constexpr int64_t kPiece = 256;  // elements per piece
     alignas(64) std::byte a[kPiece * 8], b[kPiece * 8];
     for (int64_t i = 0; i < n; i += kPiece) {
       const int64_t count = std::min(kPiece, n - i);
@@ -204,7 +206,8 @@ class Combiner {
   Prim op_ = nullptr;
 };
 
-// The elements of one window as rows that are dense on both sides. If no dimension is dense, a row is one element.
+// Cuts a window into rows that are dense in the big array and in the updates. If no dimension is dense, a row is one
+// element.
 struct WindowRows {
   Dims sizes, big_strides, update_strides;  // of the dimensions around the rows
   int64_t length = 1, rows = 1;
@@ -271,7 +274,7 @@ BuiltKernel BuildScatter(const OpContext& c) {
     const std::byte* const from = frame.slots[in[2]];
     const int64_t work = windows->count() * rows->length * rows->rows;
     const bool by_rows = rows->rows >= frame.pool->size();
-    // Each thread gets at least 16 elements: a line of the first-level cache, if an element has 4 bytes.
+    // A thread gets at least one row, or at least 16 elements of each row. 16 elements of 4 bytes fill a cache line.
     const int64_t items = by_rows ? rows->rows : rows->length, least = by_rows ? 1 : 16;
     const int64_t grain = work < 32768 ? items : least;
     frame.pool->For(items, std::max<int64_t>(1, grain), [&](int64_t begin, int64_t end) {

@@ -1,4 +1,4 @@
-// Ops that move elements without computing with them. Each is a few strided copies.
+// Builds ops that only move elements. Each kernel makes one or more strided copies.
 #include <algorithm>
 #include <memory>
 
@@ -17,7 +17,7 @@ using Dims = std::vector<int64_t>;
 
 int ElementOf(const Shape& shape) { return static_cast<int>(graph::SizeOf(shape.dtype)); }
 
-// Broadcast, slice, transpose and reverse: read the operand in another order.
+// Builds broadcast, slice, transpose and reverse. They read the operand in another order.
 BuiltKernel BuildView(const OpContext& c) {
   const Shape& out = c.out_shape();
   BuiltKernel kernel;
@@ -85,7 +85,7 @@ BuiltKernel BuildPad(const OpContext& c) {
   return kernel;
 }
 
-// Computes where a dynamic slice of `sizes` begins in an array of `dims`, in elements. Operands [first, first + rank)
+// Computes the offset of a dynamic slice of `sizes` in an array of `dims`, in elements. Operands [first, first + rank)
 // are the starts.
 class DynamicStart {
  public:

@@ -1,8 +1,8 @@
-// Reductions that no fused group computes: those with several operands (argmax) or with a combiner of several ops.
+// Builds the reductions that no fused group computes. They have several operands (argmax) or a combiner of several ops.
 //
-// The combiner is compiled as a program on vectors, in which each lane is one combination. Operands are transposed
-// to [reduced, kept] dimensions, and their rows are combined one after the other into the results. If few elements are
-// kept, several consecutive rows fill the lanes.
+// The combiner is compiled as a program on vectors, in which each lane computes one combination. The kernel transposes
+// operands to [reduced, kept] dimensions, and combines their rows one after the other into the results. If a row has
+// few elements, several consecutive rows fill the lanes.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -22,7 +22,7 @@ using graph::Opcode;
 using graph::ValueId;
 using Dims = std::vector<int64_t>;
 
-// Converts `region` from scalars to vectors of n. Returns null if an op is neither elementwise nor a constant.
+// Converts `region` from scalars to vectors of n elements. Returns null if an op is neither elementwise nor a constant.
 std::shared_ptr<const Graph> OnVectors(const Graph& region, int64_t n) {
   graph::GraphBuilder builder;
   std::vector<ValueId> now(region.values().size());
@@ -47,8 +47,8 @@ std::shared_ptr<const Graph> OnVectors(const Graph& region, int64_t n) {
   return std::make_shared<const Graph>(builder.Build());
 }
 
-// Compiles the combiner for `lanes` lanes. Results and first parameters share their memory. Returns null if OnVectors
-// does.
+// Compiles the combiner for `lanes` lanes. Result i shares the memory of parameter i. Returns null if OnVectors returns
+// null.
 absl::StatusOr<std::shared_ptr<Body>> CompileCombiner(const OpContext& c, int64_t lanes) {
   const std::shared_ptr<const Graph> vectors = OnVectors(*c.op->regions[0], lanes);
   if (vectors == nullptr) return std::shared_ptr<Body>();
@@ -62,11 +62,11 @@ absl::StatusOr<std::shared_ptr<Body>> CompileCombiner(const OpContext& c, int64_
 struct Reduction {
   size_t n = 1;  // operands
   int64_t kept = 1, reduced = 1;
-  int64_t together = 1;                // rows that one combination takes at the same time
+  int64_t together = 1;                // number of rows that one run of `wide` combines
   std::vector<DenseOperand> operands;  // [reduced, kept]
   std::vector<Bytes> elements;         // bytes per element
   std::vector<Bytes> parts_at;         // offsets in scratch of the accumulators for `together` rows
-  std::shared_ptr<Body> wide, narrow;  // combiner on together * kept lanes, and on kept lanes
+  std::shared_ptr<Body> wide, narrow;  // combiners for together * kept lanes, and for kept lanes
   Bytes arena_at = 0;
   std::vector<int> in, out;
   int scratch = -1;
@@ -85,7 +85,7 @@ struct Reduction {
     for (size_t i = 0; i < n; ++i) {
       results[i] = frame.slots[out[i]];
       parts[i] = memory + parts_at[i];
-      // rows[i] is only read from here on.
+      // The combiner only reads rows[i].
       rows[i] = const_cast<std::byte*>(operands[i].Ready(frame.slots[in[i]], memory, *frame.pool));
       StridedCopy({kept}, {0}, 0, {1}, 0, static_cast<int>(elements[i])).RunHere(frame.slots[in[n + i]], results[i]);
     }
@@ -117,7 +117,7 @@ struct Reduction {
 
 absl::StatusOr<BuiltKernel> BuildReduce(const OpContext& c) {
   if (c.op->opcode != Opcode::kReduce || c.out_shape().elements() == 0) return BuiltKernel{};
-  constexpr int64_t kLanes = 512;
+  constexpr int64_t kLanes = 512;  // maximum lanes if several rows fill them
   const Dims& reduced = c.op->as<graph::DimsAttrs>().dims;
   auto r = std::make_shared<Reduction>();
   r->n = c.out.size();

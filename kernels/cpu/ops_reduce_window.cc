@@ -1,8 +1,8 @@
-// Reductions over windows (sum, maximum, ...), as in pooling and cumulative sums.
+// Builds reductions over windows (sum, maximum, ...), as in pooling and cumulative sums.
 //
 // Threads split the rows of the output. For each row, a thread goes through the positions of the window. At each
-// position, it combines operand elements into all outputs of the row that have an element there. Accumulators are like
-// those of fused reductions (tile_prims.h).
+// position, the thread combines operand elements into all outputs of the row that have an element at this position.
+// Accumulators have the same types as those of fused reductions (tile_prims.h).
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -21,8 +21,8 @@ using graph::ReduceKind;
 using graph::WindowDim;
 using Dims = std::vector<int64_t>;
 
-// The outputs that have an operand element at one position of the window: first, first + step, ..., `count` of them.
-// They read operand elements from, from + from_step, ...
+// Describes the `count` outputs that have an operand element at one position of the window. The outputs are `first`,
+// `first + step`, and so on. They read the operand elements `from`, `from + from_step`, and so on.
 struct Tap {
   int64_t first = 0, step = 1, count = 0, from = 0, from_step = 1;
 };
@@ -38,7 +38,8 @@ Tap TapOf(const WindowDim& w, int64_t k, int64_t in, int64_t out) {
     return padded >= 0 && padded % dilation == 0 && padded / dilation < in;
   };
   tap.first = at >= 0 ? 0 : std::min(out, (-at + w.stride - 1) / w.stride);
-  // If any position of one period fits, the search finds the first one. Otherwise no position fits.
+  // The pattern of positions that hold an element repeats every tap.step outputs. So the search needs to try only one
+  // period.
   for (int64_t i = 0; i < tap.step && tap.first < out && !inside(tap.first); ++i) ++tap.first;
   if (tap.first >= out || !inside(tap.first)) return tap;
   tap.from = (tap.first * w.stride + at) / dilation;
@@ -55,7 +56,7 @@ struct WindowPlan {
   FoldPrim fold = nullptr;
   DType accumulator = DType::kF32;
   int in = -1, initial = -1, out = -1, scratch = -1;
-  Bytes row_bytes = 0;  // scratch per thread: accumulators, lanes, results
+  Bytes row_bytes = 0;  // scratch per thread: accumulators, lanes, raw elements
 
   void Run(const Frame& frame) const;
   void RunRow(const Frame& frame, int64_t row, std::byte* memory) const;
@@ -65,7 +66,7 @@ struct WindowPlan {
 void WindowPlan::Fold(const Tap& tap, const std::byte* from, std::byte* accumulators, std::byte* lanes) const {
   const int64_t element = graph::SizeOf(dtype), width = graph::SizeOf(accumulator);
   const Prim load = LoadPrim(dtype);
-  constexpr int64_t kPiece = 512;
+  constexpr int64_t kPiece = 512;  // elements per piece
   std::byte* const raw = lanes + kPiece * 8;
   for (int64_t i = 0; i < tap.count; i += kPiece) {
     const int64_t n = std::min(kPiece, tap.count - i);
@@ -113,7 +114,7 @@ void WindowPlan::RunRow(const Frame& frame, int64_t row, std::byte* memory) cons
     at[d] = rest % out_dims[d];
     rest /= out_dims[d];
   }
-  // All positions of the window in the dimensions before the last.
+  // Goes through all positions of the window in the dimensions before the last.
   int64_t positions = 1;
   for (size_t d = 0; d < last; ++d) positions *= static_cast<int64_t>(taps[d].size());
   for (int64_t p = 0; p < positions; ++p) {

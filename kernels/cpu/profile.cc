@@ -53,7 +53,7 @@ absl::StatusOr<Flags> Parse(int argc, char** argv) {
   return flags;
 }
 
-// Fills with small numbers, so that indices stay in range and exponentials stay finite.
+// Fills an array with small numbers, so that indices stay in range and exponentials stay finite.
 void FillRandom(const graph::Shape& shape, std::mt19937_64& random, std::byte* to) {
   const int64_t n = shape.elements();
   if (shape.dtype == DType::kF32) {

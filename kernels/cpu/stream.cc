@@ -35,15 +35,15 @@ class CpuStream::CpuEvent : public Event {
 
 namespace {
 
-// Runs `work` and converts exceptions into a Status. Libraries below the kernels may throw, above all std::bad_alloc,
-// and no exception may leave the stream.
+// Runs `work` and converts exceptions into a Status. Libraries that kernels call may throw, most likely std::bad_alloc.
+// No exception may leave the stream.
 absl::Status RunGuarded(const std::function<absl::Status()>& work) {
   try {
     return work();
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory while executing a program");
   } catch (const std::exception& e) {
-    return Internal("a kernel threw: %s", e.what());
+    return Internal("a kernel threw an exception: %s", e.what());
   }
 }
 

@@ -1,4 +1,4 @@
-// A device's thread. It executes enqueued work in order; see Stream in kernels/backend.h.
+// The stream of a device: a thread that executes enqueued work in order. See Stream in kernels/backend.h.
 #pragma once
 
 #include <deque>
@@ -14,7 +14,7 @@ namespace alpa::kernels::cpu {
 class CpuStream : public Stream {
  public:
   CpuStream();
-  // Executes all enqueued work first.
+  // Waits until all enqueued work is done.
   ~CpuStream() override;
 
   void Enqueue(std::function<absl::Status()> work) override;

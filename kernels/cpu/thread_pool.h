@@ -1,8 +1,8 @@
 // The threads of one device. They run the parts of a kernel in parallel.
 //
-// Threads:   only one thread at a time (the device's stream) may call Run. It does the first part itself and returns
-//            when all parts are done. Workers spin briefly between calls and then sleep.
-// Same bits: the caller chooses the parts, by sizes and size() alone.
+// Threads:   only one thread at a time (the device's stream) may call Run. The calling thread runs the first part
+//            itself. Run returns when all parts are done. Workers spin briefly between calls and then sleep.
+// Same bits: the caller chooses the parts from array sizes and size() alone.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// Compiles a fused unit to a register program. It emits loads, one or two instructions per op, and stores, and assigns
-// buffers to registers.
+// Compiles a fused unit to a register program. First emits the instructions: loads, one or two instructions per op, and
+// stores. Then assigns buffers to registers.
 #include <algorithm>
 #include <map>
 #include <utility>
@@ -56,7 +56,7 @@ class Compiler {
     return d;
   }
 
-  // Returns a register with the elements at `slot`, read through `view` (null: linearly).
+  // Returns a register with the elements at `slot`, read through `view`, or linearly if `view` is null.
   int Load(int slot, DType dtype, const View* view) {
     const Lane lane = LaneOf(dtype);
     const int element = static_cast<int>(graph::SizeOf(dtype));
@@ -103,7 +103,8 @@ class Compiler {
     return r;
   }
 
-  // Returns the register of an operand as type `dtype`, which may differ from its root's type after a bitcast.
+  // Returns the register of operand `id` in the operand's own type, which differs from its root's type after some
+  // bitcasts.
   absl::StatusOr<int> Operand(ValueId id, bool scalar) {
     const int root = Root(id);
     const DType dtype = g_.shape(id).dtype;
@@ -119,7 +120,8 @@ class Compiler {
       r = register_of_.at({root, root_dtype});
       if (dtype != root_dtype) r = Reinterpret(r, root_dtype, dtype);
     } else if (in_group) {
-      // This group computed the value as another type of the same size. A buffer reinterprets the bytes.
+      // This group computed the value as another type of the same size. A buffer holds the bytes for the change of
+      // type.
       const int raw = register_of_.at({root, root_dtype});
       r = Reinterpret(raw, root_dtype, dtype);
     } else if (scalar) {
@@ -138,7 +140,8 @@ class Compiler {
     return r;
   }
 
-  // Returns a register with the same bits as another type: stores to the old type's memory form, loads as the new type.
+  // Returns a register with the same bits in another type. Stores `r` in the memory form of `from`, and loads it as
+  // `to`.
   int Reinterpret(int r, DType from, DType to) {
     const Prim store = StorePrim(from), load = LoadPrim(to);
     if (store == nullptr && load == nullptr) return r;
@@ -175,7 +178,8 @@ class Compiler {
       r = prim == nullptr ? in[0] : EmitPrim(prim, NewBuffer(LaneOf(dtype)), in[0]);
     } else {
       const Prim prim = OpPrim(op, operand);
-      if (prim == nullptr) return Internal("no tile loop for %s", std::string(graph::NameOf(op.opcode)));
+      if (prim == nullptr)
+        return Internal("cannot compile a fused group: %s has no tile loop", std::string(graph::NameOf(op.opcode)));
       r = EmitPrim(prim, NewBuffer(LaneOf(dtype)), in[0], in[1], in[2]);
       if (NeedsWrap(op.opcode, dtype)) EmitPrim(WrapPrim(dtype), r, r);
     }
@@ -202,7 +206,7 @@ class Compiler {
     TileProgram::Reduction reduction;
     const DType dtype = g_.shape(op.results[0]).dtype;
     const std::optional<ReduceLayout> layout = LayoutOf(g_, op);
-    if (!layout.has_value()) return Internal("a fused reduction has no layout");
+    if (!layout.has_value()) return Internal("cannot compile a fused reduction: it has no layout");
     p_.layout = *layout;
     if (layout->order.has_value()) {
       reduction.source = Load(Root(op.operands[0]), dtype, &*layout->order);
@@ -231,8 +235,8 @@ class Compiler {
     return absl::OkStatus();
   }
 
-  // Emits the stores of results that go to memory. If the last instruction already produces a result in its memory
-  // form, that instruction writes to the output directly.
+  // Emits the stores of results that go to memory. If an instruction already produces a result in its memory form, that
+  // instruction writes directly to the output.
   void Stores() {
     for (int value : outputs_) {
       const DType dtype = g_.values()[value].shape.dtype;
@@ -250,7 +254,8 @@ class Compiler {
       EmitPrim(store != nullptr ? store : CopyPrim(element), out, r);
     }
   }
-  // Returns whether an operation fills the register. A view does not count, because it may point to other memory.
+  // Returns whether an operation fills the register. A view does not count, because its register may point to other
+  // memory.
   bool FilledByPrim(int r) const {
     bool filled = false;
     for (const Instruction& i : p_.instructions) {
@@ -297,8 +302,8 @@ class Compiler {
     for (size_t i = 0; i < p_.instructions.size(); ++i) {
       const Instruction& x = p_.instructions[i];
       Register& d = p_.registers[x.d];
-      // Takes the buffer before the operands return theirs. A loop must not overwrite an operand of another width that
-      // it still reads.
+      // Takes the result's buffer before the operands return their buffers. So no loop overwrites an operand of another
+      // width that it still reads.
       if (d.kind == Register::Kind::kBuffer && d.buffer < 0) d.buffer = take(d.element);
       for (int r : {x.a, x.b, x.c, x.d}) {
         if (r < 0 || last[r] != static_cast<int>(i)) continue;
@@ -329,7 +334,7 @@ absl::StatusOr<FusedUnit> BuildFused(const Graph& graph, const FusionPlan& plan,
                                      int threads) {
   ALPA_ASSIGN_OR_RETURN(TileProgram compiled, CompileTiles(graph, plan, unit, threads));
   FusedUnit fused;
-  // Slots that are only read linearly. An output may overwrite them.
+  // `linear` lists slots that are read linearly. An output may overwrite such a slot unless `other` also lists it.
   std::vector<int> linear, other;
   for (const Register& r : compiled.registers) {
     if (r.kind == Register::Kind::kInput) linear.push_back(r.slot);

@@ -72,7 +72,7 @@ bool CodeFor(const graph::Op& op, DType type, PrimCode& code) {
     case Opcode::kSelect:
       code = PrimCode::kSelect;
       return true;
-    // The width of the type matters to these ops, so small types have no loop.
+    // The results of these ops depend on the type's width, so small types have no loop.
     case Opcode::kShiftLeft:
       code = PrimCode::kShiftLeft;
       return !small;

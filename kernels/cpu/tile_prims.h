@@ -1,12 +1,13 @@
 // The inner loops of fused kernels. Each applies one operation to a tile of elements in registers.
 //
-// Model:    a register is a small buffer of 32- or 64-bit lanes. Narrower element types are widened. f16 and bf16
+// Model:    a register is a small buffer of 32- or 64-bit lanes. Narrower element types are widened: f16 and bf16
 //           become f32 and are rounded after every operation. Small integers are sign- or zero-extended and wrapped
 //           after every operation. pred is 0 or 1 in 32 bits. Loops are compiled twice, for any x86-64 and for AVX2
-//           with FMA. The processor's features decide which ones run.
-// Accuracy: in f32, the error of exp, log, rsqrt, tanh, erf, sin, cos, log1p, expm1 and pow is at most 2 ulp, that of
-//           logistic 2.5 ulp. f64 has the accuracy of the C library. NaN and infinities give the results of IEEE 754.
-// Threads:  no state.
+//           with FMA. The processor's features decide which version runs.
+// Accuracy: in f32, the error of exp, log, rsqrt, tanh, erf, sin, cos, log1p, expm1 and pow is at most 2 ulp, and that
+//           of logistic at most 2.5 ulp. f64 has the accuracy of the C library. NaN and infinities give the results of
+//           IEEE 754.
+// Threads:  thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -20,28 +21,31 @@ enum class Lane : uint8_t { kF32, kF64, kI32, kU32, kI64, kU64 };
 Lane LaneOf(graph::DType dtype);
 inline int LaneSize(Lane lane) { return lane == Lane::kF64 || lane == Lane::kI64 || lane == Lane::kU64 ? 8 : 4; }
 
-// d[i] = op(a[i], b[i], c[i]) for i < n. d may be a, b or c.
+// Computes d[i] = op(a[i], b[i], c[i]) for i < n. d may be a, b or c.
 using Prim = void (*)(int64_t n, void* d, const void* a, const void* b, const void* c);
 
 // Returns the loop for an elementwise op on operands of type `operand` (for a select, the type of its branches), or
-// null if there is no loop. Narrow types need WrapPrim after it.
+// null if there is no loop. For narrow types, run WrapPrim's loop after it.
 Prim OpPrim(const graph::Op& op, graph::DType operand);
-// Converts one type's register to another's, with the values of the convert op. Null: the registers are the same.
+// Returns the loop that converts a register of type `from` to one of type `to`, as the convert op does. Null: the
+// registers are the same.
 Prim ConvertPrim(graph::DType from, graph::DType to);
-// Brings an operation's result back into the range (or precision) of a narrow type. Null: nothing to do.
+// Returns the loop that brings an operation's result back into the range or precision of a narrow type. Null: no loop
+// is necessary.
 Prim WrapPrim(graph::DType dtype);
-// Load from memory to a register, and store back. Null: the bytes are the same.
+// Return the loops that load from memory to a register, and store a register to memory. Null: the bytes are the same.
 Prim LoadPrim(graph::DType dtype);
 Prim StorePrim(graph::DType dtype);
 
 // RowFold combines n elements into one value; ColumnFold computes acc[i] = acc[i] op a[i]. For sums and products of
-// floats, accumulators are double. Otherwise they have the lane's own type. RowFold first combines the elements in the
-// lane's type.
+// floats, accumulators are double. Otherwise accumulators have the lane's own type. RowFold first combines the n
+// elements in the lane's type.
 using FoldPrim = void (*)(int64_t n, void* accumulator, const void* a);
 FoldPrim RowFold(graph::ReduceKind kind, Lane lane);
 FoldPrim ColumnFold(graph::ReduceKind kind, Lane lane);
 
-// For tests: if `on`, uses the loops compiled for any x86-64, whatever the processor supports.
+// For tests. If `on`, the functions above return the loops compiled for any x86-64, even if the processor supports
+// AVX2.
 void UseBaselinePrims(bool on);
 
 }  // namespace alpa::kernels::cpu

@@ -1,12 +1,12 @@
-// A fused group compiled to a small register program, and its execution tile by tile.
+// Compiles a fused group to a small register program, and executes the program tile by tile.
 //
-// Model:     n elements are processed in tiles of kTile (for reductions: whole rows, or pieces of one row). For each
-//            tile, the instructions run one after the other. Each is a loop over the tile (tile_prims.h). Registers
-//            stay in the first-level cache. A register is a buffer, or directly the memory of a value that is read or
-//            written linearly.
+// Model:     n elements are processed in tiles of up to kTile elements. In a reduction, a tile has complete rows, or a
+//            piece of one row. For each tile, the instructions run one after the other. Each instruction is a loop over
+//            the tile (tile_prims.h). Registers stay in the first-level cache. A register is either a buffer, or the
+//            memory of a value that is read or written linearly.
 // In place:  an output may have the address of an input that is only read linearly. The output is then computed in a
 //            buffer and stored when the tile is done.
-// Same bits: work is split into parts by sizes and thread count alone. Partial results are combined in order.
+// Same bits: the split of work depends only on sizes and thread count. Partial results are combined in order.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ struct TileProgram {
     Bytes buffer = -1;  // offset of the buffer in a thread's memory; -1 for inputs
     int slot = -1;      // kInput, kOutput, kScalar
     int element = 4;    // bytes per element in memory (kInput, kOutput), or bytes per lane
-    // kScalar: how the register gets its value before the first tile.
+    // kScalar: the source of the value that fills the register before the first tile.
     Bytes slot_offset = 0;
     Prim load = nullptr;
   };
@@ -65,7 +65,7 @@ struct TileProgram {
   std::vector<IotaLoad> iotas;
   std::vector<Reduction> reductions;
   ReduceLayout layout;     // of the reductions
-    Bytes thread_bytes = 0;  // per thread: the registers' buffers and pointers
+  Bytes thread_bytes = 0;  // per thread: the registers' buffers and pointers
     Bytes shared_bytes = 0;  // partial results of all threads
   Bytes scratch_bytes(int threads) const { return thread_bytes * threads + shared_bytes; }
 };
@@ -84,7 +84,7 @@ absl::StatusOr<TileProgram> CompileTiles(const graph::Graph& graph, const Fusion
 // Executes the program. `scratch` has scratch_bytes(threads) bytes.
 void RunTiles(const TileProgram& program, const Frame& frame, std::byte* scratch);
 
-// The kernel of a fused unit, with the slots that it reads and writes (roots).
+// The kernel of a fused unit, and the slots of the root values that the kernel reads and writes.
 struct FusedUnit {
   BuiltKernel kernel;
   std::vector<int> reads, writes;

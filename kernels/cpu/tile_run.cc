@@ -15,7 +15,8 @@ using Register = TileProgram::Register;
 using Instruction = TileProgram::Instruction;
 using Reduction = TileProgram::Reduction;
 
-// A kernel with fewer element operations than this runs on one thread.
+// Each thread gets units of work of about half this number of element operations. A kernel of at most one unit runs on
+// one thread.
 constexpr int64_t kParallelWork = 64 * 1024;
 
 template <typename T>
@@ -248,10 +249,10 @@ class Tiles {
   const std::byte* at(int r) const { return registers_[r]; }
 
  private:
-  // Prefetches the next tile while this one is computed. Tiles of several arrays alternate, so the processor does not
-  // detect the streams itself.
+  // Prefetches the next tile while this one is computed. Tiles of several arrays alternate, so the processor's own
+  // prefetcher does not detect the streams.
   static void Prefetch(const std::byte* from, int64_t bytes) {
-    constexpr int64_t kLine = 64;
+    constexpr int64_t kLine = 64;  // bytes per cache line
     for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(from + at);
   }
 
@@ -306,7 +307,7 @@ class Tiles {
   bool buffered_ = false;
 };
 
-// ---- Ways to go over the elements ----
+// ---- Traversals of the elements ----
 
 class Run {
  public:
@@ -321,7 +322,7 @@ class Run {
     });
   }
 
-  // Reduces over neighbouring elements: each result comes from one row.
+  // Reduces neighbouring elements. Each result comes from one row.
   void Rows() {
     const int64_t rows = p_.layout.outer, length = p_.layout.reduced;
     if (length <= kTile) {
@@ -358,7 +359,7 @@ class Run {
     }
   }
 
-  // Reduces over elements that are `inner` apart.
+  // Reduces elements that are `inner` places apart.
   void Columns() {
     const int64_t outer = p_.layout.outer, reduced = p_.layout.reduced, inner = p_.layout.inner;
     if (InPieces(p_.layout, frame_.pool->size())) return Pieces();
@@ -401,7 +402,7 @@ class Run {
     });
   }
 
-  // Handles a reduction over no elements: the results are the initial values.
+  // Computes reductions over zero elements, whose results are the initial values.
   void Empty() {
     const int64_t results = p_.layout.outer * p_.layout.inner;
     for (const Reduction& r : p_.reductions) {
