@@ -109,7 +109,7 @@ cluster::NodeFacts FactsFor(const WorkerFlags& flags, const Machine& machine, co
                            CacheKey(machine, settings, Version()));
   auto obtained = ObtainProfile(cache, flags.measure == "always", [&] { return MeasureNode(options); });
   if (!obtained.ok()) {
-    LogWarning({.worker = flags.name}, "cannot measure this machine, so round numbers are assumed: %s",
+    LogWarning({.worker = flags.name}, "cannot measure this machine (%s), so round numbers are assumed",
                obtained.status().message());
     return FactsOf(machine, settings, AssumedProfile(name, settings.threads));
   }
@@ -215,8 +215,8 @@ int Run(const WorkerFlags& flags) {
 }
 
 // Makes malloc keep the memory of messages. Tensors arrive and leave in messages of about 1 MiB. By default, malloc
-// maps fresh pages for each message and unmaps them afterwards, which is half the cost of a transfer. Blocks of 4 MiB
-// and more, such as large device buffers, still return to the system when they are freed.
+// maps fresh pages for each message and unmaps them afterwards, which takes half of the time of a transfer. Blocks of
+// 4 MiB and more, such as large device buffers, still return to the system when they are freed.
 void KeepMessageMemory() {
   mallopt(M_MMAP_THRESHOLD, static_cast<int>(4 * kMiB));
   mallopt(M_TRIM_THRESHOLD, static_cast<int>(256 * kMiB));

@@ -1,5 +1,5 @@
-// Sets of buffers for the slots whose buffers change from step to step: the input slots of one batch slot, or the aux
-// slots of one step. Aux sets are pooled: when no user of a set is left, a later step reuses it.
+// Sets of buffers for the slots whose buffers change from step to step. A set serves the input slots of one batch slot,
+// or the aux slots of one step. Aux sets are pooled: when a set has no users any more, a later step reuses the set.
 //
 // Ownership: sets must be destroyed before the DeviceMemory. The users of an aux set share it: the step that writes it,
 //            the record of kept steps, and downloads that still read it. The last user returns it to the pool.

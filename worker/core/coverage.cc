@@ -6,8 +6,8 @@
 
 namespace alpa::worker {
 namespace {
-// Limits the boxes that make up the missing part of one leaf. Each put of a scattered piece can add a few boxes.
-// Without a limit, a hostile client could make the list grow without end.
+// Most boxes in the missing part of one leaf. Each put of a scattered piece can add a few boxes. Without a limit, a
+// hostile client could make the list grow without end.
 constexpr size_t kMaxBoxes = 20'000;
 }  // namespace
 
@@ -30,7 +30,8 @@ absl::Status Coverage::Begin(const Region& region) {
   }
   std::vector<Region> missing = Subtract(missing_, region);
   if (missing.size() > kMaxBoxes) {
-    return absl::ResourceExhaustedError("too many scattered puts to one leaf; put larger regions");
+    return absl::ResourceExhaustedError(
+        "scattered puts split the missing part of the leaf into more than 20000 boxes; put larger regions");
   }
   for (const Region& box : needed_) {
     if (std::optional<Region> both = Intersect(box, region)) missing.push_back(*std::move(both));

@@ -18,7 +18,7 @@ TEST(Coverage, IsCompleteOnlyWhenEveryPartWasPut) {
   EXPECT_EQ(coverage.Missing(), "[3:4]");
   EXPECT_TRUE(coverage.Covers(Box(5, 2)));
   EXPECT_FALSE(coverage.Covers(Box(2, 2)));
-  // Putting the same bytes twice does not replace the missing ones.
+  // A second put of the same region does not cover the missing regions.
   ASSERT_TRUE(coverage.Begin(Box(0, 3)).ok());
   coverage.End(Box(0, 3), true);
   EXPECT_FALSE(coverage.complete());

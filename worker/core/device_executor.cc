@@ -12,7 +12,7 @@
 namespace alpa::worker {
 namespace {
 
-// This bit marks the tags of edges. The tags of collective groups have it clear (kMaxChannels).
+// The tags of edges have this bit set. The tags of collective groups have it clear (kMaxChannels).
 constexpr uint32_t kEdgeTag = 0x80000000u;
 constexpr std::byte kZero[1] = {};
 
@@ -179,7 +179,7 @@ absl::Status DeviceExecutor::PrepareInstructions(const std::vector<plan::Instruc
                                            executable.edges[recv->edge].from_mesh.value());
     } else if (const auto* broadcast = std::get_if<plan::BroadcastInstruction>(&instruction.action)) {
       ALPA_ASSIGN_OR_RETURN(prepared_[at].group, parts_.groups->GroupFor(broadcast->mesh_axes));
-      // The group's root is the member that has the root position's coordinates on the axes.
+      // The group's root is the member whose coordinates on these axes are those of the root position.
       const cluster::Mesh& mesh = executable.meshes[device().mesh.value()];
       const std::vector<int64_t> root = mesh.Coordinates(broadcast->root_position);
       const std::vector<int64_t> members = parts_.groups->Members(broadcast->mesh_axes);
@@ -251,7 +251,7 @@ void DeviceExecutor::Enqueue(size_t prepared, std::function<absl::Status()> work
   });
 }
 
-// A buffer may be read while it is being sent, so only receives are waited for.
+// A SEND does not change the buffer, so a read waits only for RECVs.
 void DeviceExecutor::BeforeRead(const void* used, Cursor& cursor) {
   const auto found = cursor.used_by.find(used);
   if (found == cursor.used_by.end()) return;
@@ -272,7 +272,8 @@ void DeviceExecutor::Await(Flight& flight) {
   if (flight.waited) return;
   flight.waited = true;
   Enqueue(flight.prepared, [messages = &prepared_[flight.prepared].messages] {
-    // After a failure, DropMessages drops the remaining messages: without an abort of the endpoint they may never end.
+    // After a failed wait, the messages stay here until DropMessages, because some may end only after an abort of the
+    // endpoint.
     for (const auto& message : *messages) ALPA_RETURN_IF_ERROR(message->Wait());
     messages->clear();
     return absl::OkStatus();

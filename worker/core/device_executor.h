@@ -4,11 +4,11 @@
 // Model:     Temporary slots get fixed buffers when the executor is made. Slots that are never in use at the same time
 //            share a buffer. The stream runs work in order, so the same buffers serve every step, and a step allocates
 //            nothing.
-// Messages:  SEND and RECV start their messages on the stream and do not wait for them. A wait is enqueued before work
-//            that writes a buffer that is being sent, and before work that touches a buffer that is being received
-//            into. The end of a step waits for all messages of the step.
+// Messages:  SEND and RECV start their messages on the stream and do not wait for them. Before work that writes the
+//            buffer of a SEND, the executor enqueues a wait for the SEND. Before work that reads or writes the buffer
+//            of a RECV, it enqueues a wait for the RECV. The end of a step waits for all messages of the step.
 // Ownership: all of Parts must outlive the executor. The executor must outlive the work that it enqueued.
-// Threads:   EnqueueStep from one thread; CurrentOp and CancelCell from any thread.
+// Threads:   only one thread may call EnqueueStep. Any thread may call CurrentOp and use CancelCell.
 #pragma once
 
 #include <atomic>
@@ -25,10 +25,10 @@
 
 namespace alpa::worker {
 
-// Cancels the queued work of a whole job: each piece of work checks the cell before it begins.
+// Cancels all queued work of a job. Each piece of work checks the cell before it begins.
 class CancelCell {
  public:
-  // The first cause wins.
+  // Only the first call has an effect.
   void Cancel(const absl::Status& cause);
   absl::Status Check() const;
 
@@ -38,7 +38,8 @@ class CancelCell {
   absl::Status cause_ ALPA_GUARDED_BY(mutex_);
 };
 
-// When the device began and ended a step. The stream's thread writes it. Other threads read it after the step's event.
+// The times at which a device began and ended a step. The stream's thread writes them. Other threads may read them
+// after the event of the step.
 struct DeviceTimes {
   MonotonicTime begin{}, end{};
   int64_t sent_bytes = 0;  // payload sent to other devices
@@ -64,8 +65,8 @@ class DeviceExecutor {
   // Enqueues one step. `io` has the buffers of input and aux slots, by slot; other entries are null. `times` must stay
   // valid until the stream has passed the step.
   void EnqueueStep(const std::vector<kernels::Buffer*>& io, DeviceTimes* times);
-  // Drops the messages that a failed step started and did not wait for. REQUIRES: the endpoint was aborted, and no work
-  // is enqueued.
+  // Drops the messages of a failed step that are still in progress. REQUIRES: the endpoint was aborted, and no work is
+  // enqueued.
   void DropMessages();
   // Returns the instruction that the device is running, or in which it failed. While the device waits for a message,
   // this is the instruction that started the message.
@@ -140,7 +141,7 @@ class DeviceExecutor {
   std::vector<std::unique_ptr<EdgeEnd>> edges_;  // by edge; null if not of this mesh
   std::vector<Prepared> prepared_;       // by instruction in walk order, each loop body once
   kernels::Buffer* loop_index_ = nullptr;
-  std::vector<int32_t> loop_indices_;    // 0, 1, 2, ...: sources of fills
+  std::vector<int32_t> loop_indices_;    // 0, 1, 2, ...; sources of the fills of loop_index_
   Bytes temporary_bytes_ = 0;
   std::atomic<size_t> current_{0};
 };

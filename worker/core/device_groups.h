@@ -18,11 +18,11 @@
 
 namespace alpa::worker {
 
-// (mesh, its axes in the order in which they are named) -> channel. The table is the same on all workers, because it
-// follows from the executable.
+// Maps (mesh, axes) to a channel. The axes are in the order in which the executable names them. All workers have the
+// same table, because it follows from the executable.
 using ChannelTable = std::map<std::pair<int32_t, std::vector<int64_t>>, uint32_t>;
-// Limits the channels of one executable. A collective's tag starts with 10 bits of channel (comm/collective.cc), and
-// the upper half of all tags belongs to SEND and RECV.
+// Most channels of one executable. A collective's tag starts with 10 bits of channel (comm/collective.cc). The upper
+// half of all tags belongs to SEND and RECV.
 inline constexpr size_t kMaxChannels = 512;
 ChannelTable MakeChannelTable(const plan::Executable& executable);
 

@@ -19,7 +19,7 @@ struct EdgePart {
   // `offset` is an offset in the staging memory.
   bool direct = false;
   Bytes offset = 0;
-  plan::BoxWalk walk;     // stream: the message; tile: the buffer
+  plan::BoxWalk walk;     // between the message (the stream of the walk) and the buffer (its tile)
 };
 
 struct EdgeParts {

@@ -210,7 +210,7 @@ class HeldReceiver {
   }
   void Open() { gate_.set_value(); }
   int sent() const { return sent_; }
-  // Waits up to two seconds.
+  // Waits up to two seconds until device 0 has begun `n` programs.
   void WaitUntilSent(int n) const {
     for (int i = 0; i < 2000 && sent_ < n; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
@@ -226,7 +226,7 @@ TEST(Edges, ASenderRunsAheadUntilItNeedsTheBuffer) {
   HeldReceiver held(workers.backend());
   workers.Run(1, 1);
   // The receiver has taken the first array and is held. The sender has two buffers. The first is free again, so the
-  // sender computes the third array into it. The second still waits for its receiver, so there is no fourth array.
+  // sender computes the third array into it. The second still holds the second array, so there is no fourth array.
   held.WaitUntilSent(3);
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_EQ(held.sent(), 3);

@@ -13,7 +13,7 @@ struct JobRuntime::Step {
   std::vector<DeviceTimes> times;                            // by local device
   std::vector<std::shared_ptr<kernels::Event>> events;       // by local device: the end of the step
   std::vector<InlineAux> scalars;
-  size_t waiting_for = 0;                                    // devices still to pass it; under JobRuntime::mutex_
+  size_t waiting_for = 0;                                    // devices yet to pass the step; under JobRuntime::mutex_
   absl::Status status;                                       // under JobRuntime::mutex_
 };
 

@@ -15,7 +15,7 @@ Region LeafTile(const plan::RegionPlacement& placed, const cluster::Mesh& mesh, 
   return tile;
 }
 
-// See LeafLayout::reporter.
+// Returns LeafLayout::reporter of an aux leaf.
 int Reporter(const plan::Executable& executable, const JobLayout& layout, const plan::LeafPlacement& leaf) {
   if (leaf.regions.size() != 1 || leaf.shape.bytes() > kMaxInlineAux) return -1;
   const plan::RegionPlacement& placed = leaf.regions[0];

@@ -18,8 +18,8 @@ using plan::Region;
 // A device of the job. All workers have the same list of ranks.
 struct Rank {
   DeviceId device;
-  std::string worker;             // that has the device; for messages
-  std::string transport_address;  // of that worker's process
+  std::string worker;             // name of the worker that has the device, for error messages
+  std::string transport_address;  // of the worker's process
   int local_device = -1;          // the backend's number; -1 if the device is on another worker
 };
 
@@ -42,7 +42,7 @@ struct Tile {
 struct LeafLayout {
   std::string path;
   graph::Shape shape;
-  std::vector<Tile> tiles;       // local ones
+  std::vector<Tile> tiles;       // of the local devices
   // Aux only: the local device (index in JobLayout::devices) that reports this leaf with the step's result. It is -1 if
   // the leaf is larger than kMaxInlineAux or split, or if a device of a lower rank on another worker reports it.
   int reporter = -1;
@@ -58,8 +58,8 @@ struct JobLayout {
   std::vector<Rank> ranks;
 };
 
-// kInvalidArgument if the ranks are not exactly the devices of the executable's meshes, or if none of them is local.
-// REQUIRES: plan::Verify(executable) is OK.
+// Fails with kInvalidArgument if the ranks are not exactly the devices of the executable's meshes, or if no rank is
+// local. REQUIRES: plan::Verify(executable) is OK.
 absl::StatusOr<JobLayout> MakeLayout(const plan::Executable& executable, std::vector<Rank> ranks);
 
 // Names another worker, and one of its devices, that holds a part of `box`. Returns "no worker" if there is none. For

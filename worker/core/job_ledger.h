@@ -1,5 +1,5 @@
-// Tracks the state, batches and aux of a job, and decides which steps, puts and gets are allowed at the moment. Pure
-// bookkeeping: it holds no buffers and starts no work.
+// Tracks the state, batches and aux of a job, and decides which steps, puts and gets are allowed at the moment. It
+// holds no buffers and starts no work.
 //
 // Model:   steps count from 1. The version is the number of steps done. The steps after the version, up to the last
 //          accepted step, are queued or running. State may be put and read only if no step is queued or running. A
@@ -18,10 +18,10 @@
 
 namespace alpa::worker {
 
-// Limits of the batch slots of a job, and of StepRange::count.
+// Most batch slots of a job, and most steps of one StepRange. The coordinator has the same limits.
 inline constexpr int32_t kMaxBatchSlots = 1024;
 inline constexpr int64_t kMaxStepsPerCommand = 10'000'000;
-// The number of latest steps whose aux can be read.
+// The number of the latest steps whose aux is kept.
 inline constexpr int64_t kKeptAuxSteps = 16;
 
 struct StepRange {
@@ -50,14 +50,15 @@ class JobLedger {
   // Records that the job failed. The first cause stays, except that a primary cause replaces a secondary one.
   void Fail(const absl::Status& cause);
 
-  // Begin or end a put. Begin fails unless `leaf` is a graph parameter of the right kind and `region` is inside the
-  // leaf.
+  // Begin or end a put. Begin fails if the put is not allowed at the moment, if `leaf` is not a graph parameter of the
+  // right kind, or if `region` is not inside the leaf.
   absl::Status BeginPutState(int32_t leaf, int64_t version, const Region& region);
   void EndPutState(int32_t leaf, const Region& region, bool complete);
   absl::Status BeginPutBatch(int32_t leaf, int64_t slot, const Region& region);
   void EndPutBatch(int32_t leaf, int64_t slot, const Region& region, bool complete);
 
-  // OK if the data can be read at this moment. Of `region`, only the part that this worker holds counts.
+  // Return OK if the data can be read at the moment. CheckGetState ignores the parts of `region` that other workers
+  // hold.
   absl::Status CheckGetState(int32_t leaf, int64_t version, const Region& region) const;
   absl::Status CheckGetAux(int32_t leaf, int64_t step) const;
 
@@ -71,13 +72,13 @@ class JobLedger {
 
   const JobLayout* layout_ = nullptr;
   std::map<int32_t, Coverage> state_;
-  std::map<int32_t, Coverage> batch_;          // of a slot without puts
+  std::map<int32_t, Coverage> batch_;          // of a batch slot before its first put
   std::map<int64_t, BatchSlot> slots_;
   int64_t version_ = 0, accepted_ = 0;
   absl::Status failure_;
 };
 
-// OK if `region` has the leaf's rank and is inside the leaf; otherwise kInvalidArgument.
+// Returns OK if `region` has the leaf's rank and is inside the leaf, otherwise kInvalidArgument.
 absl::Status CheckRegion(const LeafLayout& leaf, const Region& region);
 
 }  // namespace alpa::worker

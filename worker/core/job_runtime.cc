@@ -8,7 +8,7 @@
 
 namespace alpa::worker {
 namespace {
-// Limits how long a new job waits until older jobs release its devices.
+// The longest time that a new job waits for older jobs to release its devices.
 constexpr std::chrono::seconds kWaitForDevices{30};
 }
 
@@ -55,8 +55,8 @@ void JobRuntime::Drive() {
     report_release = report_release_;  // false if preparing failed and nobody called Release
     changed_.NotifyAll();
   }
-  // A failure is reported only after the teardown, because the coordinator may then give the devices to another job at
-  // once.
+  // A failure is reported only after the teardown, because the coordinator may give the devices to another job as soon
+  // as it has the report.
   if (!usable) environment_.sink->OnPrepared(spec_.job_id, spec_.epoch, status, seconds, 0);
   if (report_release) environment_.sink->OnReleased(spec_.job_id, spec_.epoch);
 }
@@ -183,7 +183,7 @@ void JobRuntime::TearDown() {
     if (device->executor != nullptr) static_cast<void>(device->executor->stream().Record()->Wait());
   }
   for (const auto& device : devices_) {
-    // This comes before the buffers of batches and aux are freed.
+    // Must happen before the buffers of batches and aux are freed.
     if (device->executor != nullptr) device->executor->DropMessages();
   }
   for (const auto& device : devices_) {

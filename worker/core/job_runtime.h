@@ -28,7 +28,7 @@
 
 namespace alpa::worker {
 
-// Limits the steps of a job that are enqueued on the devices and not yet done.
+// Most steps of a job that are enqueued on the devices and not yet done.
 inline constexpr size_t kMaxStepsInFlight = 16;
 
 // The value of a small aux output, reported with its step.
@@ -107,8 +107,8 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
   std::optional<Progress> progress() const;
 
   class Transfer;
-  // Begins a put of one region. Its bytes are then written in order. The region stays missing unless Finish succeeds.
-  // `version` is the number of steps done (state) or the batch slot (batch).
+  // Begins a put of one region. The caller then writes its bytes in order. The region stays missing until Finish
+  // succeeds. `version` is the number of steps done (state) or the batch slot (batch).
   absl::StatusOr<std::unique_ptr<Transfer>> BeginPut(LeafKind kind, int32_t leaf, int64_t version,
                                                      const Region& region);
   // Begins a get of one region. `version` is the number of steps done (state) or the step (aux).
@@ -170,7 +170,7 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
   MonotonicTime running_since_ ALPA_GUARDED_BY(mutex_){};
 
   Mutex report_mutex_;  // keeps reports in order; taken before mutex_
-  Mutex abort_mutex_;   // guards the existence of the devices' groups; never held while another of these is taken
+  Mutex abort_mutex_;   // guards the existence of the devices' groups; no other lock of the job is taken under it
   bool can_abort_ ALPA_GUARDED_BY(abort_mutex_) = false;
 
   std::thread driver_;

@@ -67,7 +67,7 @@ absl::Status JobRuntime::EnqueueStep(int64_t number, int32_t batch_slot) {
   {
     MutexLock lock(mutex_);
     ALPA_RETURN_IF_ERROR(ledger_.failure());
-    ALPA_ASSIGN_OR_RETURN(batch, BatchBuffers(batch_slot));  // exists unless the program takes no batch
+    ALPA_ASSIGN_OR_RETURN(batch, BatchBuffers(batch_slot));  // made by the put, unless the program takes no batch
     if (in_flight_.empty()) running_since_ = environment_.clock->Now();
     in_flight_.push_back(step);
   }
@@ -96,7 +96,7 @@ absl::Status JobRuntime::EnqueueStep(int64_t number, int32_t batch_slot) {
   return absl::OkStatus();
 }
 
-// The thread of one device's waiter: waits for the device's steps, in order.
+// Runs in the waiter thread of one device. Waits for the device's steps, in order.
 void JobRuntime::Follow(int local) {
   Device& device = *devices_[local];
   bool failed = false;

@@ -59,7 +59,8 @@ void WorkerCore::Prepare(JobRuntime::Spec spec, std::shared_ptr<JobSink> sink) {
         const bool shared = std::any_of(taken.begin(), taken.end(), [&](int d) { return devices.contains(d); });
         if (!shared && other_id != job_id) continue;
         if (other_id != job_id && !job->releasing()) {
-          refusal = absl::FailedPreconditionError(absl::StrFormat("job %s is using devices of this job", other_id));
+          refusal =
+              absl::FailedPreconditionError(absl::StrFormat("job %s is using devices that this job needs", other_id));
         } else {
           if (!job->releasing()) superseded.push_back(job);
           spec.wait_for.push_back(job);

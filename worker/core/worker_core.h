@@ -6,7 +6,7 @@
 //            still holds one of its devices.
 // Ownership: backend, transport and clock must outlive the core.
 // Threads:   thread-safe. Only Drain and the destructor wait.
-// Errors:    every bad request of the coordinator ends as an error at its sink.
+// Errors:    for each bad request of the coordinator, the sink of the session gets an error report.
 #pragma once
 
 #include <map>
@@ -34,8 +34,8 @@ class WorkerCore {
   explicit WorkerCore(const Options& options);
   ~WorkerCore();  // releases all jobs and waits for them
 
-  // Starts a job and fills in `spec.wait_for`. A refusal goes to OnPrepared of `sink`: the epoch exists already, the
-  // epoch is old, a device does not exist or another job uses it, or the worker is draining.
+  // Starts a job and fills in `spec.wait_for`. Refuses the job if its epoch exists already or is old, if a device does
+  // not exist or another job uses it, or if the worker is draining. A refusal goes to OnPrepared of `sink`.
   void Prepare(JobRuntime::Spec spec, std::shared_ptr<JobSink> sink);
   void RunSteps(const std::string& job_id, uint64_t epoch, const StepRange& range, JobSink& sink);
   void Release(const std::string& job_id, uint64_t epoch, const absl::Status& cause, JobSink& sink);
@@ -45,7 +45,8 @@ class WorkerCore {
   // steps were still running at the deadline, or if releasing the jobs took more than 5 s.
   bool Drain(MonotonicTime deadline);
 
-  // Returns the job that a tensor call names. kNotFound if there is none; kAborted if the epoch is old.
+  // Returns the job that a tensor call names. Fails with kNotFound if there is none, and with kAborted if the epoch is
+  // old.
   absl::StatusOr<std::shared_ptr<JobRuntime>> Find(const std::string& job_id, uint64_t epoch);
 
   std::vector<JobProgress> progress() const;

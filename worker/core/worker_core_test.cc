@@ -372,7 +372,7 @@ TEST_P(WorkerCoreTest, ADrainLetsRunningStepsEndAndReleasesAllJobs) {
   for (Bytes used : core_->device_bytes_in_use()) EXPECT_EQ(used, 0);
 }
 
-TEST_P(WorkerCoreTest, ARequestBeyondTheMemoryLimitIsResourceExhausted) {
+TEST_P(WorkerCoreTest, APutBeyondTheMemoryLimitFailsWithResourceExhausted) {
   core_ = std::make_unique<WorkerCore>(WorkerCore::Options{&backend_, transport_.get(), 20, &Clock::Real()});
   Prepare("job", AddExecutable(1), TestRanks(1));
   ASSERT_TRUE(sink_->Prepared("job").ok());  // 16 bytes of state

@@ -20,11 +20,12 @@ using graph::ValueId;
 
 namespace {
 
-// In a program, a product rarely finds its operands in the nearest caches, because other kernels ran since they were
-// computed. A probe therefore runs several products in turn, which together move about this number of bytes.
+// In a program, the operands of a product are rarely in the nearest caches, because other kernels have run since the
+// operands were computed. A probe therefore runs several products in turn. Together, they move about this number of
+// bytes.
 constexpr double kWorkingSet = 3 << 20;
 
-// Seconds that the measurement of one number may take. All numbers together stay below the shares of the time limit in
+// Seconds that the measurement of one number may take, so that all numbers together fit into the time limit of
 // MeasureDevice.
 constexpr double kPatience = 4e-3;
 
@@ -158,8 +159,8 @@ absl::StatusOr<double> SecondsOf(kernels::Backend& backend, const Graph& graph, 
   return probe->Fastest(patience);
 }
 
-// Returns the seconds that one further part adds, if `parts` further parts raise the time from `fewer_seconds` to
-// `more_seconds`. Always positive.
+// Returns the seconds that one part adds, if `parts` more parts raise the time from `fewer_seconds` to `more_seconds`.
+// The result is always positive.
 double Slope(double fewer_seconds, double more_seconds, double parts) {
   return std::max(more_seconds - fewer_seconds, 1e-12) / parts;
 }
@@ -258,13 +259,13 @@ absl::StatusOr<cluster::DeviceProfile> MeasureDevice(kernels::Backend& backend, 
   profile.program_seconds = near.program;
   const double overhead = near.program + near.kernel;
 
-  // Large enough that a device's threads share the work, and small enough for its caches.
+  // The arrays are large enough that a device's threads share the work, and small enough for its caches.
   constexpr int64_t kElements = 32 << 10;
   const std::vector<Opcode> cheap = {Opcode::kAdd, Opcode::kMultiply, Opcode::kMaximum, Opcode::kSubtract,
                                      Opcode::kSelect};
   ALPA_ASSIGN_OR_RETURN(const double short_chain, SecondsOf(backend, Chain(kElements, cheap, 5)));
   ALPA_ASSIGN_OR_RETURN(const double long_chain, SecondsOf(backend, Chain(kElements, cheap, 25)));
-  // 20 more ops, of which 4 are selects. A select counts twice, because it has a comparison of its own.
+  // The long chain has 20 more ops. 4 of them are selects, which count twice, because each has its own comparison.
   profile.element_seconds = Slope(short_chain, long_chain, 24.0 * kElements);
   const std::vector<Opcode> divisions = {Opcode::kDivide, Opcode::kSqrt};
   ALPA_ASSIGN_OR_RETURN(const double few_divisions, SecondsOf(backend, Chain(kElements, divisions, 2)));

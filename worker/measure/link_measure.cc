@@ -18,11 +18,11 @@ namespace alpa::worker {
 namespace {
 
 constexpr double kPatience = 5e-3;  // seconds that the measurement of one number may take
-// Seconds that an end is busy between two messages, as a device computes between them. A thread that waits for a
-// message falls asleep in this time and must be woken.
+// Seconds that an end is busy between two messages, as a device computes between messages. During this time, a thread
+// that waits for a message falls asleep, and the message must wake it.
 constexpr double kBusy = 100e-6;
-constexpr int kExchanges = 6;    // at most, per round; one end can be ahead by one message, but not by a round
-constexpr int kMaxRounds = 25;   // of the measurement of one number
+constexpr int kExchanges = 6;    // most exchanges per round; an end can run ahead by one message, but not by a round
+constexpr int kMaxRounds = 25;   // most rounds per measured number
 constexpr uint64_t kEpoch = 1;
 constexpr double kStuck = 5;  // seconds after the time limit until a link counts as broken
 constexpr size_t kSmallest = 64, kLargest = 16 << 20;  // sizes of a curve, in bytes
@@ -116,7 +116,7 @@ class Pair {
       }
       if (over_) return;
     }
-    Abort(absl::DeadlineExceededError("a message did not arrive in time"));
+    Abort(absl::DeadlineExceededError("the link measurement timed out: a message did not arrive"));
   }
 
   End& a_;

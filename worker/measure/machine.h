@@ -11,8 +11,8 @@
 namespace alpa::worker {
 
 struct Machine {
-  // The same in all processes on one kernel, because they share its cores. This includes processes in other containers
-  // and network namespaces. Changes at each boot. Never empty.
+  // Identifies the running kernel. All processes on one kernel have the same key, because they share its cores. This
+  // includes processes in other containers and network namespaces. Changes at each boot. Never empty.
   std::string host_key;
   std::string host_name;
   // Stays the same after a reboot. Copies of one disk image may have the same id.

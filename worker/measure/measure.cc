@@ -36,7 +36,7 @@ absl::StatusOr<Measured> MeasureNode(const MeasureOptions& options) {
   Measured out;
   cluster::NodeProfile& profile = out.profile;
   profile.measured = true;
-  // Each part has its own share of the time, so that the last part has time, too.
+  // Each part has its own share of the time, so that some time is left for the last part.
   const double of_link = 0.4 * options.seconds / 3;
   {
     const std::unique_ptr<kernels::Backend> backend = options.backend(options.devices);
@@ -53,7 +53,8 @@ absl::StatusOr<Measured> MeasureNode(const MeasureOptions& options) {
                              absl::string_view others) {
     auto link = MeasureBetween(options, far, TimeLimit(of_link));
     if (!link.ok()) {
-      out.remarks.push_back(absl::StrCat("the link to other ", others, " is assumed: ", link.status().message()));
+      out.remarks.push_back(absl::StrCat("the link to other ", others, " could not be measured and is assumed: ",
+                                         link.status().message()));
       return assumed;
     }
     link->name = name;

@@ -78,7 +78,7 @@ TEST(MeasureNode, MeasuresSoundAndOrderedNumbersOfThisMachine) {
   EXPECT_LT(device.program_seconds, 1e-3);
 }
 
-TEST(MeasureNode, WithoutTimeMeasuresOnlyTheNecessaryNumbers) {
+TEST(MeasureNode, MeasuresOnlyTheNecessaryNumbersIfThereIsNoTime) {
   const auto measured = MeasureNode(OnCpu(0));
   ASSERT_TRUE(measured.ok()) << measured.status();
   ExpectSound(measured->profile);

@@ -1,5 +1,5 @@
-// Keeps the calling thread on one processor for the life of an object. Otherwise the system often puts two threads that
-// wake each other on the same processor. Two busy devices are on different processors.
+// Keeps the calling thread on one processor for the life of an object. Without a pin, the system often puts two threads
+// that wake each other on the same processor. Two busy devices, in contrast, run on different processors.
 //
 // Threads: only the thread that creates an object uses it.
 #pragma once

@@ -1,8 +1,8 @@
 // Times the runs of a small program on one device.
 //
-// Model:   all runs of a round are enqueued behind a gate. When it opens, they run one after another, as in a worker's
-//          step, so that only the device is timed. The fastest of several rounds counts, because disturbances only make
-//          a round longer.
+// Model:   all runs of a round are enqueued behind a gate. When the gate opens, they run one after another, as in a
+//          worker's step. The time of a round therefore contains only the device's work. The fastest of several rounds
+//          counts, because disturbances only make a round longer.
 // Errors:  those of Compile, Allocate and the stream.
 #pragma once
 
@@ -23,7 +23,7 @@ class Probe {
                                                      int index_limit = 1);
 
   // Returns the seconds of one run in the fastest round. The rounds together take about `patience` seconds. There are
-  // at least three, after one for warming up.
+  // at least three rounds, after a warm-up round.
   absl::StatusOr<double> Fastest(double patience);
 
   // The same for probes of different devices that run at the same time. The slowest device determines the time of a

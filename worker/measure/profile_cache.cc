@@ -24,11 +24,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMaxFileBytes = 1 << 20;  // of a file that is read
+constexpr size_t kMaxFileBytes = 1 << 20;  // size of the largest file that is read
 constexpr double kPatience = 60;           // seconds to wait for another worker's measurement, which takes about 2
 constexpr Duration kPoll = std::chrono::milliseconds(20);  // between two attempts to take the lock
 
-// FNV-1a. It keeps file names short. The first line of a file distinguishes keys with the same hash.
+// Returns the FNV-1a hash, which keeps file names short. The first line of a file distinguishes keys with equal hashes.
 uint64_t Hash(absl::string_view text) {
   uint64_t hash = 0xcbf29ce484222325;
   for (char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;

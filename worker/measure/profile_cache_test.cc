@@ -103,7 +103,7 @@ TEST_F(ProfileCacheTest, AFifoIsNotReadAndIsReplaced) {
   fs::create_directories(folder_);
   ASSERT_EQ(mkfifo(Cache().path().c_str(), 0600), 0);
   EXPECT_TRUE(absl::IsDataLoss(Cache().Read().status()));
-  EXPECT_TRUE(Obtain(Cache()).measured_now);  // and replaces it
+  EXPECT_TRUE(Obtain(Cache()).measured_now);  // this call replaces the FIFO with a file
   EXPECT_FALSE(Obtain(Cache()).measured_now);
 }
 

@@ -1,7 +1,7 @@
 // The time limit of a measurement, and helpers for measured times.
 //
-// Model:   optional measurements are left out when the time is up. A slow machine then measures fewer numbers and does
-//          not start slowly.
+// Model:   optional measurements are left out when the time is up. A slow machine therefore measures fewer numbers, but
+//          does not take longer to start.
 // Threads: value types and pure functions.
 #pragma once
 

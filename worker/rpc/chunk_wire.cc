@@ -9,7 +9,7 @@ namespace {
 
 constexpr uint32_t kRefField = 1, kDataField = 2;
 constexpr uint32_t kVarint = 0, kFixed64 = 1, kLength = 2, kFixed32 = 5;
-// Limits a serialized LeafRef, in bytes.
+// Size of the largest accepted serialized LeafRef, in bytes.
 constexpr size_t kMaxRefBytes = 64 * 1024;
 
 // Reads the pieces of a message as one sequence of bytes.
@@ -79,7 +79,7 @@ absl::StatusOr<PutChunkView> ParsePutChunk(std::span<const ByteSpan> message) {
     if (size > reader.left()) return broken();
     const uint64_t field = (key & 7) == kLength ? key >> 3 : 0;
     if (field == kRefField) {
-      if (size > kMaxRefBytes) return InvalidArgument("the LeafRef of a PutChunk is too large: %d bytes", size);
+      if (size > kMaxRefBytes) return InvalidArgument("the LeafRef has %d bytes; at most 65536 are allowed", size);
       view.has_ref = true;  // repeated fields are merged, as protobuf does
       reader.Bytes(size, [&](ByteSpan part) {
         view.ref.append(reinterpret_cast<const char*>(part.data()), part.size());

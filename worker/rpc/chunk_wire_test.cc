@@ -58,7 +58,7 @@ TEST(ChunkWire, RefusesBrokenMessagesAndNeverReadsPastTheirEnd) {
   for (int i = 0; i < 5000; ++i) {
     std::string bad(random() % 40, ' ');
     for (char& c : bad) c = static_cast<char>(random());
-    static_cast<void>(ParsePutChunk(CutUp(bad, random)));  // must return, with any result
+    static_cast<void>(ParsePutChunk(CutUp(bad, random)));  // must return; the result does not matter
   }
   EXPECT_FALSE(ParsePutChunk(CutUp(good + good, random)).ok());
 }

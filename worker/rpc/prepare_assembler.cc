@@ -9,7 +9,7 @@
 namespace alpa::worker {
 namespace {
 
-// Limits the bytes of executables whose last part has not come yet, over all jobs.
+// Most bytes of executables whose last part has not arrived yet, over all jobs.
 constexpr size_t kMaxCollected = size_t{1} << 30;
 
 absl::StatusOr<plan::Executable> Load(const std::string& bytes) {

@@ -20,7 +20,7 @@ class PrepareAssembler {
   PrepareAssembler(std::string name, std::vector<int32_t> device_ids)
       : name_(std::move(name)), device_ids_(std::move(device_ids)) {}
 
-  // Adds one part. Returns nothing until the last part has come. An error drops the job's parts.
+  // Adds one part. Returns nothing until the last part has arrived. An error drops the job's parts.
   absl::StatusOr<std::optional<JobRuntime::Spec>> Add(proto::Prepare part);
 
  private:

@@ -17,14 +17,14 @@
 namespace alpa::worker {
 namespace {
 
-// Limits how long the coordinator may take to answer a registration.
+// The longest time that the coordinator may take to answer a registration.
 constexpr std::chrono::seconds kWelcomeTimeout{15};
-// Limits how long a drained worker waits for the coordinator to end the stream.
+// The longest time that a drained worker waits for the coordinator to end the stream.
 constexpr std::chrono::seconds kGoodbyeTimeout{2};
 // The shortest time between two log lines about a missing session.
 constexpr std::chrono::seconds kLogInterval{10};
-// Limits how long the worker keeps trying if the coordinator refuses its name. The worker's own broken session may
-// still hold the name.
+// The longest time that the worker keeps trying if the coordinator refuses its name. It tries again because its own
+// broken session may still hold the name.
 constexpr std::chrono::seconds kNameTimeout{60};
 
 std::shared_ptr<grpc::Channel> Dial(const std::string& address) {
@@ -136,7 +136,7 @@ class Session::Connection {
       }
       const MonotonicTime now = Clock::Real().Now();
       if (interval == Duration{0} && now - begin > kWelcomeTimeout) {
-        context_.TryCancel();  // the coordinator accepted the call and does not answer
+        context_.TryCancel();  // the coordinator accepted the call, but has not answered
         return;
       }
       if (drain) {

@@ -76,8 +76,8 @@ class FakeCoordinator : public proto::WorkerService::Service {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, kPatience, [&] { return sessions_ >= n && stream_ != nullptr; });
   }
-  // Waits for a message for which `wanted` holds, and returns the first one. Messages that came before count. Returns
-  // an empty message if none comes within kPatience.
+  // Waits for a message for which `wanted` holds, and returns the first such message. Earlier messages count, too.
+  // Returns an empty message if there is none after kPatience.
   template <typename Wanted>
   proto::FromWorker WaitFor(Wanted wanted) {
     std::unique_lock lock(mutex_);
@@ -268,7 +268,7 @@ TEST_F(SessionTest, RunsAJobFromPrepareToRelease) {
   EXPECT_EQ(Get(Ref(proto::LeafRef::STATE, 0, 3, {4})).status().code(), absl::StatusCode::kAborted);
 }
 
-TEST_F(SessionTest, ReportsAnUnreadableExecutableAndGoesOn) {
+TEST_F(SessionTest, ReportsAnUnreadableExecutableAndContinues) {
   FakeCoordinator coordinator;
   Start(coordinator.address());
   ASSERT_TRUE(coordinator.WaitForSession(1));

@@ -5,7 +5,7 @@
 namespace alpa::worker {
 namespace {
 
-// Makes a message fit for an HTTP/2 header: replaces control characters, and cuts it to 4000 bytes.
+// Makes a message fit for an HTTP/2 header: replaces control characters, and keeps only the first 4000 bytes.
 std::string Clean(absl::string_view message) {
   constexpr size_t kMost = 4000;
   std::string clean(message.substr(0, kMost));

@@ -14,8 +14,8 @@
 namespace alpa::worker {
 namespace {
 
-constexpr int64_t kChunkBytes = kMiB;  // data per message of a get
-constexpr int kMaxRank = 64;           // of a region in a request
+constexpr int64_t kChunkBytes = kMiB;  // data per message of a get, in bytes
+constexpr int kMaxRank = 64;           // largest rank of a region in a request
 
 absl::Status BadRequest(std::string message) {
   return WithReason(absl::InvalidArgumentError(message), "BAD_REQUEST");
@@ -37,13 +37,14 @@ absl::StatusOr<LeafKind> KindOf(const proto::LeafRef& ref) {
 
 absl::StatusOr<Region> RegionOf(const proto::LeafRef& ref) {
   if (ref.region().start_size() > kMaxRank || ref.region().size_size() > kMaxRank) {
-    return BadRequest(absl::StrFormat("the region's rank is too large: %d starts", ref.region().start_size()));
+    return BadRequest(absl::StrFormat("the region has %d starts; at most 64 starts and 64 sizes are allowed",
+                                      ref.region().start_size()));
   }
   return Region{{ref.region().start().begin(), ref.region().start().end()},
                 {ref.region().size().begin(), ref.region().size().end()}};
 }
 
-// Names a transfer for error messages: put of leaf 3, job "x".
+// Names a transfer for error messages, as in: put of leaf 3, job "x".
 std::string Describe(const char* what, const proto::LeafRef& ref) {
   return absl::StrFormat("%s of leaf %d, job \"%s\"", what, ref.leaf(), ref.job_id());
 }
@@ -136,7 +137,7 @@ grpc::Status TensorServiceImpl::Get(grpc::ServerContext* context, const grpc::By
     std::byte* const to = reinterpret_cast<std::byte*>(GRPC_SLICE_START_PTR(block));
     std::memcpy(to, header.data(), header.size());
     const absl::Status status = (*transfer)->Read({to + header.size(), static_cast<size_t>(size)});
-    const grpc::Slice owner(block, grpc::Slice::STEAL_REF);  // made after the read: a slice copies a small block
+    const grpc::Slice owner(block, grpc::Slice::STEAL_REF);  // after the read, because a slice copies a small block
     if (!status.ok()) {
       return ToGrpc(Annotate(status, Describe("get", get.ref())), *context);
     }

@@ -1,4 +1,4 @@
-// Hand-made executables for tests, and the meshes and ranks that they need.
+// Hand-made executables for tests, with their meshes and ranks.
 #pragma once
 
 #include <vector>

@@ -38,8 +38,8 @@ class RecordingSink : public JobSink {
     changed_.notify_all();
   }
 
-  // Each of the three waits up to 20 s for the n-th report of its kind (n from 1). If it does not come, Prepared and
-  // Step return kDeadlineExceeded, and Released returns false.
+  // Each of the next three functions waits up to 20 s for the n-th report of its kind (n from 1). If there is no such
+  // report, Prepared and Step return kDeadlineExceeded, and Released returns false.
   absl::Status Prepared(const std::string& job_id, size_t n = 1) {
     std::unique_lock lock(mutex_);
     const bool came = changed_.wait_for(lock, kPatience, [&] { return prepared_[job_id].size() >= n; });
