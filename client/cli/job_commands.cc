@@ -141,7 +141,7 @@ class LogsCommand : public JobCommand {
         steps = now.steps_done();
         last_line = time;
       }
-      if (now.changed_unix_ms() != changed) ReadEvents(coordinator).IgnoreError();  // the watch reports errors
+      if (now.changed_unix_ms() != changed) ReadEvents(coordinator).IgnoreError();  // WatchJob reports errors
       changed = now.changed_unix_ms();
       return true;
     });

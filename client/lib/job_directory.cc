@@ -152,16 +152,16 @@ absl::Status CheckRoles(const JobDescription& job) {
       return InvalidArgument("output %d replaces input %d (%s), which is not state", i, role.state_input, input.path);
     }
     if (!replaced.emplace(role.state_input, i).second) {
-      return InvalidArgument("state %s is replaced by two outputs", input.path);
+      return InvalidArgument("state leaf %s is replaced by two outputs", input.path);
     }
     if (job.outputs[i] != job.inputs[role.state_input]) {
-      return InvalidArgument("state %s is %s as an input but %s as an output; state must keep shape and dtype",
+      return InvalidArgument("state leaf %s comes in as %s and goes out as %s; state must keep shape and dtype",
                              input.path, job.inputs[role.state_input].ToString(), job.outputs[i].ToString());
     }
   }
   for (size_t i = 0; i < job.inputs.size(); ++i) {
     if (job.roles.inputs[i].kind == InputRole::Kind::kState && replaced.count(static_cast<int>(i)) == 0) {
-      return InvalidArgument("state %s is an input, but no output replaces it", job.roles.inputs[i].path);
+      return InvalidArgument("state leaf %s is an input, but no output replaces it", job.roles.inputs[i].path);
     }
   }
   return absl::OkStatus();

@@ -47,13 +47,14 @@ inline constexpr char kDefaultAddress[] = "127.0.0.1:7400";
 absl::Status FromGrpc(const grpc::Status& status, const grpc::ClientContext& context, absl::string_view doing);
 
 bool IsFinal(proto::Job::State state);  // SUCCEEDED, FAILED or STOPPED
-// Returns OK for a job that SUCCEEDED or has not ended. Otherwise returns why the job ended, with its reason word.
+// Returns OK for a job that SUCCEEDED or has not ended. Otherwise returns an error that says why
+// the job ended, with its reason word.
 absl::Status StatusOfJob(const proto::Job& job);
 
 // Returns the exit code of a status. The status comes from a function of this folder or from a gRPC call.
 int ExitCodeOf(const absl::Status& status);
-// Returns a suggestion for the user, usually the next command, or an empty string if there is none. `address`: of the
-// coordinator.
+// Returns a suggestion for the user, usually the next command, or an empty string if there is none. `address` is
+// the coordinator's address.
 std::string NextStep(const absl::Status& status, absl::string_view address);
 // Returns " --address X" for a suggested command, or an empty string if X is the default address.
 std::string AddressFlag(absl::string_view address);

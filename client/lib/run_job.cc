@@ -61,7 +61,7 @@ class JobRun {
   // Requests all steps that remain and reads their results. With RunOptions::detach, reads only the first result.
   absl::Status RunSteps();
   absl::Status ReadUntil(Coordinator::StepStream& stream, int64_t step);
-  // Watches steps that another process has requested, up to the last step of the command that has the next step.
+  // Watches steps that another process has requested, up to the end of the command that contains the next step.
   absl::Status FollowSteps();
   absl::Status TakeStep(const proto::StepResult& step);
   absl::Status WriteOutput();
