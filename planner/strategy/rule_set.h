@@ -16,7 +16,8 @@ namespace alpa::planner {
 // Returns whether `op` handles each operand separately: part p reads operand p and produces result p.
 bool HandlesOperandsSeparately(const graph::Op& op);
 
-// Returns the state Split(d) for each dimension d of an array whose size `n` divides.
+// Returns the state Split(d) for each dimension d that is not empty and whose size is a multiple of `n`. `dims`: the
+// sizes of all dimensions.
 std::vector<AxisState> SplitsOf(const std::vector<int64_t>& dims, int64_t n);
 
 // Returns the distinct rules of an op. The first rule has everything replicated. `operands`: by operand, the states in
@@ -32,8 +33,8 @@ std::vector<OpRule> RulesOfPart(const RuleContext& context, const graph::Op& op,
                                 const std::vector<AxisState>& states);
 
 // Returns the rule that reads the operands in exactly the states `operands` and produces result `result` in `state`.
-// Returns nullopt if the table has no such rule, or if a state does not fit its array. All arguments except
-// `op` may be invalid.
+// Returns nullopt if the table has no such rule, or if a state does not fit its array. `operands`, `result` and `state`
+// may be invalid.
 std::optional<OpRule> RuleReading(const RuleContext& context, const graph::Op& op,
                                   const std::vector<AxisState>& operands, size_t result, const AxisState& state);
 

@@ -3,7 +3,7 @@
 //
 // A rule gives the state in which the op needs each operand, and the resulting state of each result. An operand in
 // another state must be converted. Replicated -> split is a slice and always legal. Split or partial -> replicated
-// computes the full value, which requires a synchronisation of all chunks.
+// computes the full value, and therefore synchronises all chunks.
 #pragma once
 
 #include <functional>
@@ -42,8 +42,8 @@ bool IndexesAlong(const graph::Graph& program, const graph::Op& op, int64_t dim)
 OpRule ChooseRule(const RuleContext& context, const graph::Op& op, const std::vector<AxisState>& states);
 
 // Returns the operand states from which the op computes one chunk's slice of its single result. `result`: the split
-// that defines the slice. Returns nullopt if the op can only slice its full result. With this function, a slice sinks
-// through cheap replicated ops towards their operands.
+// that defines the slice. Returns nullopt if the op can only slice its full result. Callers use these states to slice
+// the operands of a cheap replicated op instead of its result.
 std::optional<std::vector<AxisState>> OperandsForSlice(const RuleContext& context, const graph::Op& op,
                                                        const AxisState& result);
 

@@ -1,5 +1,5 @@
-// The parts of the rule table: ops on split operands, linear ops on partial operands, and collectives. Code outside
-// this folder includes rules.h or rule_set.h instead.
+// Declares the three parts of the rule table: ops on split operands, linear ops on partial operands, and collectives.
+// Code outside this folder includes rules.h or rule_set.h instead.
 #pragma once
 
 #include <optional>
@@ -22,8 +22,8 @@ std::optional<OpRule> PartialRule(const RuleContext& context, const graph::Op& o
 // allows it. Otherwise the collective needs the operand replicated.
 OpRule CollectiveRule(const RuleContext& context, const graph::Op& op, const std::vector<AxisState>& states);
 
-// Returns the state of `to` after a reshape from `from`, which is in state `split`. Returns nullopt if no single
-// dimension of `to` can carry the split.
+// Returns the state of the result if an array with dimensions `from` in state `split` is reshaped to dimensions `to`.
+// Returns nullopt if no single dimension of `to` can carry the split.
 std::optional<AxisState> ReshapeSplit(const std::vector<int64_t>& from, const AxisState& split,
                                       const std::vector<int64_t>& to, int64_t chunks);
 
