@@ -38,8 +38,8 @@ class AxisPass {
         axis_{static_cast<int64_t>(in_.meshes[mesh_].shape.size()), request.size},
         slots_(list_.slots.size()), settled_(list_.slots.size(), false) {}
 
-  // If a cut names a dimension that the axis does not divide, stores the leaf in ceil-sized tiles. Only one axis may
-  // cut such a dimension. Returns nullopt if there is no such cut.
+  // Returns a copy of `executable` that stores the leaf of a cut in ceil-sized tiles if the axis does not divide the
+  // dimension of the cut. Skips a dimension that another axis already cuts. Returns nullopt if nothing is padded.
   static std::optional<Executable> PadIfNeeded(const Executable& executable, const AxisRequest& request) {
     std::optional<Executable> padded;
     const int32_t mesh = request.mesh.value();
@@ -228,7 +228,7 @@ class AxisPass {
       made.zero = false;
       const bool tiled = slot.kind != Slot::Kind::kTemporary || (!request_.exchanged.empty() && request_.exchanged[s]);
       if (tiled && (made.state.partial() || (made.state.split() && made.state.outer != 1))) made = {};
-      // A state leaf takes the state of its new value once, and is settled then.
+      // A state leaf takes the state of its new value once. After that, its state is settled.
       if (slot.kind == Slot::Kind::kState) {
         if (made.state.replicated()) continue;
         settled_[s] = true;
@@ -295,7 +295,7 @@ class AxisPass {
   const plan::MeshProgram& list_;
   const MeshAxis axis_;
   std::vector<ValueState> slots_;   // by slot
-  std::vector<bool> settled_;        // by slot: its state does not change any more
+  std::vector<bool> settled_;        // by slot: whether its state can no longer change
   std::map<SlotId, double> fills_;
   std::map<int32_t, Propagation> found_;  // by program: the result of the last round, in which no state changed
   std::map<int32_t, Propagation> along_;  // by program: the result if request_.reduce_scatter_along were the cuts
@@ -389,7 +389,7 @@ absl::StatusOr<AxisRequest> WithPins(const Executable& executable, AxisRequest r
   }
   ALPA_ASSIGN_OR_RETURN(const AxisStates states, StatesAlongAxis(executable, request));
   if (SameRules(states, rules, executable)) return request;
-  // With only some ops pinned, the slots settled in other states. With all ops pinned, only one solution is left.
+  // If only some ops are pinned, slots can settle in other states. If all ops are pinned, only one solution remains.
   request.pins = AllPins(executable, rules);
   ALPA_ASSIGN_OR_RETURN(const AxisStates all, StatesAlongAxis(executable, request));
   if (!SameRules(all, rules, executable)) {

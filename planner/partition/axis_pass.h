@@ -27,7 +27,7 @@ struct AxisRequest {
   int64_t size = 1;
   std::vector<DeviceId> devices;    // of the mesh including the new axis, row-major
   std::vector<plan::Cut> cuts;
-  int64_t reduce_scatter_from = 0;    // as plan::AxisCut
+  int64_t reduce_scatter_from = 0;    // this and the next three fields: as in plan::AxisCut
   bool shard_accumulators = false;
   std::vector<plan::Cut> reduce_scatter_along;
   std::vector<plan::ValuePin> pins;
@@ -47,15 +47,15 @@ AxisRequest RequestFor(MeshId id, const cluster::Mesh& mesh, const plan::AxisCut
 // Errors: kInvalidArgument if
 //           - the request names a mesh that does not exist, or a size below 1,
 //           - a cut names a leaf that is not on the mesh,
-//           - a cut names a dimension that another axis already cuts, and this axis does not divide it,
+//           - a cut names a dimension that another axis already cuts and that this axis does not divide,
 //           - a pin names a program or value that is not on the mesh, or a state that the value's op cannot produce.
 //         kUnimplemented if the mesh has instructions other than RUN, ALLOC, FREE and LOOP, or if two instructions run
 //         the same program. kInternal if the states reach no fixed point.
 absl::StatusOr<plan::Executable> CutAlongAxis(const plan::Executable& executable, const AxisRequest& request,
                                               std::vector<plan::Sharding>* tiles = nullptr);
 
-// The programs and slots of the mesh as CutAlongAxis writes them, but not simplified. They suffice to compute a cost,
-// and take a fraction of the time. Errors: as CutAlongAxis.
+// The programs and slots of the mesh as CutAlongAxis writes them, but not simplified. A draft is enough to compute a
+// cost, and takes a fraction of the time of CutAlongAxis. Errors: as CutAlongAxis.
 struct AxisDraft {
   std::map<int32_t, graph::Graph> programs;  // by program number: the programs that the mesh runs
   std::vector<graph::Shape> slots;           // by slot: the shape of one device's tile
@@ -77,7 +77,8 @@ absl::StatusOr<AxisStates> StatesAlongAxis(const plan::Executable& executable, c
 
 // Returns `request` with the pins that make every op follow `rules` (by program, then by op). Replaces the pins that
 // `request` has. Leaves follow the cuts of `request`, and temporaries follow their writers.
-// REQUIRES: as StatesAlongAxis; `rules` are rules of the rule table. Errors: kInternal if no pins have this effect.
+// REQUIRES: as StatesAlongAxis; `rules` are rules of the rule table. Errors: as CutAlongAxis, and kInternal if no pins
+// have this effect.
 absl::StatusOr<AxisRequest> WithPins(const plan::Executable& executable, AxisRequest request,
                                      const std::map<int32_t, std::vector<OpRule>>& rules);
 

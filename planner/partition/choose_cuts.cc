@@ -46,7 +46,7 @@ void AddCost(const std::vector<Instruction>& instructions, double times, const P
 }
 
 struct Group {
-  bool looked_up = false;      // the first use is as a table, by a gather
+  bool looked_up = false;      // whether the first op that reads a leaf of the group is a gather
   std::vector<int32_t> leaves;
   graph::Shape shape;  // of the leaf's tile
 };
@@ -138,7 +138,7 @@ StepCost StepCostOf(const Executable& executable, MeshId mesh) {
 
 namespace {
 
-// How to choose between the dimensions of a group that lower the cost of the step.
+// Decides between several dimensions of a group that all lower the cost of the step.
 enum class Taste {
   kLowest,   // takes the dimension with the lowest cost
   kThrifty,  // takes the dimension that saves the most FLOPs per additional byte sent

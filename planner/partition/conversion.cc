@@ -24,9 +24,9 @@ bool ReplicatedFirst(const AxisState& made, const std::vector<AxisState>& wanted
     ++splits;
   }
   if (made.split()) return whole || (splits > 0 && (!plain || splits > n));
-  // A reduce-scatter followed by an all-gather costs the same as an all-reduce, so one split gains nothing here.
-  // Without the replicated form, the first split comes from a reduce-scatter and the other splits are converted from
-  // it.
+  // For a partial value, a reduce-scatter followed by an all-gather costs the same as an all-reduce. So a single split
+  // gains nothing from the replicated form. Without the replicated form, a reduce-scatter produces the first split, and
+  // an all-to-all converts this split to each of the others.
   return splits > 1 && (whole || !plain || splits - 1 > n);
 }
 

@@ -94,7 +94,7 @@ class Propagator {
   }
 
  private:
-  // Repeats the pass until it finds no more partial sums whose reduced values an op needs. If one op needs the reduced
+  // Repeats the pass until it finds no new partial sum whose reduced value an op needs. If one op needs the reduced
   // value, all other readers use it too. They do not carry the partial sum on to a reduction of their own.
   void RunPasses() {
     truths_.assign(program_.values().size(), std::nullopt);
@@ -237,7 +237,7 @@ class Propagator {
   const std::vector<ValueState>& parameters_;
   const PropagateOptions options_;
   RuleContext context_;
-  std::vector<std::optional<AxisState>> truths_;  // by value: the state of its reduced value, if an op needs that
+  std::vector<std::optional<AxisState>> truths_;  // by value: the state of its reduced value, if an op needs it
   bool more_truths_ = false;
   std::vector<std::optional<plan::ValuePin>> pins_;  // by value
   bool more_pins_ = false;

@@ -4,7 +4,7 @@
 //         the resulting states of its results. Of the split operands, only those with the highest *rank* decide the
 //         rule. A pinned cut (a tensor-parallel weight) beats a split of the batch. A split of the batch beats a
 //         split that only describes how a value is stored (ZeRO). If an op needs the reduced value of a partial sum,
-//         this value is replicated (an all-reduce) or, if the options ask for it, split (a reduce-scatter). An op with
+//         this value is replicated (an all-reduce) or, if the options request it, split (a reduce-scatter). An op with
 //         a pinned result follows the pin, and the result then ranks as a pinned cut.
 // Source: GSPMD's propagation (arXiv 2105.04663), but only the forward direction. The states that readers need are
 //         handled when programs are written (graph_partition.h).
