@@ -26,13 +26,13 @@ using plan::SlotId;
 
 namespace {
 
-// The weight of a byte that is read or written in Cell::work, in FLOPs.
+// In Cell::work, each byte that an op reads or writes counts as this number of FLOPs.
 constexpr double kFlopsPerByte = 2;
 
 // Splits one program.
 class ProgramSplitter {
  public:
-  // `slot_stage`: by slot, its stage as labelled. Split() updates the entries of the slots that the cells write.
+  // `slot_stage`: by slot, the stage from its label. Split() updates the entries of the slots that the cells write.
   ProgramSplitter(const Executable& in, const Labels& labels, const CellRequest& request, const ProgramRun& run,
                   Cells& out, std::vector<int>& slot_stage)
       : in_(in), run_(run), program_(in.programs[run.run.program].graph), request_(request), out_(out),
@@ -140,8 +140,9 @@ class ProgramSplitter {
   // Returns whether result `r` is the unchanged content of its slot.
   bool Unchanged(size_t r) const { return GivenSlot(program_.results()[r]) == run_.run.outputs[r]; }
 
-  // Finds the temporaries that other stages read after the loop, such as accumulators. A separate cell forwards each of
-  // them, because it may be a partial sum over the devices of its mesh that must be reduced first.
+  // Finds the temporaries that other stages read after the loop, such as accumulators. Such a temporary may be a
+  // partial sum over the devices of its mesh, which must be reduced before another mesh can read it. So a separate cell
+  // forwards it.
   void FindForwarded() {
     forwarded_.assign(program_.values().size(), false);
     if (run_.in_loop) return;
@@ -235,7 +236,7 @@ class ProgramSplitter {
       if (!Unchanged(r)) note(results_[r].stage, after(program_.results()[r], results_[r].stage, false));
     }
     // Then move each op to its latest possible round. Results are written in the last round of their stage. No op of
-    // the stage is later than that. So every op has read its operands before a result overwrites them.
+    // the stage runs in a later round. So every op has read its operands before a result overwrites them.
     std::vector<int> latest(needed_.size(), last + 1);
     for (size_t i = 0; i < needed_.size() && !run_.in_loop; ++i) {
       if (needed_[i]) latest[i] = last_of_stage[StageOf(i)];
@@ -296,7 +297,7 @@ class ProgramSplitter {
       });
     }
   }
-  // Returns whether the cell recomputes the value instead of reading it from its stage's forward.
+  // Returns whether the cell of `stage` in `round` recomputes the value instead of reading it from the stage's forward.
   bool Recomputes(ValueId v, int round, int stage) const {
     return recomputable_[v.value()] && StageOf(DefOf(v)) == stage && round_[DefOf(v)] < round &&
            backward_cells_.contains({round, stage}) && !backward_cells_.contains({round_[DefOf(v)], stage});

@@ -1,9 +1,11 @@
-// Splits the programs of a one-mesh executable into *cells*: pieces that run on one stage without waiting for another.
+// Splits the programs of a one-mesh executable into *cells*: pieces that run on one stage without waiting for another
+// stage.
 //
 // Model:  Each op gets a round. The round is later than that of any operand from another stage, and as late as the op's
-//         readers allow. A cell is the work of one stage in one round. With good labels, the cells of the region are
-//         the forward and the backward of each stage: F0 F1 .. FB(S-1) .. B1 B0. With any labels, the cells in order of
-//         rounds compute the same results as the program.
+//         readers allow. A cell is the work of one stage in one round. With good labels, each stage of the region
+//         (labels.h) has one forward and one backward cell. The last of the S stages has a single cell for both:
+//         F0 F1 .. FB(S-1) .. B1 B0. With any labels, the cells in order of rounds compute the same results as the
+//         program.
 //         With `split_weights`, the ops that only lead to accumulators form a separate cell after the backward. This is
 //         the W cell of zero-bubble schedules (Qi et al., arXiv 2401.10241).
 //         With `recompute_layers`, the forward and the backward of a stage are always separate cells. For each layer,
@@ -35,7 +37,8 @@ struct CellRequest {
 };
 
 struct Cells {
-  // Still on one mesh. Each cell is a program. The cells of a program replace its RUN, in order of rounds.
+  // An executable on one mesh, in which each cell is a program. The RUNs of the cells replace the RUN of the program
+  // from which they come, in order of rounds.
   plan::Executable executable;
   std::vector<Cell> cells;       // by program
   std::vector<int> slot_mesh;    // by slot: the mesh on which its value is an input or is written

@@ -6,10 +6,10 @@
 namespace alpa::planner {
 namespace {
 
-// The weight of live bytes against imbalance. The thinnest place has the fewest live bytes. If the cuts have twice as
-// many on average, this counts like a slowest stage that takes 10 % of the ideal time longer.
+// The weight of live bytes against imbalance. If the cuts have on average twice the live bytes of the thinnest place
+// (the place with the fewest), this costs the same as a slowest stage that takes 10 % longer than the ideal time.
 constexpr double kImbalancePerThickness = 0.1;
-// Limits for the time of the slowest stage, as multiples of the ideal time. Each one is tried.
+// The limits that ChooseStageCuts tries for the time of the slowest stage, as multiples of the ideal time.
 constexpr double kSlack[] = {1.0, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2, 2.5, 3, 4, 8, 1e30};
 
 }  // namespace
@@ -51,7 +51,7 @@ std::vector<int64_t> ChooseStageCuts(const std::vector<ForwardOp>& forward, cons
   std::vector<int64_t> best;
   double best_cost = infinity;
   for (double slack : kSlack) {
-    // cost[s][p]: the fewest bytes at the cuts of stages 0 to s, if stage s ends at place p.
+    // cost[s][p]: the smallest sum of live bytes over the cuts at which stages 0 to s end, if stage s ends at place p.
     std::vector<std::vector<double>> cost(stages - 1, std::vector<double>(n, infinity));
     std::vector<std::vector<size_t>> from(stages - 1, std::vector<size_t>(n, 0));
     const auto fits = [&](double amount, size_t stage) { return amount <= slack * ideal * shares[stage] * (1 + 1e-9); };

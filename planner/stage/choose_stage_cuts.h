@@ -16,9 +16,9 @@ struct ForwardOp {
   double bytes_before = 0;  // live between the previous op and this one
 };
 
-// Returns the op indices at which stages 1, 2, ... begin, in increasing order. There are shares.size() - 1 of them, or
-// fewer if there are too few ops. `shares`: by stage, the work that its devices do in a given time, relative to other
-// stages.
+// Returns the op indices at which stages 1, 2, ... begin, in increasing order. The list has shares.size() - 1 entries,
+// or fewer if there are too few ops. `shares`: by stage, the work that its devices do in a given time, relative to
+// other stages.
 std::vector<int64_t> ChooseStageCuts(const std::vector<ForwardOp>& forward, const std::vector<double>& shares);
 
 }  // namespace alpa::planner

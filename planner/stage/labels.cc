@@ -47,8 +47,8 @@ double ProductWork(const Graph& graph) {
 // A value derived from more than `kMostKin` slots counts as related to none of them.
 constexpr size_t kMostKin = 64;
 
-// Relations between slots. Two slots are kin if they have the same size and one is computed from the other element by
-// element: a weight, its moments, its gradient.
+// Holds the relations between slots. Two slots are kin if they have the same size and one is computed from the other
+// element by element: a weight, its moments, its gradient.
 class Kinship {
  public:
   explicit Kinship(const Executable& executable) : kin_(executable.mesh_programs[0].slots.size()) {
@@ -108,7 +108,7 @@ class Kinship {
   std::vector<std::set<int>> kin_;
 };
 
-// The memory limit for the table of gradients that each op leads to, in words of 64 bits (128 MiB).
+// The maximum size of the table of the gradients that depend on each op, in words of 64 bits (128 MiB).
 constexpr size_t kMostWords = size_t{1} << 24;
 
 // A layer may begin at an op if the live bytes there are at most `kThin` times the minimum.
@@ -136,8 +136,9 @@ class RegionLabels {
     std::vector<int64_t> cuts = request_.cuts;
     if (cuts.empty()) cuts = ChooseStageCuts(forward, request_.shares);
     if (static_cast<int>(cuts.size()) != stages_ - 1) {
-      return FailedPrecondition("the program cannot be cut into %d stages: there are %d stage cuts", stages_,
-                                cuts.size());
+      return FailedPrecondition(
+          "the program cannot be cut into %d stages: there are %d stage cuts (required: the number of stages minus 1)",
+          stages_, cuts.size());
     }
     for (size_t c = 0; c < cuts.size(); ++c) {
       if (cuts[c] <= (c == 0 ? 0 : cuts[c - 1]) || cuts[c] >= program_.size()) {
@@ -172,7 +173,7 @@ class RegionLabels {
     }
   }
 
-  // Labels a program other than the region: a forward op gets the stage of the weights that it reads.
+  // Labels a program other than that of the region: a forward op gets the stage of the weights that it reads.
   void LabelByLeaves() {
     FindSides();
     std::vector<int> home(program_.values().size(), -1);  // by value off the main path: the stage of its leaf
@@ -245,7 +246,8 @@ class RegionLabels {
       all += work;
       if (every[i]) forward += work;
     }
-    // If there are fewer than two gradients, or hardly any work is common to all, the program is one forward chain.
+    // If there are fewer than two gradients, or if less than 5 % of the FLOPs lead to all gradients, the program counts
+    // as one forward chain.
     const bool chain = gradients.size() < 2 || forward < 0.05 * all;
     int peak = -1;
     for (size_t i = 0; i < n; ++i) {
@@ -293,7 +295,8 @@ class RegionLabels {
   }
 
   // Finds the stages whose forward reads an off-path value, directly or through other off-path values. If no forward
-  // reads the value, uses the stages that read its operands (a weight that only the backward transposes).
+  // reads the value, uses the stages that read its operands. An example is the transpose of a weight that only the
+  // backward reads.
   void FindReaders() {
     for (size_t i = program_.ops().size(); i-- > 0;) {
       const Op& op = program_.ops()[i];
@@ -382,8 +385,9 @@ class RegionLabels {
     return std::min(back, forward);
   }
 
-  // Moves a backward op to its last reader's stage if only earlier stages read it and the move sends fewer bytes. The
-  // stages then send the op's operands instead of its results. Operands that the earlier stage reads anyway are free.
+  // Moves a backward op to its last reader's stage if only earlier stages read the op's results and if the stages then
+  // send fewer bytes. After the move, the stages send the op's operands instead of its results. Operands that the
+  // earlier stage reads anyway are free.
   void SinkBackward() {
     for (size_t i = program_.ops().size(); i-- > 0;) {
       if (side_[i] != Side::kBackward) continue;
@@ -461,7 +465,7 @@ class RegionLabels {
   const std::vector<std::vector<graph::OpId>> uses_;
   std::vector<Side> side_;        // by op
   std::vector<int> stage_;        // by op
-  std::vector<bool> single_;      // by op: leads to exactly one gradient
+  std::vector<bool> single_;      // by op: whether exactly one gradient depends on it
   std::vector<Stages> readers_;   // by value off the main path: the stages whose forward reads it
   std::vector<char> result_of_;   // by value: whether it is a result
   std::vector<Stages> owners_;    // by op: see FindOwners

@@ -30,8 +30,8 @@ bool IsZero(const Graph& program, ValueId v) {
   return op->opcode == Opcode::kConstant && op->as<graph::ConstantAttrs>().literal.AllEqual(0);
 }
 
-// Returns the operands that a linear op combines. Returns none if the op is not linear. A dynamic-update-slice is only
-// linear if its indices are constants.
+// Returns the operands that a linear op combines. Returns an empty list if the op is not linear. A dynamic-update-slice
+// is only linear if its indices are constants.
 std::vector<ValueId> Summands(const Graph& program, const Op& op) {
   switch (op.opcode) {
     case Opcode::kAdd: case Opcode::kConcatenate: case Opcode::kNegate: case Opcode::kTranspose: case Opcode::kReshape:
@@ -157,7 +157,8 @@ class SumSplitter {
     return SlotId(static_cast<int32_t>(slots.size()) - 1);
   }
 
-  // Replaces ALLOC and FREE of `slot` by those of `slots`. Calls `rewrite` for each RUN that reads `slot`.
+  // Replaces the ALLOC and FREE of `slot` by an ALLOC and FREE of each slot in `slots`. Calls `rewrite` for each RUN
+  // that reads `slot`.
   template <typename Rewrite>
   void Replace(std::vector<Instruction>& instructions, int32_t program, SlotId slot, const std::vector<SlotId>& slots,
                const Rewrite& rewrite) {
@@ -258,8 +259,8 @@ class SumSplitter {
     program.graph = builder.Build();
   }
 
-  // Returns the operands of `op` in the new program. `here` has the parts and the values between. All other operands
-  // are zeros and constant indices, which are recomputed.
+  // Returns the operands of `op` in the new program. `here` holds the parts, and the values between the parts and the
+  // sum. All other operands are zeros and constant indices, which are recomputed.
   static std::vector<ValueId> OperandsHere(const Graph& source, const Op& op, std::map<ValueId, ValueId>& here,
                                            GraphBuilder& builder) {
     std::vector<ValueId> operands;

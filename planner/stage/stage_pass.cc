@@ -135,8 +135,8 @@ class Assembly {
 
   // ---- Slots ----
 
-  // Returns the slot on `mesh` for slot `s` of the cells. If each microbatch has its own instance, returns that of
-  // microbatch `m`.
+  // Returns the slot on `mesh` for slot `s` of the cells. If each microbatch has its own instance, returns the instance
+  // of microbatch `m`.
   SlotId SlotOn(int mesh, int s, int64_t m) {
     if (!in_ring_[s]) return Instance(mesh, s, 0);
     const auto key = std::tuple(mesh, s, m);
@@ -254,7 +254,7 @@ class Assembly {
   const StageRequest& request_;
   const Readers& readers_;
   const std::vector<const Version*>& versions_;   // by mesh
-  std::vector<bool> in_ring_;                     // by slot: each microbatch has its own instance
+  std::vector<bool> in_ring_;                     // by slot: whether each microbatch has its own instance
   std::set<SlotId> accumulators_;
   std::map<std::tuple<int, int, int64_t>, Held> held_;
   std::map<std::pair<int, int>, std::vector<int>> free_;

@@ -2,11 +2,12 @@
 //
 // Model:  1. Every op gets a stage (labels.h), sums over several stages are split (linear_sums.h), and programs become
 //            cells (cells.h). All of this is still on one mesh.
-//         2. For each kind of mesh, all cells are cut along the axes of that mesh: a *mesh variant*. So a value that
-//            another mesh sends also has a sharding on the mesh that receives it. Each stage's cells come from the
-//            variant of its mesh.
+//         2. For each kind of mesh, all cells are cut along the axes of that mesh. The result is a *mesh variant*. So a
+//            value that another mesh sends also has a sharding on the mesh that receives it. Each stage's cells come
+//            from the variant of its mesh.
 //         3. The schedule (schedule/schedule.h) orders cells and messages. A value that crosses between meshes becomes
-//            an edge with its sharding on both meshes. It has one slot for each microbatch in flight.
+//            an edge with its sharding on both meshes. On each of these meshes, the value has one slot for each
+//            microbatch in flight.
 //         A value that does not change during a step (a leaf, a result of the prologue) crosses once per step.
 // Threads: a pure function.
 #pragma once
@@ -37,12 +38,12 @@ struct Staged {
   std::vector<int64_t> cuts;   // as plan::Plan::stage_cuts
 };
 
-// Cuts `executable` into the stages of `request`. Returns the new executable and the stage cuts that it used.
+// Cuts `executable` into the stages of `request`. Returns the new executable and the stage cuts.
 // REQUIRES: an executable on one mesh of one device, as LowerInLoops writes it. Errors: as LabelLoops and CutAlongAxis.
 absl::StatusOr<Staged> CutIntoStages(const plan::Executable& executable, const StageRequest& request);
 
-// The second half of CutIntoStages, for given labels of the programs in loops (or of the only program). The executable
-// computes the same results with any labels.
+// Runs the second half of CutIntoStages with given labels of the programs in loops, or of the only program. The
+// executable computes the same results with any labels.
 absl::StatusOr<plan::Executable> AssembleStages(const plan::Executable& executable, Labels labels,
                                                 const StageRequest& request);
 
