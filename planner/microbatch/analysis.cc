@@ -87,8 +87,8 @@ class Analyser {
   const OpRule& rule(size_t i) const { return out_.rules[i]; }
 
   // Forward sweep: finds the state and the earliest segment of each value. `earliest_` holds the once segment of a
-  // replicated value, or the loop of a split or partial one. `chunk_earliest_` holds the first loop that can use the
-  // value. This loop is earlier if the value is built from chunk-local statistics.
+  // replicated value, or the loop of a split or partial value. `chunk_earliest_` holds the first loop that can use the
+  // value. This loop may come before `earliest_` if the value is built from chunk-local statistics.
   void Propagate() {
     out_.states.assign(values_, {});
     out_.rules.assign(program_.ops().size(), {});
@@ -127,8 +127,7 @@ class Analyser {
   }
 
   // Returns whether a linear op on partial operands can run per chunk: all its operands must be available in the loop
-  // that computes the partials. Otherwise the partials would move to a later loop, and so would everything that they
-  // depend on.
+  // that computes the partials. Otherwise the partials and all values that they depend on would move to a later loop.
   bool PartialsMeet(const Op& op, const OpRule& chosen) const {
     if (op.opcode == Opcode::kOptimizationBarrier) return true;
     int loop = -1;
@@ -254,8 +253,8 @@ class Analyser {
     }
   }
 
-  // Returns whether a result that is split into contiguous slices stays split. An aux result always does. A state
-  // result does if its input is split along the same dimension.
+  // Returns whether a result stays split. This is only possible if its slices are contiguous and `gather_results` is
+  // false. Then an aux result stays split. A state result stays split if its input is split along the same dimension.
   bool StaysSplit(size_t result) const {
     const AxisState& s = state(program_.results()[result]);
     if (!s.split() || s.outer != 1 || options_.gather_results) return false;
@@ -373,9 +372,9 @@ class Analyser {
   const size_t values_;
   AxisAnalysis out_;
   std::vector<bool> depends_on_state_;
-  std::vector<bool> truth_taken_;   // by value: partial, and all its readers use its reduced value
+  std::vector<bool> truth_taken_;   // by value: whether it is partial and all its readers use its reduced value
   std::vector<int> earliest_, chunk_earliest_;
-  std::vector<int> once_;           // replicated values: the latest once segment
+  std::vector<int> once_;           // replicated values: the latest once segment that can compute them
   std::vector<Span> span_;          // split and partial values: the loops that need them
   std::vector<Span> chunk_span_;    // replicated values: the loops that use the chunk-local version
   std::vector<OpId> truth_consumer_;

@@ -9,7 +9,7 @@
 // Cost:    A value that two loops need is computed in both, because nothing is saved between loops. If this would
 //          repeat a matrix product, the program is *coupled* along this axis. Examples are batch normalisation and
 //          contrastive losses.
-// Source:  Alpa (OSDI'22) asks the user for a grad marker instead. The propagation is that of GSPMD, in one dimension.
+// Source:  Alpa (OSDI'22) asks the user for a grad marker instead. The propagation follows GSPMD, in one dimension.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,7 @@ struct AxisAnalysis {
   // possible. For a split or partial value: the first loop that needs it.
   std::vector<int> segment;
   std::vector<int> full_in;                     // by value: the once segment that completes its full value; -1: none
-  std::vector<bool> local;                      // by value: a statistic that each chunk computes from itself alone
+  std::vector<bool> local;                      // by value: a statistic that each chunk computes from its own examples
   std::vector<bool> chunk_local;                // by value: replicated, but loops use a version with local statistics
   std::vector<bool> split_result;               // by graph result: stays split at the end of the step
   std::vector<Coupling> couplings;              // not empty: the program is coupled
@@ -56,17 +56,18 @@ struct AxisAnalysis {
 struct AnalysisOptions {
   int64_t chunks = 1;
   std::vector<plan::Seed> seeds;
-  // If true, each chunk computes a coupled statistic from itself alone (plan::Statistics::kLocal), as far as possible.
-  // If false, such a statistic stays in `couplings`.
+  // If true, each chunk computes a coupled statistic from its own examples (plan::Statistics::kLocal), if the statistic
+  // is a partial value. All other coupled statistics stay in `couplings`.
   bool local_statistics = false;
-  // If true, no result stays split. Needed if the chunks of one device do not form one tile of the result.
+  // If true, no result stays split. This is needed if the chunks of one device do not form one tile of the result.
   bool gather_results = false;
 };
 
-// Numbers of chunks for the analysis of a step that runs as a single chunk. With one chunk every dimension could be
-// split, so the analysis assumes the first of these numbers that divides the batch.
+// Numbers of chunks for the analysis of a step that runs as a single chunk. With one chunk, every dimension could be
+// split. So the analysis assumes the first of these numbers that divides the batch.
 inline constexpr int64_t kProbeChunks[] = {2, 3, 5, 7};
 
+// Analyses `program` along the axis that `options` describes.
 // REQUIRES: a verified program and role table, and seeds that CheckSeeds accepts.
 AxisAnalysis Analyse(const graph::Graph& program, const plan::Roles& roles, const AnalysisOptions& options);
 
@@ -75,7 +76,7 @@ AxisAnalysis Analyse(const graph::Graph& program, const plan::Roles& roles, cons
 absl::Status CheckSeeds(const graph::Graph& program, const plan::Roles& roles, const std::vector<plan::Seed>& seeds,
                         int64_t chunks);
 
-// Returns kFailedPrecondition with a human-readable message: the op that couples the chunks, its place in the user's
+// Returns kFailedPrecondition. The human-readable message names the op that couples the chunks, its place in the user's
 // source, and the alternatives. REQUIRES: analysis.couplings is not empty.
 absl::Status CouplingError(const graph::Graph& program, const AxisAnalysis& analysis);
 

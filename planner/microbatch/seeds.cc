@@ -17,7 +17,7 @@ namespace {
 // The maximum number of dimensions that FindSeeds tries. Each one costs at least one analysis of the program.
 constexpr int kMaxCandidates = 64;
 
-// How a replicated value is read: in full, or only in certain slices.
+// Records how the program reads a replicated value: in full, or only in certain slices.
 struct Reads {
   bool whole = false;
   std::vector<AxisState> slices;
@@ -26,10 +26,10 @@ struct Reads {
   }
 };
 
-// Ranks seeds: a larger score is better. The FLOPs of split products count first, even if the program is coupled,
-// because a batch that cannot be split into microbatches is still the batch. Among equals, an uncoupled program wins
-// (if `avoid_couplings`), then the fewest loops. A split along features would need many loops, because each layer would
-// end a phase.
+// Returns the score of seeds. A larger score is better. The FLOPs of split products count first, even if the program is
+// coupled: a batch that cannot be split into microbatches is still the batch. If these FLOPs are equal, an uncoupled
+// program wins (if `avoid_couplings`), then the fewest loops, then the most split bytes. A split along features would
+// need many loops, because each layer would end a phase.
 std::tuple<Flops, bool, int, int64_t> Score(const Graph& program, const AxisAnalysis& analysis, bool avoid_couplings) {
   int64_t cut_bytes = 0;
   for (size_t v = 0; v < analysis.states.size(); ++v) {
@@ -39,7 +39,8 @@ std::tuple<Flops, bool, int, int64_t> Score(const Graph& program, const AxisAnal
 }
 
 // Returns whether the step learns: some new state depends on a sum over the batch. The state of such a step consists of
-// parameters. If a dimension of a parameter could be split along with the batch leaf, it is a feature dimension.
+// parameters. If a dimension of a parameter can be split together with a batch leaf, it is a feature dimension, not a
+// batch dimension.
 bool Learns(const Graph& program, const plan::Roles& roles, const AxisAnalysis& analysis) {
   std::vector<bool> from_truth(program.values().size(), false);
   for (size_t i = 0; i < program.ops().size(); ++i) {
@@ -61,8 +62,8 @@ bool Learns(const Graph& program, const plan::Roles& roles, const AxisAnalysis& 
   return false;
 }
 
-// Returns the inputs of which each chunk reads only its own contiguous slice along one dimension. They are split along
-// with the seeds.
+// Returns the inputs of which each chunk reads only its own contiguous slice along one dimension. These inputs are
+// split together with the seeds.
 std::vector<Seed> Followers(const Graph& program, const plan::Roles& roles, const AxisAnalysis& analysis) {
   std::vector<Reads> reads(program.values().size());
   const RuleContext context = analysis.Context(program);
@@ -118,9 +119,9 @@ std::vector<Seed> Followers(const Graph& program, const plan::Roles& roles, cons
 }
 
 // Tries dimensions of the other batch leaves as additional seeds. Keeps a seed if it raises the score and adds no
-// coupling. This finds labels that only serve as indices (a scatter of ones). They are not followers, because no op
-// reads them in slices. If a label stayed replicated, all values computed from it would be replicated
-// too.
+// coupling. This finds labels that only serve as indices, as in a scatter of ones. Such labels are not followers,
+// because no op reads them in slices. If a label stayed replicated, all values computed from it would be replicated as
+// well.
 void AddOthers(const Graph& program, const plan::Roles& roles, const std::vector<Seed>& candidates,
                AnalysisOptions options, SeedSearch& best) {
   std::set<int32_t> seeded;
@@ -149,7 +150,8 @@ SeedSearch FindSeeds(const Graph& program, const plan::Roles& roles, int64_t chu
       if (CanSplit(shape.dims, d, 1, chunks)) candidates.push_back({static_cast<int32_t>(p), d});
     }
   }
-  // Large leaves come first: if there are too many candidates, a large leaf is more likely to hold the batch.
+  // Put large leaves first. If there are too many candidates, only the first ones are tried, and a large leaf is more
+  // likely to hold the batch.
   std::stable_sort(candidates.begin(), candidates.end(), [&](const Seed& a, const Seed& b) {
     return program.shape(program.parameters()[a.leaf]).elements() >
            program.shape(program.parameters()[b.leaf]).elements();
