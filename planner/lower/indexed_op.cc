@@ -103,7 +103,7 @@ class IndexedOp {
       return b_.Binary(Opcode::kMinimum, b_.Binary(Opcode::kMaximum, v, Full(shape, Number(shape.dtype, 0))),
                        Full(shape, Number(shape.dtype, last)));
     };
-    // The original gather clamps its indices. Once clamped, each index is in exactly one slice.
+    // The original gather clamps its indices. After clamping, each index is in exactly one slice.
     const ValueId relative = Relative(clamp(component, whole_size_ - 1));
     const ValueId inside = clamp(relative, size_ - 1);
     const ValueId mine = b_.Compare(graph::CompareDirection::kEq, inside, relative);

@@ -48,8 +48,8 @@ double IdentityFill(ReduceKind kind, DType dtype) {
 // Builds the executable of a plan with one stage on one mesh.
 class StageLowering {
  public:
-  // `in_loops`: a single microbatch becomes a loop of one iteration, if the program allows it. The region is then a
-  // program of its own.
+  // `in_loops`: whether a single microbatch becomes a loop of one iteration, if the program allows it. The region is
+  // then a separate program.
   StageLowering(const plan::Plan& plan, const Graph& program, const plan::Roles& roles, bool in_loops)
       : plan_(plan), program_(program), roles_(roles), in_loops_(in_loops), stage_(plan.stages[0]),
         mesh_(plan.meshes[stage_.mesh.value()]) {
@@ -153,7 +153,8 @@ class StageLowering {
     return EmitSegments(program_, roles_, analysis_, layout_, request);
   }
 
-  // Writes the programs from the last to the first. The imports of a program decide the exports of earlier programs.
+  // Writes the programs from the last to the first, because the imports of a program decide the exports of earlier
+  // programs.
   void LowerLoops() {
     const int loops = analysis_.loops;
     std::vector<std::set<ValueId>> wholes(loops + 1), accumulate(loops);
@@ -277,7 +278,8 @@ class StageLowering {
   Executable out_;
 };
 
-// Returns the plan for one mesh that only has the data axis of the first stage. The other axes are cut afterwards.
+// Returns `plan` reduced to one stage on one mesh, which only has the data axis of the first stage. The other axes are
+// cut afterwards.
 plan::Plan WithoutAxes(const plan::Plan& plan) {
   plan::Plan base = plan;
   plan::StagePlan& stage = base.stages[0];

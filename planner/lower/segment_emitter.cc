@@ -22,7 +22,7 @@ namespace {
 
 constexpr int kNever = std::numeric_limits<int>::max();
 
-// The forms in which a value is needed, and the earliest segment that needs each.
+// The forms in which a value is needed, and the earliest segment that needs each form.
 struct Need {
   int whole = kNever;
   int native = kNever;
@@ -99,8 +99,8 @@ class Emitter {
   void NeedWhole(ValueId v, int when) {
     need(v).whole = std::min(need(v).whole, when);
     if (state(v).replicated() || !TruthIsHere(v)) return;
-    // This program computes the full value: from this chunk alone in a loop program, otherwise from the loop before it.
-    // That loop is in the same program if `all_in_one_`.
+    // This program computes the full value. A loop program computes it from its own chunk alone. Any other program
+    // computes it from the values of the loop before it. If `all_in_one_`, this loop is part of the same program.
     if (loop_program_) {
       NeedNative(v, when);
     } else if (all_in_one_) {
@@ -213,7 +213,7 @@ class Emitter {
   // ---- Forward sweep: the ops that compute these forms ----
 
   void Emit() {
-    // List the ops with a needed result by segment, then in program order.
+    // List the ops with a needed result, sorted by segment and then by program order.
     std::vector<std::pair<int, int>> order;
     for (size_t i = 0; i < program_.ops().size(); ++i) {
       int when = kNever;

@@ -19,14 +19,15 @@
 
 namespace alpa::planner {
 
-// The numbering of the devices x microbatches chunks. By default, chunk = device * microbatches + microbatch, so each
-// device needs one tile of the batch. If each microbatch has its own statistics (`microbatch_major`), chunk =
-// microbatch * devices + device, so each microbatch is contiguous. Batches are then replicated on all devices.
+// Defines how the chunks are numbered. There are devices x microbatches chunks. By default, chunk = device *
+// microbatches + microbatch, so each device needs one contiguous tile of the batch. If each microbatch has its own
+// statistics (`microbatch_major`), chunk = microbatch * devices + device, so each microbatch is contiguous. Batches are
+// then replicated on all devices.
 struct AxisLayout {
   int64_t devices = 1;
   int64_t microbatches = 1;
   bool microbatch_major = false;
-  std::vector<int64_t> mesh_axes;   // the mesh axes along which `devices` counts
+  std::vector<int64_t> mesh_axes;   // the mesh axes along which these devices lie
   int64_t chunks() const { return devices * microbatches; }
 };
 
@@ -34,8 +35,8 @@ struct Import {
   enum class Kind : uint8_t {
     kLeaf,         // the device's tile of graph parameter `index`
     kFull,         // the whole form of value `index`, from an earlier program
-    kAccumulated,  // the accumulation of value `index` by the loop program just before
-    kAccumulator,  // the accumulator of value `index`, inside that loop program
+    kAccumulated,  // value `index`, as accumulated by the loop program just before
+    kAccumulator,  // the accumulator of value `index`, in the loop program that adds to it
     kLoopIndex,    // the number of the current microbatch
   };
   Kind kind = Kind::kLeaf;
@@ -59,20 +60,21 @@ struct SegmentProgram {
   std::vector<Export> exports;   // by program result
 };
 
-// Asks for the program of segments `first` to `last`. Segment 2t is once t, segment 2t+1 is loop t.
+// Requests the program of segments `first` to `last`. Segment 2t is once t, segment 2t+1 is loop t.
 struct SegmentRequest {
   int first = 0, last = 0;
   std::vector<graph::ValueId> full_values;  // values to export in whole form
-  std::vector<graph::ValueId> accumulate;   // loop programs: values whose native form is accumulated
+  std::vector<graph::ValueId> accumulate;   // in a loop program: the values whose native form it accumulates
   bool results = false;                     // export the graph's results, except those that a loop writes
 };
 
+// Returns the stage program that `request` describes.
 SegmentProgram EmitSegments(const graph::Graph& program, const plan::Roles& roles, const AxisAnalysis& analysis,
                             const AxisLayout& layout, const SegmentRequest& request);
 
 // Returns the shape of the buffer in which a loop accumulates a value. A partial value keeps its shape (f32 for 16-bit
-// floats). A split value needs the slices of all microbatches, as [.., outer, microbatches, inner, ..] (one plain
-// dimension if outer is 1).
+// floats). A split value needs the slices of all microbatches, as [.., outer, microbatches, inner, ..]. If `outer` is
+// 1, these three form a single dimension.
 graph::Shape AccumulatorShape(const graph::Graph& program, const AxisAnalysis& analysis, const AxisLayout& layout,
                               graph::ValueId value);
 
