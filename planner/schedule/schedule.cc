@@ -95,7 +95,7 @@ class ScheduleBuilder {
       case Cell::Pass::kForward: return {1, m / group, cell.stage, m};
       case Cell::Pass::kWeights: {
         // The inputs of this cell stay in memory until it runs. It becomes the most urgent cell when the stage has
-        // begun `stages_ - cell.stage` later microbatches.
+        // begun `stages_ - cell.stage` microbatches, counted from the cell's own microbatch.
         int64_t begun = 0;
         for (int other : cells_of_stage_[cell.stage]) begun = std::max(begun, next_[other]);
         return {begun - m >= stages_ - cell.stage ? -1 : 2, m / group, -cell.stage, m};
@@ -130,7 +130,7 @@ class ScheduleBuilder {
   std::vector<int64_t> next_;                  // by cell: the next microbatch to start
   std::vector<std::vector<double>> finish_;    // by cell and microbatch
   std::vector<std::vector<int>> cells_of_stage_, cells_of_mesh_;
-  std::vector<double> free_;                   // by mesh
+  std::vector<double> free_;                   // by mesh: the time at which it becomes free
   std::priority_queue<Done, std::vector<Done>, std::greater<>> done_;
   std::vector<ScheduledEvent> events_;
 };

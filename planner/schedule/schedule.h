@@ -22,7 +22,8 @@
 namespace alpa::planner {
 
 enum class Schedule : uint8_t { kGPipe, kOneForwardOneBackward, kZeroBubble };
-// Parses "gpipe", "1f1b" or "zero-bubble". Any other name is a kInvalidArgument error that lists these three.
+// Parses "gpipe", "1f1b" or "zero-bubble". For any other name, returns kInvalidArgument with a message that lists these
+// three names.
 absl::StatusOr<Schedule> ParseSchedule(const std::string& name);
 
 struct ScheduledCell {
