@@ -12,8 +12,8 @@
 
 namespace alpa::planner {
 
-// Returns the executable of `plan`. REQUIRES: plan::Verify(plan, ...) is OK. Errors: as MakePlan, if a hand-written plan
-// contains an impossible split.
+// Returns the executable of `plan`. REQUIRES: plan::Verify(plan, ...) is OK.
+// Errors: as MakePlan, if a hand-written plan contains an impossible split.
 absl::StatusOr<plan::Executable> Lower(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);
 
 // Lowers a plan that takes the region apart (plan::TakesRegionApart) and also returns the stage cuts: those of the
