@@ -1,4 +1,4 @@
-// Plans that somebody wrote or changed by hand: each is refused for its own reason, before anything is made of it.
+// Plans that a user wrote or changed by hand. Each fault is refused with its own message.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -23,11 +23,11 @@ using ::testing::HasSubstr;
 
 constexpr int kDevices = 8;
 
-// A pipeline of two meshes, data x tensor = 2 x 2 each. Leaves: w0..w5, m0..m5, x, y.
-struct Good {
+// A plan without faults: a pipeline of two meshes, with data x tensor = 2 x 2 on each. Leaves: w0..w5, m0..m5, x, y.
+struct ValidCase {
   testing::Step step = testing::MakeDeepStep(6, false);
   Plan plan;
-  Good() {
+  ValidCase() {
     planner::PlanOptions options;
     options.pipeline.meshes = 2;
     options.data_parallel = options.tensor_parallel = 2;
@@ -37,38 +37,39 @@ struct Good {
     plan = *std::move(made);
   }
   planner::JobProgram program() const { return {step.graph, step.roles}; }
+  // Returns the graph parameter of leaf x.
   int X() const { return static_cast<int>(step.roles.inputs.size()) - 2; }
 };
-const Good& TheGood() {
-  static const Good& good = *new Good;
-  return good;
+const ValidCase& Valid() {
+  static const ValidCase& valid = *new ValidCase;
+  return valid;
 }
 
 absl::Status Verdict(const Plan& plan) {
-  return plan::Verify(plan, TheGood().step.graph, TheGood().step.roles,
-                      testing::ClusterOf(kDevices + 1));  // one to spare
+  return plan::Verify(plan, Valid().step.graph, Valid().step.roles,
+                      testing::ClusterOf(kDevices + 1));  // one more than the plan uses
 }
 
-TEST(BrokenPlanTest, TheGoodOneIsGood) {
-  const Plan& plan = TheGood().plan;
+TEST(BrokenPlanTest, APlanWithoutFaultsIsAccepted) {
+  const Plan& plan = Valid().plan;
   EXPECT_EQ(Verdict(plan), absl::OkStatus());
   proto::Plan message;
   plan::ToProto(plan::Numbered(plan), &message);
-  const auto read = planner::ReadGivenPlan(message, TheGood().program());
+  const auto read = planner::ReadGivenPlan(message, Valid().program());
   ASSERT_TRUE(read.ok()) << read.status();
-  const auto made = planner::LowerJob(*read, TheGood().program(), /*given=*/true);
+  const auto made = planner::LowerJob(*read, Valid().program(), /*given=*/true);
   EXPECT_TRUE(made.ok()) << made.status();
 }
 
-TEST(BrokenPlanTest, EachIsRefusedForItsOwnReason) {
-  const int x = TheGood().X();
-  const auto on_first = [](const Plan& plan) {  // a state leaf that lies on the first mesh
+TEST(BrokenPlanTest, TheVerifierRefusesEachFaultWithItsOwnMessage) {
+  const int x = Valid().X();
+  const auto on_first = [](const Plan& plan) {  // returns a state leaf that lies on the first mesh
     int p = 0;
     while (!plan.stages[0].input_shardings[p]) ++p;
     return p;
   };
   const struct {
-    const char* says;
+    const char* error;
     std::function<void(Plan&)> damage;
   } rows[] = {
       {"the plan has version 7, this build reads 1", [](Plan& p) { p.version = 7; }},
@@ -111,7 +112,8 @@ TEST(BrokenPlanTest, EachIsRefusedForItsOwnReason) {
       {"a cut names input -1; the program has 14", [](Plan& p) { p.stages[0].axes[1].cuts[0].leaf = -1; }},
       {"two cuts along one axis name",
        [](Plan& p) { p.stages[0].axes[1].cuts.push_back(p.stages[0].axes[1].cuts[0]); }},
-      {"1 values are pinned, but a plan with several stages", [](Plan& p) { p.stages[0].axes[1].pins = {{0, 1, {}, {}}}; }},
+      {"1 values are pinned, but a plan with several stages",
+       [](Plan& p) { p.stages[0].axes[1].pins = {{0, 1, {}, {}}}; }},
       {"axis 0 is out of order", [](Plan& p) { p.stages[0].axes[1].mesh_axis = 0; }},
       {"the mesh has 2 axes, but the stage uses 1", [](Plan& p) { p.stages[0].axes.pop_back(); }},
       {"shard_truths_from = -1", [](Plan& p) { p.stages[1].axes[0].reduce_scatter_from = -1; }},
@@ -124,22 +126,22 @@ TEST(BrokenPlanTest, EachIsRefusedForItsOwnReason) {
        }},
   };
   for (const auto& row : rows) {
-    Plan plan = TheGood().plan;
+    Plan plan = Valid().plan;
     row.damage(plan);
     const absl::Status status = Verdict(plan);
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << row.says;
-    EXPECT_THAT(std::string(status.message()), HasSubstr(row.says));
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << row.error;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(row.error));
   }
 }
 
-// What only making the cuts tells.
-TEST(BrokenPlanTest, PlansThatAskForTheImpossible) {
+// Some faults only show when the plan is lowered.
+TEST(BrokenPlanTest, LoweringRefusesFaultsThatTheVerifierCannotSee) {
   const struct {
-    const char* says;
+    const char* error;
     std::function<void(Plan&)> damage;
   } rows[] = {
       {"cut", [](Plan& p) { p.stage_cuts[0] = 1'000'000; }},
-      {"the plan says that",
+      {"but its cuts lead to",
        [](Plan& p) {
          int leaf = 0;
          while (!p.stages[0].input_shardings[leaf]) ++leaf;
@@ -147,20 +149,20 @@ TEST(BrokenPlanTest, PlansThatAskForTheImpossible) {
        }},
   };
   for (const auto& row : rows) {
-    Plan plan = plan::Numbered(TheGood().plan);
+    Plan plan = plan::Numbered(Valid().plan);
     row.damage(plan);
     proto::Plan message;
     plan::ToProto(plan, &message);
-    const auto read = planner::ReadGivenPlan(message, TheGood().program());
+    const auto read = planner::ReadGivenPlan(message, Valid().program());
     ASSERT_TRUE(read.ok()) << read.status();
-    const absl::Status status = planner::LowerJob(*read, TheGood().program(), /*given=*/true).status();
-    EXPECT_EQ(ReasonOf(status), reason::kBadPlan) << row.says << ": " << status;
-    EXPECT_THAT(std::string(status.message()), HasSubstr(row.says));
+    const absl::Status status = planner::LowerJob(*read, Valid().program(), /*given=*/true).status();
+    EXPECT_EQ(ReasonOf(status), reason::kBadPlan) << row.error << ": " << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(row.error));
   }
 }
 
-// Pins of values: what can be told from the plan alone, and what only the lowered programs tell.
-TEST(BrokenPlanTest, PinsOfWhatIsNotThere) {
+// Some faults of value pins show in the plan alone, others only in the lowered programs.
+TEST(BrokenPlanTest, ImpossibleValuePinsAreRefused) {
   using plan::AxisState;
   const testing::Step step = testing::MakeDeepStep(2, false);
   const planner::JobProgram program{step.graph, step.roles};
@@ -170,7 +172,7 @@ TEST(BrokenPlanTest, PinsOfWhatIsNotThere) {
   ASSERT_TRUE(made.ok()) << made.status();
   plan::AxisCut bare = made->stages[0].axes[0];
   bare.pins.clear();
-  // The first product, by which the values' numbers are known.
+  // `product` is the value number of the first matrix product.
   planner::PlanOptions data;
   data.data_parallel = 2;
   const auto lowered = planner::MakeAndLower(step.graph, step.roles, testing::Devices(2), data);
@@ -182,24 +184,24 @@ TEST(BrokenPlanTest, PinsOfWhatIsNotThere) {
   }
   ASSERT_GE(product, 0);
   const int32_t huge = std::numeric_limits<int32_t>::max();
-  const AxisState whole = AxisState::Replicated(), sum = AxisState::Partial(graph::ReduceKind::kSum);
+  const AxisState replicated = AxisState::Replicated(), sum = AxisState::Partial(graph::ReduceKind::kSum);
   const struct {
-    const char* says;
+    const char* error;
     std::vector<plan::ValuePin> pins;
   } rows[] = {
-      {"a pin names value -1 of program 0", {{0, -1, whole, {}}}},
-      {"two pins along one axis name value 3", {{0, 3, whole, {}}, {0, 3, whole, {}}}},
+      {"a pin names value -1 of program 0", {{0, -1, replicated, {}}}},
+      {"two pins along one axis name value 3", {{0, 3, replicated, {}}, {0, 3, replicated, {}}}},
       {"a split along dimension -1", {{0, product, AxisState::Split(-1), {}}}},
       {"a split along dimension 0 with outer = -1", {{0, product, AxisState::Split(0, -1), {}}}},
-      {"a pin names program 7", {{7, 1, whole, {}}}},
-      {"a pin names value 2147483647", {{0, huge, whole, {}}}},
-      {"a parameter", {{0, graph.parameters()[0].value(), whole, {}}}},
+      {"a pin names program 7", {{7, 1, replicated, {}}}},
+      {"a pin names value 2147483647", {{0, huge, replicated, {}}}},
+      {"a parameter", {{0, graph.parameters()[0].value(), replicated, {}}}},
       {"which that op cannot", {{0, product, AxisState::Split(5), {}}}},
       {"which that op cannot", {{0, product, AxisState::Split(0, int64_t{1} << 62), {}}}},
       {"which that op cannot", {{0, product, AxisState::Partial(graph::ReduceKind::kMax), {}}}},
-      {"which that op cannot", {{0, product, sum, {sum, whole}}}},
-      {"which that op cannot", {{0, product, sum, {whole}}}},
-      {"which that op cannot", {{0, product, AxisState::Split(0), {AxisState::Split(99), whole}}}},
+      {"which that op cannot", {{0, product, sum, {sum, replicated}}}},
+      {"which that op cannot", {{0, product, sum, {replicated}}}},
+      {"which that op cannot", {{0, product, AxisState::Split(0), {AxisState::Split(99), replicated}}}},
   };
   for (const auto& row : rows) {
     Plan plan = plan::Numbered(*made);
@@ -209,16 +211,18 @@ TEST(BrokenPlanTest, PinsOfWhatIsNotThere) {
     plan::ToProto(plan, &message);
     const auto read = planner::ReadGivenPlan(message, program);
     const absl::Status status = read.ok() ? planner::LowerJob(*read, program, /*given=*/true).status() : read.status();
-    EXPECT_EQ(ReasonOf(status), reason::kBadPlan) << row.says << ": " << status;
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << row.says << ": " << status;
-    EXPECT_THAT(std::string(status.message()), HasSubstr(row.says));
+    EXPECT_EQ(ReasonOf(status), reason::kBadPlan) << row.error << ": " << status;
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << row.error << ": " << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(row.error));
   }
-  // One that an op can follow, with and without its operands.
-  for (const std::vector<AxisState>& operands : {std::vector<AxisState>{}, {AxisState::Split(1), AxisState::Split(0)}}) {
+  // A pin that the op can follow is accepted, with and without the states of its operands.
+  for (const std::vector<AxisState>& operands :
+       {std::vector<AxisState>{}, {AxisState::Split(1), AxisState::Split(0)}}) {
     Plan plan = plan::Numbered(*made);
     plan.stages[0].axes[0] = bare;
     plan.stages[0].axes[0].pins = {{0, product, sum, operands}};
-    EXPECT_TRUE(planner::Lower(plan, step.graph, step.roles).ok()) << planner::Lower(plan, step.graph, step.roles).status();
+    EXPECT_TRUE(planner::Lower(plan, step.graph, step.roles).ok())
+        << planner::Lower(plan, step.graph, step.roles).status();
     EXPECT_NE(plan::Fingerprint(plan), plan::Fingerprint(plan::Numbered(*made)));
   }
 }

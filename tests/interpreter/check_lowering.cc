@@ -1,13 +1,18 @@
-// Plans and lowers a job directory as pinned, interprets each executable on the reference evaluator, and compares with the whole
-// batch:
+// Plans and lowers the step of a job directory, and interprets the executables on the reference evaluator. Compares the
+// results with those of the program on the whole batch.
 //
 //   check_lowering JOB_DIRECTORY [PLAN ...]
 //
-// A PLAN is a list of pins: "data=2,tensor=2,zero=3,pipeline=2,interleave=2,schedule=gpipe,k=4,remat=layer". "stages=1:4,ways=1:2" gives
-// each mesh of a pipeline its devices, and the ways in which weights are cut there. With "axes=2,seed=7" the executable of one stage
-// is then cut along random axes; "print=1" prints plan and lists, "print=2" programs too. "random=300,seed=1,devices=8" draws so
-// many plans instead; with "write=DIRECTORY" as well,
-// nothing is interpreted, and they become plan files there. For small models: the evaluator is slow.
+// A PLAN is a list of settings, separated by commas:
+//   data=2 tensor=2 zero=3 pipeline=2 interleave=2 schedule=gpipe k=4 remat=layer sequence=1 shard_from=16
+//                                Each of these pins the option of planner::PlanOptions with the same meaning.
+//   stages=1:4 ways=1:2          Pins the number of devices and the tensor degree of each mesh of a pipeline.
+//   axes=2 seed=7                Cuts the executable, which must have one stage, along two more random axes.
+//   print=1                      Prints the plan and the instruction lists. print=2 also prints the programs.
+//   random=300 seed=1 devices=8  Draws 300 random plans on at most 8 devices. All settings above are ignored.
+//   write=DIRECTORY              With `random`: writes the plans as plan files, and interprets nothing.
+//
+// The evaluator is slow, so the model should be small.
 
 #include <algorithm>
 #include <cmath>
@@ -41,7 +46,7 @@ using graph::DType;
 using graph::Literal;
 using graph::Shape;
 
-// Inputs that any model survives: small floats, small non-negative integers.
+// Returns inputs that suit every model: small positive floats and small non-negative integers.
 std::vector<Literal> Inputs(const graph::Graph& program) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal(0, 0.3f);
@@ -67,13 +72,15 @@ std::vector<Literal> Inputs(const graph::Graph& program) {
   return inputs;
 }
 
-// What rounding can do is measured: results may be off by so many times what they move by when every float input is moved by one
-// rounding, and by a little of a leaf's largest value.
+// The tolerance of a result. Nudged runs measure the effect of rounding: each changes every float input by one
+// rounding. A result may be off by kMoves times its largest change in these runs, plus kOfLargest times its largest
+// value.
 constexpr double kMoves = 10;
 constexpr double kOfLargest = 1e-4;
-constexpr float kOneRounding = 3e-7f, kOneHalfRounding = 4e-3f;
+constexpr float kOneRounding = 3e-7f, kOneHalfRounding = 4e-3f;  // relative; of f32 and of bf16
 constexpr int kNudgedRuns = 3;
 
+// Returns the inputs with every float changed by one rounding, up or down at random.
 std::vector<Literal> Nudged(const std::vector<Literal>& inputs, int seed) {
   std::mt19937 random(seed);
   std::vector<Literal> nudged;
@@ -96,7 +103,7 @@ std::vector<Literal> Nudged(const std::vector<Literal>& inputs, int seed) {
 }
 
 struct Difference {
-  double most = 0, largest = 0;  // between two arrays; in the first of them
+  double most = 0, largest = 0;  // difference of two arrays; value in the first array
 };
 Difference Between(const Literal& expected, const Literal& actual) {
   Difference found;
@@ -125,12 +132,14 @@ int Number(const Pins& pins, const std::string& name, int otherwise) {
   return found == pins.end() ? otherwise : std::atoi(found->second.c_str());
 }
 
-// "1:3"; none where there is no such pin.
+// Returns the numbers of a pin such as "1:3". Empty if the pin is not set.
 std::vector<int> Numbers(const Pins& pins, const std::string& name) {
   std::vector<int> numbers;
   const auto found = pins.find(name);
   if (found == pins.end()) return numbers;
-  for (absl::string_view number : absl::StrSplit(found->second, ':')) numbers.push_back(std::atoi(std::string(number).c_str()));
+  for (absl::string_view number : absl::StrSplit(found->second, ':')) {
+    numbers.push_back(std::atoi(std::string(number).c_str()));
+  }
   return numbers;
 }
 
@@ -158,15 +167,15 @@ cluster::Cluster ClusterOf(int devices) {
   return cluster;
 }
 
-// A step of a job, and what it gives on the whole batch.
+// The step of a job, and its expected results.
 struct Job {
   graph::Graph program;
   plan::Roles roles;
-  std::vector<Literal> inputs, expected;  // empty where nothing is interpreted
-  std::vector<double> allowed;            // by result: how far off it may be
+  std::vector<Literal> inputs, expected;  // empty if nothing is interpreted
+  std::vector<double> allowed;            // by result: the largest allowed error
 };
 
-// Sets what is expected of a job's inputs, and how exactly.
+// Draws inputs for the job, and sets its expected results and their allowed errors.
 absl::Status Expect(Job& job) {
   job.inputs = Inputs(job.program);
   ALPA_ASSIGN_OR_RETURN(job.expected, graph::Evaluate(job.program, job.inputs));
@@ -181,7 +190,8 @@ absl::Status Expect(Job& job) {
   return absl::OkStatus();
 }
 
-// Verifies, interprets and compares; the largest part of what is allowed.
+// Verifies and interprets the executable, and compares its results. Returns the largest error as a multiple of the
+// allowed error, or kInternal if that is more than 1.
 absl::StatusOr<double> Differs(const Job& job, const plan::Executable& executable) {
   ALPA_RETURN_IF_ERROR(plan::Verify(executable));
   std::vector<int32_t> state_inputs;
@@ -192,15 +202,16 @@ absl::StatusOr<double> Differs(const Job& job, const plan::Executable& executabl
     const Difference difference = Between(job.expected[r], actual[r]);
     const double part = difference.most / std::max(job.allowed[r], 1e-30);
     if (part > 1) {
-      std::printf("  %s differs by %.2e of %.2e, %.2e allowed\n", job.roles.outputs[r].path.c_str(), difference.most,
-                  difference.largest, job.allowed[r]);
+      std::printf("  %s is off by %.2e; its largest value is %.2e, %.2e is allowed\n",
+                  job.roles.outputs[r].path.c_str(), difference.most, difference.largest, job.allowed[r]);
     }
     worst = std::max(worst, part);
   }
-  if (worst > 1) return Internal("results differ by %.2g times what is allowed", worst);
+  if (worst > 1) return Internal("results differ by %.2g times the allowed error", worst);
   return worst;
 }
 
+// Makes one plan from pins, lowers it and compares its results.
 absl::Status Check(const Job& job, const std::string& text) {
   const Pins pins = ParsePins(text);
   const planner::PlanOptions options = OptionsOf(pins);
@@ -240,7 +251,8 @@ absl::Status WritePlan(const plan::Plan& plan, const std::string& path) {
   return out.flush() ? absl::OkStatus() : Internal("cannot write %s", path);
 }
 
-// "random=300,seed=1,devices=8": so many plans that the verifier accepts.
+// Draws the given number of plans that the verifier accepts, and compares the results of each one or writes it to a
+// file.
 absl::Status CheckRandom(const Job& job, const std::string& text) {
   const Pins pins = ParsePins(text);
   const int count = Number(pins, "random", 0), devices = Number(pins, "devices", 8), first = Number(pins, "seed", 0);
@@ -267,11 +279,16 @@ absl::Status CheckRandom(const Job& job, const std::string& text) {
       return Differs(job, executable);
     }();
     if (differs.ok()) ++equal, worst = std::max(worst, *differs);
-    else std::cout << "  seed " << seed << ": " << differs.status() << "\n" << plan::Print(*plan, job.program, job.roles);
+    else std::cout << "  seed " << seed << ": " << differs.status() << "\n"
+                   << plan::Print(*plan, job.program, job.roles);
   }
-  if (pins.contains("write")) std::printf("%s: %d of %d plans written\n", text.c_str(), equal, done);
-  else std::printf("%s: %d of %d plans equal, largest difference %.2g of the tolerance\n", text.c_str(), equal, done, worst);
-  return equal < count ? Internal("%d of %d random plans came through", equal, count) : absl::OkStatus();
+  if (pins.contains("write")) {
+    std::printf("%s: %d of %d plans written\n", text.c_str(), equal, done);
+  } else {
+    std::printf("%s: %d of %d plans equal, largest difference %.2g of the tolerance\n", text.c_str(), equal, done,
+                worst);
+  }
+  return equal < count ? Internal("%d of %d random plans passed", equal, count) : absl::OkStatus();
 }
 
 int Main(int argc, char** argv) {
@@ -282,7 +299,8 @@ int Main(int argc, char** argv) {
   }
   Job job{std::move(saved->step.graph), std::move(saved->step.roles), {}, {}, {}};
   std::printf("%d ops imported, %d after simplification\n", saved->imported_ops, job.program.size());
-  const bool interpret = std::any_of(argv + 2, argv + argc, [](const char* text) { return !ParsePins(text).contains("write"); });
+  const bool interpret =
+      std::any_of(argv + 2, argv + argc, [](const char* text) { return !ParsePins(text).contains("write"); });
   if (interpret) {
     if (const absl::Status status = Expect(job); !status.ok()) {
       std::cerr << status << "\n";

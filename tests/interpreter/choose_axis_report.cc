@@ -1,6 +1,10 @@
-// How the exact choice does on a job directory: sizes, times, costs.
+// Compares the exact choice of a tensor axis (planner/intra_op) with the greedy one (planner/partition/choose_cuts.h),
+// for the step of a job directory. Prints sizes, times and costs.
 //
 //   choose_axis_report JOB_DIRECTORY WAYS [TIE_FROM [MICROBATCHES [PRINT]]]
+//
+// WAYS is the size of the axis. TIE_FROM is planner::ChooseAxisOptions::tie_from. With any PRINT, the report also has
+// the cuts and pins.
 
 #include <chrono>
 #include <cstdio>
@@ -50,18 +54,22 @@ absl::Status Main(int argc, char** argv) {
   ALPA_ASSIGN_OR_RETURN(const plan::Executable cut, planner::CutAlongAxis(executable, chosen.request));
   const auto print = [&](const char* name, const plan::Executable& of, size_t cuts, size_t pins) {
     const planner::StepCost cost = planner::StepCostOf(of, MeshId(0));
-    std::printf("%s: %zu cuts, %zu pins, %.4g product FLOPs, %.4g B sent, %.4g B of state\n", name, cuts, pins, cost.product_flops,
-                cost.sent_bytes, cost.state_bytes);
+    std::printf("%s: %zu cuts, %zu pins; per device: %.4g product FLOPs, %.4g B sent, %.4g B of state\n", name, cuts,
+                pins, cost.product_flops, cost.sent_bytes, cost.state_bytes);
   };
-  std::printf("%d ops; greedy %.2f s, all %.2f s (solving %.2f s), %s%s%s, cost %.6g, bound %.6g, greedy %.6g; %d open nodes, %d variables, %d rows\n",
-              program.size(), greedy_seconds, seconds, chosen.outcome.seconds, planner::ToString(chosen.outcome.termination).c_str(),
-              chosen.outcome.tied ? ", tied" : "", chosen.rigid ? "" : ", not rigid", chosen.outcome.evaluation.cost(), chosen.outcome.bound,
+  std::printf("%d ops; greedy choice %.2f s, exact choice %.2f s (solving %.2f s), %s%s%s; "
+              "cost %.6g, bound %.6g, greedy cost %.6g; %d open nodes, %d variables, %d rows\n",
+              program.size(), greedy_seconds, seconds, chosen.outcome.seconds,
+              planner::ToString(chosen.outcome.termination).c_str(), chosen.outcome.tied ? ", tied" : "",
+              chosen.rigid ? "" : ", not rigid", chosen.outcome.evaluation.cost(), chosen.outcome.bound,
               chosen.greedy_cost, chosen.outcome.open_nodes, chosen.outcome.variables, chosen.outcome.rows);
   print("greedy", greedy_cut, greedy.cuts.size(), 0);
   print("exact", cut, chosen.request.cuts.size(), chosen.request.pins.size());
   if (argc > 5) {
     for (const auto* r : {&greedy, &chosen.request}) {
-      for (const plan::Cut& c : r->cuts) std::printf("  %s along %d\n", roles.inputs[c.leaf].path.c_str(), static_cast<int>(c.dim));
+      for (const plan::Cut& c : r->cuts) {
+        std::printf("  %s along %d\n", roles.inputs[c.leaf].path.c_str(), static_cast<int>(c.dim));
+      }
       std::printf("--\n");
     }
     for (const plan::ValuePin& pin : chosen.request.pins) {
@@ -69,8 +77,10 @@ absl::Status Main(int argc, char** argv) {
       const graph::Op& op = g.def(graph::ValueId(pin.value));
       std::string from;
       for (const auto& s : pin.operands) from += s.ToString() + " ";
-      std::printf("  pin %d.%d %s %s: %s from %s (%s)\n", pin.program, pin.value, std::string(graph::NameOf(op.opcode)).c_str(),
-                  g.shape(graph::ValueId(pin.value)).ToString().c_str(), pin.state.ToString().c_str(), from.c_str(), g.location(op).c_str());
+      std::printf("  pin %d.%d %s %s: %s from %s (%s)\n", pin.program, pin.value,
+                  std::string(graph::NameOf(op.opcode)).c_str(),
+                  g.shape(graph::ValueId(pin.value)).ToString().c_str(), pin.state.ToString().c_str(), from.c_str(),
+                  g.location(op).c_str());
     }
   }
   return absl::OkStatus();

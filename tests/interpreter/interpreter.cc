@@ -24,12 +24,13 @@ using plan::SlotId;
 
 namespace {
 
-// A dense array of the leaf's elements from `start` on.
+// A dense array of the elements of a box. `start` and `dims` are in the coordinates of the leaf or edge.
 struct Window {
   std::vector<int64_t> start, dims;
 };
 
-// Copies a box, in the leaf's coordinates, from one window to another that both hold it.
+// Copies the elements of `box` from one window to another. Both windows contain the box, and all three use the same
+// coordinates. `element`: bytes per element.
 void CopyBox(const Region& box, int64_t element, const Window& from, const std::byte* source, const Window& to,
              std::byte* destination) {
   const std::vector<int64_t> from_strides = graph::Strides(from.dims), to_strides = graph::Strides(to.dims);
@@ -50,16 +51,15 @@ void CopyBox(const Region& box, int64_t element, const Window& from, const std::
 
 Window WindowOf(const Region& region) { return {region.start, region.size}; }
 
-// The mesh's `device`-th tile of a region, in the leaf's coordinates.
+// Returns the tile of a region on device number `device` of the mesh, in the coordinates of the leaf.
 Region LeafTile(const plan::RegionPlacement& placed, const cluster::Mesh& mesh, int64_t device) {
   Region tile = plan::TileOf(placed.region.size, placed.sharding, mesh, device);
   for (size_t d = 0; d < tile.start.size(); ++d) tile.start[d] += placed.region.start[d];
   return tile;
 }
 
-// By edge: what was sent in each round and not yet received, by transfer.
-using Round = std::vector<std::vector<std::byte>>;
-using Mail = std::vector<std::deque<Round>>;
+using Round = std::vector<std::vector<std::byte>>;  // the messages of one round of an edge, by transfer
+using Mail = std::vector<std::deque<Round>>;         // by edge: the rounds that are sent and not yet received, in order
 
 class MeshInterpreter {
  public:
@@ -72,14 +72,16 @@ class MeshInterpreter {
   void Put(SlotId slot, int64_t device, Literal value) { slots_[device][slot.value()] = std::move(value); }
   const Literal& Get(SlotId slot, int64_t device) const { return slots_[device][slot.value()]; }
 
-  // Runs until the end, or to a RECV whose messages are not there. Tells whether it did anything.
+  // Runs until the end of the list, or until a RECV whose messages have not been sent. Returns whether it executed an
+  // instruction.
   absl::StatusOr<bool> Run(Mail& mail) {
     const size_t first = next_;
     for (; !done(); ++next_) {
       const auto& [instruction, loop_index] = steps_[next_];
       const auto* recv = std::get_if<plan::RecvInstruction>(&instruction->action);
       if (recv != nullptr && mail[recv->edge].empty()) break;
-      ALPA_RETURN_IF_ERROR(Annotate(Do(*instruction, loop_index, mail), absl::StrFormat("step %d of the list", next_)));
+      ALPA_RETURN_IF_ERROR(Annotate(Do(*instruction, loop_index, mail),
+                                    absl::StrFormat("instruction %d of the unrolled list", next_)));
     }
     return next_ > first;
   }
@@ -116,12 +118,12 @@ class MeshInterpreter {
     } else if (const auto* recv = std::get_if<plan::RecvInstruction>(&instruction.action)) {
       Receive(*recv, mail);
     } else {
-      return Unimplemented("the interpreter has no collective instructions");
+      return Unimplemented("the interpreter does not support BROADCAST and collective instructions");
     }
     return absl::OkStatus();
   }
 
-  // Where the edge's tile of a device of this mesh lies, in a slot's literal.
+  // Returns the window of the edge's array that a slot of this mesh holds on the device.
   Window TileWindow(const plan::Edge& edge, const plan::Sharding& sharding, int64_t device) const {
     return {plan::TileOf(edge.shape.dims, sharding, mesh_, device).start,
             plan::TileDims(edge.shape.dims, sharding, mesh_)};
@@ -137,8 +139,8 @@ class MeshInterpreter {
     for (const plan::Transfer& transfer : plan::Transfers(edge, executable_.meshes)) {
       const int64_t device = PositionOf(transfer.source);
       std::vector<std::byte>& message = round.emplace_back(transfer.region.elements() * element);
-      CopyBox(transfer.region, element, TileWindow(edge, edge.from, device), slots_[device][send.slot.value()].bytes().data(),
-              WindowOf(transfer.region), message.data());
+      CopyBox(transfer.region, element, TileWindow(edge, edge.from, device),
+              slots_[device][send.slot.value()].bytes().data(), WindowOf(transfer.region), message.data());
     }
     mail[send.edge].push_back(std::move(round));
   }
@@ -215,7 +217,7 @@ class MeshInterpreter {
     return absl::OkStatus();
   }
 
-  // What `rank` gets where each device of the group gives its part.
+  // Returns the result of the collective on rank `rank`. `parts`: the operand of each device of the group, by rank.
   static absl::StatusOr<Literal> CollectiveResult(const Op& op, const std::vector<Literal>& parts, size_t rank) {
     const auto& attrs = op.as<graph::CollectiveAttrs>();
     const int64_t n = static_cast<int64_t>(parts.size());
@@ -250,7 +252,7 @@ class MeshInterpreter {
         result = builder.Concatenate(blocks, attrs.concat_dim);
         break;
       }
-      default: return Unimplemented("the interpreter lacks %s", std::string(graph::NameOf(op.opcode)));
+      default: return Unimplemented("the interpreter does not support %s", std::string(graph::NameOf(op.opcode)));
     }
     builder.SetResults({result});
     ALPA_ASSIGN_OR_RETURN(std::vector<Literal> results, graph::Evaluate(builder.Build(), parts));
@@ -265,7 +267,7 @@ class MeshInterpreter {
   size_t next_ = 0;
 };
 
-// Every mesh in turn as far as it comes; sends are buffered.
+// Runs the meshes in turn, each one as far as possible, until none makes progress. Sends are buffered.
 absl::Status RunMeshes(std::vector<MeshInterpreter>& meshes, size_t edges) {
   Mail mail(edges);
   bool moved = true;
@@ -278,10 +280,10 @@ absl::Status RunMeshes(std::vector<MeshInterpreter>& meshes, size_t edges) {
     }
   }
   for (size_t m = 0; m < meshes.size(); ++m) {
-    if (!meshes[m].done()) return Internal("mesh %d waits for a message that nobody sends", m);
+    if (!meshes[m].done()) return Internal("mesh %d waits for a message that no mesh sends", m);
   }
   for (size_t e = 0; e < edges; ++e) {
-    if (!mail[e].empty()) return Internal("edge %d: %d rounds were sent and not received", e, mail[e].size());
+    if (!mail[e].empty()) return Internal("edge %d: %d rounds were sent, but not received", e, mail[e].size());
   }
   return absl::OkStatus();
 }
@@ -296,13 +298,15 @@ absl::StatusOr<std::vector<Literal>> Interpret(const plan::Executable& executabl
     const auto& slots = executable.mesh_programs[mesh].slots;
     for (size_t s = 0; s < slots.size(); ++s) {
       if (slots[s].kind == Slot::Kind::kTemporary || (slots[s].kind == Slot::Kind::kAux) != aux) continue;
-      if (slots[s].leaf == leaf && slots[s].region == static_cast<int32_t>(region)) return SlotId(static_cast<int32_t>(s));
+      if (slots[s].leaf == leaf && slots[s].region == static_cast<int32_t>(region)) {
+        return SlotId(static_cast<int32_t>(s));
+      }
     }
     return SlotId();
   };
   for (size_t leaf = 0; leaf < inputs.size(); ++leaf) {
     const plan::LeafPlacement& placement = executable.inputs[leaf];
-    const Window whole{std::vector<int64_t>(placement.shape.dims.size(), 0), placement.shape.dims};
+    const Window full{std::vector<int64_t>(placement.shape.dims.size(), 0), placement.shape.dims};
     for (size_t r = 0; r < placement.regions.size(); ++r) {
       const plan::RegionPlacement& placed = placement.regions[r];
       const cluster::Mesh& mesh = executable.meshes[placed.mesh.value()];
@@ -311,7 +315,8 @@ absl::StatusOr<std::vector<Literal>> Interpret(const plan::Executable& executabl
       for (int64_t d = 0; d < mesh.size(); ++d) {
         const Region tile = LeafTile(placed, mesh, d);
         std::vector<std::byte> bytes(shape.bytes());
-        CopyBox(tile, graph::SizeOf(shape.dtype), whole, inputs[leaf].bytes().data(), {tile.start, shape.dims}, bytes.data());
+        CopyBox(tile, graph::SizeOf(shape.dtype), full, inputs[leaf].bytes().data(), {tile.start, shape.dims},
+                bytes.data());
         meshes[placed.mesh.value()].Put(slot, d, Literal(shape, std::move(bytes)));
       }
     }
@@ -322,7 +327,7 @@ absl::StatusOr<std::vector<Literal>> Interpret(const plan::Executable& executabl
     const bool aux = state_input_of_result[result] < 0;
     const int32_t leaf = aux ? static_cast<int32_t>(result) : state_input_of_result[result];
     const plan::LeafPlacement& placement = aux ? executable.outputs[result] : executable.inputs[leaf];
-    const Window whole{std::vector<int64_t>(placement.shape.dims.size(), 0), placement.shape.dims};
+    const Window full{std::vector<int64_t>(placement.shape.dims.size(), 0), placement.shape.dims};
     std::vector<std::byte> bytes(placement.shape.bytes());
     for (size_t r = 0; r < placement.regions.size(); ++r) {
       const plan::RegionPlacement& placed = placement.regions[r];
@@ -337,8 +342,8 @@ absl::StatusOr<std::vector<Literal>> Interpret(const plan::Executable& executabl
         if (!first && !(known->second == value)) {
           return Internal("replicas of %s differ on device %d of mesh %d", placement.path, d, placed.mesh.value());
         }
-        CopyBox(tile, graph::SizeOf(placement.shape.dtype), {tile.start, value.shape().dims}, value.bytes().data(), whole,
-                bytes.data());
+        CopyBox(tile, graph::SizeOf(placement.shape.dtype), {tile.start, value.shape().dims}, value.bytes().data(),
+                full, bytes.data());
       }
     }
     results.push_back(Literal(placement.shape, std::move(bytes)));

@@ -1,5 +1,7 @@
-// Runs an Executable on the reference evaluator: all devices of a mesh in lockstep, op by op, collectives by their
-// definition; meshes in turn, each up to a RECV whose messages are not there yet. What lowering must preserve can be tested against it without a worker, a backend or a network.
+// Interprets an Executable with the reference evaluator. So tests of lowering need no worker, backend or network.
+//
+// Model: All devices of a mesh execute its instruction list in lockstep, op by op. A collective is computed by its
+//        definition. The meshes take turns. Each one runs until a RECV whose messages have not been sent yet.
 #pragma once
 
 #include <vector>
@@ -10,10 +12,11 @@
 
 namespace alpa::testing {
 
-// One step. `inputs`: whole leaves by graph parameter. Returns whole leaves: for each graph result of the program, aux by
-// Executable::outputs, state from its slots afterwards (`state_input_of_result[i]` >= 0 names the parameter).
-// Fails where replicas disagree: devices that hold the same tile must hold the same bits.
-// Fails where a mesh waits for what nobody sends.
+// Runs one step. `inputs`: the full leaves, by graph parameter. Returns full values, by graph result of the program:
+// aux values as placed by Executable::outputs, and new state as its slots hold it after the step.
+// `state_input_of_result[i]`: the graph parameter that result i replaces, or -1 if result i is aux.
+// Errors: kInternal if devices that hold the same tile do not hold the same bits, if a mesh waits for a message that no
+//         mesh sends, or if a message is not received. kUnimplemented for BROADCAST and collective instructions.
 absl::StatusOr<std::vector<graph::Literal>> Interpret(const plan::Executable& executable,
                                                       const std::vector<graph::Literal>& inputs,
                                                       const std::vector<int32_t>& state_input_of_result);

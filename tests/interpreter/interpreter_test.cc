@@ -1,4 +1,4 @@
-// The interpreter itself, where no lowering is in its way: several meshes, and leaves that lie on more than one.
+// Tests the interpreter alone, without lowering: several meshes, and leaves that lie on more than one mesh.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -30,7 +30,7 @@ std::vector<float> Ramp(int64_t size, float first) {
   return values;
 }
 
-TEST(InterpreterTest, MeshesExchangeArrays) {
+TEST(InterpreterTest, MeshesThatExchangeArraysComputeTheExpectedState) {
   const Exchange cases[] = {
       {TestMesh({2}), TestMesh({1}, 2), {4, 6}, Sharding::Split(0, 0), Sharding::Replicated()},
       {TestMesh({1}), TestMesh({3}, 1), {5, 7}, Sharding::Replicated(), Sharding::Split(1, 0)},
@@ -61,12 +61,13 @@ TEST(InterpreterTest, MeshesExchangeArrays) {
   }
 }
 
-TEST(InterpreterTest, SaysWhoWaitsForNothing) {
+TEST(InterpreterTest, NamesTheMeshThatWaitsForAMessageThatNoMeshSends) {
   plan::Executable executable = worker::SendExecutable();
   executable.mesh_programs[0].instructions.erase(executable.mesh_programs[0].instructions.begin() + 1);   // the SEND
   const Literal three = Make(executable.inputs[0].shape, {1, 2, 3});
   const auto results = Interpret(executable, {three, three}, {0, 1, -1});
-  EXPECT_THAT(std::string(results.status().message()), ::testing::HasSubstr("mesh 1 waits for a message that nobody sends"));
+  EXPECT_THAT(std::string(results.status().message()),
+              ::testing::HasSubstr("mesh 1 waits for a message that no mesh sends"));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The exact choice along one axis: its optimum is brute force's, its costs are those of what is lowered, and whatever it chooses, and
-// whatever anybody pins, computes what the program computes.
+// The exact choice along one axis. Its optimum equals that of brute force, and its predicted bytes are those that the
+// lowered executable sends. With any choices and any pins, the executable computes the results of the program.
 
 #include <gtest/gtest.h>
 
@@ -29,6 +29,7 @@ using planner::intra_op::Site;
 using planner::intra_op::Space;
 using testing::Step;
 
+// Returns a request without cuts for an axis of size n.
 AxisRequest Axis(const plan::Executable& executable, int64_t n) {
   AxisRequest request;
   request.mesh = MeshId(0);
@@ -38,13 +39,13 @@ AxisRequest Axis(const plan::Executable& executable, int64_t n) {
   return request;
 }
 
-// CostModel at which every kind of choice is sometimes the best.
+// Returns a cost model with random weights. Over many draws, every kind of choice is sometimes the best.
 planner::intra_op::CostModel RandomCostModel(std::mt19937& random, const plan::Executable& executable, int64_t n) {
   planner::intra_op::CostModel model = planner::intra_op::FixedCostModel(executable.meshes[0], n);
-  const double work = std::ldexp(1.0, -3 - static_cast<int>(random() % 12)), start = static_cast<double>(random() % 3) * 64;
-  model.op = [fixed = model.op, work](const graph::Graph& graph, const graph::Op& op, int part, const planner::OpRule& rule) {
-    return work * fixed(graph, op, part, rule);
-  };
+  const double work = std::ldexp(1.0, -3 - static_cast<int>(random() % 12)),
+               start = static_cast<double>(random() % 3) * 64;
+  model.op = [fixed = model.op, work](const graph::Graph& graph, const graph::Op& op, int part,
+                                      const planner::OpRule& rule) { return work * fixed(graph, op, part, rule); };
   model.move = [n, start](double bytes, double partial) {
     planner::intra_op::MoveCosts move = planner::intra_op::SentBytes(bytes, partial, n);
     for (double* cost : {&move.gather, &move.reduce, &move.scatter, &move.exchange}) *cost += start;
@@ -53,11 +54,12 @@ planner::intra_op::CostModel RandomCostModel(std::mt19937& random, const plan::E
   return model;
 }
 
-// The cheapest of all choices that fit, by depth-first search: costs only add up, so that what is dearer than the best so far
-// already is left out. Infinite where none fits.
+// Finds the cost of the cheapest choices that fit into memory, by depth-first search. Costs only grow along a branch,
+// so the search leaves a branch that costs more than the best choices so far. The cost is infinite if no choices fit.
 class BruteForce {
  public:
-  explicit BruteForce(const Problem& problem) : problem_(problem), chosen_(problem.nodes.size(), 0), due_(problem.nodes.size()) {
+  explicit BruteForce(const Problem& problem)
+      : problem_(problem), chosen_(problem.nodes.size(), 0), due_(problem.nodes.size()) {
     for (const Site& site : problem.sites) {
       int last = site.node;
       for (const auto& reader : site.readers) last = std::max(last, reader.node);
@@ -103,11 +105,12 @@ class BruteForce {
 
   const Problem& problem_;
   std::vector<int> chosen_;
-  std::vector<std::vector<const Site*>> due_;  // by node: whose last part it is
+  std::vector<std::vector<const Site*>> due_;  // by node: the sites of which it is the last node
   double best_ = kForbidden;
   int64_t visited_ = 0;
 };
 
+// Verifies and interprets the executable, and compares its results with those of the step.
 absl::Status ComputesTheSame(const Step& step, const plan::Executable& executable) {
   if (absl::Status status = plan::Verify(executable); !status.ok()) return status;
   const std::vector<graph::Literal> inputs = testing::RandomInputs(step, 3);
@@ -118,7 +121,7 @@ absl::Status ComputesTheSame(const Step& step, const plan::Executable& executabl
   return testing::CheckClose(*actual, *expected, 1e-4);
 }
 
-constexpr int kPrograms = 200;
+constexpr int kPrograms = 200;  // random programs; one test per program and property
 
 class RandomProgramsTest : public ::testing::TestWithParam<int> {
  protected:
@@ -147,9 +150,9 @@ class RandomProgramsTest : public ::testing::TestWithParam<int> {
   planner::intra_op::CostModel model_;
 };
 
-TEST_P(RandomProgramsTest, OptimumIsThatOfBruteForce) {
+TEST_P(RandomProgramsTest, TheSolverFindsTheOptimumOfBruteForce) {
   double limit = kForbidden, last = 0;
-  // Without a limit, then with ever less memory, until nothing fits.
+  // Starts without a memory limit, then lowers the limit until no choices fit.
   for (int tightness = 0; tightness < 4; ++tightness) {
     const Space space = MakeSpace(limit);
     BruteForce brute(space.problem);
@@ -162,27 +165,31 @@ TEST_P(RandomProgramsTest, OptimumIsThatOfBruteForce) {
     }
     ASSERT_EQ(solved->termination, Termination::kOptimal) << "limit " << limit;
     EXPECT_NEAR(solved->evaluation.cost(), best, 1e-5 * best + 1e-6) << "limit " << limit;
-    // What the solver sees is the problem, presolved or not; and known choices are a solution there, of the same cost.
+    // Without presolve, the integer program has the same optimum. The chosen choices are a solution of it, with the
+    // same cost.
     const planner::intra_op::LinearForm linear(space.problem);
     const auto plain = planner::Solve(linear.program(), {});
     ASSERT_TRUE(plain.ok()) << plain.status();
     ASSERT_TRUE(plain->has_solution());
     EXPECT_NEAR(linear.CostOf(plain->objective), best, 1e-5 * best + 1e-6) << "limit " << limit;
     const std::vector<double> values = linear.ValuesOf(solved->chosen);
-    EXPECT_TRUE(planner::CheckSolution(linear.program(), values).ok()) << planner::CheckSolution(linear.program(), values);
-    EXPECT_NEAR(linear.CostOf(planner::ObjectiveOf(linear.program(), values)), solved->evaluation.cost(), 1e-6 * best + 1e-9);
+    EXPECT_TRUE(planner::CheckSolution(linear.program(), values).ok())
+        << planner::CheckSolution(linear.program(), values);
+    EXPECT_NEAR(linear.CostOf(planner::ObjectiveOf(linear.program(), values)), solved->evaluation.cost(),
+                1e-6 * best + 1e-9);
     EXPECT_EQ(linear.ChosenBy(values), solved->chosen);
     EXPECT_NEAR(solved->bound, best, 1e-5 * best + 1e-6);
     EXPECT_TRUE(solved->evaluation.fits);
     EXPECT_GE(best, last * (1 - 1e-9));
     last = best;
-    // What a limit of no consequence says it uses.
+    // The next limit is slightly below the memory of these choices. A problem without a limit does not count memory, so
+    // the first round evaluates the choices in a problem with a limit that they cannot reach.
     limit = std::isinf(limit) ? planner::intra_op::Evaluate(MakeSpace(1e15).problem, solved->chosen).memory * 0.95
                               : solved->evaluation.memory * 0.9;
   }
 }
 
-TEST_P(RandomProgramsTest, WhatIsSaidToBeSentIsSent) {
+TEST_P(RandomProgramsTest, TheLoweredExecutableSendsThePredictedBytes) {
   const Space space = MakeSpace(kForbidden);
   const auto solved = planner::intra_op::SolveProblem(space.problem, {});
   ASSERT_TRUE(solved.ok()) << solved.status();
@@ -197,8 +204,7 @@ TEST_P(RandomProgramsTest, WhatIsSaidToBeSentIsSent) {
   EXPECT_TRUE(ComputesTheSame(step_, *cut).ok()) << ComputesTheSame(step_, *cut);
 }
 
-// Any rules at all, whatever they cost.
-TEST_P(RandomProgramsTest, AnyChoicesComputeTheSame) {
+TEST_P(RandomProgramsTest, RandomChoicesComputeTheResultsOfTheProgram) {
   options_.rigid_weights = false;
   const Space space = MakeSpace(kForbidden);
   for (int draw = 0; draw < 3; ++draw) {
@@ -212,13 +218,14 @@ TEST_P(RandomProgramsTest, AnyChoicesComputeTheSame) {
     const auto cut = planner::CutAlongAxis(space.executable, *request);
     ASSERT_TRUE(cut.ok()) << cut.status();
     EXPECT_TRUE(ComputesTheSame(step_, *cut).ok()) << ComputesTheSame(step_, *cut) << "\n" << plan::Print(*cut);
-    // Slices that sink may save what the choices pay.
-    EXPECT_LE(planner::StepCostOf(*cut, MeshId(0)).sent_bytes, planner::intra_op::Evaluate(space.problem, chosen).sent_bytes * (1 + 1e-9));
+    // The executable may send less than predicted: it computes slices of a replicated value from slices of the operands.
+    EXPECT_LE(planner::StepCostOf(*cut, MeshId(0)).sent_bytes,
+              planner::intra_op::Evaluate(space.problem, chosen).sent_bytes * (1 + 1e-9));
   }
 }
 
-// Ties leave something out, but what they say is true; presolve leaves nothing out.
-TEST_P(RandomProgramsTest, TiesOnlyRestrict) {
+// Ties restrict the choices, so the tied optimum costs at least as much as the free one.
+TEST_P(RandomProgramsTest, TiesNeverLowerTheOptimum) {
   const Space space = MakeSpace(kForbidden);
   const auto free = planner::intra_op::SolveProblem(space.problem, {});
   const auto tied = planner::intra_op::SolveProblem(space.problem, {.tie_from = 0, .tie_radius = 1});
@@ -228,13 +235,15 @@ TEST_P(RandomProgramsTest, TiesOnlyRestrict) {
   EXPECT_LE(free->evaluation.cost(), tied->evaluation.cost() * (1 + 1e-5));
 }
 
-// Steps with loops, accumulators and data parallelism in front: whatever is pinned, they compute the same.
+// Steps with loops and accumulators, some already cut along a data axis. Any pins must preserve their results.
 class PinnedStepsTest : public ::testing::TestWithParam<int> {};
 
-TEST_P(PinnedStepsTest, EqualTheWholeProgram) {
+TEST_P(PinnedStepsTest, PinnedExecutablesComputeTheResultsOfTheProgram) {
   std::mt19937 random(GetParam());
   const Step step = random() % 2 == 0
-                        ? testing::MakeStep({.masked = random() % 3 == 0, .noise = random() % 2 == 0, .time_major = random() % 3 == 0})
+                        ? testing::MakeStep({.masked = random() % 3 == 0,
+                                             .noise = random() % 2 == 0,
+                                             .time_major = random() % 3 == 0})
                         : testing::MakeDeepStep(2, random() % 2 == 0);
   const auto executable =
       testing::PlanAndLower(step, random() % 2 == 0 ? 1 : 2, random() % 2 == 0 ? 1 : 4, plan::Statistics::kExact);
@@ -250,7 +259,7 @@ TEST_P(PinnedStepsTest, EqualTheWholeProgram) {
   const auto cut = planner::CutAlongAxis(space->executable, *request);
   ASSERT_TRUE(cut.ok()) << cut.status();
   EXPECT_TRUE(ComputesTheSame(step, *cut).ok()) << ComputesTheSame(step, *cut) << "\n" << plan::Print(*cut);
-  // A few pins alone, of states without operands, among what propagation does by itself.
+  // Only a few pins, without states of operands. Propagation determines all other states.
   AxisRequest few = Axis(*executable, n);
   for (const plan::ValuePin& pin : request->pins) {
     if (random() % 8 == 0) few.pins.push_back({pin.program, pin.value, pin.state, {}});
@@ -262,7 +271,7 @@ TEST_P(PinnedStepsTest, EqualTheWholeProgram) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, PinnedStepsTest, ::testing::Range(0, 150));
 
-// By the fixed prices a pair of products is cut by columns, then rows, as Megatron does, with one sum each way.
+// With fixed costs, the columns of the first weight and the rows of the second are split, as in Megatron.
 TEST(ChooseAxisTest, APairOfProductsIsCutByColumnsThenRows) {
   const Step step = testing::MakeStep({});
   const auto executable = testing::PlanAndLower(step, 1, 2, plan::Statistics::kExact);
@@ -280,7 +289,7 @@ TEST(ChooseAxisTest, APairOfProductsIsCutByColumnsThenRows) {
   for (const plan::Cut& cut : chosen->request.cuts) dims[cut.leaf] = cut.dim;
   EXPECT_EQ(dims.at(0), 1);
   EXPECT_EQ(dims.at(1), 0);
-  // The user's word goes first.
+  // A cut of the user is kept, and comes first.
   AxisRequest given = Axis(*executable, 2);
   given.cuts = {{0, -1, plan::CutRank::kPinned}};
   const auto kept = planner::ChooseAxis(*executable, given, mesh, {});

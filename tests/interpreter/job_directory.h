@@ -1,4 +1,5 @@
-// The step of a job directory, as alpa.save_job() writes it, for the tools of tests. Trusts what it reads but the program.
+// Reads the step of a job directory, as alpa.save_job() writes it, for test tools. The program is checked; the other
+// files are trusted.
 #pragma once
 
 #include <string>
@@ -9,11 +10,11 @@
 namespace alpa::testing {
 
 struct SavedStep {
-  Step step;             // simplified, as it is planned
-  int imported_ops = 0;  // before that
+  Step step;             // with the simplified program, as the planner gets it
+  int imported_ops = 0;  // number of ops before simplification
 };
 
-// Errors: of the HLO import.
+// Errors: as graph::ImportHlo.
 absl::StatusOr<SavedStep> ReadJobDirectory(const std::string& directory);
 
 }  // namespace alpa::testing

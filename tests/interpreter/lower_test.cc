@@ -1,5 +1,5 @@
-// Lowering keeps what a step computes: the executable, interpreted on n devices with k microbatches, gives what the
-// program gives on the whole batch.
+// Lowering preserves the results of a step: the executable, interpreted on n devices with k microbatches, computes what
+// the program computes on the whole batch.
 
 #include <gtest/gtest.h>
 
@@ -30,12 +30,12 @@ using testing::StepOptions;
 struct Case {
   std::string name;
   StepOptions options;
-  bool coupled = false;
+  bool coupled = false;  // the program cannot be lowered with k > 1
 };
 
 class LowerTest : public ::testing::TestWithParam<std::tuple<Case, int, int>> {};
 
-TEST_P(LowerTest, EqualsTheWholeBatch) {
+TEST_P(LowerTest, ExecutableComputesTheResultsOfTheWholeBatch) {
   const auto& [test_case, devices, k] = GetParam();
   const Step step = MakeStep(test_case.options);
   ASSERT_TRUE(graph::Verify(step.graph).ok()) << graph::Verify(step.graph);
@@ -51,7 +51,8 @@ TEST_P(LowerTest, EqualsTheWholeBatch) {
   ASSERT_TRUE(expected.ok()) << expected.status();
   const auto actual = testing::Interpret(*executable, inputs, kStateInputs);
   ASSERT_TRUE(actual.ok()) << actual.status() << plan::Print(*executable);
-  const absl::Status close = testing::CheckClose(*actual, *expected, test_case.options.dtype == DType::kBF16 ? 2e-2 : 1e-5);
+  const absl::Status close =
+      testing::CheckClose(*actual, *expected, test_case.options.dtype == DType::kBF16 ? 2e-2 : 1e-5);
   EXPECT_TRUE(close.ok()) << close;
 }
 
@@ -67,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(
              std::to_string(std::get<2>(info.param));
     });
 
-TEST(AnalysisTest, TrainingStepHasOneLoopAndAMaskedOneTwo) {
+TEST(AnalysisTest, ATrainingStepHasOneLoopAndAMaskedStepHasTwo) {
   for (const bool masked : {false, true}) {
     const Step step = MakeStep({.masked = masked});
     planner::AnalysisOptions options{8, {{3, 0}, {4, 0}}, false, false};
@@ -96,38 +97,39 @@ TEST(AnalysisTest, GradientsAreReducedOnce) {
   EXPECT_EQ(collectives, 1);
 }
 
-// Local statistics: each microbatch with its own mean; the step is the mean over microbatches of what each gives alone.
+// With local statistics, each microbatch uses its own mean. The loss and the gradients are then the means over the
+// microbatches, each run alone.
 class LocalStatisticsTest : public ::testing::TestWithParam<int> {};
 
-TEST_P(LocalStatisticsTest, EqualsEachMicroBatchAlone) {
-  constexpr int kMicroBatches = 4;
+TEST_P(LocalStatisticsTest, LossAndGradientsAreTheMeansOverTheMicrobatches) {
+  constexpr int kMicrobatches = 4;
   const Step step = MakeStep({.batch_norm = true});
   const std::vector<Literal> inputs = RandomInputs(step, 11);
-  const auto executable = PlanAndLower(step, GetParam(), kMicroBatches, plan::Statistics::kLocal);
+  const auto executable = PlanAndLower(step, GetParam(), kMicrobatches, plan::Statistics::kLocal);
   ASSERT_TRUE(executable.ok()) << executable.status();
   const auto actual = testing::Interpret(*executable, inputs, kStateInputs);
   ASSERT_TRUE(actual.ok()) << actual.status();
-  // Reference: gradients of each chunk by a step on the chunk repeated to the full batch size (its statistics are the
-  // chunk's own, its mean loss the chunk's mean).
+  // The reference runs the step on each microbatch, repeated to the full batch size. Its statistics and its mean loss
+  // are then those of the microbatch.
   double loss = 0;
   std::vector<double> g1(kIn * kHidden), error;
-  for (int m = 0; m < kMicroBatches; ++m) {
-    std::vector<Literal> chunk = inputs;
+  for (int m = 0; m < kMicrobatches; ++m) {
+    std::vector<Literal> repeated = inputs;
     for (int leaf : {3, 4}) {
       const Shape& shape = inputs[leaf].shape();
-      const int64_t size = shape.bytes() / kMicroBatches;
+      const int64_t size = shape.bytes() / kMicrobatches;
       std::vector<std::byte> bytes;
-      for (int repeat = 0; repeat < kMicroBatches; ++repeat) {
+      for (int repeat = 0; repeat < kMicrobatches; ++repeat) {
         const auto slice = inputs[leaf].bytes().subspan(m * size, size);
         bytes.insert(bytes.end(), slice.begin(), slice.end());
       }
-      chunk[leaf] = Literal(shape, std::move(bytes));
+      repeated[leaf] = Literal(shape, std::move(bytes));
     }
-    const auto alone = graph::Evaluate(step.graph, chunk);
+    const auto alone = graph::Evaluate(step.graph, repeated);
     ASSERT_TRUE(alone.ok()) << alone.status();
-    loss += (*alone)[3].ValueAt(0) / kMicroBatches;
-    for (size_t i = 0; i < g1.size(); ++i) g1[i] += (*alone)[4].ValueAt(static_cast<int64_t>(i)) / kMicroBatches;
-    for (int64_t i = 0; i < kBatch / kMicroBatches * kOut; ++i) error.push_back((*alone)[5].ValueAt(i));
+    loss += (*alone)[3].ValueAt(0) / kMicrobatches;
+    for (size_t i = 0; i < g1.size(); ++i) g1[i] += (*alone)[4].ValueAt(static_cast<int64_t>(i)) / kMicrobatches;
+    for (int64_t i = 0; i < kBatch / kMicrobatches * kOut; ++i) error.push_back((*alone)[5].ValueAt(i));
   }
   EXPECT_NEAR((*actual)[3].ValueAt(0), loss, 1e-5 * loss);
   for (size_t i = 0; i < g1.size(); ++i) EXPECT_NEAR((*actual)[4].ValueAt(static_cast<int64_t>(i)), g1[i], 1e-5);

@@ -1,5 +1,5 @@
-// Cutting along more axes keeps what a step computes: for random seeds, ranks and axes, on top of any data parallelism and any
-// number of microbatches, the executable gives what the whole program gives.
+// Cutting an executable along more axes preserves its results: for random cuts, ranks and axes, added to data
+// parallelism and microbatches, the executable computes what the program computes on one device.
 
 #include <gtest/gtest.h>
 
@@ -26,6 +26,7 @@ using testing::MakeStep;
 using testing::Step;
 using testing::StepOptions;
 
+// Counts the collectives of the stage programs named `program`, by opcode. Each operand counts.
 std::map<Opcode, int> CountCollectives(const plan::Executable& executable, const std::string& program) {
   std::map<Opcode, int> counts;
   for (const plan::StageProgram& p : executable.programs) {
@@ -37,6 +38,7 @@ std::map<Opcode, int> CountCollectives(const plan::Executable& executable, const
   return counts;
 }
 
+// Verifies and interprets the executable, and compares its results with those of the program.
 absl::Status Check(const Step& step, const plan::Executable& executable, const StepOptions& options) {
   if (absl::Status status = plan::Verify(executable); !status.ok()) return status;
   const std::vector<Literal> inputs = testing::RandomInputs(step, 3);
@@ -49,7 +51,7 @@ absl::Status Check(const Step& step, const plan::Executable& executable, const S
 
 class RandomAxesTest : public ::testing::TestWithParam<int> {};
 
-TEST_P(RandomAxesTest, EqualsTheWholeProgram) {
+TEST_P(RandomAxesTest, ExecutableComputesTheResultsOfTheProgram) {
   std::mt19937 random(GetParam());
   StepOptions options{.masked = random() % 3 == 0, .noise = random() % 2 == 0, .time_major = random() % 3 == 0};
   if (random() % 4 == 0) options.dtype = DType::kBF16;
@@ -70,8 +72,8 @@ TEST_P(RandomAxesTest, EqualsTheWholeProgram) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomAxesTest, ::testing::Range(0, 150));
 
-// Megatron's two-layer block: the first weight cut on its columns, the second on its rows.
-TEST(PartitionTest, ColumnAndRowWeightsMeetInOneAllReduceForward) {
+// Megatron's two-layer block: the columns of the first weight are split, and the rows of the second.
+TEST(PartitionTest, AColumnAndARowSplitWeightNeedOneAllReduceInTheForward) {
   const Step step = MakeStep({});
   auto executable = testing::PlanAndLower(step, 1, 2, plan::Statistics::kExact);
   ASSERT_TRUE(executable.ok());
@@ -80,17 +82,17 @@ TEST(PartitionTest, ColumnAndRowWeightsMeetInOneAllReduceForward) {
   ASSERT_TRUE(cut.ok()) << cut.status();
   EXPECT_TRUE(Check(step, *cut, {}).ok()) << Check(step, *cut, {});
   EXPECT_EQ(CountCollectives(*cut, "microbatch"), (std::map<Opcode, int>{{Opcode::kAllReduce, 1}}));
-  // Of the squared norms of both gradients only the sum is reduced.
+  // The squared norms of both gradients are added before they are reduced.
   EXPECT_EQ(CountCollectives(*cut, "update"), (std::map<Opcode, int>{{Opcode::kAllReduce, 1}}));
 }
 
-// ZeRO: gradients are scattered, parameters gathered, nothing of a gradient's size is all-reduced.
-TEST(PartitionTest, ShardedTruthsAreReduceScattered) {
+// With ZeRO, each gradient is reduce-scattered.
+TEST(PartitionTest, LargeGradientsAreReduceScattered) {
   const Step step = MakeStep({});
   auto executable = testing::PlanAndLower(step, 1, 1, plan::Statistics::kExact);
   ASSERT_TRUE(executable.ok());
-  AxisRequest request{MeshId(0), "data", 2, testing::Devices(2), {{3, 0, plan::CutRank::kBatch}, {4, 0, plan::CutRank::kBatch},
-                      {0, -1}, {1, -1}}, 2};
+  AxisRequest request{MeshId(0), "data", 2, testing::Devices(2),
+                      {{3, 0, plan::CutRank::kBatch}, {4, 0, plan::CutRank::kBatch}, {0, -1}, {1, -1}}, 2};
   auto cut = planner::CutAlongAxis(*executable, request);
   ASSERT_TRUE(cut.ok()) << cut.status();
   EXPECT_TRUE(Check(step, *cut, {}).ok()) << Check(step, *cut, {});
@@ -98,7 +100,7 @@ TEST(PartitionTest, ShardedTruthsAreReduceScattered) {
   EXPECT_EQ(counts.at(Opcode::kReduceScatter), 2) << graph::Print(cut->programs[0].graph);
 }
 
-// Plans that users pin, through planner, verifiers, lowering.
+// Plans with the pins of a user go through the planner, the verifiers and lowering.
 struct PinnedCase {
   std::string name;
   int data = 1, tensor = 1, zero = 0;
@@ -106,9 +108,10 @@ struct PinnedCase {
 
 class PinnedPlansTest : public ::testing::TestWithParam<std::tuple<PinnedCase, int>> {};
 
-TEST_P(PinnedPlansTest, EqualTheWholeProgram) {
+TEST_P(PinnedPlansTest, ExecutableComputesTheResultsOfTheProgram) {
   const auto& [pinned, k] = GetParam();
-  for (const StepOptions& step_options : {StepOptions{}, StepOptions{.masked = true}, StepOptions{.noise = true, .time_major = true}}) {
+  for (const StepOptions& step_options :
+       {StepOptions{}, StepOptions{.masked = true}, StepOptions{.noise = true, .time_major = true}}) {
     const Step step = MakeStep(step_options);
     planner::PlanOptions options;
     options.data_parallel = pinned.data;
@@ -124,14 +127,16 @@ TEST_P(PinnedPlansTest, EqualTheWholeProgram) {
     const auto executable = planner::Lower(*plan, step.graph, step.roles);
     ASSERT_TRUE(executable.ok()) << executable.status();
     const absl::Status status = Check(step, *executable, step_options);
-    EXPECT_TRUE(status.ok()) << status << "\n" << plan::Print(*plan, step.graph, step.roles) << plan::Print(*executable);
+    EXPECT_TRUE(status.ok()) << status << "\n"
+                             << plan::Print(*plan, step.graph, step.roles) << plan::Print(*executable);
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Plans, PinnedPlansTest,
-    ::testing::Combine(::testing::Values(PinnedCase{"tensor2", 1, 2}, PinnedCase{"tensor3", 1, 3}, PinnedCase{"data2_tensor2", 2, 2},
-                                         PinnedCase{"zero1", 2, 1, 1}, PinnedCase{"zero2", 2, 1, 2}, PinnedCase{"zero3", 4, 1, 3},
+    ::testing::Combine(::testing::Values(PinnedCase{"tensor2", 1, 2}, PinnedCase{"tensor3", 1, 3},
+                                         PinnedCase{"data2_tensor2", 2, 2}, PinnedCase{"zero1", 2, 1, 1},
+                                         PinnedCase{"zero2", 2, 1, 2}, PinnedCase{"zero3", 4, 1, 3},
                                          PinnedCase{"zero3_tensor2", 2, 2, 3}),
                        ::testing::Values(1, 2, 4)),
     [](const auto& info) { return std::get<0>(info.param).name + "_k" + std::to_string(std::get<1>(info.param)); });

@@ -16,7 +16,9 @@ planner::AxisRequest RandomAxis(std::mt19937& random, const plan::Executable& ex
     const auto& dims = slot.shape.dims;
     std::vector<int64_t> possible = {-1};
     for (size_t d = 0; d < dims.size(); ++d) {
-      if (planner::CanSplit(dims, static_cast<int64_t>(d), 1, request.size)) possible.push_back(static_cast<int64_t>(d));
+      if (planner::CanSplit(dims, static_cast<int64_t>(d), 1, request.size)) {
+        possible.push_back(static_cast<int64_t>(d));
+      }
     }
     const int64_t dim = possible[random() % possible.size()];
     request.cuts.push_back({slot.leaf, dim, static_cast<plan::CutRank>(random() % 3)});

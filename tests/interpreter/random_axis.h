@@ -1,4 +1,4 @@
-// A random way to cut an executable along one more axis, for tests.
+// Random requests to cut an executable along one more mesh axis, for tests.
 #pragma once
 
 #include <random>
@@ -9,7 +9,8 @@
 
 namespace alpa::testing {
 
-// Any leaf's dimension that divides may be a seed, of any rank; truths are sharded now and then.
+// Returns a request for an axis of size 2 or 3. About half of the leaves get a cut of random rank: along a dimension
+// that the axis divides, or replicated. In a third of all draws, partial sums are reduce-scattered as in ZeRO.
 planner::AxisRequest RandomAxis(std::mt19937& random, const plan::Executable& executable, const std::string& name);
 
 }  // namespace alpa::testing

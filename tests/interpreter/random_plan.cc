@@ -28,7 +28,7 @@ class Drawing {
     if (Below(3) == 0) plan.remat = plan::Remat::kLayer;
     if (stages > 1) plan.schedule = std::vector<std::string>{"gpipe", "1f1b", "zero-bubble"}[Below(3)];
 
-    // Each mesh: data devices x tensor devices.
+    // Data and tensor degree of each mesh.
     std::vector<int64_t> data, tensor;
     int left = devices_ - meshes;
     for (int m = 0; m < meshes; ++m) {
@@ -38,14 +38,17 @@ class Drawing {
       tensor.push_back(1 + Below(std::max<int>(1, size / static_cast<int>(data.back()))));
       left -= static_cast<int>(data.back() * tensor.back()) - 1;
     }
-    const int64_t outer = std::accumulate(data.begin(), data.end(), int64_t{1}, [](int64_t a, int64_t b) { return std::lcm(a, b); });
-    const planner::SeedSearch seeds = planner::FindSeeds(program_, roles_, std::max<int64_t>(2, outer * plan.microbatches),
-                                                         plan.microbatches > 1, false);
-    if (seeds.seeds.empty() && outer * plan.microbatches > 1) return FailedPrecondition("the batch has no such factor");
+    const int64_t outer = std::accumulate(data.begin(), data.end(), int64_t{1},
+                                          [](int64_t a, int64_t b) { return std::lcm(a, b); });
+    const planner::SeedSearch seeds = planner::FindSeeds(
+        program_, roles_, std::max<int64_t>(2, outer * plan.microbatches), plan.microbatches > 1, false);
+    if (seeds.seeds.empty() && outer * plan.microbatches > 1) {
+      return FailedPrecondition("the batch cannot be split into %d chunks", outer * plan.microbatches);
+    }
     plan.batch_seeds = seeds.seeds;
     if (!plan.batch_seeds.empty() &&
         !planner::CheckSeeds(program_, roles_, plan.batch_seeds, outer * plan.microbatches).ok()) {
-      return FailedPrecondition("the batch has no such factor");
+      return FailedPrecondition("the batch cannot be split into %d chunks", outer * plan.microbatches);
     }
     for (plan::Seed& seed : plan.batch_seeds) seed.outer = outer;
 
@@ -81,17 +84,17 @@ class Drawing {
     return axis;
   }
 
-  // State leaves cut at random: where the axis divides, and where no other axis cuts.
+  // Cuts random state leaves along random dimensions. The axis divides the dimension, or no other axis cuts it.
   void CutLeaves(plan::AxisCut& axis, int64_t size, int one_in, plan::CutRank rank) {
     for (size_t p = 0; p < tiles_.size(); ++p) {
       if (roles_.inputs[p].kind != plan::InputRole::Kind::kState || Below(one_in) != 0) continue;
       std::vector<int64_t> possible = {-1};
       for (size_t d = 0; d < tiles_[p].size(); ++d) {
-        const bool whole = tiles_[p][d] == program_.shape(program_.parameters()[p]).dims[d];
-        if (tiles_[p][d] > 0 && (tiles_[p][d] % size == 0 || whole)) possible.push_back(static_cast<int64_t>(d));
+        const bool uncut = tiles_[p][d] == program_.shape(program_.parameters()[p]).dims[d];
+        if (tiles_[p][d] > 0 && (tiles_[p][d] % size == 0 || uncut)) possible.push_back(static_cast<int64_t>(d));
       }
       const int64_t dim = possible[Below(static_cast<int>(possible.size()))];
-      if (dim >= 0) tiles_[p][dim] = tiles_[p][dim] % size == 0 ? tiles_[p][dim] / size : 0;  // 0: no further cut
+      if (dim >= 0) tiles_[p][dim] = tiles_[p][dim] % size == 0 ? tiles_[p][dim] / size : 0;  // 0: not cut again
       axis.cuts.push_back({static_cast<int32_t>(p), dim, rank});
     }
   }
@@ -108,7 +111,7 @@ class Drawing {
       if (Below(2) == 0) {
         std::vector<plan::Cut> batch = axis.cuts;
         CutLeaves(axis, size, 2, plan::CutRank::kStored);
-        // A leaf is named once.
+        // An axis may name a leaf only once.
         std::erase_if(axis.cuts, [&](const plan::Cut& cut) {
           return cut.rank == plan::CutRank::kStored &&
                  std::any_of(batch.begin(), batch.end(), [&](const plan::Cut& b) { return b.leaf == cut.leaf; });
@@ -131,16 +134,18 @@ class Drawing {
     return axis;
   }
 
-  // Places anywhere in the region, thick or thin.
+  // Draws stage cuts in the first third of the largest program, however many bytes are live there.
   absl::Status DrawCuts(plan::Plan& plan) {
-    ALPA_ASSIGN_OR_RETURN(const plan::Executable whole, planner::LowerInLoops(plan, program_, roles_));
+    ALPA_ASSIGN_OR_RETURN(const plan::Executable unstaged, planner::LowerInLoops(plan, program_, roles_));
     int largest = 0;
-    for (const plan::StageProgram& program : whole.programs) largest = std::max(largest, program.graph.size());
-    if (largest <= static_cast<int>(plan.stages.size())) return FailedPrecondition("too few ops");
+    for (const plan::StageProgram& program : unstaged.programs) largest = std::max(largest, program.graph.size());
+    if (largest <= static_cast<int>(plan.stages.size())) {
+      return FailedPrecondition("the program has too few ops for %d stages", plan.stages.size());
+    }
     while (plan.stage_cuts.size() + 1 < plan.stages.size()) {
       const int64_t cut = 1 + Below(largest / 3);
       if (std::find(plan.stage_cuts.begin(), plan.stage_cuts.end(), cut) != plan.stage_cuts.end()) {
-        if (++tries_ > 1000) return FailedPrecondition("too few ops");
+        if (++tries_ > 1000) return FailedPrecondition("the program has too few ops for %d stages", plan.stages.size());
         continue;
       }
       plan.stage_cuts.push_back(cut);
@@ -153,13 +158,14 @@ class Drawing {
   const graph::Graph& program_;
   const plan::Roles& roles_;
   const int devices_;
-  std::vector<std::vector<int64_t>> tiles_;  // by leaf, on the mesh in hand
+  std::vector<std::vector<int64_t>> tiles_;  // by leaf: the dims of its tile on the mesh that is being drawn
   int tries_ = 0;
 };
 
 }  // namespace
 
-absl::StatusOr<plan::Plan> RandomPlan(std::mt19937& random, const graph::Graph& program, const plan::Roles& roles, int devices) {
+absl::StatusOr<plan::Plan> RandomPlan(std::mt19937& random, const graph::Graph& program, const plan::Roles& roles,
+                                      int devices) {
   return Drawing(random, program, roles, devices).Draw();
 }
 

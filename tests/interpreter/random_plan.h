@@ -1,4 +1,4 @@
-// Random plans: any that the plan verifier accepts, however foolish.
+// Random plans for tests. Any plan that the plan verifier accepts may be drawn, however inefficient it is.
 #pragma once
 
 #include <random>
@@ -10,8 +10,10 @@
 
 namespace alpa::testing {
 
-// A plan on at most `devices` devices (numbered from 0). kFailedPrecondition, kInvalidArgument: what was drawn does not fit the
-// program (too few ops for so many stages, a leaf too short); draw again.
-absl::StatusOr<plan::Plan> RandomPlan(std::mt19937& random, const graph::Graph& program, const plan::Roles& roles, int devices);
+// Returns a plan on at most `devices` devices, which are numbered from 0.
+// Errors: kFailedPrecondition or kInvalidArgument if the drawn plan does not fit the program: it has too few ops for
+//         the number of stages, or a leaf is too short. The caller then draws again.
+absl::StatusOr<plan::Plan> RandomPlan(std::mt19937& random, const graph::Graph& program, const plan::Roles& roles,
+                                      int devices);
 
 }  // namespace alpa::testing

@@ -15,7 +15,7 @@ using graph::Opcode;
 using graph::ReduceKind;
 using graph::ValueId;
 
-constexpr int kMostElements = 1 << 10;
+constexpr int kMostElements = 1 << 10;  // of a value; larger ones are dropped
 
 class Drawing {
  public:
@@ -56,15 +56,17 @@ class Drawing {
 
  private:
   int Below(int n) { return static_cast<int>(random_() % static_cast<unsigned>(n)); }
-  // Later values rather than early ones.
-  ValueId Any() { return pool_[std::max(Below(static_cast<int>(pool_.size())), Below(static_cast<int>(pool_.size())))]; }
+  // Returns a random value. Prefers values that were added late.
+  ValueId Any() {
+    return pool_[std::max(Below(static_cast<int>(pool_.size())), Below(static_cast<int>(pool_.size())))];
+  }
   std::vector<int64_t> Dims(int rank) {
     std::vector<int64_t> dims;
     for (int d = 0; d < rank; ++d) dims.push_back(std::vector<int64_t>{2, 4, 6, 3}[Below(4)]);
     return dims;
   }
 
-  // Invalid where what was drawn does not fit.
+  // Adds a random op. Returns an invalid id if the drawn op does not fit its operands.
   ValueId Op() {
     const ValueId a = Any(), b = Any();
     const std::vector<int64_t> dims = b_.shape(a).dims, others = b_.shape(b).dims;
@@ -73,7 +75,8 @@ class Drawing {
       case 0: case 1: return Dot(a, b);
       case 2: case 3: {
         if (dims != others) return ValueId();
-        return b_.Binary(std::vector<Opcode>{Opcode::kAdd, Opcode::kMultiply, Opcode::kSubtract, Opcode::kMaximum}[Below(4)], a, b);
+        return b_.Binary(
+            std::vector<Opcode>{Opcode::kAdd, Opcode::kMultiply, Opcode::kSubtract, Opcode::kMaximum}[Below(4)], a, b);
       }
       case 4: return b_.Unary(Below(2) == 0 ? Opcode::kTanh : Opcode::kNegate, a);
       case 5: {
@@ -82,7 +85,9 @@ class Drawing {
         std::shuffle(order.begin(), order.end(), random_);
         return rank < 2 ? ValueId() : b_.Transpose(a, order);
       }
-      case 6: return rank < 1 ? ValueId() : b_.Reduce(a, Below(3) == 0 ? ReduceKind::kMax : ReduceKind::kSum, {Below(rank)});
+      case 6:
+        return rank < 1 ? ValueId()
+                        : b_.Reduce(a, Below(3) == 0 ? ReduceKind::kMax : ReduceKind::kSum, {Below(rank)});
       case 7: {
         if (rank < 1) return ValueId();
         const int d = Below(rank);
@@ -122,7 +127,8 @@ class Drawing {
     const auto [i, j] = pairs[Below(static_cast<int>(pairs.size()))];
     attrs.lhs_contracting = {i};
     attrs.rhs_contracting = {j};
-    const auto other = std::find_if(pairs.begin(), pairs.end(), [&](const auto& p) { return p.first != i && p.second != j; });
+    const auto other =
+        std::find_if(pairs.begin(), pairs.end(), [&](const auto& p) { return p.first != i && p.second != j; });
     if (other != pairs.end() && Below(2) == 0) {
       attrs.lhs_batch = {other->first};
       attrs.rhs_batch = {other->second};

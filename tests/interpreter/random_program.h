@@ -1,4 +1,4 @@
-// Small random steps of all kinds of ops, for tests of what holds for any program.
+// Small random steps with many kinds of ops, for tests of properties that every program must have.
 #pragma once
 
 #include <random>
@@ -7,8 +7,9 @@
 
 namespace alpa::testing {
 
-// Two state leaves, a batch leaf, `ops` ops or a few more (products, elementwise, transposes, reductions, reshapes, broadcasts;
-// values read by one or several), one to three aux results. Dimensions are 2, 3, 4, 6.
+// Returns a step with two state leaves, one batch leaf, about `ops` ops and one to three aux results. The ops are
+// matrix products, elementwise ops, transposes, reductions, reshapes and broadcasts. A value may have several readers.
+// The leaves have dimensions of size 2, 3, 4 or 6.
 Step RandomProgram(std::mt19937& random, int ops);
 
 }  // namespace alpa::testing

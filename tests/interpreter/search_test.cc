@@ -1,4 +1,4 @@
-// What the planner promises is what its plans lower to, and no pinned plan is promised to be better than the one that it finds.
+// Costs, simulation and search. The search predicts no better time for any pinned plan than for the plan that it finds.
 
 #include <gtest/gtest.h>
 
@@ -22,9 +22,10 @@ using cluster::Cluster;
 using cluster::Curve;
 using testing::Step;
 
-constexpr double kRate = 1e9;  // operations and bytes a second
+constexpr double kRate = 1e9;  // FLOP/s and bytes/s
 
-// `n` devices on one host of `cores` cores, of which each wants one while it computes; products and memory at kRate.
+// Returns a measured cluster of `n` devices on one host with `cores` cores. A device wants one core while it computes.
+// Products and memory run at kRate.
 Cluster Measured(int n, double cores, Bytes memory = 0) {
   Cluster cluster = testing::ClusterOf(n);
   cluster::DeviceProfile& profile = cluster.profiles.emplace_back();
@@ -44,6 +45,7 @@ Cluster Measured(int n, double cores, Bytes memory = 0) {
   return cluster;
 }
 
+// Plans and lowers the step on all devices of the cluster, and simulates the executable.
 planner::Simulation SimulationOf(const Step& step, const planner::PlanOptions& options, const Cluster& cluster) {
   std::vector<DeviceId> devices;
   for (const cluster::Device& device : cluster.devices) devices.push_back(device.id);
@@ -56,7 +58,7 @@ planner::Simulation SimulationOf(const Step& step, const planner::PlanOptions& o
   return *simulation;
 }
 
-TEST(ProgramCost, AProductTakesWhatProductsLikeItTook) {
+TEST(ProgramCost, AProductTakesTheTimeOfAMeasuredProductOfTheSameShape) {
   const std::vector<cluster::ProductPoint> measured = {{64, 64, 64, 1e-3}, {1024, 1024, 1024, 1}};
   EXPECT_NEAR(planner::ProductSeconds(measured, 64, 64, 64), 1e-3, 1e-5);
   EXPECT_NEAR(planner::ProductSeconds(measured, 1024, 1024, 1024), 1, 1e-2);
@@ -64,7 +66,7 @@ TEST(ProgramCost, AProductTakesWhatProductsLikeItTook) {
 }
 
 TEST(ProgramCost, AFusedGroupReadsAndWritesMemoryOnce) {
-  // Two additions in one kernel: three arrays in, one out, each touched once a run.
+  // Two additions in one kernel. It reads three arrays and writes one.
   graph::GraphBuilder b;
   const graph::Shape shape{graph::DType::kF32, {1 << 20}};
   const graph::ValueId x = b.Parameter(shape), y = b.Parameter(shape), z = b.Parameter(shape);
@@ -77,7 +79,7 @@ TEST(ProgramCost, AFusedGroupReadsAndWritesMemoryOnce) {
   EXPECT_EQ(cost.temporary_bytes, 0);
 }
 
-// A sum of two arrays for each size, in memory of their own.
+// Returns a program that adds two arrays of each size. All arrays are distinct.
 graph::Graph Sums(const std::vector<int64_t>& sizes) {
   graph::GraphBuilder b;
   std::vector<graph::ValueId> sums;
@@ -90,18 +92,22 @@ graph::Graph Sums(const std::vector<int64_t>& sizes) {
   return b.Build();
 }
 
-TEST(ProgramCost, WhatWasTouchedLongBeforeComesFromSlowerMemory) {
+TEST(ProgramCost, BytesThatWereTouchedLongAgoAreSlower) {
   cluster::DeviceProfile profile = Measured(1, 0).profiles[0];
   profile.element_seconds = 0;
-  profile.memory = {{{1 << 10, 1e-9}, {1 << 20, 1e-6}, {1 << 30, 1}}};  // a thousand times as slow where caches end
-  const auto cost = [&](const std::vector<int64_t>& sizes) { return planner::EstimateProgramCost(Sums(sizes), {}, profile, nullptr); };
+  // A thousand times slower outside the caches.
+  profile.memory = {{{1 << 10, 1e-9}, {1 << 20, 1e-6}, {1 << 30, 1}}};
+  const auto cost = [&](const std::vector<int64_t>& sizes) {
+    return planner::EstimateProgramCost(Sums(sizes), {}, profile, nullptr);
+  };
   const planner::ProgramCost small = cost({1 << 10}), large = cost({1 << 26}), both = cost({1 << 10, 1 << 26});
   EXPECT_LT(small.compute_seconds, 1e-7);
-  EXPECT_EQ(small.memory_seconds, 0);  // it stays in a cache
-  EXPECT_GT(both.compute_seconds - large.compute_seconds, 10 * small.compute_seconds);  // the large one drives the small one out
+  EXPECT_EQ(small.memory_seconds, 0);  // the small arrays stay in a cache
+  // The large arrays evict the small ones.
+  EXPECT_GT(both.compute_seconds - large.compute_seconds, 10 * small.compute_seconds);
 }
 
-TEST(ProgramCost, DivisionsSumsAndStridesHaveTheirPrices) {
+TEST(ProgramCost, DivisionsReductionsAndRunsHaveTheirMeasuredCosts) {
   cluster::DeviceProfile profile = Measured(1, 0).profiles[0];
   profile.memory.points.clear();
   profile.element_seconds = 1e-9;
@@ -117,10 +123,10 @@ TEST(ProgramCost, DivisionsSumsAndStridesHaveTheirPrices) {
   using graph::Opcode;
   EXPECT_NEAR(cost([](auto& b, auto x) { return b.Binary(Opcode::kAdd, x, x); }), 32e-9, 1e-12);
   EXPECT_NEAR(cost([](auto& b, auto x) { return b.Binary(Opcode::kDivide, x, x); }), 32e-7, 1e-12);
-  // Eight rows, and thirty-two numbers that are summed up.
+  // 32 numbers are added, in eight runs.
   EXPECT_NEAR(cost([](auto& b, auto x) { return b.Reduce(x, graph::ReduceKind::kSum, {1}); }), 32e-5 + 8e-3, 1e-9);
   EXPECT_NEAR(cost([](auto& b, auto x) { return b.Reduce(x, graph::ReduceKind::kSum, {0}); }), 32e-5, 1e-9);
-  // Eight runs of four equal numbers, which are copied out.
+  // The broadcast writes eight runs of four equal numbers.
   EXPECT_NEAR(cost([](auto& b, auto x) {
                 const auto y = b.Parameter({graph::DType::kF32, {8}});
                 return b.Binary(Opcode::kAdd, x, b.Broadcast(y, {8, 4}, {0}));
@@ -128,7 +134,7 @@ TEST(ProgramCost, DivisionsSumsAndStridesHaveTheirPrices) {
               2 * 32e-9 + 8e-3, 1e-9);
 }
 
-TEST(Simulate, DevicesThatShareACoreGainNothing) {
+TEST(Simulate, FourDevicesThatShareACoreTakeFourTimesAsLong) {
   const Step step = testing::MakeDeepStep(4, false);
   const double one = SimulationOf(step, {.devices = 1}, Measured(1, 1)).step_seconds;
   const double apart = SimulationOf(step, {.devices = 4}, Measured(4, 4)).step_seconds;
@@ -137,23 +143,24 @@ TEST(Simulate, DevicesThatShareACoreGainNothing) {
   const double delays = static_cast<double>(shared.collectives) * planner::kSchedulingDelay * 3 / 4;
   EXPECT_GT(delays, 0);
   EXPECT_LE(shared.step_seconds - delays, 4 * apart);
-  EXPECT_NEAR(shared.step_seconds - delays, 4 * apart, 0.02 * shared.step_seconds) << "but for what they wait for each other";
+  EXPECT_NEAR(shared.step_seconds - delays, 4 * apart, 0.02 * shared.step_seconds)
+      << "except for the time that devices wait for each other";
 }
 
-TEST(Simulate, DevicesThatShareMemoryWaitForTheirBytes) {
+TEST(Simulate, DevicesThatShareMemoryBandwidthSlowDown) {
   const Step step = testing::MakeDeepStep(4, false);
   const auto with = [&](double streams) {
     Cluster cluster = Measured(4, 4);
     cluster.hosts[0].memory_streams = streams;
     return SimulationOf(step, {.devices = 4}, cluster).step_seconds;
   };
-  EXPECT_NEAR(with(4), with(0), 1e-3 * with(0)) << "as many streams as devices: only the cache is shared";
+  EXPECT_NEAR(with(4), with(0), 1e-3 * with(0)) << "with as many streams as devices, only the cache is shared";
   EXPECT_GT(with(2), 1.01 * with(4));
   EXPECT_GT(with(1), 1.01 * with(2));
   EXPECT_LT(with(1), 4 * with(4));
 }
 
-TEST(Simulate, APipelineFillsAndDrains) {
+TEST(Simulate, MoreMicrobatchesKeepAPipelineBusier) {
   const Step step = testing::MakeDeepStep(8, false);
   planner::PlanOptions options;
   options.pipeline.meshes = 2;
@@ -170,8 +177,8 @@ TEST(Simulate, APipelineFillsAndDrains) {
   EXPECT_GT(last, 0.55);
 }
 
-// Both ends of each message are engaged for twice an empty message's time.
-TEST(Simulate, MessagesTakeTimeOfTheirEnds) {
+// Each message keeps both of its ends busy for twice the time of an empty message.
+TEST(Simulate, MessagesKeepBothEndsBusy) {
   const Step step = testing::MakeDeepStep(8, false);
   planner::PlanOptions options;
   options.pipeline.meshes = 2;
@@ -188,11 +195,11 @@ TEST(Simulate, MessagesTakeTimeOfTheirEnds) {
   const double more = slow.busy_seconds[0] + slow.busy_seconds[1] - fast.busy_seconds[0] - fast.busy_seconds[1];
   const double all = 2e-5 * 2 * static_cast<double>(fast.messages);
   EXPECT_LE(more, all);
-  EXPECT_GT(more, 0.5 * all) << "but for those behind the last program";
+  EXPECT_GT(more, 0.5 * all) << "messages after the last program do not count";
 }
 
-// Four devices of one mesh on two cores: what they compute takes twice as long, waiting for each other does not.
-TEST(Simulate, WaitingForOneAnotherNeedsNoCore) {
+// With four devices of one mesh on two cores, computing takes twice as long. Waiting in collectives does not.
+TEST(Simulate, WaitingInACollectiveNeedsNoCore) {
   const Step step = testing::MakeDeepStep(4, false);
   const auto with = [&](double cores, double latency) {
     Cluster cluster = Measured(4, cores);
@@ -206,19 +213,21 @@ TEST(Simulate, WaitingForOneAnotherNeedsNoCore) {
   EXPECT_NEAR(shared.step_seconds - delays, 2 * (apart.step_seconds - waiting) + waiting, 0.01 * shared.step_seconds);
 }
 
-TEST(Simulate, StateIsCountedAsItLies) {
+TEST(Simulate, MemoryCountsTheTilesOfState) {
   const Step step = testing::MakeDeepStep(4, false);
-  Bytes whole = 0;
+  Bytes full = 0;
   for (size_t p = 0; p < step.roles.inputs.size(); ++p) {
-    if (step.roles.inputs[p].kind == plan::InputRole::Kind::kState) whole += step.graph.shape(step.graph.parameters()[p]).bytes();
+    if (step.roles.inputs[p].kind == plan::InputRole::Kind::kState) {
+      full += step.graph.shape(step.graph.parameters()[p]).bytes();
+    }
   }
-  EXPECT_EQ(SimulationOf(step, {.devices = 1}, Measured(1, 0)).memory[0].state, whole);
+  EXPECT_EQ(SimulationOf(step, {.devices = 1}, Measured(1, 0)).memory[0].state, full);
   planner::PlanOptions zero{.devices = 2, .zero = 3};
   zero.shard_from = 1;
-  EXPECT_EQ(SimulationOf(step, zero, Measured(2, 0)).memory[0].state, whole / 2);
+  EXPECT_EQ(SimulationOf(step, zero, Measured(2, 0)).memory[0].state, full / 2);
 }
 
-TEST(Simulate, RefusesAClusterThatIsNotMeasured) {
+TEST(Simulate, RefusesAClusterThatIsNotMeasuredOrLacksADevice) {
   const Step step = testing::MakeDeepStep(2, false);
   const auto executable = testing::PlanAndLower(step, 2, 1, plan::Statistics::kExact);
   ASSERT_TRUE(executable.ok());
@@ -226,8 +235,9 @@ TEST(Simulate, RefusesAClusterThatIsNotMeasured) {
   EXPECT_FALSE(planner::Simulate(*executable, Measured(1, 0)).ok());
 }
 
-// The search's best is no worse than every plan of the grid of degrees, by the same price, and computes what the program does.
-TEST(Search, BeatsTheGridOfDegrees) {
+// By the same cost, the plan of the search is at least as good as every plan of the grid of degrees. It computes the
+// results of the program.
+TEST(Search, FindsAPlanAtLeastAsGoodAsTheGridOfDegrees) {
   const Step step = testing::MakeDeepStep(8, true);
   for (int n : {1, 2, 4}) {
     const Cluster cluster = Measured(n, n);
@@ -258,10 +268,10 @@ TEST(Search, BeatsTheGridOfDegrees) {
   }
 }
 
-TEST(Search, FewerDevicesWhereTheyShareACore) {
+TEST(Search, UsesFewerDevicesIfTheyShareACore) {
   const Step step = testing::MakeDeepStep(8, false);
   Cluster cluster = Measured(4, 1);
-  cluster.hosts[0].inside.message = Curve::Line(1e-3, kRate);  // and what they say to each other costs much
+  cluster.hosts[0].inside.message = Curve::Line(1e-3, kRate);  // messages are slow, too
   const auto open = planner::Search(step.graph, step.roles, cluster, {}, {});
   ASSERT_TRUE(open.ok()) << open.status();
   EXPECT_EQ(open->plan.meshes[0].size(), 1);
@@ -269,11 +279,11 @@ TEST(Search, FewerDevicesWhereTheyShareACore) {
   ASSERT_TRUE(four.ok()) << four.status();
   int64_t devices = 0;
   for (const cluster::Mesh& mesh : four->plan.meshes) devices += mesh.size();
-  EXPECT_EQ(devices, 4) << "as many as are asked for";
+  EXPECT_EQ(devices, 4) << "the plan uses the pinned number of devices";
   EXPECT_GT(four->plan.predicted.step_seconds, open->plan.predicted.step_seconds);
 }
 
-TEST(Search, EndsWhenCalledOff) {
+TEST(Search, EndsWhenProgressReturnsFalse) {
   const Step step = testing::MakeDeepStep(8, false);
   planner::SearchLimits limits;
   limits.progress = [](const planner::SearchProgress& progress) { return progress.evaluated < 2; };
@@ -291,7 +301,7 @@ TEST(Search, KeepsToPins) {
   EXPECT_EQ(searched->plan.microbatches, 4);
 }
 
-TEST(Search, KeepsToDefaultsThatAreNamed) {
+TEST(Search, KeepsToNamedDefaults) {
   const Step step = testing::MakeDeepStep(8, false);
   const auto all = [&](const planner::PlanOptions& options, auto&& holds) {
     const auto searched = planner::Search(step.graph, step.roles, Measured(4, 4, 1 << 14), options, {});
@@ -315,8 +325,8 @@ TEST(Search, KeepsToDefaultsThatAreNamed) {
   all(options, [](const planner::PlanOptions& o) { return o.pipeline.meshes == 1; });
 }
 
-// Less and less memory: other plans, then none, and the answer names what would do.
-TEST(Search, PlansChangeWithMemoryUntilThereIsNone) {
+// With less and less memory, the plans become slower. In the end no plan fits, and the error says so.
+TEST(Search, PlansGetSlowerWithLessMemoryUntilNoneFits) {
   const Step step = testing::MakeDeepStep(8, false);
   const auto free = planner::Search(step.graph, step.roles, Measured(4, 4), {}, {});
   ASSERT_TRUE(free.ok());

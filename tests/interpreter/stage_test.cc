@@ -1,5 +1,5 @@
-// Cutting into stages keeps what a step computes: whatever the labels, meshes, axes and schedule, the executable gives what the
-// whole program gives. And it cuts well: layers whole, weights and their gradients together, little sent.
+// Cutting a step into stages preserves its results: with any labels, meshes, axes and schedule, the executable computes
+// what the program computes. The chosen cuts are good: a weight is on the mesh of its gradient, and little is sent.
 
 #include <gtest/gtest.h>
 
@@ -27,6 +27,7 @@ using testing::MakeStep;
 using testing::Step;
 using testing::StepOptions;
 
+// Verifies and interprets the executable, and compares its results with those of the program.
 absl::Status Check(const Step& step, const plan::Executable& executable, double tolerance = 1e-5) {
   if (absl::Status status = plan::Verify(executable); !status.ok()) return status;
   const std::vector<Literal> inputs = testing::RandomInputs(step, 3);
@@ -37,15 +38,19 @@ absl::Status Check(const Step& step, const plan::Executable& executable, double 
   return testing::CheckClose(*actual, *expected, tolerance);
 }
 
+// Returns a plan that passes the verifier.
 absl::StatusOr<plan::Plan> PlanOf(const Step& step, int devices, const planner::PlanOptions& options) {
   auto plan = planner::MakePlan(step.graph, step.roles, testing::Devices(devices), options);
   if (!plan.ok()) return plan;
-  if (absl::Status status = plan::Verify(*plan, step.graph, step.roles, testing::ClusterOf(devices)); !status.ok()) return status;
+  if (absl::Status status = plan::Verify(*plan, step.graph, step.roles, testing::ClusterOf(devices)); !status.ok()) {
+    return status;
+  }
   return plan;
 }
 
-// ---- Any labels ----
+// ---- Random labels ----
 
+// Draws up to two axes with random cuts, and adds them to `mesh`.
 std::vector<plan::AxisCut> RandomAxes(std::mt19937& random, const Step& step, cluster::Mesh& mesh) {
   std::vector<plan::AxisCut> axes;
   const int count = static_cast<int>(random() % 3);
@@ -74,9 +79,9 @@ std::vector<plan::AxisCut> RandomAxes(std::mt19937& random, const Step& step, cl
   return axes;
 }
 
-class AnyLabelsTest : public ::testing::TestWithParam<int> {};
+class RandomLabelsTest : public ::testing::TestWithParam<int> {};
 
-TEST_P(AnyLabelsTest, EqualTheWholeProgram) {
+TEST_P(RandomLabelsTest, ExecutableComputesTheResultsOfTheProgram) {
   std::mt19937 random(GetParam());
   StepOptions options{.masked = random() % 3 == 0, .noise = random() % 2 == 0, .time_major = random() % 3 == 0};
   if (random() % 4 == 0) options.dtype = DType::kBF16;
@@ -87,7 +92,7 @@ TEST_P(AnyLabelsTest, EqualTheWholeProgram) {
   pinned.devices = 1;
   auto plan = PlanOf(step, 1, pinned);
   ASSERT_TRUE(plan.ok()) << plan.status();
-  plan->meshes[0] = {{}, {}, testing::Devices(1)};  // stages bring their own axes
+  plan->meshes[0] = {{}, {}, testing::Devices(1)};  // the request has the axes of the stages
   plan->stages[0].data_axis = -1;
   const auto whole = planner::LowerInLoops(*plan, step.graph, step.roles);
   ASSERT_TRUE(whole.ok()) << whole.status();
@@ -104,7 +109,9 @@ TEST_P(AnyLabelsTest, EqualTheWholeProgram) {
     for (int64_t i = 0; i < size; ++i) mesh.devices.push_back(DeviceId(next_device++));
     request.meshes.push_back(mesh);
   }
-  for (int s = 0; s < stages; ++s) request.mesh_of_stage.push_back(s < meshes ? s : static_cast<int>(random() % meshes));
+  for (int s = 0; s < stages; ++s) {
+    request.mesh_of_stage.push_back(s < meshes ? s : static_cast<int>(random() % meshes));
+  }
   planner::LabelRequest labelled;
   labelled.shares.assign(stages, 1);
   labelled.cuts.resize(stages - 1);
@@ -125,16 +132,16 @@ TEST_P(AnyLabelsTest, EqualTheWholeProgram) {
   if (random() % 2 == 0) request.remat = plan::Remat::kLayer;
   for (int& stage : labels->slot_stage) stage = static_cast<int>(random() % stages);
   const auto executable = planner::AssembleStages(*whole, *labels, request);
-  // A leaf that follows one axis may be too short for the next, which names it.
+  // One axis may split a leaf that it does not name. The tile may then be too short for a cut along the next axis.
   if (absl::StrContains(executable.status().message(), "does not divide")) GTEST_SKIP() << executable.status();
   ASSERT_TRUE(executable.ok()) << executable.status();
   const absl::Status status = Check(step, *executable, options.dtype == DType::kBF16 ? 3e-2 : 1e-5);
   EXPECT_TRUE(status.ok()) << status << "\n" << plan::Print(*executable);
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, AnyLabelsTest, ::testing::Range(0, 200));
+INSTANTIATE_TEST_SUITE_P(Seeds, RandomLabelsTest, ::testing::Range(0, 200));
 
-// ---- PinnedCase plans ----
+// ---- Pinned plans ----
 
 struct PinnedCase {
   std::string name;
@@ -145,7 +152,7 @@ struct PinnedCase {
 
 class PinnedPipelinesTest : public ::testing::TestWithParam<std::tuple<PinnedCase, std::string, int>> {};
 
-TEST_P(PinnedPipelinesTest, EqualTheWholeProgram) {
+TEST_P(PinnedPipelinesTest, ExecutableComputesTheResultsOfTheProgram) {
   const auto& [pinned, schedule, k] = GetParam();
   for (bool tied : {false, true}) {
     const Step step = MakeDeepStep(6, tied);
@@ -167,17 +174,20 @@ TEST_P(PinnedPipelinesTest, EqualTheWholeProgram) {
     const auto executable = planner::Lower(*plan, step.graph, step.roles);
     ASSERT_TRUE(executable.ok()) << executable.status();
     const absl::Status status = Check(step, *executable);
-    EXPECT_TRUE(status.ok()) << status << "\n" << plan::Print(*plan, step.graph, step.roles) << plan::Print(*executable);
+    EXPECT_TRUE(status.ok()) << status << "\n"
+                             << plan::Print(*plan, step.graph, step.roles) << plan::Print(*executable);
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Plans, PinnedPipelinesTest,
     ::testing::Combine(
-        ::testing::Values(PinnedCase{"stages2"}, PinnedCase{"stages4", 4}, PinnedCase{"interleaved", 2, 2}, PinnedCase{"data2", 2, 1, 2},
-                          PinnedCase{"tensor2", 2, 1, 1, 2}, PinnedCase{"data2_tensor2", 2, 1, 2, 2}, PinnedCase{"zero1", 2, 1, 2, 1, 1},
+        ::testing::Values(PinnedCase{"stages2"}, PinnedCase{"stages4", 4}, PinnedCase{"interleaved", 2, 2},
+                          PinnedCase{"data2", 2, 1, 2}, PinnedCase{"tensor2", 2, 1, 1, 2},
+                          PinnedCase{"data2_tensor2", 2, 1, 2, 2}, PinnedCase{"zero1", 2, 1, 2, 1, 1},
                           PinnedCase{"zero3", 2, 1, 2, 1, 3}, PinnedCase{"unequal13", 2, 1, 1, 1, 0, {1, 3}},
-                          PinnedCase{"unequal21_zero2", 2, 1, 1, 1, 2, {2, 1}}, PinnedCase{"remat", 2, 1, 1, 1, 0, {}, "layer"},
+                          PinnedCase{"unequal21_zero2", 2, 1, 1, 1, 2, {2, 1}},
+                          PinnedCase{"remat", 2, 1, 1, 1, 0, {}, "layer"},
                           PinnedCase{"remat_one_stage", 1, 1, 2, 1, 1, {}, "layer"}),
         ::testing::Values("gpipe", "1f1b", "zero-bubble"), ::testing::Values(1, 4)),
     [](const auto& info) {
@@ -190,12 +200,14 @@ INSTANTIATE_TEST_SUITE_P(
 
 class RandomPlansTest : public ::testing::TestWithParam<int> {};
 
-TEST_P(RandomPlansTest, EqualTheWholeProgram) {
+TEST_P(RandomPlansTest, ExecutableComputesTheResultsOfTheProgram) {
   std::mt19937 random(GetParam());
   StepOptions options{.masked = random() % 3 == 0, .noise = random() % 2 == 0, .time_major = random() % 3 == 0};
   const Step step = random() % 3 != 0 ? MakeDeepStep(4, random() % 2 == 0) : MakeStep(options);
-  absl::StatusOr<plan::Plan> plan = absl::UnknownError("never drawn");
-  for (int tries = 0; tries < 100 && !plan.ok(); ++tries) plan = testing::RandomPlan(random, step.graph, step.roles, 8);
+  absl::StatusOr<plan::Plan> plan = absl::UnknownError("no plan was drawn");
+  for (int tries = 0; tries < 100 && !plan.ok(); ++tries) {
+    plan = testing::RandomPlan(random, step.graph, step.roles, 8);
+  }
   ASSERT_TRUE(plan.ok()) << plan.status();
   const absl::Status valid = plan::Verify(*plan, step.graph, step.roles, testing::ClusterOf(8));
   ASSERT_TRUE(valid.ok()) << valid << plan::Print(*plan, step.graph, step.roles);
@@ -207,19 +219,21 @@ TEST_P(RandomPlansTest, EqualTheWholeProgram) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomPlansTest, ::testing::Range(0, 300));
 
-// ---- How well it is cut ----
+// ---- Quality of the cuts ----
 
+// By shape and direction: the number of arrays that one mesh sends to another in each microbatch, and once per step.
 struct Traffic {
-  std::map<std::string, int> each_microbatch, once;  // messages by shape and direction
+  std::map<std::string, int> each_microbatch, once;
 };
 
+// Counts the SENDs of each edge. `list` has no loops.
 void Count(const std::vector<plan::Instruction>& list, std::map<int, int>& sends) {
   for (const plan::Instruction& instruction : list) {
     if (const auto* send = std::get_if<plan::SendInstruction>(&instruction.action)) ++sends[send->edge];
   }
 }
 
-// Messages of arrays; scalars do not count.
+// Returns the traffic of arrays. Scalars do not count.
 Traffic TrafficOf(const plan::Executable& executable, int64_t k) {
   Traffic traffic;
   std::map<int, int> sends;
@@ -227,12 +241,14 @@ Traffic TrafficOf(const plan::Executable& executable, int64_t k) {
   for (const auto& [edge, count] : sends) {
     const plan::Edge& e = executable.edges[edge];
     if (e.shape.elements() == 1) continue;
-    const std::string name = e.shape.ToString() + " " + std::to_string(e.from_mesh.value()) + ">" + std::to_string(e.to_mesh.value());
+    const std::string name = e.shape.ToString() + " " + std::to_string(e.from_mesh.value()) + ">" +
+                             std::to_string(e.to_mesh.value());
     ++(count == k ? traffic.each_microbatch : traffic.once)[name];
   }
   return traffic;
 }
 
+// Lowers the step to a pipeline with one stage and one device per mesh.
 plan::Executable Staged(const Step& step, int meshes, int64_t k, const std::string& schedule) {
   planner::PlanOptions options;
   options.pipeline = {meshes, 1, schedule, {}};
@@ -245,15 +261,16 @@ plan::Executable Staged(const Step& step, int meshes, int64_t k, const std::stri
   return *std::move(executable);
 }
 
-TEST(StagesTest, OneActivationForwardAndOneCotangentBack) {
+TEST(StagesTest, EachMicrobatchSendsOneActivationForwardAndOneCotangentBack) {
   const Traffic traffic = TrafficOf(Staged(MakeDeepStep(6, false), 3, 4, "1f1b"), 4);
-  EXPECT_EQ(traffic.each_microbatch, (std::map<std::string, int>{
-                                         {"f32[12,8] 0>1", 1}, {"f32[12,8] 1>2", 1}, {"f32[12,8] 2>1", 1}, {"f32[12,8] 1>0", 1}}));
-  // The targets, for all microbatches at once.
+  EXPECT_EQ(traffic.each_microbatch,
+            (std::map<std::string, int>{
+                {"f32[12,8] 0>1", 1}, {"f32[12,8] 1>2", 1}, {"f32[12,8] 2>1", 1}, {"f32[12,8] 1>0", 1}}));
+  // The targets are not sent: they lie on the mesh that reads them.
   EXPECT_EQ(traffic.once, (std::map<std::string, int>{}));
 }
 
-TEST(StagesTest, ATiedWeightCrossesOnceAStep) {
+TEST(StagesTest, ATiedWeightAndItsGradientCrossOncePerStep) {
   const Traffic traffic = TrafficOf(Staged(MakeDeepStep(6, true), 2, 4, "1f1b"), 4);
   EXPECT_EQ(traffic.each_microbatch, (std::map<std::string, int>{{"f32[12,8] 0>1", 1}, {"f32[12,8] 1>0", 1}}));
   EXPECT_EQ(traffic.once, (std::map<std::string, int>{{"f32[8,8] 0>1", 1}, {"f32[8,8] 1>0", 1}}));
@@ -264,27 +281,28 @@ TEST(StagesTest, StateIsSpreadEvenly) {
   for (const plan::MeshProgram& list : executable.mesh_programs) {
     const auto state = std::count_if(list.slots.begin(), list.slots.end(),
                                      [](const plan::Slot& slot) { return slot.kind == plan::Slot::Kind::kState; });
-    EXPECT_EQ(state, 4);  // two layers, each with its momentum
+    EXPECT_EQ(state, 4);  // the weights and momenta of two layers
   }
 }
 
-// Slots that a mesh has for the activations of its microbatches.
+// Returns the number of slots that the mesh has for activations.
 int64_t ActivationSlots(const plan::MeshProgram& list) {
   return std::count_if(list.slots.begin(), list.slots.end(), [](const plan::Slot& slot) {
-    return slot.kind == plan::Slot::Kind::kTemporary && slot.shape.dims == std::vector<int64_t>{testing::kBatch / 8, testing::kWidth};
+    return slot.kind == plan::Slot::Kind::kTemporary &&
+           slot.shape.dims == std::vector<int64_t>{testing::kBatch / 8, testing::kWidth};
   });
 }
 
-TEST(StagesTest, SchedulesHoldAsManyMicrobatchesAsTheyShould) {
+TEST(StagesTest, OneForwardOneBackwardHoldsFewerMicrobatchesThanGPipe) {
   const Step step = MakeDeepStep(6, false);
   const plan::Executable one = Staged(step, 3, 8, "1f1b"), all = Staged(step, 3, 8, "gpipe");
-  // 3 in flight of 8; 2 of 8.
+  // GPipe holds 8 microbatches on each mesh. 1F1B holds 3 on mesh 0 and 2 on mesh 1.
   EXPECT_GE(ActivationSlots(all.mesh_programs[0]), 2 * ActivationSlots(one.mesh_programs[0]));
   EXPECT_GE(ActivationSlots(all.mesh_programs[1]), 3 * ActivationSlots(one.mesh_programs[1]));
 }
 
-TEST(ChooseStageCutsTest, PrefersThinPlacesNearTheMiddle) {
-  // Three layers of unequal work; inside a layer more is alive.
+TEST(ChooseStageCutsTest, CutsWhereFewBytesAreLiveAndTheWorkIsBalanced) {
+  // Four layers of equal work. More bytes are live inside a layer than at its start.
   std::vector<planner::ForwardOp> ops;
   for (int layer = 0; layer < 4; ++layer) {
     for (int i = 0; i < 3; ++i) ops.push_back({layer * 3 + i, 10, i == 0 ? 100.0 : 400.0});

@@ -45,7 +45,7 @@ Step MakeStep(const StepOptions& options) {
   auto mul = [&](ValueId p, ValueId q) { return b.Binary(Opcode::kMultiply, p, q); };
   auto sub = [&](ValueId p, ValueId q) { return b.Binary(Opcode::kSubtract, p, q); };
   auto full = [&](ValueId scalar, const std::vector<int64_t>& dims) { return b.Broadcast(scalar, dims, {}); };
-  ValueId weight;   // of each row
+  ValueId weight;   // of each row in the loss
   if (options.masked) {
     ValueId mask = input({t, {rows}}, kBatchKind, "mask");
     ValueId count = b.Reduce(mask, ReduceKind::kSum, {0});
@@ -76,7 +76,8 @@ Step MakeStep(const StepOptions& options) {
   ValueId d_pre = b.Select(b.Compare(graph::CompareDirection::kGt, pre, zero_hidden),
                            b.Dot(d_out, w2, {{}, {}, {1}, {1}}, t), zero_hidden);
   if (options.batch_norm) {
-    ValueId d_mean = mul(b.Reduce(d_pre, ReduceKind::kSum, {0}), b.Full({t, {kHidden}}, 1.0 / static_cast<double>(rows)));
+    ValueId d_mean =
+        mul(b.Reduce(d_pre, ReduceKind::kSum, {0}), b.Full({t, {kHidden}}, 1.0 / static_cast<double>(rows)));
     d_pre = sub(d_pre, b.Broadcast(d_mean, {rows, kHidden}, {1}));
   }
   ValueId g1 = b.Dot(x, d_pre, {{}, {}, {0}, {0}}, t);
@@ -109,7 +110,8 @@ Step MakeDeepStep(int layers, bool tied) {
   std::vector<ValueId> w, m;
   for (int i = 0; i < layers; ++i) w.push_back(input(weight, plan::InputRole::Kind::kState, "w" + std::to_string(i)));
   for (int i = 0; i < layers; ++i) m.push_back(input(weight, plan::InputRole::Kind::kState, "m" + std::to_string(i)));
-  const ValueId x = input(rows, plan::InputRole::Kind::kBatch, "x"), y = input(rows, plan::InputRole::Kind::kBatch, "y");
+  const ValueId x = input(rows, plan::InputRole::Kind::kBatch, "x"),
+                y = input(rows, plan::InputRole::Kind::kBatch, "y");
 
   const ValueId zero = b.Full({t, rows}, 0);
   std::vector<ValueId> h = {x}, z;
@@ -132,7 +134,9 @@ Step MakeDeepStep(int layers, bool tied) {
   if (tied) g[0] = add(g[0], b.Dot(d_out, h[layers], {{}, {}, {0}, {0}}, t));
   ValueId square = b.Scalar(t, 0);
   for (ValueId gradient : g) square = add(square, b.Reduce(mul(gradient, gradient), ReduceKind::kSum, {0, 1}));
-  const ValueId scale = b.Binary(Opcode::kDivide, b.Scalar(t, 0.5), b.Binary(Opcode::kMaximum, b.Unary(Opcode::kSqrt, square), b.Scalar(t, 0.1)));
+  const ValueId scale =
+      b.Binary(Opcode::kDivide, b.Scalar(t, 0.5),
+               b.Binary(Opcode::kMaximum, b.Unary(Opcode::kSqrt, square), b.Scalar(t, 0.1)));
   std::vector<ValueId> results, momenta;
   using Out = plan::OutputRole::Kind;
   for (int i = 0; i < layers; ++i) {
@@ -196,16 +200,20 @@ cluster::Cluster ClusterOf(int n) {
 }
 
 absl::Status CheckClose(const std::vector<Literal>& actual, const std::vector<Literal>& expected, double tolerance) {
-  if (actual.size() != expected.size()) return Internal("%d results, not %d", actual.size(), expected.size());
+  if (actual.size() != expected.size()) return Internal("%d results, expected %d", actual.size(), expected.size());
   for (size_t r = 0; r < actual.size(); ++r) {
-    if (actual[r].shape() != expected[r].shape()) return Internal("result %d is %s", r, actual[r].shape().ToString());
+    if (actual[r].shape() != expected[r].shape()) {
+      return Internal("result %d has the wrong shape %s", r, actual[r].shape().ToString());
+    }
     double largest = 0, difference = 0;
     for (int64_t i = 0; i < expected[r].shape().elements(); ++i) {
       const double d = std::abs(actual[r].ValueAt(i) - expected[r].ValueAt(i));
       largest = std::max(largest, std::abs(expected[r].ValueAt(i)));
       difference = std::isnan(d) ? HUGE_VAL : std::max(difference, d);
     }
-    if (difference > tolerance * largest) return Internal("result %d is off by %g of %g", r, difference, largest);
+    if (difference > tolerance * largest) {
+      return Internal("result %d is off by %g; its largest expected value is %g", r, difference, largest);
+    }
   }
   return absl::OkStatus();
 }

@@ -1,4 +1,5 @@
-// Training steps with their backward written out, for tests of lowering: random inputs for them, and comparison.
+// Training steps with their backward written out, for tests of lowering. Also random inputs for these steps, and a
+// comparison of results.
 #pragma once
 
 #include <string>
@@ -13,6 +14,7 @@
 
 namespace alpa::testing {
 
+// Sizes of MakeStep: examples, input features, hidden features, output features.
 inline constexpr int64_t kBatch = 48, kIn = 5, kHidden = 6, kOut = 3;
 
 struct Step {
@@ -21,33 +23,38 @@ struct Step {
 };
 
 struct StepOptions {
-  bool masked = false;      // mean over the examples that a mask names
-  bool batch_norm = false;  // of the hidden layer
-  bool noise = false;       // added to the hidden layer, made from iota and a key in the state
-  bool time_major = false;  // x is [T, B, ..] and flattened to [T*B, ..]
+  bool masked = false;      // the loss is the mean over the examples that a mask selects
+  bool batch_norm = false;  // subtracts the mean over the batch from the hidden layer
+  bool noise = false;       // adds pseudo-random noise to the hidden layer; its key is a state leaf
+  bool time_major = false;  // x and y are [2, B, ..] and are flattened to [2 * B, ..]
   graph::DType dtype = graph::DType::kF32;
 };
 
-// A two-layer perceptron with squared loss and clipping. Inputs: w1, w2, key (state), x, y, mask (batch; mask where masked).
-// Results: w1, w2, key, then loss, the gradient of w1, the error of each example.
+// Returns a step of a two-layer perceptron with squared loss and gradient clipping.
+// Inputs: w1, w2, key (state), x, y (batch), and a mask (batch) if `masked`.
+// Results: w1, w2, key (state), the loss, the gradient of w1, and the error of each example (aux).
 Step MakeStep(const StepOptions& options);
-inline const std::vector<int32_t> kStateInputs = {0, 1, 2, -1, -1, -1};  // of each result
+inline const std::vector<int32_t> kStateInputs = {0, 1, 2, -1, -1, -1};  // as StateInputs, of the steps of MakeStep
 
-// Residual layers of width `kWidth`, squared loss, clipping by global norm, momentum. Inputs: w0, .., m0, .. (state), x, y (batch);
-// results: new w0, .., m0, .., loss. `tied`: the output is multiplied with w0 transposed.
+// Returns a step of `layers` residual layers of width `kWidth`, with squared loss, clipping by the global norm, and
+// momentum.
+// Inputs: w0, .., m0, .. (state), x, y (batch). Results: w0, .., m0, .. (state), the loss (aux).
+// `tied`: the last layer multiplies its output by w0 transposed.
 inline constexpr int64_t kWidth = 8;
 Step MakeDeepStep(int layers, bool tied);
-// Of each result, for any step: what Interpret wants.
+// Returns, by result of the step, the graph parameter that it replaces; -1: aux. Interpret takes this list.
 std::vector<int32_t> StateInputs(const Step& step);
 
+// Returns random inputs of the step: normally distributed floats, random keys, and masks of 0 and 1.
 std::vector<graph::Literal> RandomInputs(const Step& step, int seed);
+// Devices 0 to n - 1, and an unmeasured cluster of these devices on one node.
 std::vector<DeviceId> Devices(int n);
 cluster::Cluster ClusterOf(int n);
 
-// Data parallel over `devices` with k microbatches, each part verified.
+// Plans and lowers the step with data degree `devices` and k microbatches. Verifies the plan and the executable.
 absl::StatusOr<plan::Executable> PlanAndLower(const Step& step, int devices, int64_t k, plan::Statistics statistics);
 
-// OK, or which result is further off than `tolerance` x its largest value.
+// Returns OK, or kInternal that names the first result whose error exceeds `tolerance` x its largest expected value.
 absl::Status CheckClose(const std::vector<graph::Literal>& actual, const std::vector<graph::Literal>& expected,
                         double tolerance);
 
