@@ -105,7 +105,7 @@ class BruteForce {
 
   const Problem& problem_;
   std::vector<int> chosen_;
-  std::vector<std::vector<const Site*>> due_;  // by node: the sites of which it is the last node
+  std::vector<std::vector<const Site*>> due_;  // by node: the sites whose last node it is
   double best_ = kForbidden;
   int64_t visited_ = 0;
 };
@@ -218,7 +218,7 @@ TEST_P(RandomProgramsTest, RandomChoicesComputeTheResultsOfTheProgram) {
     const auto cut = planner::CutAlongAxis(space.executable, *request);
     ASSERT_TRUE(cut.ok()) << cut.status();
     EXPECT_TRUE(ComputesTheSame(step_, *cut).ok()) << ComputesTheSame(step_, *cut) << "\n" << plan::Print(*cut);
-    // The executable may send less than predicted: it computes slices of a replicated value from slices of the operands.
+    // The executable may send less than predicted: it can compute slices of a value from slices of the operands.
     EXPECT_LE(planner::StepCostOf(*cut, MeshId(0)).sent_bytes,
               planner::intra_op::Evaluate(space.problem, chosen).sent_bytes * (1 + 1e-9));
   }

@@ -1,4 +1,5 @@
-// Costs, simulation and search. The search predicts no better time for any pinned plan than for the plan that it finds.
+// Tests of program costs, the simulation and the search. By its prediction, the plan that the search finds must be at
+// least as fast as every pinned plan.
 
 #include <gtest/gtest.h>
 
@@ -235,8 +236,8 @@ TEST(Simulate, RefusesAClusterThatIsNotMeasuredOrLacksADevice) {
   EXPECT_FALSE(planner::Simulate(*executable, Measured(1, 0)).ok());
 }
 
-// By the same cost, the plan of the search is at least as good as every plan of the grid of degrees. It computes the
-// results of the program.
+// The predicted step time of the search's plan is at most that of every plan of the grid of degrees. The plan also
+// computes the results of the program.
 TEST(Search, FindsAPlanAtLeastAsGoodAsTheGridOfDegrees) {
   const Step step = testing::MakeDeepStep(8, true);
   for (int n : {1, 2, 4}) {

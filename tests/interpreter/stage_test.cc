@@ -1,5 +1,6 @@
 // Cutting a step into stages preserves its results: with any labels, meshes, axes and schedule, the executable computes
-// what the program computes. The chosen cuts are good: a weight is on the mesh of its gradient, and little is sent.
+// what the program computes. The last tests check the quality of the chosen cuts: little is sent, and the state is spread
+// evenly.
 
 #include <gtest/gtest.h>
 
@@ -132,7 +133,8 @@ TEST_P(RandomLabelsTest, ExecutableComputesTheResultsOfTheProgram) {
   if (random() % 2 == 0) request.remat = plan::Remat::kLayer;
   for (int& stage : labels->slot_stage) stage = static_cast<int>(random() % stages);
   const auto executable = planner::AssembleStages(*whole, *labels, request);
-  // One axis may split a leaf that it does not name. The tile may then be too short for a cut along the next axis.
+  // One axis may split a leaf that it does not name. The tile may then be too short for a cut along the next axis. Such
+  // a request is refused.
   if (absl::StrContains(executable.status().message(), "does not divide")) GTEST_SKIP() << executable.status();
   ASSERT_TRUE(executable.ok()) << executable.status();
   const absl::Status status = Check(step, *executable, options.dtype == DType::kBF16 ? 3e-2 : 1e-5);

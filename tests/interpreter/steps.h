@@ -37,8 +37,7 @@ Step MakeStep(const StepOptions& options);
 inline const std::vector<int32_t> kStateInputs = {0, 1, 2, -1, -1, -1};  // as StateInputs, of the steps of MakeStep
 
 // Returns a step of `layers` residual layers of width `kWidth`, with squared loss, clipping by the global norm, and
-// momentum.
-// Inputs: w0, .., m0, .. (state), x, y (batch). Results: w0, .., m0, .. (state), the loss (aux).
+// momentum. Inputs: w0, .., m0, .. (state), x, y (batch). Results: w0, .., m0, .. (state), the loss (aux).
 // `tied`: the last layer multiplies its output by w0 transposed.
 inline constexpr int64_t kWidth = 8;
 Step MakeDeepStep(int layers, bool tied);
