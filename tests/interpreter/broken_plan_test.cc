@@ -1,4 +1,4 @@
-// Plans that a user wrote or changed by hand. Each fault is refused with its own message.
+// Tests plans that a user wrote or changed by hand. Each fault is refused with its own message.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// The exact choice along one axis. Its optimum equals that of brute force, and its predicted bytes are those that the
-// lowered executable sends. With any choices and any pins, the executable computes the results of the program.
+// Tests the exact choice along one axis. Its optimum equals that of brute force, and its predicted bytes are those that
+// the lowered executable sends. With any choices and any pins, the executable computes the results of the program.
 
 #include <gtest/gtest.h>
 

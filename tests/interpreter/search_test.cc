@@ -1,4 +1,4 @@
-// Tests of program costs, the simulation and the search. By its prediction, the plan that the search finds must be at
+// Tests program costs, the simulation and the search. By its prediction, the plan that the search finds must be at
 // least as fast as every pinned plan.
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // Cutting a step into stages preserves its results: with any labels, meshes, axes and schedule, the executable computes
-// what the program computes. The last tests check the quality of the chosen cuts: little is sent, and the state is spread
-// evenly.
+// what the program computes. The last tests check the quality of the chosen cuts: little is sent, and the state is
+// spread evenly.
 
 #include <gtest/gtest.h>
 
