@@ -43,7 +43,7 @@ struct AxisAnalysis {
   // possible. For a split or partial value: the first loop that needs it.
   std::vector<int> segment;
   std::vector<int> full_in;                     // by value: the once segment that completes its full value; -1: none
-  std::vector<bool> local;                      // by value: a statistic that each chunk computes from its own examples
+  std::vector<bool> local;                      // by value: a statistic that each microbatch computes for itself
   std::vector<bool> chunk_local;                // by value: replicated, but loops use a version with local statistics
   std::vector<bool> split_result;               // by graph result: stays split at the end of the step
   std::vector<Coupling> couplings;              // not empty: the program is coupled
@@ -56,8 +56,8 @@ struct AxisAnalysis {
 struct AnalysisOptions {
   int64_t chunks = 1;
   std::vector<plan::Seed> seeds;
-  // If true, each chunk computes a coupled statistic from its own examples (plan::Statistics::kLocal), if the statistic
-  // is a partial value. All other coupled statistics stay in `couplings`.
+  // If true, each microbatch computes a coupled statistic from its own examples (plan::Statistics::kLocal), if the
+  // statistic is a partial value. All other coupled statistics stay in `couplings`.
   bool local_statistics = false;
   // If true, no result stays split. This is needed if the chunks of one device do not form one tile of the result.
   bool gather_results = false;
