@@ -1,4 +1,4 @@
-"""The training that deploy/demo.sh runs."""
+"""Trains a GPT across two workers. deploy/demo.sh runs this script."""
 
 import argparse
 import dataclasses
@@ -22,7 +22,7 @@ import models
 # Long texts that every Debian system has.
 DEFAULT_TEXTS = [pathlib.Path("/usr/share/common-licenses") / name
                  for name in ("GPL-3", "GPL-2", "LGPL-2.1", "GFDL-1.3", "MPL-2.0", "Apache-2.0")]
-COMPARED_STEPS = 8  # whose losses are compared with those of jax.jit
+COMPARED_STEPS = 8  # the first steps, whose losses are compared with those of jax.jit
 PINNED_STEPS, PINNED_MICROBATCHES = 6, 4  # of the run with the pinned plan
 
 
@@ -110,7 +110,7 @@ def main():
 
 @dataclasses.dataclass
 class Measured:
-    """The plan of a run, with its prediction, and the measured step time and memory."""
+    """Holds the plan of a run, including its prediction, and the measured step time and memory."""
 
     name: str
     plan: object
@@ -119,7 +119,7 @@ class Measured:
 
     @staticmethod
     def of(name, run):
-        steps = run.metrics[1:] or run.metrics  # without the first step, which touches its memory for the first time
+        steps = run.metrics[1:] or run.metrics  # skips the first step, which is slow because it touches new memory
         return Measured(name, run.plan, statistics.median(s["seconds"] for s in steps), steps[-1]["device_bytes"])
 
     def __str__(self):
@@ -131,7 +131,7 @@ class Measured:
 
 
 def try_pinned(cluster, step, state, data):
-    """Runs a plan as somebody might pin it by hand: 2 pipeline stages on 2 data-parallel devices each."""
+    """Runs a plan that is pinned by hand: 2 pipeline stages on 2 data-parallel devices each. Returns its Measured."""
     plan = alpa.Megatron(dp=2, pp=2, microbatches=PINNED_MICROBATCHES)
     with cluster.parallelize(step, plan, name="demo-pinned") as run:
         for batch in data[:PINNED_STEPS]:

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Goes from a bare checkout to a model that trains across daemons:
+# Builds a bare checkout and trains a model across daemons:
 #
 #   deploy/demo.sh [--text FILE] [--steps N] [--devices N] [--microbatches K] [--keep]
 #
-# Installs the missing packages and builds the tree. Starts one coordinator and two workers of two CPU devices each on
-# this machine. Trains a byte-level GPT of 6 million parameters on the text, and compares its first losses with those of
-# plain jax.jit. The exit status is 0 only if the losses agree.
+# Installs the missing packages and builds the tree. Starts one coordinator and two workers on this machine. Each worker
+# has two CPU devices. Trains a byte-level GPT of 6 million parameters on the text, and compares its first losses with
+# those of plain jax.jit. The exit status is 0 only if the losses agree.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
