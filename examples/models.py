@@ -52,7 +52,7 @@ def init_gpt(config, key):
 
 
 def gpt_logits(config, params, tokens, key=None):
-    """Maps byte values [batch, length] to logits [batch, length, vocabulary]. No dropout if `key` is None."""
+    """Maps byte values [batch, length] to logits [batch, length, vocabulary]. Applies no dropout if `key` is None."""
     params = _cast(params, config.dtype)
     h = params["embedding"][tokens] + params["position"][:tokens.shape[1]]
     keys = [None] * 2 * config.layers
@@ -67,7 +67,7 @@ def gpt_logits(config, params, tokens, key=None):
 
 
 def gpt_loss(config):
-    """Returns the loss: the mean cross-entropy over all positions."""
+    """Returns the loss function: the mean cross-entropy over all positions."""
 
     def loss(params, batch, key=None):
         logits = gpt_logits(config, params, batch["x"], key)
@@ -77,7 +77,7 @@ def gpt_loss(config):
 
 
 def gpt_masked_loss(config):
-    """Returns the loss: the mean cross-entropy over the positions at which batch["mask"] is 1.
+    """Returns the loss function: the mean cross-entropy over the positions at which batch["mask"] is 1.
 
     Examples may differ in the number of these positions.
     """
@@ -100,7 +100,7 @@ class Mlp:
     layers: int = 3
     outputs: int = 8
     batch_norm: bool = False
-    norm_groups: int = 1  # number of parts of the batch, each with its own statistics
+    norm_groups: int = 1  # number of parts of the batch; each part has its own statistics
     dtype: object = jnp.float32
 
 
@@ -116,7 +116,7 @@ def init_mlp(config, key):
 
 
 def mlp_loss(config):
-    """Returns the loss: the mean squared error."""
+    """Returns the loss function: the mean squared error."""
 
     def loss(params, batch, key=None):
         del key
@@ -199,7 +199,7 @@ def vit_logits(config, params, images):
 
 
 def vit_loss(config):
-    """Returns the loss: the mean cross-entropy."""
+    """Returns the loss function: the mean cross-entropy."""
 
     def loss(params, batch, key=None):
         del key
@@ -217,7 +217,7 @@ def _init_norm(width):
 
 
 def _norm(p, h):
-    """Layer normalisation."""
+    """Applies layer normalisation."""
     x = h.astype(jnp.float32)
     mean = x.mean(-1, keepdims=True)
     variance = ((x - mean) ** 2).mean(-1, keepdims=True)
@@ -268,7 +268,7 @@ def start(params, optimizer=None, key=None):
 
 
 def train_step(loss, optimizer, report=True):
-    """Returns a step that updates the parameters with an optimizer. aux is {"loss": loss}, or None without `report`."""
+    """Returns a step that updates the parameters with an optimizer. aux is {"loss": loss}, or None if not `report`."""
 
     def step(state, batch):
         state = dict(state)
@@ -306,7 +306,7 @@ def flat_step(loss, optimizer):
 
 
 def _next_key(state):
-    """Splits the state's key, keeps one half in the state and returns the other. Returns None without a key."""
+    """Splits the state's key, keeps one half in the state and returns the other. Returns None if there is no key."""
     if "key" not in state:
         return None
     state["key"], key = jax.random.split(state["key"])
