@@ -69,7 +69,7 @@ void Latency(Endpoint& endpoint, const Flags& flags) {
       if (turn == endpoint.rank()) Need(endpoint.Send(peer, 1, std::as_bytes(std::span(&out, 1)))->Wait());
       else Need(endpoint.Recv(peer, 1, std::as_writable_bytes(std::span(&in, 1)))->Wait());
     }
-    Need(in == static_cast<uint64_t>(i), "latency: a message has wrong data");
+    Need(in == static_cast<uint64_t>(i), "latency: a message arrived with wrong data");
     if (i >= warm) seconds.push_back(Now() - start);
   }
   if (endpoint.rank() != 0) return;
@@ -94,7 +94,7 @@ void Bandwidth(Endpoint& endpoint, const Flags& flags, size_t bytes) {
     start = now;
   }
   Need(previous->Wait());
-  Need(data.front() == std::byte{7} && data.back() == std::byte{7}, "bandwidth: a message has wrong data");
+  Need(data.front() == std::byte{7} && data.back() == std::byte{7}, "bandwidth: a message arrived with wrong data");
   if (endpoint.rank() == 0) {
     Need(endpoint.Recv(1, 3, ack)->Wait());
     return;
@@ -161,7 +161,8 @@ void RunRank(int rank, int in, int out, const Flags& flags) {
   auto transport = MakeUcxTransport(options);
   Need(transport.status());
   const std::string mine = (*transport)->address();
-  Need(write(out, mine.data(), mine.size()) == static_cast<ssize_t>(mine.size()), "cannot write to the pipe");
+  Need(write(out, mine.data(), mine.size()) == static_cast<ssize_t>(mine.size()),
+       "cannot write the UCX address to the pipe between the processes");
   const std::string theirs = ReadText(in);
   std::vector<Transport::Peer> peers(2);
   peers[rank] = {mine, true};
@@ -180,10 +181,10 @@ int Main(int argc, char** argv) {
     if (name == "--bytes") flags.bytes = static_cast<size_t>(value);
     else if (name == "--runs") flags.runs = static_cast<int>(value);
     else if (name == "--spin-us") flags.spin_us = static_cast<int>(value);
-    else Die(absl::InvalidArgumentError("unknown flag " + name));
+    else Die(absl::InvalidArgumentError("use --bytes, --runs or --spin-us; unknown flag " + name));
   }
   int up[2], down[2];
-  Need(pipe(up) == 0 && pipe(down) == 0, "cannot create a pipe");
+  Need(pipe(up) == 0 && pipe(down) == 0, "cannot create the pipes between the processes");
   const pid_t child = fork();
   if (child == 0) {
     RunRank(1, down[0], up[1], flags);

@@ -2,9 +2,10 @@
 
     bench/comm/side_by_side.py [--rounds 7] [--tls tcp,posix,...]
 
-The rounds are interleaved. The table has the medians, and the median of the ratios per round. ucx_perftest runs twice:
-over plain endpoints, and with -e over endpoints that survive the loss of their peer, as all of Alpa's endpoints do.
-Over TCP, UCX gives the endpoints of -e no direct placement (UCX issue 11929), so the two runs differ there.
+The rounds are interleaved. The table shows the median of the bandwidths, and the median of the ratios per round.
+ucx_perftest runs twice: over plain endpoints, and with -e over endpoints that survive the loss of their peer, as all of
+Alpa's endpoints do. Over TCP, UCX does not place data directly if -e is given (UCX issue 11929). So the two runs differ
+there.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import subprocess
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BENCH = pathlib.Path(os.environ.get("ALPA_BIN", ROOT / "build" / "release" / "bin")) / "comm_bench"
 SIZES = (1 << 20, 8 << 20, 64 << 20)
-# UCX_TLS by transport. Workers of one machine use shared memory, without CMA (see comm/ucx).
+# The value of UCX_TLS for each transport. Workers of one machine use shared memory, without CMA (see comm/ucx).
 TRANSPORTS = {"shared memory": "^cma,tcp", "tcp": "tcp"}
 
 

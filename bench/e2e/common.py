@@ -1,4 +1,4 @@
-"""Helpers of the end-to-end benchmarks: interleaved timing, and a description of the machine."""
+"""Helpers for the end-to-end benchmarks: they time functions in turn, and describe the machine."""
 
 import platform
 import statistics

@@ -1,8 +1,9 @@
-"""Question: how much time does the system add to a step? Runs an almost empty step over two workers, submitted ahead.
+"""Question: how much time does the system add to a step? Runs an almost empty step over two workers.
 
     .venv/bin/python bench/e2e/empty_step.py [--steps 400]
 
-The state counts the steps, so a lost or repeated step is detected.
+Steps are submitted before earlier steps are done. The state counts the steps, so the benchmark detects a lost or
+repeated step.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def main():
     print(common.machine())
     print(f"run() one by one   {one_by_one * 1e3:.3f} ms per step")
     print(f"run.steps(n)       {at_once * 1e3:.3f} ms per step")
-    print(f"step, dispatch to last report: median {statistics.median(seconds) * 1e3:.3f} ms, "
+    print(f"step, from dispatch to last report: median {statistics.median(seconds) * 1e3:.3f} ms, "
           f"max {seconds[-1] * 1e3:.3f} ms")
 
 

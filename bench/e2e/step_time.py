@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/e2e/step_time.py [--steps 2] [--rounds 5]
 
-Both run the same step from the same state on the same batch. The benchmark fails if the losses differ.
+Alpa and jax.jit run the same step from the same state on the same batch. The benchmark fails if the losses differ.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/e2e/transfer.py [--mib 64] [--rounds 7]
 
-The fetched state must equal the uploaded state.
+The benchmark fails if the fetched state differs from the uploaded state.
 """
 
 import argparse

@@ -2,10 +2,11 @@
 
     .venv/bin/python bench/planner/predicted.py [--rounds 7] [--plans 50] [--seed 1000]
 
-The first part runs each model under several plans on at most 2 devices. It compares predicted with measured step time
-and memory. The second part runs many random plans of one model on 4 and on 8 devices that share this machine's cores.
-It prints the rank correlation (Spearman), and the ratio of the planner's own choice to the best measured plan. Steps
-run one at a time, and a plan's time is the median of its steps.
+The first part runs each model under several plans on at most 2 devices. It compares the predicted step time and memory
+with the measured values. The second part runs many random plans of one model on 4 and on 8 devices that share this
+machine's cores. It prints the rank correlation (Spearman) of predicted and measured times. It also prints the ratio of
+the time of the planner's own choice to the time of the best measured plan. Steps run one at a time, and a plan's time
+is the median of its steps.
 """
 
 import argparse
@@ -142,7 +143,7 @@ def random_plans(devices, count, rounds, name, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="measured steps per plan, after two for warming up")
+    parser.add_argument("--rounds", type=int, default=7, help="measured steps per plan, after two warm-up steps")
     parser.add_argument("--plans", type=int, default=50,
                         help="number of random plans on 4 and on 8 devices; 0: skip this part")
     parser.add_argument("--seed", type=int, default=1000,
