@@ -1,4 +1,4 @@
-"""The text of the tree follows tools/tidy, and each rule of tools/tidy finds what it is for."""
+"""Tests that the text of the tree follows tools/tidy, and that each rule of tools/tidy reports its findings."""
 import importlib.machinery
 import importlib.util
 import pathlib
