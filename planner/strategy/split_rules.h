@@ -14,7 +14,7 @@ std::optional<OpRule> SplitRule(const RuleContext& context, const graph::Op& op,
                                 size_t lead);
 
 // Returns the rule that keeps partial operands partial. Returns nullopt if the op does not commute with the reduction.
-// REQUIRES: no operand is split, at least one is partial.
+// REQUIRES: no operand is split, and at least one operand is partial.
 std::optional<OpRule> PartialRule(const RuleContext& context, const graph::Op& op,
                                   const std::vector<AxisState>& states);
 
