@@ -1,4 +1,4 @@
-"""Defines the models, batches and steps of the tests, with cached references. All are small enough for two cores."""
+"""Defines the models, batches and steps of the tests, with cached references. Two cores are enough to run them."""
 
 import functools
 
@@ -43,7 +43,7 @@ DEEP_NAMES = ("deep_gpt", "deep_gpt_untied", "scan_gpt", "vector_gpt", "flattene
               "deep_mlp")
 OPTIMIZERS = ("adamw", "sgd")
 
-# Each layout names workers, and the number of their devices that the job uses.
+# Each layout lists workers, and the total number of devices that a job uses on them.
 LAYOUTS = {
     "one": (("single-0",), 1),
     "data2_one_worker": (("pair-0",), 2),
@@ -79,8 +79,8 @@ def batches_of(name, count=3, batch=BATCH):
 def training(loss, params, optimizer, key=None, flatten=False):
     """Returns (step, state).
 
-    "adamw" is AdamW after gradient clipping. With `flatten`, vectors hold its optimizer state. "sgd" is plain SGD that
-    returns the gradients as aux.
+    "adamw" is AdamW after gradient clipping. With `flatten`, each of its moments is one vector over all parameters.
+    "sgd" is plain SGD that returns the gradients as aux.
     """
     if optimizer == "adamw":
         adamw = models.adamw(peak=3e-3, warmup=3, steps=100)

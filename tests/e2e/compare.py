@@ -1,20 +1,20 @@
 """Checks that a run equals single-device jax.jit "up to rounding". The effect of rounding is measured.
 
-JAX runs the same steps once as they are, and PERTURBED_RUNS times with perturbed inputs. A perturbed run changes every
-float input by about one rounding: by 3e-7 relative, or by 5e-4 if the model computes in 16 bits. The difference between
-these runs shows how sensitive each result is to rounding. A running sum is hardly sensitive. An Adam update is very
-sensitive if its gradient is zero in theory.
+JAX runs the same steps once with the given inputs, and PERTURBED_RUNS times with perturbed inputs. A perturbed run
+changes every float input by about one rounding: by a relative 3e-7, or by 5e-4 if the model computes in 16 bits. The
+differences between these runs show how sensitive each result is to rounding. A running sum is hardly sensitive. An Adam
+update is very sensitive if the exact gradient is zero.
 
-The comparison covers each leaf of the aux at each step, and the change of each state leaf from start to end. Its
-largest difference from the plain JAX run may be at most
+The comparison covers each leaf of the aux at each step, and the change of each state leaf from start to end. The
+largest difference between our run and the unperturbed JAX run may be at most
 
     10 x the largest difference of a perturbed run + 1e-4 x the largest absolute value of the aux leaf or state change.
 
 Leaves that are not floats must be equal. Read Reference first, then Reference.violations().
 
-Sums in 16 bits: XLA's CPU backend keeps a running sum of bf16 values in bf16. Over a thousand rows, that loses 10 % of
-the gradient of a bias. XLA's GPU and TPU backends keep the sum in f32, and so do ours. with_f32_sums() makes JAX on CPU
-do the same.
+Sums in 16 bits: XLA's CPU backend keeps a running sum of bf16 values in bf16. Over a thousand rows, this rounding loses
+10 % of the gradient of a bias. XLA's GPU and TPU backends keep the sum in f32, and so do our backends. with_f32_sums()
+makes JAX on CPU keep the sum in f32 too.
 """
 
 import dataclasses
@@ -24,9 +24,9 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
-PERTURBED_RUNS = 3
-ROUNDING_32 = 3e-7  # relative change of a float input
-ROUNDING_16 = 5e-4  # the same, if the model computes in 16 bits
+PERTURBED_RUNS = 3  # per reference
+ROUNDING_32 = 3e-7  # relative change of a float input of a perturbed run
+ROUNDING_16 = 5e-4  # relative change if the model computes in 16 bits
 
 
 @dataclasses.dataclass
@@ -82,7 +82,7 @@ class Reference:
             self.perturbed.append(_run(jitted, *inputs, steps))
 
     def violations(self, got):
-        """Returns the leaves of `got` that do not equal the reference; an empty list if all leaves do."""
+        """Returns one Violation per leaf of `got` that differs too much from the reference."""
         found = []
         if len(got.aux) != self.steps:
             found.append(Violation(f"{len(got.aux)} steps have aux, expected {self.steps}", np.inf, 0))
@@ -94,7 +94,7 @@ class Reference:
         return found
 
     def check(self, got):
-        """Raises AssertionError if there are violations. Its message lists the first 12 of them."""
+        """Raises AssertionError if there are violations. The message lists the first 12 violations."""
         found = self.violations(got)
         assert not found, f"{len(found)} leaves are not equal to jax.jit:\n" + "\n".join(f"  {v}" for v in found[:12])
 
@@ -131,7 +131,7 @@ def _evaluate(jaxpr, constants, arguments):
 
 
 def run_ours(run, state, batches, steps):
-    """Runs `steps` steps of an alpa Run, or of any function that is called like a step. Returns their Trajectory."""
+    """Runs `steps` steps with `run`, an alpa Run or a function with the signature of a step. Returns the Trajectory."""
     import alpa
 
     first, auxes = state, []
@@ -142,7 +142,7 @@ def run_ours(run, state, batches, steps):
 
 
 def same_bits(a, b):
-    """Returns whether the last state and all aux of two trajectories are equal to the last bit."""
+    """Returns whether two trajectories have bitwise equal last states and aux."""
     def equal(x, y):
         return x.keys() == y.keys() and all(x[k].dtype == y[k].dtype and x[k].tobytes() == y[k].tobytes() for k in x)
 
@@ -162,7 +162,7 @@ def _is_float(x):
 
 
 def _change(run):
-    """Returns last minus first, in f64, for each float leaf, and the last value for each other leaf."""
+    """Returns, for each state leaf, last minus first in f64, or the last value if the leaf is not a float."""
     out = {}
     for path, last in run.last.items():
         out[path] = last.astype(np.float64) - run.first[path].astype(np.float64) if _is_float(last) else last
@@ -172,8 +172,8 @@ def _change(run):
 def _perturb(tree, size, rng):
     """Returns the tree with every float value changed by `size` relative, up or down at random.
 
-    Neighbouring 16-bit values are further apart than that. A 16-bit result is therefore rounded at random, so that its
-    expected change has this size.
+    For 16-bit values, `size` is less than the distance to the neighbouring value. A 16-bit result is therefore rounded
+    up or down at random, so that the expected change is `size`.
     """
     def perturb(x):
         if hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
@@ -195,7 +195,7 @@ def _perturb(tree, size, rng):
 def _compare(what, want, have, perturbed):
     if want.keys() != have.keys():
         names = sorted(want.keys() ^ have.keys())[:4]
-        return [Violation(f"{what}leaves of only one of the two runs: {names}", np.inf, 0)]
+        return [Violation(f"{what}leaves exist in only one of the two runs: {names}", np.inf, 0)]
     found = []
     for path, expected in want.items():
         got = have[path]

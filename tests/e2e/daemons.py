@@ -9,7 +9,7 @@ from alpa.local import Daemons, find_binary
 def start_cluster(workers, *coordinator_flags):
     """Starts a coordinator, and one worker for each item of `workers`, {name: number of devices}.
 
-    Returns a connected Cluster, after all workers have registered.
+    Waits until all workers have registered. Returns a connected Cluster. Stops the daemons if a start fails.
     """
     daemons = Daemons()
     try:

@@ -1,4 +1,4 @@
-"""Defines models whose structure differs from those of examples/models.py. Each is harder to cut into stages.
+"""Defines models whose structure differs from those of examples/models.py. All are harder to cut into stages.
 
     scan_gpt     The layers run in a scan, and one leaf holds the weights of all layers.
     vector_gpt   One vector holds all parameters.
@@ -51,8 +51,8 @@ def scan_gpt_loss(config):
 
 
 def bert_loss(config):
-    """Returns the loss function of a BERT-like model on the parameters of models.Gpt. The layers are post-norm and use
-    dropout. The attention is not causal."""
+    """Returns the loss function of a BERT-like model. Its parameters are those of models.Gpt. The layers are post-norm
+    and use dropout. The attention is not causal."""
 
     def loss(params, batch, key=None):
         keys = jax.random.split(key, 2 * config.layers)

@@ -1,6 +1,6 @@
-"""Tests compare.py: it must accept a correct split of a step, and reject each bug that lowering may have.
+"""Tests compare.py: it must accept the results of a correctly split step, and reject those of each lowering bug.
 
-The bugs are written in JAX: a step splits the batch over 2 devices and 2 microbatches by hand, and makes one mistake.
+The bugs are written in JAX. A step splits the batch by hand, over 2 devices and 2 microbatches, and makes one mistake.
 The end-to-end tests run every plan shape with AdamW after clipping, and with plain SGD that returns the gradients as
 aux. It is therefore enough if the comparison rejects a bug under one of the two optimizers.
 """
@@ -46,8 +46,10 @@ def part(array, i):
 
 
 def make_step(adam, bug=None):
-    """Returns a step: the plain full-batch step if `bug` is None, the correct split if it is "none", and otherwise the
-    split with this bug."""
+    """Returns a step.
+
+    If `bug` is None, the step is not split. If `bug` is "none", the split is correct. Otherwise the split has this bug.
+    """
 
     def step(state, batch):
         key, sub = jax.random.split(state["key"])

@@ -14,7 +14,7 @@ import grpc
 import pytest
 from alpa.local import find_binary
 
-UNAVAILABLE, CONFIG = 69, 78
+UNAVAILABLE, CONFIG = 69, 78  # exit codes from sysexits.h
 
 
 class Daemon:
@@ -59,7 +59,7 @@ def daemon(tmp_path):
 
 
 def check_exit(daemon, code, *words):
-    """Checks that the daemon exits with `code`, and that its output has all `words`."""
+    """Checks that the daemon exits with `code`, and that its output contains all `words`."""
     got, output = daemon.end()
     assert got == code, output
     assert "terminate" not in output and all(word in output for word in words), output
@@ -135,7 +135,7 @@ def test_serves_health_reflection_and_http(daemon):
 
 
 def draining(cluster, steps):
-    """Starts a run of `steps` steps. Tells the coordinator to drain when some of them are done. Returns the run."""
+    """Starts a run of `steps` steps. After some steps, makes the coordinator drain. Returns the run."""
     step, state, batches, _ = cases.case("mlp", "sgd")
     run = cluster.parallelize(step, timeout=60)
     state, _ = run(state, batches[0])

@@ -1,5 +1,4 @@
-"""Tests data parallelism: the state and aux after n steps equal single-device jax.jit up to rounding, and the same plan
-and inputs give the same bits."""
+"""Tests data parallelism. State and aux equal single-device jax.jit up to rounding, and a rerun gives the same bits."""
 
 import itertools
 import random
@@ -9,9 +8,9 @@ import pytest
 from cases import LAYOUTS, NAMES, OPTIMIZERS, STEPS, case
 from compare import run_ours, same_bits
 
-KS = (1, 2, 4, 8)
+KS = (1, 2, 4, 8)  # numbers of microbatches
 MATRIX = list(itertools.product((*NAMES, "vit_convolution"), OPTIMIZERS, LAYOUTS, KS))
-DEFAULT_SIZE = 26
+DEFAULT_SIZE = 26  # rows of the matrix that run without --full
 
 
 def pytest_generate_tests(metafunc):
@@ -24,7 +23,8 @@ def pytest_generate_tests(metafunc):
 
 
 def part_of_matrix(seed):
-    """Returns a seeded part of the matrix, with both optimizers per model of NAMES and every k per layout."""
+    """Returns a seeded part of the matrix. It contains each model of NAMES with both optimizers, and each layout with
+    every k."""
     rng = random.Random(seed)
     plans = list(itertools.product(LAYOUTS, KS))
     rng.shuffle(plans)

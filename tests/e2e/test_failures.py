@@ -1,4 +1,4 @@
-"""Tests failures: each is reported clearly and in time, and harms no other job."""
+"""Tests that each failure is reported clearly and in time, and that it harms no other job."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from alpa._proto import tensor_service_pb2
 from compare import run_ours
 
 LEASE_SECONDS = 10.0  # the coordinator counts a worker as lost after this silence
-LIMIT = LEASE_SECONDS + 10.0  # seconds in which a failure must be reported
+LIMIT = LEASE_SECONDS + 10.0  # seconds within which a failure must be reported
 
 
 def small():
@@ -30,7 +30,7 @@ def small():
 
 
 def still_works(cluster):
-    """Checks that the cluster runs a job correctly. Returns whether all its daemons are running."""
+    """Checks that the cluster runs a job correctly. Returns whether all daemons of the cluster are running."""
     step, state, batches, reference = cases.case("mlp", "sgd")
     with cluster.parallelize(step, alpa.DataParallel(1), timeout=60) as run:
         reference.check(run_ours(run, state, batches, cases.STEPS))
@@ -51,7 +51,7 @@ def traced():
 
 
 def submit(cluster, module, roles, timeout=30, **plan):
-    """Submits a job that the coordinator must refuse. Raises its AlpaError, or fails the test if the job runs."""
+    """Submits a job that the coordinator must refuse. Raises the AlpaError, or fails the test if the job runs."""
     request = pb.SubmitRequest(name="bad", program_hash=send_program(cluster, module), roles=roles,
                                plan=pb.PlanRequest(devices=1, **plan))
     job = None
@@ -63,7 +63,7 @@ def submit(cluster, module, roles, timeout=30, **plan):
     finally:
         if job is not None:
             cluster._give_up(job.job_id)
-    pytest.fail("the job runs, but the coordinator must refuse it")
+    pytest.fail("the coordinator accepted and started the job, but must refuse it")
 
 
 @pytest.mark.parametrize("cut", [0.0, 0.1, 0.5, 0.9, 0.999], ids=lambda c: f"first {c:.1%}")
@@ -363,9 +363,9 @@ def test_a_killed_coordinator_restarts_with_everything_that_it_acknowledged(fres
         failed = jobs[doomed.job_id]
         assert failed.state == pb.Job.FAILED and failed.cause == pb.Job.INFRASTRUCTURE
         assert "restarted" in failed.reason and failed.error_reason == "JOB_FAILED"
-        daemons.wait_for_workers(again, 2)  # they reconnect by themselves
+        daemons.wait_for_workers(again, 2)  # the workers reconnect by themselves
         assert again.describe().cluster_epoch > epoch
-        # The waiting job gets the devices without a new request. A second submission with its id returns the same job.
+        # The waiting job gets devices without a new request. A second submission with the same id returns this job.
         assert again._wait_running(again._jobs.Submit(request, timeout=10), 30).state == pb.Job.RUNNING
         again.stop("waits")
         with again.parallelize(step, alpa.DataParallel(2), timeout=60) as run:

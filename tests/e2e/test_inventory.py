@@ -1,5 +1,8 @@
-"""Tests the measurements that workers report. They are made once per machine, cached, shown, and enough to plan without
-the machine."""
+"""Tests the measurements that workers report.
+
+Workers measure each machine once and cache the measurements. `alpa cluster` prints them. The measurements are enough to
+plan for the machine elsewhere.
+"""
 
 import re
 
@@ -11,7 +14,7 @@ from daemons import run_alpa, start_cluster
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Returns a function that starts workers. They cache their measurements in a folder of this test."""
+    """Returns a function that starts a cluster. Its workers cache their measurements in a folder of this test."""
     monkeypatch.setenv("ALPA_CACHE_DIR", str(tmp_path / "cache"))
     started = []
 
@@ -37,7 +40,7 @@ def profiles(cluster):
 
 
 def measuring_log(cluster, worker):
-    """Returns the lines of the worker's log about measuring, at least one."""
+    """Returns the lines of the worker's log that mention measurements. Fails the test if there is none."""
     lines = [line for line in cluster._daemons.log(worker).splitlines() if "measure" in line]
     assert lines, cluster._daemons.log(worker)
     return lines
@@ -49,7 +52,8 @@ def test_the_first_start_measures_and_later_starts_read_the_cache(start, tmp_pat
     assert re.search(r"was measured in \d+\.\d+ s, kept in .*/cache/", measuring_log(first, "a")[0])
     kept = list((tmp_path / "cache").glob("measured-*.toml"))
     assert len(kept) == 1
-    # The machine and the threads per device are the same. The number of devices does not matter.
+    # These workers read the cache: the machine and the threads per device are the same. Worker b has more devices than
+    # the measured worker, but the number of devices does not matter.
     second = start({"a": 1, "b": 2})
     for worker in "ab":
         assert "measurements of this machine were read" in measuring_log(second, worker)[0]
@@ -99,7 +103,7 @@ def test_alpa_cluster_shows_the_machines_and_writes_them_for_planning(start, tmp
     cli(cluster, "plan", "make", "--job", tmp_path / "job", "--cluster", file, "--devices", 3, "--output", plan)
     simulated = cli(cluster, "simulate", plan, "--job", tmp_path / "job", "--cluster", file, "-o", "json")
     predicted = float(re.search(r'"step_seconds":([0-9.e-]+)', simulated).group(1))
-    # The file has the coordinator's numbers, so both predict the same time for the same plan.
+    # The file holds the coordinator's numbers, so `alpa simulate` and the coordinator predict the same time.
     run = cluster.parallelize(step, alpa.load_plan(plan))
     run(state, batches[0])
     assert run.plan.proto.predicted_step_seconds == pytest.approx(predicted, rel=1e-6)

@@ -13,7 +13,7 @@ from test_submit import check_outputs, cli
 BATCH, STEPS = 48, 4
 ONES, QUAD, BOTH = ("one-0", "one-1"), ("quad-0",), ("quad-0", "quad-1")
 
-# Each entry names workers, and makes the plan for k microbatches under schedule s.
+# Each entry holds workers, and a function that returns the pins for k microbatches and schedule s.
 PLANS = {
     "pipeline2": (ONES, lambda k, s: alpa.Megatron(pp=2, microbatches=k, schedule=s)),
     "pipeline4": (QUAD, lambda k, s: alpa.Megatron(pp=4, microbatches=k, schedule=s)),
@@ -39,12 +39,13 @@ PLANS = {
     "data2_interleaved2": (QUAD, lambda k, s: alpa.Megatron(dp=2, pp=2, interleave=2, microbatches=k, schedule=s)),
 }
 SCHEDULES = ("1f1b", "gpipe", "zero-bubble")
-KS = (1, 4, 8)
-DEFAULT_SIZE = 17
+KS = (1, 4, 8)  # numbers of microbatches
+DEFAULT_SIZE = 17  # rows of the matrix that run without --full
 
 
 def matrix():
-    """Returns every combination of model, optimizer, plan and k, with schedules in turn. BERT with SGD has them all."""
+    """Returns every combination of model, optimizer, plan and k. BERT with SGD has a row for every schedule.
+    The other combinations use the schedules in turn."""
     rows = []
     models = enumerate(itertools.product(DEEP_NAMES, OPTIMIZERS))
     for (m, model), (p, plan), (q, k) in itertools.product(models, enumerate(PLANS), enumerate(KS)):
@@ -65,7 +66,7 @@ def pytest_generate_tests(metafunc):
 def part_of_matrix(seed):
     """Returns a seeded part of the matrix, mostly with k > 1.
 
-    It has every model with both optimizers, every schedule, and DEFAULT_SIZE of the plans.
+    It contains every model with both optimizers, every schedule, and DEFAULT_SIZE different plans.
     """
     rng = random.Random(seed)
     models = [(name, optimizer) for name in DEEP_NAMES for optimizer in OPTIMIZERS]
@@ -104,13 +105,13 @@ def test_a_rerun_gives_the_same_bits(wide, plan, schedule):
 
 
 def test_all_schedules_give_the_same_bits(wide):
-    """Under every schedule, a stage processes its microbatches in the same order, so all sums have the same bits."""
+    """Every schedule processes the microbatches of a stage in the same order, so all sums have the same bits."""
     runs = [run_case(wide, "deep_mlp", "sgd", "pipeline4", schedule, 4)[0] for schedule in SCHEDULES]
     assert same_bits(runs[0], runs[1]) and same_bits(runs[0], runs[2])
 
 
 def test_state_moves_from_one_pipeline_to_another(wide):
-    """Each run continues from the fetched state of the run before it, which had another plan."""
+    """Each run has another plan and continues from the fetched state of the previous run."""
     step, state, batches, reference = case("deep_gpt", "adamw", BATCH, STEPS)
     auxes, first = [], state
     for name in ("unequal1_3", "zero3_pipeline2", "interleaved2"):

@@ -35,7 +35,7 @@ def job(tmp_path):
 
 
 def local(*arguments):
-    """Runs `alpa` with an address at which there is no coordinator."""
+    """Runs `alpa` with an address at which no coordinator listens."""
     return run_alpa("--address", "127.0.0.1:9", *arguments, timeout=60)
 
 
@@ -83,7 +83,8 @@ def test_alpa_plan_makes_shows_verifies_and_lowers_without_a_coordinator(cluster
     made = local("plan", "make", "--job", job, *pins, "--output", path)
     assert made.returncode == DONE and not made.stdout and "2 stages under 1f1b" in made.stderr, made.stderr
     of_cluster = alpa.load_plan(saved[0])
-    for field in ("predicted_step_seconds", "predicted_peak_device_bytes"):  # only the coordinator knows the machines
+    # `alpa plan make` does not know the machines here, so its plan has no predictions.
+    for field in ("predicted_step_seconds", "predicted_peak_device_bytes"):
         assert getattr(of_cluster.proto, field) > 0
         of_cluster.proto.ClearField(field)
     assert alpa.load_plan(path) == of_cluster, "the coordinator and `alpa plan make` must make the same plan"

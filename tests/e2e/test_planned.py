@@ -1,5 +1,8 @@
-"""Tests plans that the planner chooses. On local daemons, state and aux equal single-device jax.jit up to rounding. For
-other machines, the plans are only verified and simulated."""
+"""Tests plans that the planner chooses.
+
+Local daemons run the plans, and state and aux equal single-device jax.jit up to rounding. Plans for other machines are
+only verified and simulated.
+"""
 
 import json
 import pathlib
@@ -20,7 +23,7 @@ from daemons import run_alpa
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CLUSTERS = ROOT / "examples" / "clusters"
 BATCH, STEPS = 24, 4
-# Each place is a number of devices, and the workers that have them.
+# Each place holds the number of devices that a plan uses, and the workers that provide them.
 PLACES = {
     "1": (1, ("one-0",)),
     "2_one_worker": (2, ("quad-0",)),
@@ -29,8 +32,8 @@ PLACES = {
     "8_two_workers": (8, ("quad-0", "quad-1")),
 }
 MODELS = [(name, optimizer) for name in (*NAMES, "vit_convolution", *DEEP_NAMES) for optimizer in OPTIMIZERS]
-DEFAULT_SIZE = 8
-# SLOW describes slow devices with fast links. Even for a small model, computing takes longer than all overheads.
+DEFAULT_SIZE = 8  # combinations of model, optimizer and place that run without --full
+# SLOW describes slow devices with fast links. Even for a small model, computation takes longer than all overheads.
 SLOW = """
 [device.slow]
 name = "slow"
@@ -71,7 +74,7 @@ def pytest_generate_tests(metafunc):
 
 
 def test_a_chosen_plan_equals_jit(wide, chosen, tmp_path):
-    """Runs the plan that the planner chooses for this machine, and its plan for a SLOW cluster."""
+    """Runs two plans of the planner: one for this machine, and one for a SLOW cluster."""
     name, optimizer, place = chosen
     devices, workers = PLACES[place]
     step, state, batches, reference = case(name, optimizer, BATCH, STEPS)
@@ -90,8 +93,9 @@ def test_a_chosen_plan_equals_jit(wide, chosen, tmp_path):
 
 
 def test_stages_of_one_pipeline_can_have_different_axes(wide, tmp_path):
-    """The first layers have small weights and large activations, the last layers the opposite, and links are slow. The
-    planner must choose a pipeline whose first stage splits the batch and whose second stage splits the weights."""
+    """The first layers have small weights and large activations. The last layers have large weights and small
+    activations. The links are slow. The planner must choose a pipeline of two stages: the first splits the batch, and
+    the second splits the weights."""
 
     def loss(params, batch):
         x = batch["x"]
@@ -122,8 +126,8 @@ def test_stages_of_one_pipeline_can_have_different_axes(wide, tmp_path):
 
 
 def test_less_memory_gives_slower_plans_until_none_fits(wide, tmp_path):
-    """The test reduces the memory step by step. Every plan fits, and no plan is faster than a plan with more memory. If
-    no plan fits, the error reports the memory that a plan needs."""
+    """Plans for less and less memory, until no plan fits. Every plan must fit into its memory, and must not be faster
+    than the plans for more memory. If no plan fits, the error must report how much memory a plan needs."""
     step, state, batches, reference = case("gpt", "adamw", BATCH, STEPS)
     job = alpa.save_job(tmp_path / "job", step, state, batches)
     memory, seconds, plans = 1 << 30, 0.0, []
@@ -144,7 +148,7 @@ def test_less_memory_gives_slower_plans_until_none_fits(wide, tmp_path):
     reported = re.search(r"no plan fits.*needs ([0-9.]+) KiB", done.stderr)
     assert reported, done.stderr
     assert len(plans) >= 3, "the plans must depend on the memory"
-    # The reported size is correct: a plan fits into this memory.
+    # The reported amount is correct: a plan fits into this memory.
     enough = int((float(reported[1]) + 0.1) * 2**10)
     machines.write_text(SLOW.format(memory=f"{enough} B", devices=8))
     alpa_command("plan", "make", "--job", job, "--cluster", machines, "--output", tmp_path / "enough.json")
@@ -156,8 +160,8 @@ def test_less_memory_gives_slower_plans_until_none_fits(wide, tmp_path):
 
 
 def test_a_model_that_is_too_large_for_this_machine_can_be_planned(tmp_path):
-    """Plans a GPT with 1.3 billion parameters for 8 A100 from its shapes. The plan passes the verifier and fits into
-    memory. Its simulated step takes at most 3 times the roofline bound."""
+    """Plans a GPT with 1.3 billion parameters for 8 A100 GPUs. The job directory holds only shapes. The plan passes the
+    verifier and fits into memory. The simulated step takes at most 3 times the roofline bound."""
     job = tmp_path / "job"
     subprocess.run([sys.executable, ROOT / "examples" / "export_gpt.py", "gpt-1.3b", job], check=True,
                    capture_output=True, timeout=120)
@@ -174,7 +178,7 @@ def test_a_model_that_is_too_large_for_this_machine_can_be_planned(tmp_path):
     assert abs(max(ends) / 1e6 / simulated["step_seconds"] - 1) < 1e-3
     bound = float(re.search(r"([0-9.e+-]+) s .*the roofline bound", made.stderr)[1])
     assert bound <= simulated["step_seconds"] <= 3 * bound
-    # Among the plans of the printed table that fit, the chosen plan is the fastest.
+    # The chosen plan is the fastest plan of the printed table that fits into memory.
     row = r"^ *([0-9.e+-]+) s(?: +[0-9.e+-]+ s){3} +[0-9.]+  (?!.*does not fit)data"
     fits = [float(s) for s in re.findall(row, made.stderr, re.M)]
     assert len(fits) > 5 and min(fits) == fits[0]

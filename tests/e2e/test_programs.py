@@ -1,4 +1,4 @@
-"""Tests programs that differ from the plain training step: most run, and some are refused."""
+"""Tests programs that differ from a plain training step. Most must run correctly, and some must be refused."""
 
 import alpa
 import cases
@@ -60,7 +60,7 @@ def test_batch_normalisation_equals_jit_at_k_1(cluster, layout):
 
 @pytest.mark.parametrize("layout,k", [("one", 4), ("data2_two_workers", 2), ("data4_two_workers", 2)])
 def test_batch_normalisation_equals_jit_with_local_statistics(cluster, layout, k):
-    """Microbatch m is the m-th contiguous part of the batch. It has its own statistics over all its devices."""
+    """Microbatch m is the m-th contiguous part of the batch. Its statistics cover its rows on all devices."""
     step, state = batch_norm()
     grouped, _ = batch_norm(k)
     batches = cases.batches_of("mlp")
@@ -132,7 +132,7 @@ def test_training_continues_after_fetch_and_upload(cluster):
             state, aux = run(state, batches[i % 3])
             auxes.append(alpa.fetch(aux))
         state = alpa.fetch(state)
-    with start(cluster, step, "data4_two_workers", 4) as run:  # on other devices
+    with start(cluster, step, "data4_two_workers", 4) as run:  # continues on other devices
         for i in range(8, 10):
             state, aux = run(state, batches[i % 3])
             auxes.append(alpa.fetch(aux))

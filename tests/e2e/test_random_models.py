@@ -1,4 +1,4 @@
-"""Tests steps of random ops: an accepted program equals jax.jit, and a refusal has a valid reason.
+"""Tests steps of random ops. An accepted step equals jax.jit, and each refusal has a valid reason.
 
 A seed selects a layout of the batch, (B, T, F) or (T, B, F), a chain of layers from LAYERS, a loss, an optimizer and a
 plan. `--full` runs more seeds.
@@ -16,7 +16,7 @@ import pytest
 from compare import Reference, run_ours
 
 ROWS, TIME, FEATURES, STEPS = 16, 6, 8, 4
-QUICK, FULL = 12, 120  # numbers of seeds
+QUICK, FULL = 12, 120  # number of seeds without and with --full
 
 
 class Maker:
@@ -221,7 +221,7 @@ def test_equals_jit(cluster, seed):
         try:
             run(state, batches[0])
         except (alpa.PlanError, alpa.ProgramError) as e:
-            # The root of a mean over the batch feeds back into each row's gradient. Such a step needs k = 1.
+            # The root of a mean over the batch feeds back into the gradient of each row. Such a step needs k = 1.
             assert "root of the mean" in text and k > 1 and "local_statistics" in str(e), str(e)
             pytest.skip(f"the loss couples the batch, so the refusal is correct: {e}")
         reference.check(run_ours(run, state, batches, STEPS))

@@ -1,4 +1,4 @@
-"""Tests random plans. Daemons run them from plan files. State and aux equal single-device jax.jit up to rounding."""
+"""Tests random plans that daemons run from plan files. State and aux equal single-device jax.jit up to rounding."""
 
 import itertools
 import random
@@ -12,9 +12,9 @@ from compare import run_ours
 
 BATCH, STEPS, DEVICES = 24, 4, 8
 WORKERS = ("quad-0", "quad-1")
-PLANS_EACH = 5  # per model and optimizer with --full, otherwise 1
+PLANS_EACH = 5  # plans per model and optimizer with --full; without --full, there is one plan
 MODELS = list(itertools.product((*NAMES, *DEEP_NAMES), OPTIMIZERS))
-DEFAULT_SIZE = 6
+DEFAULT_SIZE = 6  # pairs of a model and an optimizer that run without --full
 
 
 def pytest_generate_tests(metafunc):

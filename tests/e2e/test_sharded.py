@@ -23,13 +23,13 @@ PLANS = {
     "zero3_2": (("pair-0",), lambda k: alpa.Zero(3, 2, microbatches=k)),
     "zero3_tensor2": (("pair-0", "pair-1"), lambda k: alpa.Zero(3, 4, microbatches=k, tp=2)),
 }
-KS = (1, 4, 8)
-DEEP_STEPS = 4
-DEFAULT_SIZE = 18
+KS = (1, 4, 8)  # numbers of microbatches
+DEEP_STEPS = 4  # steps of a run of a deep model
+DEFAULT_SIZE = 18  # rows of the matrix that run without --full
 
 
 def matrix():
-    """Returns every combination of model, optimizer and plan: small models with every k, deep models with one."""
+    """Returns every combination of model, optimizer and plan: small models with every k, deep models with one k."""
     rows = list(itertools.product((*NAMES, "vit_convolution"), OPTIMIZERS, PLANS, KS))
     deep = enumerate(itertools.product(DEEP_NAMES, OPTIMIZERS))
     for (m, model), (p, plan) in itertools.product(deep, enumerate(PLANS)):
@@ -47,7 +47,7 @@ def pytest_generate_tests(metafunc):
 
 
 def part_of_matrix(seed):
-    """Returns a seeded part of the matrix. It has every model (except vit_convolution) and every plan."""
+    """Returns a seeded part of the matrix. It contains every model except vit_convolution, and every plan."""
     rng = random.Random(seed)
     plans, models = list(PLANS), [(name, i) for i, name in enumerate((*NAMES, *DEEP_NAMES))]
     rng.shuffle(plans)
@@ -84,7 +84,7 @@ def test_a_rerun_gives_the_same_bits(cluster, plan, k):
 
 
 def test_state_moves_from_one_sharding_to_another(cluster):
-    """Each run continues from the fetched state of the run before it, which had another plan."""
+    """Each run has another plan and continues from the fetched state of the previous run."""
     step, state, batches, reference = case("gpt", "adamw")
     auxes, first = [], state
     for name in ("zero3", "tensor2", "data2_tensor2"):
@@ -99,8 +99,8 @@ def test_state_moves_from_one_sharding_to_another(cluster):
 
 
 def test_every_device_holds_only_a_part_of_the_state(cluster):
-    """With ZeRO-3, each of four devices holds about a quarter of the state. With tensor parallelism, each of two
-    devices holds about half of it."""
+    """With ZeRO-3 on four devices, each device holds about a quarter of the state. With tensor parallelism on two
+    devices, each device holds about half of the state."""
     step, state, batches, _ = case("gpt", "adamw")
     for plan, most in (("zero3", 0.35), ("tensor2", 0.65)):
         workers, make = PLANS[plan]

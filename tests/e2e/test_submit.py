@@ -1,4 +1,4 @@
-"""Tests the `alpa` command: how it runs job directories of the Python package, its exit codes, and its output."""
+"""Tests the `alpa` command: its runs of job directories that the Python package wrote, its exit codes, its output."""
 
 import contextlib
 import functools
@@ -38,7 +38,7 @@ def cli(cluster, *arguments, timeout=120):
 
 @contextlib.contextmanager
 def running(cluster, *arguments):
-    """Starts `alpa` with these arguments. Yields the process with pipes as stdout and stderr. Kills it at the end."""
+    """Starts `alpa` with pipes as stdout and stderr. Yields the process, and kills it at the end if it still runs."""
     process = subprocess.Popen(command(cluster, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process
@@ -131,7 +131,7 @@ def test_all_aux_of_the_last_step_is_written(cluster, tmp_path):
 
 
 def check_outputs(out, reference):
-    """Checks that the folder `out` has exactly its three files, and that state and aux equal the reference."""
+    """Checks that folder `out` holds exactly the three output files, and that state and aux equal the reference."""
     kept = by_path(load_file(out / "aux.safetensors"), "aux")
     last = by_path(load_file(out / "state.safetensors"), "state")
     reference.check(Trajectory(reference.base.first, last, reference.base.aux[:-1] + [kept]))
@@ -515,7 +515,7 @@ def on_terminal(arguments, **environment):
     while select.select([ours], [], [], 60)[0]:
         try:
             messages += os.read(ours, 4096)
-        except OSError:  # end of file on a terminal
+        except OSError:  # a terminal reports its end of file as an error
             break
     os.close(ours)
     process.wait(timeout=60)

@@ -1,4 +1,7 @@
-"""Tests that devices send exactly the bytes of the formulas below, except for scalars. The workers count the bytes."""
+"""Tests that devices send exactly as many bytes as the formulas below say, plus a few bytes for scalars.
+
+The workers count the bytes that they send.
+"""
 
 import json
 import urllib.request
@@ -49,8 +52,8 @@ def sent_bytes(cluster, plan, workers):
             return json.load(reply)["last_step_sent_bytes"]
 
 
-# In one reduce-scatter of the gradients or one all-gather of the parameters, each of the n ranks sends (n-1)/n of
-# PARAMETER_BYTES. All ranks together send (n-1) * PARAMETER_BYTES.
+# In one reduce-scatter of the gradients or one all-gather of the parameters, each of the n devices sends (n-1)/n of
+# PARAMETER_BYTES. All devices together send (n-1) * PARAMETER_BYTES.
 def zero1(n, k):
     return 2 * (n - 1) * PARAMETER_BYTES  # one reduce-scatter, one all-gather
 
@@ -68,7 +71,7 @@ def zero3(n, k):
 @pytest.mark.parametrize("stage,formula", [(1, zero1), (2, zero2), (3, zero3)])
 def test_zero_sends_the_bytes_of_its_formula(cluster, stage, formula, n, workers, k):
     sent = sent_bytes(cluster, alpa.Zero(stage, n, microbatches=k), workers)
-    scalars = 64 * n * n  # bytes of the all-reduce of the loss, at most
+    scalars = 64 * n * n  # upper limit for the all-reduce of the loss, in bytes
     assert formula(n, k) <= sent <= formula(n, k) + scalars
 
 
