@@ -6,7 +6,7 @@ import weakref
 import grpc
 import xxhash
 
-from alpa import errors, plan as plan_module, program as program_module, rpc, run as run_module
+from alpa import callbacks, errors, plan as plan_module, program as program_module, rpc, run as run_module
 from alpa._proto import job_service_pb2 as pb
 from alpa._proto import job_service_pb2_grpc, plan_pb2
 
@@ -39,7 +39,7 @@ class Cluster:
             raise errors.from_rpc(e, f"connecting to {address}") from None
 
     def parallelize(self, step, plan=None, *, batch_dims=None, local_statistics=False, devices=0, workers=(), name=None,
-                    timeout=None):
+                    timeout=None, debug_callbacks="refuse"):
         """Returns a Run that runs `step(state, batch) -> (state, aux)` on this cluster. Call the Run like the step.
 
         plan: alpa.Auto() (default), alpa.DataParallel(n, microbatches=k), alpa.Megatron(dp, tp, pp),
@@ -51,16 +51,20 @@ class Cluster:
         workers: names of workers; the run uses only devices of these workers.
         name: the display name of the job (default: the name of the step).
         timeout: seconds to wait for free devices and for planning (None: no limit).
+        debug_callbacks: a step with host callbacks is refused. "drop" leaves out jax.debug.print and
+            jax.debug.callback, with one warning.
         """
         signature = program_module.Signature.of_step(step)
-        return self._run(signature, plan, batch_dims, local_statistics, devices, workers, name, timeout)
+        return self._run(signature, plan, batch_dims, local_statistics, devices, workers, name, timeout,
+                         debug_callbacks)
 
     def jit(self, step, state_argnums, state_outs, plan=None, *, batch_dims=None, local_statistics=False, devices=0,
-            workers=(), name=None, timeout=None):
+            workers=(), name=None, timeout=None, debug_callbacks="refuse"):
         """Like parallelize(), for a step with another signature. For step(params, opt, x, y) -> (loss, params, opt),
         pass state_argnums=(0, 1) and state_outs=(1, 2)."""
         signature = program_module.Signature.of_jit(step, state_argnums, state_outs)
-        return self._run(signature, plan, batch_dims, local_statistics, devices, workers, name, timeout)
+        return self._run(signature, plan, batch_dims, local_statistics, devices, workers, name, timeout,
+                         debug_callbacks)
 
     @property
     def status_url(self):
@@ -96,12 +100,13 @@ class Cluster:
     def __repr__(self):
         return f"<alpa cluster at {self.address}>"
 
-    def _run(self, signature, plan, batch_dims, local_statistics, devices, workers, name, timeout):
+    def _run(self, signature, plan, batch_dims, local_statistics, devices, workers, name, timeout, debug_callbacks):
         def pins(dims=(), program=None):
             return plan_module.request(plan, devices, workers, dims, local_statistics, program)
 
         pins()  # a wrong pin raises an error now, not at the first call
-        return run_module.Run(self, signature, pins, batch_dims, name, timeout)
+        callbacks.check_mode(debug_callbacks)
+        return run_module.Run(self, signature, pins, batch_dims, name, timeout, debug_callbacks)
 
     def _submit(self, program, request, name, timeout):
         """Uploads the program, submits the job and waits until it runs. Raises an error with the cause if the job

@@ -13,21 +13,22 @@ import jax
 import numpy as np
 from safetensors.numpy import save_file
 
-from alpa import dtypes, errors, leaves, plan as plan_module, program as program_module
+from alpa import callbacks, dtypes, errors, leaves, plan as plan_module, program as program_module
 
 
 def save_job(directory, step, state, batches, plan=None, *, batch_dims=None, local_statistics=False, devices=0,
-             name=None):
+             name=None, debug_callbacks="refuse"):
     """Writes a job directory for `step(state, batch) -> (state, aux)` and returns its path. The pins are those of
     Cluster.parallelize().
 
     If `state` or `batches` contain a `jax.ShapeDtypeStruct`, no values are written. Such a directory cannot be
     submitted. It is only for `alpa plan make`, for example to plan a model that is too large for this machine."""
+    callbacks.check_mode(debug_callbacks)
     batches = list(batches)
     if not batches:
         raise errors.InputError("a job needs at least one batch")
     signature = program_module.Signature.of_step(step)
-    program = program_module.trace(signature, (state, batches[0]))
+    program = program_module.trace(signature, (state, batches[0]), debug_callbacks)
     request = plan_module.request(plan, devices, (), program_module.batch_dims(program, batch_dims), local_statistics,
                                   program)
     only_shapes = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree_util.tree_leaves((state, batches)))

@@ -7,8 +7,9 @@ import dataclasses
 import inspect
 
 import jax
+import jax.extend.core
 
-from alpa import dtypes, errors, leaves
+from alpa import callbacks, dtypes, errors, leaves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,9 +115,9 @@ class Program:
         return jax.tree_util.tree_unflatten(self.output_tree, values)
 
 
-def trace(signature, args):
+def trace(signature, args, debug_callbacks="refuse"):
     """Traces and lowers the step for arguments like `args`. Returns the Program. Exceptions of the user's step pass
-    through."""
+    through. `debug_callbacks`: "refuse", or "drop" to leave them out with a warning."""
     inputs, trees = _input_leaves(signature, args)
     found = {}
 
@@ -136,8 +137,12 @@ def trace(signature, args):
         return tuple(jax.random.key_data(x) if leaves.is_key(x) else x for _, x in pairs)
 
     flat.__name__ = flat.__qualname__ = signature.title()
-    traced = jax.jit(flat, keep_unused=True).trace(*(leaf.type.abstract() for leaf in inputs))
+    abstract = [leaf.type.abstract() for leaf in inputs]
+    traced = jax.jit(flat, keep_unused=True).trace(*abstract)
     outputs = _output_leaves(signature, inputs, trees, found, traced.out_info)
+    kept = callbacks.remove(traced.jaxpr, debug_callbacks)
+    if kept is not None:
+        traced = jax.jit(jax.extend.core.jaxpr_as_fun(kept), keep_unused=True).trace(*abstract)
     return Program(signature, _lower(traced), tuple(inputs), tuple(outputs), tuple(trees), found["tree"])
 
 

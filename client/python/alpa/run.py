@@ -41,13 +41,14 @@ class Run:
     """A step that runs on a cluster, made by Cluster.parallelize() or Cluster.jit(). Calls from several threads run one
     after the other."""
 
-    def __init__(self, cluster, signature, pins, batch_dims, name, timeout):
+    def __init__(self, cluster, signature, pins, batch_dims, name, timeout, debug_callbacks="refuse"):
         self._cluster = cluster
         self._signature = signature
         self._pins = pins  # a function (resolved batch_dims, program) -> plan.Request
         self._batch_dims = batch_dims
         self._name = name or signature.title()
         self._timeout = timeout
+        self._debug_callbacks = debug_callbacks
         self._program = None
         self._job = None
         self._link = None
@@ -190,7 +191,7 @@ class Run:
         if self._closed:
             raise errors.AlpaError(f"run of {self._name} is closed", "CLOSED")
         if self._program is None:
-            program = program_module.trace(self._signature, args)
+            program = program_module.trace(self._signature, args, self._debug_callbacks)
             request = self._pins(program_module.batch_dims(program, self._batch_dims), program)
             values = program.flatten_arguments(args)
             self._check_fresh(values, program)
