@@ -76,5 +76,6 @@ def test_a_step_without_callbacks_gives_no_warning():
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(errors.InputError, match=re.escape("debug_callbacks='keep'; it must be one of 'refuse', 'drop'")):
+    message = "debug_callbacks='keep'; it must be one of 'refuse', 'drop'"
+    with pytest.raises(errors.InputError, match=re.escape(message)):
         callbacks.check_mode("keep")
