@@ -47,7 +47,7 @@ const ValidCase& Valid() {
 
 absl::Status Verdict(const Plan& plan) {
   return plan::Verify(plan, Valid().step.graph, Valid().step.roles,
-                      testing::ClusterOf(kDevices + 1));  // one more than the plan uses
+                      testing::ClusterOf(kDevices + 1));  // one device more than the plan uses
 }
 
 TEST(BrokenPlanTest, APlanWithoutFaultsIsAccepted) {
@@ -161,7 +161,7 @@ TEST(BrokenPlanTest, LoweringRefusesFaultsThatTheVerifierCannotSee) {
   }
 }
 
-// Some faults of value pins show in the plan alone, others only in the lowered programs.
+// The plan alone shows some faults of value pins. Only lowering shows the others.
 TEST(BrokenPlanTest, ImpossibleValuePinsAreRefused) {
   using plan::AxisState;
   const testing::Step step = testing::MakeDeepStep(2, false);

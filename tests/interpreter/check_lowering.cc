@@ -72,12 +72,12 @@ std::vector<Literal> Inputs(const graph::Graph& program) {
   return inputs;
 }
 
-// The tolerance of a result. Nudged runs measure the effect of rounding: each changes every float input by one
-// rounding. A result may be off by kMoves times its largest change in these runs, plus kOfLargest times its largest
-// value.
+// These constants define the tolerance of a result. A nudged run changes every float input by one rounding, so it shows
+// the effect of rounding. A result may be off by kMoves times its largest change in the nudged runs, plus kOfLargest
+// times its largest value.
 constexpr double kMoves = 10;
 constexpr double kOfLargest = 1e-4;
-constexpr float kOneRounding = 3e-7f, kOneHalfRounding = 4e-3f;  // relative; of f32 and of bf16
+constexpr float kOneRounding = 3e-7f, kOneHalfRounding = 4e-3f;  // relative change of an f32, of a bf16
 constexpr int kNudgedRuns = 3;
 
 // Returns the inputs with every float changed by one rounding, up or down at random.
@@ -103,7 +103,7 @@ std::vector<Literal> Nudged(const std::vector<Literal>& inputs, int seed) {
 }
 
 struct Difference {
-  double most = 0, largest = 0;  // difference of two arrays; value in the first array
+  double most = 0, largest = 0;  // difference of two arrays; absolute value in the first array
 };
 Difference Between(const Literal& expected, const Literal& actual) {
   Difference found;
@@ -132,7 +132,7 @@ int Number(const Pins& pins, const std::string& name, int otherwise) {
   return found == pins.end() ? otherwise : std::atoi(found->second.c_str());
 }
 
-// Returns the numbers of a pin such as "1:3". Empty if the pin is not set.
+// Returns the numbers of a pin such as "1:3", or an empty list if the pin is not set.
 std::vector<int> Numbers(const Pins& pins, const std::string& name) {
   std::vector<int> numbers;
   const auto found = pins.find(name);
@@ -191,7 +191,7 @@ absl::Status Expect(Job& job) {
 }
 
 // Verifies and interprets the executable, and compares its results. Returns the largest error as a multiple of the
-// allowed error, or kInternal if that is more than 1.
+// allowed error, or kInternal if this multiple is more than 1.
 absl::StatusOr<double> Differs(const Job& job, const plan::Executable& executable) {
   ALPA_RETURN_IF_ERROR(plan::Verify(executable));
   std::vector<int32_t> state_inputs;
@@ -202,7 +202,7 @@ absl::StatusOr<double> Differs(const Job& job, const plan::Executable& executabl
     const Difference difference = Between(job.expected[r], actual[r]);
     const double part = difference.most / std::max(job.allowed[r], 1e-30);
     if (part > 1) {
-      std::printf("  %s is off by %.2e; its largest value is %.2e, %.2e is allowed\n",
+      std::printf("  %s is off by %.2e; its largest expected value is %.2e, and the allowed error is %.2e\n",
                   job.roles.outputs[r].path.c_str(), difference.most, difference.largest, job.allowed[r]);
     }
     worst = std::max(worst, part);
@@ -248,11 +248,11 @@ absl::Status WritePlan(const plan::Plan& plan, const std::string& path) {
   plan::ToProto(plan, &message);
   std::ofstream out(path);
   out << plan::PlanFileText(message);
-  return out.flush() ? absl::OkStatus() : Internal("cannot write %s", path);
+  return out.flush() ? absl::OkStatus() : Internal("cannot write the plan file %s", path);
 }
 
-// Draws the given number of plans that the verifier accepts, and compares the results of each one or writes it to a
-// file.
+// Draws plans until the verifier has accepted the requested number. Compares the results of each accepted plan, or
+// writes the plan to a file.
 absl::Status CheckRandom(const Job& job, const std::string& text) {
   const Pins pins = ParsePins(text);
   const int count = Number(pins, "random", 0), devices = Number(pins, "devices", 8), first = Number(pins, "seed", 0);

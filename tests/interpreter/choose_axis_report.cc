@@ -1,10 +1,10 @@
-// Compares the exact choice of a tensor axis (planner/intra_op) with the greedy one (planner/partition/choose_cuts.h),
-// for the step of a job directory. Prints sizes, times and costs.
+// Compares the exact choice of a tensor axis (planner/intra_op) with the greedy choice
+// (planner/partition/choose_cuts.h), for the step of a job directory. Prints sizes, times and costs.
 //
 //   choose_axis_report JOB_DIRECTORY WAYS [TIE_FROM [MICROBATCHES [PRINT]]]
 //
-// WAYS is the size of the axis. TIE_FROM is planner::ChooseAxisOptions::tie_from. With any PRINT, the report also has
-// the cuts and pins.
+// WAYS is the size of the axis. TIE_FROM is planner::ChooseAxisOptions::tie_from. If PRINT is given, the report also
+// lists the cuts and pins.
 
 #include <chrono>
 #include <cstdio>

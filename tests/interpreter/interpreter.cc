@@ -59,7 +59,7 @@ Region LeafTile(const plan::RegionPlacement& placed, const cluster::Mesh& mesh, 
 }
 
 using Round = std::vector<std::vector<std::byte>>;  // the messages of one round of an edge, by transfer
-using Mail = std::vector<std::deque<Round>>;         // by edge: the rounds that are sent and not yet received, in order
+using Mail = std::vector<std::deque<Round>>;         // by edge: the rounds that are sent but not received, in order
 
 class MeshInterpreter {
  public:
@@ -267,7 +267,7 @@ class MeshInterpreter {
   size_t next_ = 0;
 };
 
-// Runs the meshes in turn, each one as far as possible, until none makes progress. Sends are buffered.
+// Runs the meshes in turn, each mesh as far as possible, until no mesh makes progress. Sends are buffered.
 absl::Status RunMeshes(std::vector<MeshInterpreter>& meshes, size_t edges) {
   Mail mail(edges);
   bool moved = true;

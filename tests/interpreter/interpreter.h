@@ -1,7 +1,7 @@
-// Interprets an Executable with the reference evaluator. So tests of lowering need no worker, backend or network.
+// Interprets an Executable with the reference evaluator. Tests of lowering then need no worker, backend or network.
 //
 // Model: All devices of a mesh execute its instruction list in lockstep, op by op. A collective is computed by its
-//        definition. The meshes take turns. Each one runs until a RECV whose messages have not been sent yet.
+//        definition. The meshes take turns. Each mesh runs until a RECV whose messages have not been sent yet.
 #pragma once
 
 #include <vector>
@@ -12,8 +12,8 @@
 
 namespace alpa::testing {
 
-// Runs one step. `inputs`: the full leaves, by graph parameter. Returns full values, by graph result of the program:
-// aux values as placed by Executable::outputs, and new state as its slots hold it after the step.
+// Runs one step. `inputs`: the full leaves, by graph parameter. Returns full values, by graph result of the program. It
+// reads aux values as Executable::outputs places them, and new state from its slots after the step.
 // `state_input_of_result[i]`: the graph parameter that result i replaces, or -1 if result i is aux.
 // Errors: kInternal if devices that hold the same tile do not hold the same bits, if a mesh waits for a message that no
 //         mesh sends, or if a message is not received. kUnimplemented for BROADCAST and collective instructions.

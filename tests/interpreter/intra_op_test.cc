@@ -1,5 +1,5 @@
-// Tests the exact choice along one axis. Its optimum equals that of brute force, and its predicted bytes are those that
-// the lowered executable sends. With any choices and any pins, the executable computes the results of the program.
+// Tests the exact choice along one axis. Its optimum equals that of a brute-force search. The lowered executable sends
+// as many bytes as predicted. With any choices and any pins, the executable computes the results of the program.
 
 #include <gtest/gtest.h>
 
@@ -55,7 +55,8 @@ planner::intra_op::CostModel RandomCostModel(std::mt19937& random, const plan::E
 }
 
 // Finds the cost of the cheapest choices that fit into memory, by depth-first search. Costs only grow along a branch,
-// so the search leaves a branch that costs more than the best choices so far. The cost is infinite if no choices fit.
+// so the search leaves a branch that is not cheaper than the best choices so far. If no choices fit, the cost is
+// infinite.
 class BruteForce {
  public:
   explicit BruteForce(const Problem& problem)
@@ -105,7 +106,7 @@ class BruteForce {
 
   const Problem& problem_;
   std::vector<int> chosen_;
-  std::vector<std::vector<const Site*>> due_;  // by node: the sites whose last node it is
+  std::vector<std::vector<const Site*>> due_;  // by node: the sites that no later node produces or reads
   double best_ = kForbidden;
   int64_t visited_ = 0;
 };
@@ -152,7 +153,7 @@ class RandomProgramsTest : public ::testing::TestWithParam<int> {
 
 TEST_P(RandomProgramsTest, TheSolverFindsTheOptimumOfBruteForce) {
   double limit = kForbidden, last = 0;
-  // Starts without a memory limit, then lowers the limit until no choices fit.
+  // Starts without a memory limit, then lowers the limit up to three times, or until no choices fit.
   for (int tightness = 0; tightness < 4; ++tightness) {
     const Space space = MakeSpace(limit);
     BruteForce brute(space.problem);
@@ -165,8 +166,8 @@ TEST_P(RandomProgramsTest, TheSolverFindsTheOptimumOfBruteForce) {
     }
     ASSERT_EQ(solved->termination, Termination::kOptimal) << "limit " << limit;
     EXPECT_NEAR(solved->evaluation.cost(), best, 1e-5 * best + 1e-6) << "limit " << limit;
-    // Without presolve, the integer program has the same optimum. The chosen choices are a solution of it, with the
-    // same cost.
+    // Without presolve, the integer program has the same optimum. The solver's choices are a solution of this program,
+    // with the same cost.
     const planner::intra_op::LinearForm linear(space.problem);
     const auto plain = planner::Solve(linear.program(), {});
     ASSERT_TRUE(plain.ok()) << plain.status();
@@ -183,7 +184,7 @@ TEST_P(RandomProgramsTest, TheSolverFindsTheOptimumOfBruteForce) {
     EXPECT_GE(best, last * (1 - 1e-9));
     last = best;
     // The next limit is slightly below the memory of these choices. A problem without a limit does not count memory, so
-    // the first round evaluates the choices in a problem with a limit that they cannot reach.
+    // the first round evaluates the choices with a limit that is far too high to matter.
     limit = std::isinf(limit) ? planner::intra_op::Evaluate(MakeSpace(1e15).problem, solved->chosen).memory * 0.95
                               : solved->evaluation.memory * 0.9;
   }
@@ -235,7 +236,7 @@ TEST_P(RandomProgramsTest, TiesNeverLowerTheOptimum) {
   EXPECT_LE(free->evaluation.cost(), tied->evaluation.cost() * (1 + 1e-5));
 }
 
-// Steps with loops and accumulators, some already cut along a data axis. Any pins must preserve their results.
+// The steps have loops and accumulators. Some are already cut along a data axis. Pins must never change their results.
 class PinnedStepsTest : public ::testing::TestWithParam<int> {};
 
 TEST_P(PinnedStepsTest, PinnedExecutablesComputeTheResultsOfTheProgram) {
@@ -259,7 +260,7 @@ TEST_P(PinnedStepsTest, PinnedExecutablesComputeTheResultsOfTheProgram) {
   const auto cut = planner::CutAlongAxis(space->executable, *request);
   ASSERT_TRUE(cut.ok()) << cut.status();
   EXPECT_TRUE(ComputesTheSame(step, *cut).ok()) << ComputesTheSame(step, *cut) << "\n" << plan::Print(*cut);
-  // Only a few pins, without states of operands. Propagation determines all other states.
+  // This request has only a few pins, without states of operands. Propagation determines all other states.
   AxisRequest few = Axis(*executable, n);
   for (const plan::ValuePin& pin : request->pins) {
     if (random() % 8 == 0) few.pins.push_back({pin.program, pin.value, pin.state, {}});
@@ -289,7 +290,7 @@ TEST(ChooseAxisTest, APairOfProductsIsCutByColumnsThenRows) {
   for (const plan::Cut& cut : chosen->request.cuts) dims[cut.leaf] = cut.dim;
   EXPECT_EQ(dims.at(0), 1);
   EXPECT_EQ(dims.at(1), 0);
-  // A cut of the user is kept, and comes first.
+  // The result keeps a cut of the user, as its first cut.
   AxisRequest given = Axis(*executable, 2);
   given.cuts = {{0, -1, plan::CutRank::kPinned}};
   const auto kept = planner::ChooseAxis(*executable, given, mesh, {});

@@ -1,5 +1,5 @@
-// Reads the step of a job directory, as alpa.save_job() writes it, for test tools. The program is checked; the other
-// files are trusted.
+// Reads the step of a job directory for test tools. alpa.save_job() writes such directories. Only the program is
+// checked; the other files are trusted.
 #pragma once
 
 #include <string>

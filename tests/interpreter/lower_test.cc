@@ -1,5 +1,5 @@
-// Lowering preserves the results of a step: the executable, interpreted on n devices with k microbatches, computes what
-// the program computes on the whole batch.
+// Tests that lowering preserves the results of a step. The executable is interpreted on n devices with k microbatches.
+// The program is evaluated on the whole batch. Both give the same results.
 
 #include <gtest/gtest.h>
 
@@ -97,8 +97,8 @@ TEST(AnalysisTest, GradientsAreReducedOnce) {
   EXPECT_EQ(collectives, 1);
 }
 
-// With local statistics, each microbatch uses its own mean. The loss and the gradients are then the means over the
-// microbatches, each run alone.
+// With local statistics, each microbatch uses its own mean. To get the expected loss and gradients, the test runs each
+// microbatch alone and averages these values.
 class LocalStatisticsTest : public ::testing::TestWithParam<int> {};
 
 TEST_P(LocalStatisticsTest, LossAndGradientsAreTheMeansOverTheMicrobatches) {

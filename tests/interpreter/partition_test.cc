@@ -1,5 +1,5 @@
-// Cutting an executable along more axes preserves its results: for random cuts, ranks and axes, added to data
-// parallelism and microbatches, the executable computes what the program computes on one device.
+// Tests that cutting an executable along more axes preserves its results. The executables may already have data
+// parallelism and microbatches. After cuts along random axes, they still compute the results of the program.
 
 #include <gtest/gtest.h>
 
@@ -72,7 +72,7 @@ TEST_P(RandomAxesTest, ExecutableComputesTheResultsOfTheProgram) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomAxesTest, ::testing::Range(0, 150));
 
-// Megatron's two-layer block: the columns of the first weight are split, and the rows of the second.
+// This is Megatron's two-layer block. It splits the columns of the first weight and the rows of the second weight.
 TEST(PartitionTest, AColumnAndARowSplitWeightNeedOneAllReduceInTheForward) {
   const Step step = MakeStep({});
   auto executable = testing::PlanAndLower(step, 1, 2, plan::Statistics::kExact);

@@ -1,4 +1,4 @@
-// Random requests to cut an executable along one more mesh axis, for tests.
+// Draws random requests to cut an executable along one more mesh axis, for tests.
 #pragma once
 
 #include <random>
@@ -10,7 +10,7 @@
 namespace alpa::testing {
 
 // Returns a request for an axis of size 2 or 3. About half of the leaves get a cut of random rank: along a dimension
-// that the axis divides, or replicated. In a third of all draws, partial sums are reduce-scattered as in ZeRO.
+// that the axis can split, or replicated. A third of all requests reduce-scatter partial sums, as in ZeRO.
 planner::AxisRequest RandomAxis(std::mt19937& random, const plan::Executable& executable, const std::string& name);
 
 }  // namespace alpa::testing

@@ -28,7 +28,7 @@ class Drawing {
     if (Below(3) == 0) plan.remat = plan::Remat::kLayer;
     if (stages > 1) plan.schedule = std::vector<std::string>{"gpipe", "1f1b", "zero-bubble"}[Below(3)];
 
-    // Data and tensor degree of each mesh.
+    // Draw the data and tensor degree of each mesh.
     std::vector<int64_t> data, tensor;
     int left = devices_ - meshes;
     for (int m = 0; m < meshes; ++m) {
@@ -134,7 +134,7 @@ class Drawing {
     return axis;
   }
 
-  // Draws stage cuts in the first third of the largest program, however many bytes are live there.
+  // Draws stage cuts in the first third of the largest program. Ignores the number of live bytes at a cut.
   absl::Status DrawCuts(plan::Plan& plan) {
     ALPA_ASSIGN_OR_RETURN(const plan::Executable unstaged, planner::LowerInLoops(plan, program_, roles_));
     int largest = 0;

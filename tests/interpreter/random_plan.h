@@ -1,4 +1,4 @@
-// Random plans for tests. Any plan that the plan verifier accepts may be drawn, however inefficient it is.
+// Draws random plans for tests. The plans pass the plan verifier, but may be very inefficient.
 #pragma once
 
 #include <random>

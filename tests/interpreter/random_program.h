@@ -1,4 +1,4 @@
-// Small random steps with many kinds of ops, for tests of properties that every program must have.
+// Draws small random steps with many kinds of ops. They serve tests of properties that hold for every program.
 #pragma once
 
 #include <random>

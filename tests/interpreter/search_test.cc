@@ -1,5 +1,5 @@
-// Tests program costs, the simulation and the search. By its prediction, the plan that the search finds must be at
-// least as fast as every pinned plan.
+// Tests program costs, the simulation and the search. The predicted step time of the search's plan must be at most that
+// of every pinned plan.
 
 #include <gtest/gtest.h>
 
@@ -67,7 +67,7 @@ TEST(ProgramCost, AProductTakesTheTimeOfAMeasuredProductOfTheSameShape) {
 }
 
 TEST(ProgramCost, AFusedGroupReadsAndWritesMemoryOnce) {
-  // Two additions in one kernel. It reads three arrays and writes one.
+  // One kernel does both additions. It reads three arrays and writes one.
   graph::GraphBuilder b;
   const graph::Shape shape{graph::DType::kF32, {1 << 20}};
   const graph::ValueId x = b.Parameter(shape), y = b.Parameter(shape), z = b.Parameter(shape);
@@ -96,7 +96,7 @@ graph::Graph Sums(const std::vector<int64_t>& sizes) {
 TEST(ProgramCost, BytesThatWereTouchedLongAgoAreSlower) {
   cluster::DeviceProfile profile = Measured(1, 0).profiles[0];
   profile.element_seconds = 0;
-  // A thousand times slower outside the caches.
+  // Memory is a thousand times slower outside the caches.
   profile.memory = {{{1 << 10, 1e-9}, {1 << 20, 1e-6}, {1 << 30, 1}}};
   const auto cost = [&](const std::vector<int64_t>& sizes) {
     return planner::EstimateProgramCost(Sums(sizes), {}, profile, nullptr);
@@ -145,7 +145,7 @@ TEST(Simulate, FourDevicesThatShareACoreTakeFourTimesAsLong) {
   EXPECT_GT(delays, 0);
   EXPECT_LE(shared.step_seconds - delays, 4 * apart);
   EXPECT_NEAR(shared.step_seconds - delays, 4 * apart, 0.02 * shared.step_seconds)
-      << "except for the time that devices wait for each other";
+      << "the rest must only be time for which devices wait for each other";
 }
 
 TEST(Simulate, DevicesThatShareMemoryBandwidthSlowDown) {
@@ -236,8 +236,8 @@ TEST(Simulate, RefusesAClusterThatIsNotMeasuredOrLacksADevice) {
   EXPECT_FALSE(planner::Simulate(*executable, Measured(1, 0)).ok());
 }
 
-// The predicted step time of the search's plan is at most that of every plan of the grid of degrees. The plan also
-// computes the results of the program.
+// The grid has plans with all power-of-two degrees. None of them may have a lower predicted step time than the search's
+// plan. The search's plan must also compute the results of the program.
 TEST(Search, FindsAPlanAtLeastAsGoodAsTheGridOfDegrees) {
   const Step step = testing::MakeDeepStep(8, true);
   for (int n : {1, 2, 4}) {
@@ -291,7 +291,7 @@ TEST(Search, EndsWhenProgressReturnsFalse) {
   EXPECT_TRUE(absl::IsCancelled(planner::Search(step.graph, step.roles, Measured(4, 4), {}, limits).status()));
 }
 
-TEST(Search, KeepsToPins) {
+TEST(Search, FollowsPins) {
   const Step step = testing::MakeDeepStep(8, false);
   planner::PlanOptions options;
   options.pipeline.meshes = 2;
@@ -302,7 +302,7 @@ TEST(Search, KeepsToPins) {
   EXPECT_EQ(searched->plan.microbatches, 4);
 }
 
-TEST(Search, KeepsToNamedDefaults) {
+TEST(Search, FollowsDefaultsThatTheUserNames) {
   const Step step = testing::MakeDeepStep(8, false);
   const auto all = [&](const planner::PlanOptions& options, auto&& holds) {
     const auto searched = planner::Search(step.graph, step.roles, Measured(4, 4, 1 << 14), options, {});
@@ -326,7 +326,7 @@ TEST(Search, KeepsToNamedDefaults) {
   all(options, [](const planner::PlanOptions& o) { return o.pipeline.meshes == 1; });
 }
 
-// With less and less memory, the plans become slower. In the end no plan fits, and the error says so.
+// With less and less memory, the plans become slower. In the end no plan fits, and the error reports this.
 TEST(Search, PlansGetSlowerWithLessMemoryUntilNoneFits) {
   const Step step = testing::MakeDeepStep(8, false);
   const auto free = planner::Search(step.graph, step.roles, Measured(4, 4), {}, {});

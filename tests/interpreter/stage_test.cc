@@ -1,6 +1,5 @@
-// Cutting a step into stages preserves its results: with any labels, meshes, axes and schedule, the executable computes
-// what the program computes. The last tests check the quality of the chosen cuts: little is sent, and the state is
-// spread evenly.
+// Tests that cutting a step into stages preserves its results, with any labels, meshes, axes and schedule. The last
+// tests check the quality of the chosen cuts: the meshes send little, and each mesh holds an equal share of the state.
 
 #include <gtest/gtest.h>
 
@@ -223,7 +222,7 @@ INSTANTIATE_TEST_SUITE_P(Seeds, RandomPlansTest, ::testing::Range(0, 300));
 
 // ---- Quality of the cuts ----
 
-// By shape and direction: the number of arrays that one mesh sends to another in each microbatch, and once per step.
+// Counts the arrays that one mesh sends to another in each microbatch and once per step, by shape and direction.
 struct Traffic {
   std::map<std::string, int> each_microbatch, once;
 };
@@ -268,7 +267,7 @@ TEST(StagesTest, EachMicrobatchSendsOneActivationForwardAndOneCotangentBack) {
   EXPECT_EQ(traffic.each_microbatch,
             (std::map<std::string, int>{
                 {"f32[12,8] 0>1", 1}, {"f32[12,8] 1>2", 1}, {"f32[12,8] 2>1", 1}, {"f32[12,8] 1>0", 1}}));
-  // The targets are not sent: they lie on the mesh that reads them.
+  // No mesh sends the targets: they are already on the mesh that reads them.
   EXPECT_EQ(traffic.once, (std::map<std::string, int>{}));
 }
 
@@ -304,7 +303,7 @@ TEST(StagesTest, OneForwardOneBackwardHoldsFewerMicrobatchesThanGPipe) {
 }
 
 TEST(ChooseStageCutsTest, CutsWhereFewBytesAreLiveAndTheWorkIsBalanced) {
-  // Four layers of equal work. More bytes are live inside a layer than at its start.
+  // The ops form four layers of equal work. More bytes are live inside a layer than at its start.
   std::vector<planner::ForwardOp> ops;
   for (int layer = 0; layer < 4; ++layer) {
     for (int i = 0; i < 3; ++i) ops.push_back({layer * 3 + i, 10, i == 0 ? 100.0 : 400.0});

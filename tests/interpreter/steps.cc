@@ -45,7 +45,7 @@ Step MakeStep(const StepOptions& options) {
   auto mul = [&](ValueId p, ValueId q) { return b.Binary(Opcode::kMultiply, p, q); };
   auto sub = [&](ValueId p, ValueId q) { return b.Binary(Opcode::kSubtract, p, q); };
   auto full = [&](ValueId scalar, const std::vector<int64_t>& dims) { return b.Broadcast(scalar, dims, {}); };
-  ValueId weight;   // of each row in the loss
+  ValueId weight;   // weight of each row in the loss
   if (options.masked) {
     ValueId mask = input({t, {rows}}, kBatchKind, "mask");
     ValueId count = b.Reduce(mask, ReduceKind::kSum, {0});
@@ -200,7 +200,7 @@ cluster::Cluster ClusterOf(int n) {
 }
 
 absl::Status CheckClose(const std::vector<Literal>& actual, const std::vector<Literal>& expected, double tolerance) {
-  if (actual.size() != expected.size()) return Internal("%d results, expected %d", actual.size(), expected.size());
+  if (actual.size() != expected.size()) return Internal("got %d results, expected %d", actual.size(), expected.size());
   for (size_t r = 0; r < actual.size(); ++r) {
     if (actual[r].shape() != expected[r].shape()) {
       return Internal("result %d has the wrong shape %s", r, actual[r].shape().ToString());

@@ -1,5 +1,5 @@
-// Training steps with their backward written out, for tests of lowering. Also random inputs for these steps, and a
-// comparison of results.
+// Builds training steps for tests of lowering. Their graphs contain an explicit backward. Also draws random inputs for
+// the steps, and compares results.
 #pragma once
 
 #include <string>
@@ -34,19 +34,20 @@ struct StepOptions {
 // Inputs: w1, w2, key (state), x, y (batch), and a mask (batch) if `masked`.
 // Results: w1, w2, key (state), the loss, the gradient of w1, and the error of each example (aux).
 Step MakeStep(const StepOptions& options);
-inline const std::vector<int32_t> kStateInputs = {0, 1, 2, -1, -1, -1};  // as StateInputs, of the steps of MakeStep
+inline const std::vector<int32_t> kStateInputs = {0, 1, 2, -1, -1, -1};  // StateInputs of every step of MakeStep
 
 // Returns a step of `layers` residual layers of width `kWidth`, with squared loss, clipping by the global norm, and
 // momentum. Inputs: w0, .., m0, .. (state), x, y (batch). Results: w0, .., m0, .. (state), the loss (aux).
 // `tied`: the last layer multiplies its output by w0 transposed.
 inline constexpr int64_t kWidth = 8;
 Step MakeDeepStep(int layers, bool tied);
-// Returns, by result of the step, the graph parameter that it replaces; -1: aux. Interpret takes this list.
+// Returns, by result of the step, the graph parameter that the result replaces, or -1 for aux. Interpret() takes this
+// list.
 std::vector<int32_t> StateInputs(const Step& step);
 
 // Returns random inputs of the step: normally distributed floats, random keys, and masks of 0 and 1.
 std::vector<graph::Literal> RandomInputs(const Step& step, int seed);
-// Devices 0 to n - 1, and an unmeasured cluster of these devices on one node.
+// Devices returns devices 0 to n - 1. ClusterOf returns an unmeasured cluster of these devices on one node.
 std::vector<DeviceId> Devices(int n);
 cluster::Cluster ClusterOf(int n);
 
