@@ -88,7 +88,8 @@ absl::StatusOr<std::vector<std::byte>> Combined(const std::vector<std::span<cons
   std::vector<std::byte> stacked;
   for (const auto& part : parts) {
     if (part.size() != parts[0].size())
-      return InvalidArgument("a reduction got %d bytes from one rank and %d from rank 0", part.size(), parts[0].size());
+      return InvalidArgument("a reduction got %d bytes from one rank, but %d from rank 0", part.size(),
+                             parts[0].size());
     stacked.insert(stacked.end(), part.begin(), part.end());
   }
   graph::GraphBuilder b;
@@ -115,13 +116,13 @@ class FakeGroup : public kernels::CollectiveGroup {
   absl::Status AllReduce(std::span<std::byte> data, DType dtype, ReduceKind kind) override {
     ALPA_RETURN_IF_ERROR(meeting_->Post(rank_, data));
     ALPA_ASSIGN_OR_RETURN(const std::vector<std::byte> combined, Combined(All(), dtype, kind));
-    ALPA_RETURN_IF_ERROR(meeting_->Leave());  // no rank writes before all have read
+    ALPA_RETURN_IF_ERROR(meeting_->Leave());  // no rank writes before all ranks have read
     CopyBytes(combined, data);
     return absl::OkStatus();
   }
   absl::Status AllGather(std::span<const std::byte> in, std::span<std::byte> out) override {
     if (out.size() != in.size() * size_)
-      return InvalidArgument("all-gather of %d bytes per rank into %d bytes", in.size(), out.size());
+      return InvalidArgument("cannot all-gather %d bytes per rank into %d bytes", in.size(), out.size());
     ALPA_RETURN_IF_ERROR(meeting_->Post(rank_, in));
     for (int r = 0; r < size_; ++r) CopyBytes(meeting_->PostOf(r), out.subspan(r * in.size(), in.size()));
     return meeting_->Leave();
@@ -129,7 +130,7 @@ class FakeGroup : public kernels::CollectiveGroup {
   absl::Status ReduceScatter(std::span<const std::byte> in, std::span<std::byte> out, DType dtype,
                              ReduceKind kind) override {
     if (in.size() != out.size() * size_) {
-      return InvalidArgument("reduce-scatter of %d bytes into %d bytes per rank", in.size(), out.size());
+      return InvalidArgument("cannot reduce-scatter %d bytes into %d bytes per rank", in.size(), out.size());
     }
     ALPA_RETURN_IF_ERROR(meeting_->Post(rank_, in));
     ALPA_ASSIGN_OR_RETURN(const std::vector<std::byte> combined, Combined(All(), dtype, kind));
@@ -139,7 +140,8 @@ class FakeGroup : public kernels::CollectiveGroup {
   }
   absl::Status AllToAll(std::span<const std::byte> in, std::span<std::byte> out) override {
     if (in.size() != out.size() || in.size() % size_ != 0) {
-      return InvalidArgument("all-to-all of %d bytes into %d bytes among %d ranks", in.size(), out.size(), size_);
+      return InvalidArgument("cannot run an all-to-all of %d bytes into %d bytes among %d ranks", in.size(), out.size(),
+                             size_);
     }
     ALPA_RETURN_IF_ERROR(meeting_->Post(rank_, in));
     const size_t block = in.size() / size_;

@@ -1,5 +1,5 @@
-// Collectives among threads of one process, for tests of code that calls collectives. The implementation is simple and
-// slow.
+// Implements collectives among threads of one process, for tests of code that calls collectives. The implementation is
+// simple and slow.
 #pragma once
 
 #include <map>
@@ -37,8 +37,8 @@ class FakeFabric {
   std::vector<std::unique_ptr<DeviceProvider>> providers_;
 };
 
-// CoordinatesOf returns the coordinates of `device` in a row-major mesh. RankAlong returns its rank among the devices
-// that differ from it only along `axes`. Ranks are row-major in the order of `axes`.
+// CoordinatesOf returns the coordinates of `device` in a row-major mesh. RankAlong returns the rank of `device` among
+// the devices whose coordinates differ only along `axes`. Ranks are row-major in the order of `axes`.
 std::vector<int64_t> CoordinatesOf(int device, const std::vector<int64_t>& mesh_shape);
 int RankAlong(int device, const std::vector<int64_t>& mesh_shape, const std::vector<int64_t>& axes);
 

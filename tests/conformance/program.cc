@@ -14,7 +14,7 @@
 namespace alpa::conformance {
 namespace {
 
-// Converts `values` to the type of `shape` with the evaluator, so the rounding is the evaluator's.
+// Converts `values` to the type of `shape`. The evaluator does the conversion, so it also does the rounding.
 Literal Converted(const Shape& shape, const std::vector<double>& values) {
   std::vector<std::byte> bytes(values.size() * sizeof(double));
   if (!values.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
@@ -195,7 +195,7 @@ absl::Status Compare(const Literal& expected, const Literal& actual, const Toler
 
 absl::Status CompareAll(const std::vector<Literal>& expected, const std::vector<Literal>& actual,
                         const std::vector<Tolerance>& tolerances) {
-  if (expected.size() != actual.size()) return Internal("%d results, expected %d", actual.size(), expected.size());
+  if (expected.size() != actual.size()) return Internal("got %d results, expected %d", actual.size(), expected.size());
   for (size_t i = 0; i < expected.size(); ++i) {
     ALPA_RETURN_IF_ERROR(Annotate(Compare(expected[i], actual[i], tolerances[i]), absl::StrCat("result ", i)));
   }

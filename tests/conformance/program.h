@@ -1,4 +1,4 @@
-// Small test programs: a graph, arguments for it, and the tolerances of its results.
+// Builds small test programs. A program has a graph, its arguments, and the tolerances of its results.
 //
 //   Maker m("softmax");                        // the name seeds the random arguments
 //   ValueId x = m.Input({DType::kF32, {4, 8}});
@@ -25,9 +25,9 @@ using graph::Shape;
 using graph::ValueId;
 using Regions = std::vector<std::shared_ptr<const graph::Graph>>;
 
-// How far a float may be from its expected value: `ulps` times the type's spacing at max(|expected|, floor), plus
-// `absolute`. If `normwise`, the spacing is that at the largest finite |expected| of the array. Infinities must be
-// equal. -0 equals 0, and all NaNs are equal. Integers and pred must always be equal.
+// Limits the difference between a float and its expected value to `ulps` times the type's spacing at
+// max(|expected|, floor), plus `absolute`. `normwise` replaces |expected| by the largest finite |expected| of the
+// array. Infinities must be equal. -0 equals 0, and all NaNs are equal. Integers and pred must always be equal.
 struct Tolerance {
   double ulps = 0;
   double floor = 0;
@@ -65,7 +65,7 @@ Literal EdgeLiteral(const Shape& shape, Random& random);
 // Returns an array of `values`, converted to `dtype`.
 Literal LiteralOf(DType dtype, std::vector<int64_t> dims, const std::vector<double>& values);
 
-// Builds one program. Ends the process if the shapes of an op do not fit, so it is only for tables of tests.
+// Builds one program. Ends the process if the shapes of an op do not fit, so only tests with fixed programs use it.
 class Maker {
  public:
   explicit Maker(absl::string_view seed) : random_(seed) {}
@@ -93,18 +93,18 @@ class Maker {
   Random random_;
 };
 
-// Returns a region. `body` gets its parameters and returns its results.
+// Returns a region. `body` gets the parameters of the region and returns its results.
 std::shared_ptr<const graph::Graph> Region(
     const std::vector<Shape>& parameters,
     const std::function<std::vector<ValueId>(GraphBuilder&, std::vector<ValueId>)>& body);
 
-// Returns OK, or kInternal. The message has the number of elements that are off, the first of them and the largest
-// error, or the shapes if these differ.
+// Returns OK, or kInternal. The message reports the number of wrong elements, the first wrong element and the largest
+// error. If the shapes differ, it reports the shapes.
 absl::Status Compare(const Literal& expected, const Literal& actual, const Tolerance& tolerance);
 absl::Status CompareAll(const std::vector<Literal>& expected, const std::vector<Literal>& actual,
                         const std::vector<Tolerance>& tolerances);
 
-// Returns the distance between 1 and the next larger number of the type. 0 for types that are not floats.
+// Returns the distance between 1 and the next larger number of a float type. Returns 0 for other types.
 double Epsilon(DType dtype);
 
 }  // namespace alpa::conformance

@@ -68,7 +68,7 @@ class Generator {
     return dims;
   }
 
-  // Returns the relative error that one op may add. The factor leaves room for an implementation's own exp, tanh, ...
+  // Returns the relative error that one op may add. The factor allows for less accurate versions of exp, tanh, ...
   double Unit(DType dtype) { return Epsilon(dtype) * (SizeOf(dtype) == 2 ? 1 : 8); }
 
   Node Push(ValueId id, double bound, double error, bool exact) {
@@ -81,7 +81,7 @@ class Generator {
     nodes_.push_back(node);
     return node;
   }
-  // Adds the result of an op that rounds. `error`: the error that its operands cause.
+  // Adds the result of an op that rounds. `error`: the error that the errors of its operands cause.
   Node Rounded(ValueId id, double bound, double error) {
     return Push(id, bound, error + bound * Unit(m_.shape(id).dtype), false);
   }

@@ -1,11 +1,11 @@
-// Random programs for comparing an implementation with the reference evaluator.
+// Draws random programs, to compare an implementation with the reference evaluator.
 //
 // Model:   A seed gives a verified graph of about `ops` random ops of all families, with arguments. The generator
-//          tracks two bounds of every float value: its magnitude, and the absolute error of an implementation that
-//          rounds every op by a few units (first-order error analysis). The tolerance of a result is twice its error
-//          bound. Values stay finite. Some ops have results that jump when an operand changes slightly: compare, floor,
-//          conversion to an integer, sort. They only read exact values: integers, and floats whose bits are the same in
-//          every implementation.
+//          tracks two bounds for every float value. The first bounds its magnitude. The second bounds the absolute
+//          error of an implementation that rounds every op by a few units (first-order error analysis). The tolerance
+//          of a result is twice its error bound. Values stay finite. The results of some ops jump when an operand
+//          changes slightly: compare, floor, conversion to an integer, sort. These ops read only exact values:
+//          integers, and floats whose bits are the same in every implementation.
 #pragma once
 
 #include <cstdint>

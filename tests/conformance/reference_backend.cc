@@ -22,7 +22,7 @@ using graph::Opcode;
 using graph::Shape;
 using kernels::CollectiveGroup;
 
-constexpr size_t kAlignment = 64;
+constexpr size_t kAlignment = 64;  // of buffers, in bytes; kernels::Buffer requires at least 64
 
 class HostBuffer : public kernels::Buffer {
  public:
@@ -271,7 +271,7 @@ class ReferenceBackend : public kernels::Backend {
                     Bytes offset) override {
     stream(device).Enqueue([source, &destination, offset] {
       if (offset < 0 || offset + static_cast<Bytes>(source.size()) > destination.size()) {
-        return InvalidArgument("copy of %d bytes to offset %d of a buffer of %d bytes", source.size(), offset,
+        return InvalidArgument("cannot copy %d bytes to offset %d of a buffer of %d bytes", source.size(), offset,
                                destination.size());
       }
       if (!source.empty()) std::memcpy(destination.data() + offset, source.data(), source.size());
@@ -281,8 +281,8 @@ class ReferenceBackend : public kernels::Backend {
   void CopyToHost(int device, kernels::Buffer& source, Bytes offset, std::span<std::byte> destination) override {
     stream(device).Enqueue([&source, offset, destination] {
       if (offset < 0 || offset + static_cast<Bytes>(destination.size()) > source.size()) {
-        return InvalidArgument("copy of %d bytes from offset %d of a buffer of %d bytes", destination.size(), offset,
-                               source.size());
+        return InvalidArgument("cannot copy %d bytes from offset %d of a buffer of %d bytes", destination.size(),
+                               offset, source.size());
       }
       if (!destination.empty()) std::memcpy(destination.data(), source.data() + offset, destination.size());
       return absl::OkStatus();

@@ -100,7 +100,7 @@ absl::StatusOr<Operands> ByDefinition(const Op& op, const std::vector<Operands>&
   return results;
 }
 
-// All devices' threads meet here at every collective.
+// The threads of all devices meet here at every collective.
 class Meeting {
  public:
   explicit Meeting(const std::vector<int64_t>& mesh_shape, int devices) : mesh_shape_(mesh_shape), posts_(devices) {}
@@ -108,7 +108,7 @@ class Meeting {
   absl::StatusOr<Operands> Collective(int device, const Op& op, std::span<const Literal> operands) {
     ALPA_RETURN_IF_ERROR(Arrive([&] { posts_[device].assign(operands.begin(), operands.end()); }));
     const std::vector<int64_t>& axes = op.as<CollectiveAttrs>().mesh_axes;
-    // The group: the devices that differ from this one only along the axes, in the order of their ranks.
+    // Collect the operands of the group by rank. The group's devices differ from this device only along the axes.
     int64_t size = 1;
     for (int64_t axis : axes) size *= mesh_shape_[axis];
     std::vector<Operands> all(size);

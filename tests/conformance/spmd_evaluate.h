@@ -1,6 +1,6 @@
-// Evaluates a program with collectives on all devices of a mesh, with the reference evaluator. The devices run in
-// threads and meet at every collective. The result of a collective is computed from the operands of all devices, as
-// graph/graph.h defines it.
+// Evaluates a program on all devices of a mesh with the reference evaluator. The program may contain collectives. Each
+// device runs in a thread, and the threads meet at every collective. The results of a collective follow its definition
+// in graph/graph.h, from the operands of all devices.
 #pragma once
 
 #include <vector>
@@ -11,7 +11,7 @@
 namespace alpa::conformance {
 
 // Returns the results by device. arguments[d] and element d of the result belong to device d, counted row-major in
-// `mesh_shape`. Errors: of the evaluator. REQUIRES: every device reaches the same collectives in the same order.
+// `mesh_shape`. Errors: those of the evaluator. REQUIRES: every device reaches the same collectives in the same order.
 absl::StatusOr<std::vector<std::vector<graph::Literal>>> SpmdEvaluate(
     const graph::Graph& graph, const std::vector<int64_t>& mesh_shape,
     const std::vector<std::vector<graph::Literal>>& arguments);

@@ -1,5 +1,5 @@
-// Programs with collectives on 1, 2 and 4 devices at the same time. The collectives run within one process
-// (fake_collectives.h).
+// Rows that run programs with collectives on 1, 2 and 4 devices at the same time. The collectives run within one
+// process (fake_collectives.h).
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
@@ -171,7 +171,7 @@ void AddPlain(Rows& rows, const Mesh& mesh, const std::vector<int64_t>& axes) {
 void AddMixed(Rows& rows, const Mesh& mesh) {
   const std::vector<int64_t> axes{0};
   AddSpmd(rows, "tensor-parallel-layer", mesh, [=](const Mesh&) {
-    // A column-parallel dot, an activation, a row-parallel dot, the sum over the devices, and the residual.
+    // The layer is a column-parallel dot, an activation, a row-parallel dot, a sum over the devices, and the residual.
     Maker m("mlp");
     const ValueId x = m.Input({DType::kF32, {6, 8}}), w1 = m.Input({DType::kF32, {8, 12}}),
                   w2 = m.Input({DType::kF32, {12, 8}});
@@ -225,8 +225,8 @@ void AddMixed(Rows& rows, const Mesh& mesh) {
   });
 }
 
-// If a rank waits for a peer that never arrives, aborting the group makes the rank fail. After Reset, the device works
-// again.
+// A rank waits for a peer that never arrives. Aborting the group must make the rank fail. After Reset, the device must
+// work again.
 absl::Status AbortedRow(kernels::Backend& backend) {
   Maker m("aborted");
   const ValueId x = m.Input({DType::kF32, {100}});
@@ -246,7 +246,7 @@ absl::Status AbortedRow(kernels::Backend& backend) {
   return RunOn(backend, 0, after).status();
 }
 
-// A program with collectives gives an error, not a crash, if no provider is given.
+// Without a provider, a program with collectives must return an error and must not crash.
 absl::Status NoProviderRow(kernels::Backend& backend) {
   Maker m("none");
   const ValueId x = m.Input({DType::kF32, {4}});

@@ -1,5 +1,5 @@
-// Dots and convolutions. The evaluator accumulates in double. The tolerances allow the rounding of f32 sums of these
-// lengths.
+// Rows for dots and convolutions. The evaluator accumulates in double. The tolerances allow a backend to accumulate
+// sums of these lengths in f32.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -81,7 +81,7 @@ void AddDots(Rows& rows) {
          m->Dot(m.EdgeInput({DType::kU8, {5, 9}}), m.EdgeInput({DType::kU8, {9, 4}}), {{}, {}, {1}, {0}}, DType::kU8)});
   });
   AddProgram(rows, "dot/transposed", [] {
-    // Every order of the result's dimensions, also if one of them has size 1.
+    // Transposes two products to every order of their dimensions. One product has a dimension of size 1.
     Maker m("transposed");
     const ValueId a = m.Input({DType::kF32, {2, 3, 4, 7}}), b = m.Input({DType::kBF16, {2, 7, 5, 6}}),
                   c = m.Input({DType::kF32, {2, 7, 1, 6}});
@@ -96,7 +96,7 @@ void AddDots(Rows& rows) {
     return m.Finish(results, SumTolerance(DType::kF32));
   });
   AddProgram(rows, "dot/of-views", [] {
-    // Operands that a backend may read through a view: a transpose, a slice, a broadcast, a reverse.
+    // The operands are values that a backend may read through a view: a transpose, a slice, a broadcast, a reverse.
     Maker m("views");
     const ValueId a = m.Input({DType::kF32, {16, 12}}), b = m.Input({DType::kF32, {12, 16}});
     const DotAttrs matrix{{}, {}, {1}, {0}};
@@ -184,7 +184,7 @@ void AddConvolutions(Rows& rows) {
   ConvolutionAttrs batched = FeatureLast({same, same});
   batched.batch_group_count = 2;
   AddConvolution(rows, "batch-groups", {6, 5, 6, 3}, {3, 3, 3, 4}, batched);
-  // Feature-first layouts. In the layout of a weight gradient, batch and features are also exchanged.
+  // These layouts are feature-first. The layout of a weight gradient also exchanges batch and features.
   ConvolutionAttrs first;
   first.window = {same, same};
   first.input_spatial = {2, 3};

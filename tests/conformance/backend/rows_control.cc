@@ -1,4 +1,4 @@
-// Loops, branches and barriers. Also programs whose results are parameters, or the same value twice.
+// Rows for loops, branches and barriers, and for programs that return a parameter, or the same value twice.
 #include "absl/strings/str_cat.h"
 #include "tests/conformance/backend/suite.h"
 

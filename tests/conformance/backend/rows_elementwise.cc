@@ -1,5 +1,5 @@
-// Elementwise ops. Each one runs with all its element types, with sizes that are multiples of a vector length and sizes
-// that are not, and with edge values (EdgeLiteral).
+// Rows for elementwise ops. Each op runs with all its element types, and with edge values (EdgeLiteral). Some sizes are
+// multiples of a vector length, and some are not.
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -86,7 +86,7 @@ void AddFloatRows(Rows& rows, const FloatOp& op, int operands) {
   }
 }
 
-// Adds a row per type that compares exactly, with edge values in all sizes.
+// Adds one row per type, with edge values in all sizes. The results must be exact.
 void AddBitRows(Rows& rows, Opcode opcode, int operands, const DType* begin, const DType* end) {
   for (const DType* dtype = begin; dtype != end; ++dtype) {
     const std::string name = absl::StrCat("elementwise/", NameOf(opcode), "/", Name(*dtype));

@@ -1,4 +1,4 @@
-// Gather and scatter, in the forms to which JAX lowers take, indexing, embeddings, one-hot updates and batched
+// Rows for gather and scatter, in the forms to which JAX lowers take, indexing, embeddings, one-hot updates and batched
 // indexing.
 #include "absl/strings/str_cat.h"
 #include "tests/conformance/backend/suite.h"
@@ -12,7 +12,7 @@ using graph::ScatterAttrs;
 
 const DType kTypes[] = {DType::kF32, DType::kBF16, DType::kS32, DType::kPred, DType::kF64};
 
-// Adds an input of indices. Some of them lie outside [0, limit).
+// Adds an input of indices. Some indices are outside [0, limit).
 ValueId Indices(Maker& m, std::vector<int64_t> dims, double limit, DType dtype = DType::kS32) {
   return m.Input({dtype, std::move(dims)}, dtype == DType::kU32 ? 0 : -3, limit + 2);
 }
@@ -34,7 +34,7 @@ void AddGathers(Rows& rows) {
       std::vector<ValueId> results;
       const ValueId table = m.Input({dtype, {11, 5}}, -9, 9), cube = m.Input({dtype, {4, 6, 5}}, -9, 9);
       for (DType index : {DType::kS32, DType::kU32, DType::kS64, DType::kS8}) {
-        // Rows of a table. The index vector has one component and is the last dimension.
+        // Gathers rows of a table. The index vector has one component and is the last dimension.
         results.push_back(Gather(m, table, Indices(m, {3, 7, 1}, 10, index),
                                  {.offset_dims = {2},
                                   .collapsed_slice_dims = {0},
@@ -49,31 +49,31 @@ void AddGathers(Rows& rows) {
                                 .start_index_map = {0},
                                 .slice_sizes = {1, 5},
                                 .index_vector_dim = 1}));
-      // Columns. The offset dimension comes first.
+      // Gathers columns. The offset dimension comes first.
       results.push_back(Gather(m, table, Indices(m, {6, 1}, 4),
                                {.offset_dims = {0},
                                 .collapsed_slice_dims = {1},
                                 .start_index_map = {1},
                                 .slice_sizes = {11, 1},
                                 .index_vector_dim = 1}));
-      // Windows with positions in two dimensions. The index vector comes first, with its components in reverse order.
+      // Gathers windows at positions in two dimensions. The index vector comes first, its components in reverse order.
       results.push_back(Gather(m, cube, Indices(m, {2, 8}, 5),
                                {.offset_dims = {0, 2},
                                 .collapsed_slice_dims = {0},
                                 .start_index_map = {2, 0},
                                 .slice_sizes = {1, 6, 2},
                                 .index_vector_dim = 0}));
-      // No collapsed dimension: the window keeps its rank.
+      // Collapses no dimension, so the window keeps its rank.
       results.push_back(Gather(
           m, cube, Indices(m, {3}, 4),
           {.offset_dims = {0, 1, 2}, .start_index_map = {0, 1, 2}, .slice_sizes = {2, 3, 4}, .index_vector_dim = 0}));
-      // Single elements.
+      // Gathers single elements.
       results.push_back(Gather(m, cube, Indices(m, {10, 3}, 5),
                                {.collapsed_slice_dims = {0, 1, 2},
                                 .start_index_map = {0, 1, 2},
                                 .slice_sizes = {1, 1, 1},
                                 .index_vector_dim = 1}));
-      // Batched: row b of the indices indexes row b of the operand (take_along_axis).
+      // Has a batching dimension: row b of the indices indexes row b of the operand (take_along_axis).
       results.push_back(Gather(m, cube, Indices(m, {4, 3, 1}, 5),
                                {.offset_dims = {2},
                                 .collapsed_slice_dims = {1},
@@ -82,7 +82,7 @@ void AddGathers(Rows& rows) {
                                 .start_indices_batching_dims = {0},
                                 .slice_sizes = {1, 1, 5},
                                 .index_vector_dim = 2}));
-      // Two batching dimensions, in opposite orders in the operand and the indices.
+      // Has two batching dimensions, in opposite orders in the operand and the indices.
       results.push_back(Gather(m, cube, Indices(m, {6, 4, 2, 1}, 4),
                                {.collapsed_slice_dims = {2},
                                 .start_index_map = {2},
@@ -90,7 +90,7 @@ void AddGathers(Rows& rows) {
                                 .start_indices_batching_dims = {1, 0},
                                 .slice_sizes = {1, 1, 1},
                                 .index_vector_dim = 3}));
-      // No indices.
+      // Has no indices.
       results.push_back(Gather(m, table, Indices(m, {0, 1}, 10),
                                {.offset_dims = {1},
                                 .collapsed_slice_dims = {0},
@@ -125,25 +125,25 @@ void AddScatters(Rows& rows) {
             form == 0   ? Second(dtype)
             : form == 1 ? graph::ReduceRegion(ReduceKind::kSum, dtype)
                         : graph::ReduceRegion(dtype == DType::kPred ? ReduceKind::kOr : ReduceKind::kMax, dtype);
-        // Rows of a table. Updates outside the table are skipped. Some rows are updated twice.
+        // Updates rows of a table. Updates outside the table are skipped. Some rows are updated twice.
         results.push_back(Scatter(m, whole({11, 5}), Indices(m, {9, 1}, 11), whole({9, 5}),
                                   {.update_window_dims = {1},
                                    .inserted_window_dims = {0},
                                    .scatter_dims_to_operand_dims = {0},
                                    .index_vector_dim = 1},
                                   region));
-        // The embedding gradient of a [batch, time] array of tokens.
+        // Computes the embedding gradient of a [batch, time] array of tokens.
         results.push_back(Scatter(m, whole({11, 5}), Indices(m, {2, 7, 1}, 10), whole({2, 7, 5}),
                                   {.update_window_dims = {2},
                                    .inserted_window_dims = {0},
                                    .scatter_dims_to_operand_dims = {0},
                                    .index_vector_dim = 2},
                                   region));
-        // Elements at positions in two dimensions.
+        // Updates elements at positions in two dimensions.
         results.push_back(Scatter(
             m, whole({6, 5}), Indices(m, {13, 2}, 5), whole({13}),
             {.inserted_window_dims = {0, 1}, .scatter_dims_to_operand_dims = {1, 0}, .index_vector_dim = 1}, region));
-        // Windows of more than one element. A window that does not fit is skipped completely.
+        // Updates windows of more than one element. A window that does not fit is skipped completely.
         results.push_back(Scatter(
             m, whole({6, 5}), Indices(m, {4, 2}, 5), whole({4, 2, 3}),
             {.update_window_dims = {1, 2}, .scatter_dims_to_operand_dims = {0, 1}, .index_vector_dim = 1}, region));
@@ -154,7 +154,7 @@ void AddScatters(Rows& rows) {
                                    .scatter_dims_to_operand_dims = {1},
                                    .index_vector_dim = 1},
                                   region));
-        // Batched.
+        // Has a batching dimension.
         results.push_back(Scatter(m, whole({4, 6, 5}), Indices(m, {4, 3, 1}, 6), whole({4, 3, 5}),
                                   {.update_window_dims = {2},
                                    .inserted_window_dims = {1},
@@ -163,7 +163,7 @@ void AddScatters(Rows& rows) {
                                    .scatter_indices_batching_dims = {0},
                                    .index_vector_dim = 2},
                                   region));
-        // No updates.
+        // Has no updates.
         results.push_back(Scatter(m, whole({6, 5}), Indices(m, {0, 1}, 6), whole({0, 5}),
                                   {.update_window_dims = {1},
                                    .inserted_window_dims = {0},

@@ -1,5 +1,5 @@
-// Ops that move elements: broadcasts over every set of dimensions, transposes by every permutation, odd sizes, starts
-// that are clamped.
+// Rows for ops that move elements: broadcasts over every set of dimensions, transposes by every permutation, odd sizes,
+// clamped start positions.
 #include <algorithm>
 #include <numeric>
 
@@ -12,7 +12,7 @@ namespace {
 
 using graph::DimsAttrs;
 
-// One type of each element size, and pred.
+// These are one type of each element size, and pred.
 const DType kWidths[] = {DType::kPred, DType::kS8, DType::kBF16, DType::kF32, DType::kF64};
 
 void AddBroadcastRows(Rows& rows) {
@@ -31,7 +31,7 @@ void AddBroadcastRows(Rows& rows) {
       std::vector<ValueId> results;
       for (DType dtype : kWidths) {
         results.push_back(m->Broadcast(m.Input({dtype, operand}), full, dims));
-        // The same broadcast with the dimensions of the operand in reverse order.
+        // Repeats the broadcast with the dimensions of the operand in reverse order.
         std::vector<int64_t> back(dims.rbegin(), dims.rend()), back_sizes(operand.rbegin(), operand.rend());
         results.push_back(m->Broadcast(m.Input({dtype, back_sizes}), full, back));
       }
@@ -179,7 +179,7 @@ void AddDynamicRows(Rows& rows) {
     return m.Finish(results);
   });
   AddProgram(rows, "movement/dynamic-update-slice/overlapping-readers", [] {
-    // All arrays, before and after the updates, are results. So no update may be written in place.
+    // All arrays, before and after the updates, are results. The backend must therefore not update in place.
     Maker m("overlap");
     const ValueId a = m.Input({DType::kF32, {8, 8}}), i = m.Input(LiteralOf(DType::kS32, {}, {3}));
     const ValueId old = m->Binary(Opcode::kAdd, a, a);

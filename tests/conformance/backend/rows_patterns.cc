@@ -1,5 +1,5 @@
-// Parts of models, and graphs that a compiler might fuse wrongly: diamonds, values with many readers, reductions whose
-// results are broadcast back, transposes that feed dots.
+// Rows for parts of models, and for graphs that a compiler might fuse wrongly: diamonds, values with many readers,
+// reductions whose results are broadcast back, transposes that feed dots.
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -41,7 +41,7 @@ struct Math {
     const ValueId normal = Mul(centered, Spread(inverse, x));
     return Add(Mul(normal, m->Broadcast(scale, m.shape(x).dims, {last})), m->Broadcast(bias, m.shape(x).dims, {last}));
   }
-  // The tanh approximation.
+  // Uses the tanh approximation.
   ValueId Gelu(ValueId x) {
     const ValueId cube = Mul(x, Mul(x, x));
     const ValueId inner = Mul(Full(x, std::sqrt(2 / M_PI)), Add(x, Mul(Full(x, 0.044715), cube)));
@@ -188,7 +188,7 @@ void AddFusionTraps(Rows& rows) {
     const ValueId top = f(Opcode::kTanh, x);
     const ValueId left = f.Mul(top, top), right = f(Opcode::kExp, top);
     const ValueId join = f.Add(left, right);
-    // The same sum, computed through a transpose and back.
+    // Computes the same sum through a transpose and back.
     const ValueId around = m->Transpose(f.Add(m->Transpose(right, {1, 0}), m->Transpose(left, {1, 0})), {1, 0});
     return m.Finish({join, around, f.Sub(join, around)}, Near(16, 4));
   });

@@ -1,4 +1,4 @@
-// Reductions over every set of dimensions, reductions over windows, and sorts.
+// Rows for reductions over every set of dimensions, reductions over windows, and sorts.
 #include <limits>
 
 #include "absl/strings/str_cat.h"

@@ -1,4 +1,4 @@
-// Buffers, streams, events and donation. Also several programs and devices at the same time.
+// Rows for buffers, streams, events and donation, and for several programs and devices at the same time.
 #include <atomic>
 #include <thread>
 
@@ -171,7 +171,7 @@ void AddDonationRows(Rows& rows) {
                     }});
   }
   rows.push_back({"donation/swap", [](Backend& backend) {
-                    // Each result is written to the buffer that the other result is read from.
+                    // Each result overwrites the buffer from which the other result is read.
                     Maker m("swap");
                     const ValueId a = m.Input({DType::kF32, {33}}), b = m.Input({DType::kF32, {33}});
                     return CheckAliased(backend, m.Finish({b, a}), {0, 1});
@@ -189,7 +189,7 @@ void AddDonationRows(Rows& rows) {
                     return CheckAliased(backend, m.Finish({a, b}), {0, 1});
                   }});
   rows.push_back({"donation/donated-value-is-also-a-result", [](Backend& backend) {
-                    // The donated value is itself a result, in another buffer than the value that replaces it.
+                    // The donated value is also a result. Its buffer differs from that of the replacement.
                     Maker m("also");
                     const ValueId a = m.Input({DType::kF32, {65}}), doubled = m->Binary(Opcode::kAdd, a, a);
                     return CheckAliased(backend, m.Finish({doubled, a, doubled}), {0, -1, -1});
@@ -207,7 +207,7 @@ void AddDonationRows(Rows& rows) {
                     return CheckAliased(backend, m.Finish({reversed, shifted}), {0, 1});
                   }});
   rows.push_back({"donation/read-late", [](Backend& backend) {
-                    // The new value is computed first. A reduction, a dot and a slice read the old one afterwards.
+                    // The new value is computed first. A reduction, a dot and a slice read the old value afterwards.
                     Maker m("late");
                     const Shape s{DType::kF32, {16, 16}};
                     const ValueId a = m.Input(s), fresh = m->Unary(Opcode::kTanh, a);
@@ -301,7 +301,7 @@ absl::Status ConcurrencyRow(Backend& backend) {
   return absl::OkStatus();
 }
 
-// Enqueues several programs on one device before waiting for any, and one of them twice.
+// Enqueues several programs on one device before it waits for any of them. Enqueues one program twice.
 absl::Status QueueRow(Backend& backend) {
   std::vector<Loaded> loaded;
   std::vector<std::vector<Literal>> expected;

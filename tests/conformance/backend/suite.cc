@@ -115,7 +115,7 @@ absl::StatusOr<Loaded> Loaded::Load(kernels::Backend& backend, int device, const
 }
 
 void Loaded::Start() {
-  // With poison, an element that the program does not write cannot be right by chance.
+  // If the program does not write an element, the element keeps the poison value and cannot be correct by chance.
   const std::byte poison[] = {std::byte{0xa5}, std::byte{0x5a}, std::byte{0xc3}, std::byte{0x7f}};
   for (auto& buffer : own_outputs_) backend_->Fill(device_, *buffer, std::span(poison).first(1));
   for (size_t i = 0; i < inputs_.size(); ++i) backend_->CopyToDevice(device_, arguments_[i].bytes(), *inputs_[i], 0);

@@ -7,11 +7,11 @@
 //       .never = {{"fft/*", "no FFT on this device"}},
 //       .not_yet = {{"sort/f64", "comparators in f64 round through f32"}}});
 //
-// Rows:   Most rows are programs, whose results are compared with graph::Evaluate. The others test streams, aliases,
+// Rows:   Most rows run a program and compare its results with graph::Evaluate. The other rows test streams, aliases,
 //         collectives, and several devices at the same time. Tests are named SUBJECT.ROW.
 // Lists:  Both lists map a row to a reason. A key is the name of a row, or a prefix of names followed by "*".
 //         `never`: the backend does not support the row, and its Compile must return kUnimplemented. `not_yet`: the row
-//         has a known fault and must fail. Once it passes, it must be removed from the list.
+//         has a known fault and must fail. Once the row passes, remove it from the list.
 #pragma once
 
 #include <functional>
@@ -26,7 +26,7 @@
 
 namespace alpa::conformance {
 
-inline constexpr int kSuiteDevices = 4;
+inline constexpr int kSuiteDevices = 4;  // devices of the backend under test
 
 struct BackendSubject {
   std::string name;
@@ -58,12 +58,12 @@ void AddCollectiveRows(Rows& rows);
 void AddStreamRows(Rows& rows);
 void AddFuzzRows(Rows& rows);
 
-// Adds a row that runs the program of `make` twice on device 0. It compares the results with the evaluator, checks that
-// no input was overwritten, and that both runs give the same bits.
+// Adds a row that runs the program of `make` twice on device 0. The row compares the results with the evaluator. It
+// also checks that no input was overwritten, and that both runs give the same bits.
 void AddProgram(Rows& rows, std::string name, std::function<Program()> make);
 
-// Runs a program once and returns its results. Outputs are filled with a poison value first. If alias[i] is not
-// negative, result i is written to the buffer of parameter alias[i].
+// Runs a program once and returns its results. First fills the outputs with a poison value. If alias[i] is not
+// negative, the program writes result i to the buffer of parameter alias[i].
 absl::StatusOr<std::vector<Literal>> RunOn(kernels::Backend& backend, int device, const Program& program,
                                            const std::vector<int32_t>& alias = {});
 
