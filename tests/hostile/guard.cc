@@ -11,15 +11,15 @@
 #include <cstring>
 #include <new>
 
-// Only defined with AddressSanitizer.
+// AddressSanitizer defines this function. In other builds its address is null.
 extern "C" void __sanitizer_set_death_callback(void (*)()) __attribute__((weak));
 
 namespace alpa::testing {
 namespace {
 
-// CPU seconds per case. Generous because sanitizers are slow; the limit has to catch exponential time.
+// Limit on the CPU seconds of a case. It is high because sanitizers are slow. It only has to catch exponential time.
 constexpr double kMaxSeconds = 20;
-// Bytes of one allocation, and of all allocations that are live at the same time.
+// Limits in bytes: on one allocation, and on all allocations that are live at the same time.
 constexpr size_t kMaxAllocation = size_t{256} << 20, kMaxLive = size_t{1} << 30;
 
 char current_case[256] = "no case";
@@ -90,8 +90,8 @@ CaseGuard::~CaseGuard() {
 
 void* operator new(size_t bytes) { return alpa::testing::Allocate(bytes); }
 void* operator new[](size_t bytes) { return alpa::testing::Allocate(bytes); }
-// Defined because the default nothrow versions would allocate from the sanitizer's heap. The deletes below would not
-// match these allocations.
+// These versions are needed because the default nothrow versions would allocate from the sanitizer's heap. The deletes
+// below would not match such allocations.
 void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
   try {
     return alpa::testing::Allocate(bytes);

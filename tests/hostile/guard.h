@@ -1,8 +1,8 @@
-// Guards one test case. Prints its name if the process crashes. Fails the test if the case allocates too much memory or
-// takes too much CPU time; guard.cc defines the limits.
+// Guards one test case. Prints the name of the case if the process crashes. Fails the test if the case allocates too
+// much memory or takes too much CPU time. guard.cc defines the limits.
 //
-// Threads: only one guard may exist at a time. It counts the allocations of all threads, because guard.cc replaces
-//          operator new.
+// Threads: only one guard may exist at a time. The guard counts the allocations of all threads, because guard.cc
+//          replaces operator new.
 #pragma once
 
 #include <cstddef>

@@ -26,7 +26,7 @@
 namespace alpa::testing {
 namespace {
 
-// Expects one of the error codes for bad input. Any other code would mean a fault of this project.
+// Expects one of the error codes for bad input. Any other code would mean a bug in this project.
 void ExpectRefusal(const absl::Status& status, const std::string& name) {
   EXPECT_TRUE(absl::IsInvalidArgument(status) || absl::IsUnimplemented(status) || absl::IsFailedPrecondition(status) ||
               absl::IsResourceExhausted(status))
@@ -36,7 +36,8 @@ void ExpectRefusal(const absl::Status& status, const std::string& name) {
   EXPECT_LT(status.message().size(), 7'000u) << name << ": " << status.message().substr(0, 200);
 }
 
-// Multiplies `n` by ALPA_HOSTILE_CASES, if it is set: for a run overnight.
+// Returns the number of cases to run: `n`, multiplied by the environment variable ALPA_HOSTILE_CASES if it is set.
+// A run overnight sets it.
 int Cases(int n) {
   const char* factor = std::getenv("ALPA_HOSTILE_CASES");
   return n * (factor == nullptr ? 1 : std::max(1, std::atoi(factor)));
@@ -95,7 +96,7 @@ struct Job {
 
 constexpr int kDevices = 4;
 
-// The training step of a small GPT on two devices.
+// Returns the training step of a small GPT, planned and lowered for two devices.
 const Job& GoodJob() {
   static const Job& job = *[] {
     auto job = std::make_unique<Job>();
@@ -123,8 +124,8 @@ const Job& GoodJob() {
   return job;
 }
 
-// Damages `good` `cases` times, in one of four cases as bytes and otherwise as fields. Passes each result that still
-// parses to `read`, which must return OK or refuse it.
+// Damages `good` in Cases(cases) ways: every fourth time its bytes, otherwise its fields. Passes each result that still
+// parses to `read`, which must return OK or an error for bad input.
 template <typename M>
 void ForDamaged(const M& good, const char* name, int cases, const std::function<absl::Status(const M&)>& read) {
   for (int seed = 0; seed < Cases(cases); ++seed) {

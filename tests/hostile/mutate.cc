@@ -60,7 +60,7 @@ void Damage::ChangeOne(google::protobuf::Message& root) {
   if (Below(8) == 0) {   // replaces a submessage by another one of its type
     const google::protobuf::Message& other = *all[Below(all.size())];
     if (&message != &root && message.GetDescriptor() == other.GetDescriptor()) {
-      std::unique_ptr<google::protobuf::Message> copy(other.New());   // needed because one may contain the other
+      std::unique_ptr<google::protobuf::Message> copy(other.New());   // because one message may contain the other
       copy->CopyFrom(other);
       message.CopyFrom(*copy);
       return;
