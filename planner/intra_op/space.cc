@@ -567,16 +567,18 @@ class Builder {
   std::map<std::pair<size_t, int32_t>, int> site_of_;                    // by run and value
 };
 
-// Returns the chosen rules, by program and op.
+// Returns the chosen rules, by program and op: of all programs of the mesh, also of one whose ops are all parameters.
 std::map<int32_t, std::vector<OpRule>> RulesChosen(const Space& space, const std::vector<int>& chosen) {
   std::map<int32_t, std::vector<OpRule>> rules;
+  for (size_t p = 0; p < space.executable.programs.size(); ++p) {
+    const plan::StageProgram& program = space.executable.programs[p];
+    if (program.mesh == space.request.mesh) rules[static_cast<int32_t>(p)].resize(program.graph.size());
+  }
   for (size_t i = 0; i < space.origins.size(); ++i) {
     const NodeOrigin& origin = space.origins[i];
     if (origin.op < 0) continue;
     const Graph& graph = space.executable.programs[origin.program].graph;
-    const auto [found, added] = rules.try_emplace(origin.program);
-    if (added) found->second.resize(graph.size());
-    OpRule& rule = found->second[origin.op];
+    OpRule& rule = rules.at(origin.program)[origin.op];
     const OpRule& mine = space.rules[i][chosen[i]];
     if (origin.part < 0) {
       rule = mine;
