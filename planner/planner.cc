@@ -237,7 +237,12 @@ plan::AxisCut DataAxis(const Graph& program, const plan::Roles& roles, const Bat
     axis.shard_accumulators = options.zero >= 2;
   }
   if (options.zero >= 3) return axis;
-  for (int32_t leaf : Parameters(program, roles, split.search.analysis)) axis.cuts.push_back({leaf, -1});
+  for (int32_t leaf : Parameters(program, roles, split.search.analysis)) {
+    // A state leaf that holds one entry per example, such as a KV cache, is split along the batch already.
+    const bool seed =
+        std::any_of(axis.cuts.begin(), axis.cuts.end(), [&](const plan::Cut& cut) { return cut.leaf == leaf; });
+    if (!seed) axis.cuts.push_back({leaf, -1});
+  }
   return axis;
 }
 
