@@ -1,6 +1,8 @@
 #include "planner/search/candidate_evaluator.h"
 
 #include <algorithm>
+#include <exception>
+#include <new>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -137,10 +139,20 @@ void CandidateEvaluator::Make(EvaluatedCandidate& evaluated) {
       }
     }
     if (made.tensor && options.exact_tensor) candidate.note = NoteOn(*made.tensor);
+    // A plan that does not verify is a bug in the planner. Its candidate drops out, and the search goes on.
+    const absl::Status verified = plan::Verify(made.plan, program_, roles_, cluster_);
+    if (!verified.ok()) return Internal("the plan does not verify: %s", verified.message());
     evaluated.plan = std::move(made.plan);
     return absl::OkStatus();
   };
-  candidate.status = make();
+  // An exception must not leave a thread of the evaluator.
+  try {
+    candidate.status = make();
+  } catch (const std::bad_alloc&) {
+    candidate.status = absl::ResourceExhaustedError("evaluating the candidate needs more memory than the planner has");
+  } catch (const std::exception& e) {
+    candidate.status = Internal("evaluating the candidate threw an exception: %s", e.what());
+  }
 }
 
 }  // namespace alpa::planner

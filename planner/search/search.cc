@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "planner/cost/program_cost.h"
+#include "planner/lower/lower.h"
 #include "planner/search/candidate_evaluator.h"
 #include "planner/search/neighbours.h"
 
@@ -27,7 +28,7 @@ class Searcher {
  public:
   Searcher(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster,
            const PlanOptions& options, const SearchLimits& limits)
-      : program_(program), cluster_(cluster), base_(options), pinned_(options), limits_(limits),
+      : program_(program), roles_(roles), cluster_(cluster), base_(options), pinned_(options), limits_(limits),
         end_(Clock::Real().Now() +
              std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::duration<double>(limits.seconds))),
         evaluator_(program, roles, cluster) {
@@ -60,6 +61,8 @@ class Searcher {
     }
     TryExact();
     if (stopped_) return absl::CancelledError("the search was cancelled");
+    while (AnyPlan() && !VerifyLowered(found_[Best()])) {
+    }
     const std::vector<size_t> ranked = Ranked();
     if (!found_[ranked.front()].status.ok()) return found_.front().status;
     const Candidate& best = found_[ranked.front()];
@@ -77,7 +80,11 @@ class Searcher {
     searched.plan.origin = absl::StrFormat(
         "%s; the best of %d evaluated plans", best.name,
         std::count_if(found_.begin(), found_.end(), [](const Candidate& c) { return c.status.ok(); }));
-    for (size_t i : ranked) searched.candidates.push_back(found_[i]);
+    for (size_t i : ranked) {
+      searched.candidates.push_back(found_[i]);
+      if (!absl::IsInternal(found_[i].status)) continue;
+      searched.bugs.push_back(absl::StrFormat("candidate \"%s\": %s", found_[i].name, found_[i].status.message()));
+    }
     return searched;
   }
 
@@ -125,6 +132,16 @@ class Searcher {
       if (!tried || found_[*tried].status.ok() || pinned_.microbatches || fewer < 1) return tried;
       options.microbatches = fewer;
     }
+  }
+
+  // Lowers the candidate's plan and verifies the executable. On failure the candidate is no plan any more.
+  bool VerifyLowered(Candidate& candidate) {
+    const absl::StatusOr<plan::Executable> lowered = Lower(evaluator_.Evaluate(candidate.options).plan, program_, roles_);
+    const absl::Status verified = lowered.ok() ? plan::Verify(*lowered) : lowered.status();
+    if (verified.ok()) return true;
+    candidate.status = Internal("the executable does not verify: %s", verified.message());
+    candidate.fits = false;
+    return false;
   }
 
   bool AnyFits() const {
@@ -267,6 +284,7 @@ class Searcher {
   }
 
   const graph::Graph& program_;
+  const plan::Roles& roles_;
   const cluster::Cluster& cluster_;
   PlanOptions base_;
   const PinnedOptions pinned_;

@@ -54,6 +54,8 @@ struct Searched {
   std::vector<Candidate> candidates;  // best first; those without a plan last
   double roofline_seconds = 0;        // bound of the step on all devices (RooflineSeconds)
   bool complete = true;               // false: time ran out
+  // Candidates that dropped out because of a bug in the planner, with its error. The plan is not affected.
+  std::vector<std::string> bugs;
 };
 
 // Returns the best plan that keeps to the pins of `options`. REQUIRES: `cluster` is measured.
