@@ -9,38 +9,6 @@
 namespace alpa::graph {
 namespace {
 
-Literal ScalarOf(DType dtype, double value) {
-  switch (dtype) {
-    case DType::kPred:
-      return Literal::Scalar<uint8_t>(dtype, value != 0);
-    case DType::kS8:
-      return Literal::Scalar(dtype, static_cast<int8_t>(value));
-    case DType::kS16:
-      return Literal::Scalar(dtype, static_cast<int16_t>(value));
-    case DType::kS32:
-      return Literal::Scalar(dtype, static_cast<int32_t>(value));
-    case DType::kS64:
-      return Literal::Scalar(dtype, static_cast<int64_t>(value));
-    case DType::kU8:
-      return Literal::Scalar(dtype, static_cast<uint8_t>(value));
-    case DType::kU16:
-      return Literal::Scalar(dtype, static_cast<uint16_t>(value));
-    case DType::kU32:
-      return Literal::Scalar(dtype, static_cast<uint32_t>(value));
-    case DType::kU64:
-      return Literal::Scalar(dtype, static_cast<uint64_t>(value));
-    case DType::kF16:
-      return Literal::Scalar(dtype, FloatToF16(static_cast<float>(value)));
-    case DType::kF32:
-      return Literal::Scalar(dtype, static_cast<float>(value));
-    case DType::kF64:
-      return Literal::Scalar(dtype, value);
-    case DType::kBF16:
-      return Literal::Scalar(dtype, FloatToBf16(static_cast<float>(value)));
-  }
-  ALPA_CHECK(false && "not an element type");
-}
-
 // Returns the highest (`max`) or lowest value of a type; for floats, an infinity.
 template <typename T>
 Literal Extreme(DType dtype, bool max) {

@@ -1,6 +1,8 @@
 #include "graph/literal.h"
 
 #include <bit>
+#include <cmath>
+#include <limits>
 #include <utility>
 
 #include "base/status.h"
@@ -97,6 +99,39 @@ uint16_t FloatToF16(float value) {
   }
   const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
   return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
+}
+
+namespace {
+
+template <typename T>
+Literal Saturated(DType dtype, double value) {
+  using Limits = std::numeric_limits<T>;
+  if (std::isnan(value)) return Literal::Scalar<T>(dtype, 0);
+  if (value <= static_cast<double>(Limits::min())) return Literal::Scalar(dtype, Limits::min());
+  // The largest 64-bit integers round up to a power of two as doubles, so an equal double is out of range too.
+  if (value >= static_cast<double>(Limits::max())) return Literal::Scalar(dtype, Limits::max());
+  return Literal::Scalar(dtype, static_cast<T>(value));
+}
+
+}  // namespace
+
+Literal ScalarOf(DType dtype, double value) {
+  switch (dtype) {
+    case DType::kPred: return Literal::Scalar<uint8_t>(dtype, value != 0);
+    case DType::kS8: return Saturated<int8_t>(dtype, value);
+    case DType::kS16: return Saturated<int16_t>(dtype, value);
+    case DType::kS32: return Saturated<int32_t>(dtype, value);
+    case DType::kS64: return Saturated<int64_t>(dtype, value);
+    case DType::kU8: return Saturated<uint8_t>(dtype, value);
+    case DType::kU16: return Saturated<uint16_t>(dtype, value);
+    case DType::kU32: return Saturated<uint32_t>(dtype, value);
+    case DType::kU64: return Saturated<uint64_t>(dtype, value);
+    case DType::kF16: return Literal::Scalar(dtype, FloatToF16(static_cast<float>(value)));
+    case DType::kBF16: return Literal::Scalar(dtype, FloatToBf16(static_cast<float>(value)));
+    case DType::kF32: return Literal::Scalar(dtype, static_cast<float>(value));
+    case DType::kF64: return Literal::Scalar(dtype, value);
+  }
+  return {};
 }
 
 }  // namespace alpa::graph

@@ -45,6 +45,9 @@ class Literal {
   std::shared_ptr<const std::vector<std::byte>> bytes_ = std::make_shared<std::vector<std::byte>>();
 };
 
+// Returns a scalar of type `dtype` with this value. An integer type saturates, and takes NaN as 0.
+Literal ScalarOf(DType dtype, double value);
+
 // Conversions between f32 and bf16 or f16. They round to nearest even and keep NaN.
 float Bf16ToFloat(uint16_t bits);
 uint16_t FloatToBf16(float value);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "planner/lower/local_op.h"
+#include "planner/strategy/rules.h"
 
 namespace alpa::planner {
 

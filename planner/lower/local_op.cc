@@ -56,8 +56,6 @@ ValueId LocalIota(GraphBuilder& builder, const Shape& shape, int64_t dim, const 
 
 }  // namespace
 
-DType Widened(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16 ? DType::kF32 : dtype; }
-
 std::vector<ValueId> EmitLocalOp(GraphBuilder& builder, const graph::Graph& program, const Op& op,
                                  const std::vector<ValueId>& operands, const std::vector<AxisState>& operand_states,
                                  const std::vector<AxisState>& result_states, int64_t chunks,

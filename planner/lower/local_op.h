@@ -19,9 +19,6 @@ std::vector<graph::ValueId> EmitLocalOp(graph::GraphBuilder& builder, const grap
                                         const std::vector<AxisState>& result_states, int64_t chunks,
                                         const std::function<graph::ValueId()>& chunk);
 
-// Returns the type in which partial values of `dtype` are stored: f32 for 16-bit floats, otherwise `dtype`.
-graph::DType Widened(graph::DType dtype);
-
 // Returns chunk `chunk` of the full value `whole`.
 graph::ValueId SliceChunk(graph::GraphBuilder& builder, graph::ValueId whole, const AxisState& split, int64_t chunks,
                           graph::ValueId chunk);

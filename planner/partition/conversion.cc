@@ -1,6 +1,7 @@
 #include "planner/partition/conversion.h"
 
 #include "planner/lower/local_op.h"
+#include "planner/strategy/rules.h"
 
 namespace alpa::planner {
 

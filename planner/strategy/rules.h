@@ -32,6 +32,9 @@ struct RuleContext {
   bool cut_indexed = false;
 };
 
+// Returns the type in which partial values of `dtype` are stored: f32 for 16-bit floats, otherwise `dtype`.
+graph::DType Widened(graph::DType dtype);
+
 // Returns whether the gather or scatter `op` selects single elements by index along dimension `dim` of its first
 // operand.
 bool IndexesAlong(const graph::Graph& program, const graph::Op& op, int64_t dim);

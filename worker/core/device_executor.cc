@@ -1,11 +1,9 @@
 #include "worker/core/device_executor.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <limits>
 
 #include "base/status.h"
+#include "graph/literal.h"
 #include "worker/core/errors.h"
 #include "plan/slot_sharing.h"
 
@@ -15,41 +13,6 @@ namespace {
 // The tags of edges have this bit set. The tags of collective groups have it clear (kMaxChannels).
 constexpr uint32_t kEdgeTag = 0x80000000u;
 constexpr std::byte kZero[1] = {};
-
-template <typename T>
-std::vector<std::byte> Bytes1(T value) {
-  std::vector<std::byte> bytes(sizeof(T));
-  std::memcpy(bytes.data(), &value, sizeof(T));
-  return bytes;
-}
-template <typename T>
-std::vector<std::byte> Saturated(double value) {
-  if (std::isnan(value)) return Bytes1<T>(0);
-  if (value >= static_cast<double>(std::numeric_limits<T>::max())) return Bytes1(std::numeric_limits<T>::max());
-  if (value <= static_cast<double>(std::numeric_limits<T>::min())) return Bytes1(std::numeric_limits<T>::min());
-  return Bytes1(static_cast<T>(value));
-}
-
-// Encodes `value` as one element of `dtype`. Integers saturate, and NaN becomes 0.
-std::vector<std::byte> Encode(graph::DType dtype, double value) {
-  using graph::DType;
-  switch (dtype) {
-    case DType::kPred: return Bytes1<uint8_t>(value != 0);
-    case DType::kS8: return Saturated<int8_t>(value);
-    case DType::kS16: return Saturated<int16_t>(value);
-    case DType::kS32: return Saturated<int32_t>(value);
-    case DType::kS64: return Saturated<int64_t>(value);
-    case DType::kU8: return Saturated<uint8_t>(value);
-    case DType::kU16: return Saturated<uint16_t>(value);
-    case DType::kU32: return Saturated<uint32_t>(value);
-    case DType::kU64: return Saturated<uint64_t>(value);
-    case DType::kF16: return Bytes1(graph::FloatToF16(static_cast<float>(value)));
-    case DType::kBF16: return Bytes1(graph::FloatToBf16(static_cast<float>(value)));
-    case DType::kF32: return Bytes1(static_cast<float>(value));
-    case DType::kF64: return Bytes1(value);
-  }
-  return {};
-}
 
 // Returns the number of loop indices that the instructions use: the largest count of a LOOP, or one more than the
 // largest fixed index of a RUN.
@@ -195,7 +158,8 @@ absl::Status DeviceExecutor::PrepareInstructions(const std::vector<plan::Instruc
       ALPA_ASSIGN_OR_RETURN(prepared_[at].group, parts_.groups->GroupFor(collective->mesh_axes));
       prepared_[at].name = absl::StrFormat("COLLECTIVE all-reduce of %d slots", collective->slots.size());
     } else if (const auto* alloc = std::get_if<plan::AllocInstruction>(&instruction.action)) {
-      prepared_[at].fill = Encode(list().slots[alloc->slot.value()].shape.dtype, alloc->fill);
+      const graph::Literal fill = graph::ScalarOf(list().slots[alloc->slot.value()].shape.dtype, alloc->fill);
+      prepared_[at].fill.assign(fill.bytes().begin(), fill.bytes().end());
       prepared_[at].name = absl::StrFormat("ALLOC slot %d", alloc->slot.value());
     } else if (const auto* loop = std::get_if<plan::LoopInstruction>(&instruction.action)) {
       prepared_[at].name = absl::StrFormat("LOOP of %d", loop->count);
