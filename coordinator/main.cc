@@ -6,7 +6,6 @@
 #endif
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <filesystem>
@@ -16,8 +15,10 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/status.h"
-#include "coordinator/core/planning.h"
+#include "base/units.h"
+#include "cluster/toml/quantity.h"
 #include "coordinator/http/status_server.h"
+#include "coordinator/planner_process/planner_process.h"
 #include "coordinator/rpc/coordinator.h"
 #include "coordinator/rpc/services.h"
 
@@ -33,6 +34,8 @@ struct CoordinatorFlags {
   double watchdog_seconds = 30;
   double idle_timeout_seconds = 3600;
   double search_seconds = 60;
+  std::string planner;
+  std::string planner_memory = "4 GiB";
 };
 
 Duration FromSeconds(double seconds) { return Duration(static_cast<int64_t>(seconds * 1e9)); }
@@ -43,6 +46,19 @@ void NotifySupervisor(const char* state) {
 #else
   (void)state;
 #endif
+}
+
+constexpr Bytes kLeastPlannerMemory = 256 * kMiB;  // the planner needs about this much for a small program
+
+// Returns the bytes of --planner-memory; 0: no limit.
+absl::StatusOr<Bytes> PlannerMemory(const std::string& text) {
+  if (text == "0") return 0;
+  const auto bytes = cluster::ParseQuantity(text, cluster::Unit::kBytes);
+  if (!bytes.ok() || *bytes < kLeastPlannerMemory || *bytes > 0x1p62) {
+    return InvalidArgument("expected 0 for no limit, or a size of at least %s, such as \"4 GiB\"",
+                           BytesText(kLeastPlannerMemory));
+  }
+  return static_cast<Bytes>(*bytes);
 }
 
 // Returns kExitConfig for errors that a restart cannot fix, so that a supervisor does not restart the daemon.
@@ -114,8 +130,12 @@ int Run(const CoordinatorFlags& flags) {
   auto programs = ProgramStore::Open(flags.common.data_dir + "/programs");
   if (!programs.ok()) return Fail(ExitCode(programs.status()), programs.status());
   const std::string version(Version());
+  const auto planner = FindPlannerProgram(flags.planner);
+  if (!planner.ok()) return Fail(ExitCode(planner.status()), planner.status());
+  const auto planner_memory = PlannerMemory(flags.planner_memory);
+  if (!planner_memory.ok()) return Fail(kExitConfig, planner_memory.status());
   Coordinator coordinator(LimitsOf(flags), version, *std::move(store), *std::move(programs),
-                          {PlanProgram, CheckProgram});
+                          MakePlannerProcess({*planner, *planner_memory, version}));
   if (absl::Status status = coordinator.Start(); !status.ok()) return Fail(ExitCode(status), status);
   auto rpc = StartRpcServer(coordinator, flags.common.listen);
   if (!rpc.ok()) return Fail(ExitCode(rpc.status()), rpc.status());
@@ -123,7 +143,7 @@ int Run(const CoordinatorFlags& flags) {
   absl::Status started = http.status();
   if (started.ok()) started = WritePortFile(flags.common.port_file, (*rpc)->address(), (*http)->address());
   if (!started.ok()) {
-    coordinator.Shutdown(std::chrono::seconds(1));
+    coordinator.Shutdown();
     (*rpc)->Stop(Duration(0));
     return Fail(ExitCode(started), started);
   }
@@ -133,12 +153,10 @@ int Run(const CoordinatorFlags& flags) {
   ServeUntilDrained(coordinator, **rpc, signals, flags.common.drain_timeout_seconds);
   coordinator.With([](Core& core) { core.StopRunning("the coordinator was shut down"); });
   coordinator.FlushSessions(std::chrono::seconds(1));
-  const bool stopped = coordinator.Shutdown(std::chrono::milliseconds(500));
+  coordinator.Shutdown();
   (*rpc)->Stop(std::chrono::seconds(3));  // returns as soon as the last stream has ended
   LogInfo("drained");
   StopLog();
-  // A planning thread that still works cannot be stopped. Its job is on disk and is planned again after the next start.
-  if (!stopped) std::_Exit(kExitOk);
   return kExitOk;
 }
 
@@ -169,6 +187,11 @@ int main(int argc, char** argv) {
              "stop a running job after this time without steps and without clients", BetweenReal(1, 1e9));
   parser.Add("search-seconds", &flags.search_seconds, "SECONDS",
              "time limit of the plan search, which then takes the best plan so far", BetweenReal(0, 500));
+  parser.Add("planner", &flags.planner, "PATH",
+             "the program that plans jobs; without this flag, alpa-planner in the folder of this program");
+  parser.Add("planner-memory", &flags.planner_memory, "SIZE",
+             "memory limit of planning one job; two jobs are planned at the same time; 0: no limit",
+             [](const std::string& text) { return coordinator::PlannerMemory(text).status(); });
   parser.ParseOrExit(argc, argv);
   if (absl::Status status = flags.common.Apply("coordinator"); !status.ok())
     return coordinator::Fail(kExitConfig, status);

@@ -47,8 +47,9 @@ class Core {
   // `clock`, `store` and `actions` must outlive the core.
   Core(Limits limits, std::string version, Clock& clock, Store& store, Actions& actions);
 
-  // Reads the store. Queues PENDING and PLANNING jobs again, and fails RUNNING jobs. kDataLoss if a stored record
-  // cannot be parsed. REQUIRES: called first, once.
+  // Reads the store. Queues PENDING and PLANNING jobs again, and fails RUNNING jobs. Also fails a job whose planning
+  // was interrupted Limits::planning_attempts times. kDataLoss if a stored record cannot be parsed.
+  // REQUIRES: called first, once.
   absl::Status Replay();
 
   // ---- From workers. `session` is the number that the I/O layer gave the stream; it is never reused. ----
@@ -110,7 +111,8 @@ class Core {
   void BeginDrain() { draining_ = true; }
   bool draining() const { return draining_; }
   bool StepsInFlight() const;
-  // Stops all RUNNING jobs, at the end of a drain. PENDING and PLANNING jobs stay unchanged in the store.
+  // Stops all RUNNING jobs, at the end of a drain. PENDING and PLANNING jobs stay in the store, to be queued again. The
+  // current attempt to plan a job does not count, because an orderly end of the coordinator interrupts it.
   void StopRunning(const std::string& why);
 
  private:

@@ -79,6 +79,13 @@ absl::Status Core::Replay() {
       record->job.clear_devices();
       record->job.clear_plan_text();
       record->plan.reset();
+      if (record->job.planning_attempts() >= limits_.planning_attempts) {
+        Fail(*record, Job::PLATFORM, reason::kInternal,
+             absl::StrCat("planning was interrupted ", record->job.planning_attempts(),
+                          " times by the end of the coordinator; find out from the coordinator's log and the kernel's "
+                          "log why it ended, then submit the job again"));
+        continue;
+      }
       ALPA_RETURN_IF_ERROR(Change(*record, Job::PENDING, "waits for workers", "queued again after a restart"));
     } else {
       Fail(*record, Job::INFRASTRUCTURE, reason::kJobFailed, "the coordinator restarted while the job ran");
@@ -356,6 +363,11 @@ void Core::CountStream(const std::string& job_id, int change) {
 
 void Core::StopRunning(const std::string& why) {
   for (const auto& [number, record] : std::map<uint64_t, JobRecord*>(live_)) {
+    if (record->job.state() == Job::PLANNING && record->job.planning_attempts() > 0) {
+      record->job.set_planning_attempts(record->job.planning_attempts() - 1);
+      // If the store fails, the attempt counts. That is harmless.
+      (void)Change(*record, Job::PLANNING, record->job.reason(), "interrupted");
+    }
     if (record->job.state() != Job::RUNNING) continue;
     if (Change(*record, Job::STOPPED, why, "stopped").ok()) Retire(*record, absl::CancelledError(why));
   }

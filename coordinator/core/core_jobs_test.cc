@@ -399,6 +399,75 @@ TEST(CoreJobsTest, AStartThatADiskErrorPreventsIsRetried) {
 
 // ---- Restart and drain ----
 
+TEST(CoreJobsTest, AJobWhosePlanningDiedStaysFailedAfterARestart) {
+  CoreWorld world;
+  world.Worker("a", 1);
+  world.Submit("job", 1);
+  world.core->OnPlanned("job", world.TaskOf("job").epoch,
+                        WithReason(absl::InternalError("the planner crashed"), reason::kInternal));
+  for (int start = 0; start < 2; ++start) {
+    EXPECT_EQ(world.Job("job").state(), Job::FAILED);
+    EXPECT_EQ(world.Job("job").cause(), Job::PLATFORM);
+    EXPECT_EQ(world.Job("job").error_reason(), reason::kInternal);
+    EXPECT_EQ(world.Job("job").reason(), "the planner crashed");
+    world.Restart();
+    world.Worker("a", 1);
+    EXPECT_TRUE(world.actions.tasks.empty()) << "it is not planned again";
+  }
+}
+
+TEST(CoreJobsTest, AJobWhosePlanningIsInterruptedTooOftenFails) {
+  CoreWorld world;
+  world.Worker("a", 2);
+  world.Submit("job", 1);
+  world.Submit("other", 1);
+  for (int attempt = 1; attempt <= 3; ++attempt) {
+    EXPECT_EQ(world.Job("job").state(), Job::PLANNING);
+    EXPECT_EQ(world.Job("job").planning_attempts(), attempt);
+    EXPECT_EQ(world.Job("other").state(), Job::PLANNING);
+    world.Plan("other");
+    EXPECT_EQ(world.Job("other").planning_attempts(), 0);
+    world.Restart();
+    EXPECT_EQ(world.Job("job").state(), attempt < 3 ? Job::PENDING : Job::FAILED);
+    world.Worker("a", 2);
+  }
+  EXPECT_EQ(world.Job("job").state(), Job::FAILED);
+  EXPECT_EQ(world.Job("job").cause(), Job::PLATFORM);
+  EXPECT_EQ(world.Job("job").error_reason(), reason::kInternal);
+  EXPECT_THAT(world.Job("job").reason(), HasSubstr("planning was interrupted 3 times"));
+  EXPECT_EQ(world.Job("other").state(), Job::PLANNING) << "an attempt that ends well resets the number";
+  world.Restart();
+  EXPECT_EQ(world.Job("job").state(), Job::FAILED);
+}
+
+TEST(CoreJobsTest, TheAttemptIsStoredBeforePlanningStarts) {
+  CoreWorld world;
+  world.Worker("a", 1);
+  world.Submit("job", 1);
+  proto::Job stored;
+  ASSERT_TRUE(stored.ParseFromString(world.store.Jobs()->front().job));
+  EXPECT_EQ(stored.state(), Job::PLANNING);
+  EXPECT_EQ(stored.planning_attempts(), 1);
+}
+
+TEST(CoreJobsTest, AnAttemptThatADiskErrorOrAShutdownPreventsDoesNotCount) {
+  CoreWorld world;
+  world.Submit("job", 1);
+  world.store.failure = absl::UnavailableError("disk");
+  world.Worker("a", 1);
+  EXPECT_EQ(world.Job("job").state(), Job::PENDING);
+  EXPECT_EQ(world.Job("job").planning_attempts(), 0);
+  world.store.failure = absl::OkStatus();
+  for (int shutdown = 0; shutdown < 5; ++shutdown) {
+    world.Advance(seconds(1));
+    EXPECT_EQ(world.Job("job").state(), Job::PLANNING);
+    EXPECT_EQ(world.Job("job").planning_attempts(), 1);
+    world.core->StopRunning("the coordinator was shut down");
+    world.Restart();
+    world.Worker("a", 1);
+  }
+}
+
 TEST(CoreJobsTest, AllAcknowledgedJobsSurviveARestart) {
   CoreWorld world;
   const uint64_t a = world.Worker("a", 3);

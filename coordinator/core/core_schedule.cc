@@ -106,9 +106,11 @@ void Core::ScheduleOne(JobRecord& record, Reserved& reserved) {
 
 void Core::StartPlanning(JobRecord& record, std::vector<DeviceId> devices) {
   record.job.set_epoch(record.job.epoch() + 1);
+  record.job.set_planning_attempts(record.job.planning_attempts() + 1);
   if (!Change(record, Job::PLANNING, "planning", "planning").ok()) {
     // The job stays in the queue, and the next Schedule tries again.
     record.job.set_epoch(record.job.epoch() - 1);
+    record.job.set_planning_attempts(record.job.planning_attempts() - 1);
     record.job.set_reason("waits until the coordinator can write to its disk");
     return;
   }
@@ -198,6 +200,7 @@ void Core::OnPlanned(const std::string& job_id, uint64_t epoch, absl::StatusOr<P
   record.plan = std::make_shared<const proto::Plan>(std::move(planned->plan));
   record.spans = std::move(planned->spans);
   record.job.set_plan_text(CleanText(planned->plan_text, kMaxPlanTextBytes));
+  record.job.clear_planning_attempts();
   record.job.clear_devices();
   for (DeviceId device : record.devices) record.job.add_devices(device.value());
   const std::string why = absl::StrFormat("planned in %.2f s; compiling on %s", planned->seconds,

@@ -110,14 +110,14 @@ absl::StatusOr<Planned> Make(const PlanTask& task, absl::string_view serialized,
   return planned;
 }
 
-// Runs `body` and turns exceptions into errors, because no program may end the daemon. The libraries that `body` uses
-// throw only if memory runs out.
+// Runs `body` and turns exceptions into errors, whose messages say more than a crash does. The libraries that `body`
+// uses throw only if memory runs out.
 template <typename Result>
 Result Guarded(const std::function<Result()>& body) {
   try {
     return body();
   } catch (const std::bad_alloc&) {
-    return Because(absl::ResourceExhaustedError("planning needs more memory than the coordinator has"),
+    return Because(absl::ResourceExhaustedError("planning needs more memory than there is; pin more of the plan"),
                    reason::kNoFeasiblePlan);
   } catch (const std::exception& e) {
     return Because(absl::InternalError(absl::StrCat("planning threw an exception: ", e.what())), reason::kInternal);

@@ -31,7 +31,10 @@ struct Limits {
   Duration prepare_timeout = std::chrono::minutes(10);    // for compiling on all workers of a job
   Duration primary_error_wait = std::chrono::seconds(1);  // how long a secondary error waits for its primary error
   Duration lost_worker_listed = std::chrono::hours(1);    // how long a lost worker stays in the list of workers
-  int64_t max_jobs = 10'000;                              // number of jobs that are not in a final state
+  // Starts of planning, per job, that may be interrupted by the end of the coordinator. Then the job fails, because its
+  // program may be the cause. An orderly shutdown does not count.
+  int32_t planning_attempts = 3;
+  int64_t max_jobs = 10'000;  // number of jobs that are not in a final state
   // Per job: while this many steps are in flight, the core accepts no further command. One command may hold more.
   int64_t steps_in_flight = 16;
   int64_t results_kept = 100'000;             // step results per job
@@ -70,6 +73,7 @@ struct Planned {
   graph::Shape loss_shape;
   double seconds = 0;                           // of all phases
   std::map<std::string, double> phase_seconds;  // by phase: import, plan, lower
+  std::vector<std::string> warnings;            // for the coordinator's log
 };
 
 // An accepted command with steps that are not done.

@@ -1,5 +1,6 @@
 #include "coordinator/rpc/coordinator.h"
 
+#include "base/log.h"
 #include "base/status.h"
 #include "coordinator/core/errors.h"
 
@@ -12,6 +13,12 @@ constexpr size_t kMaxWatches = 1000;                                    // open 
 constexpr std::chrono::milliseconds kTickInterval{200};
 constexpr std::chrono::seconds kRegisterWithin{15};  // time from the start of a session to its registration
 
+// A bug of ours is worth a line that an operator sees.
+void LogIfInternal(const std::string& job_id, const absl::Status& status) {
+  if (ReasonOf(status) != reason::kInternal) return;
+  LogError({.job = job_id}, "planning failed: %s", std::string(status.message()));
+}
+
 absl::Status ShuttingDown() { return absl::UnavailableError("the coordinator is shutting down"); }
 
 }  // namespace
@@ -21,21 +28,20 @@ Coordinator::Coordinator(Limits limits, std::string version, std::unique_ptr<Sto
     : store_(std::move(store)),
       programs_(std::move(programs)),
       planner_(std::move(planner)),
+      check_timeout_(limits.planning_timeout),
       core_(limits, std::move(version), Clock::Real(), *store_, *this) {}
 
-Coordinator::~Coordinator() { ALPA_CHECK(Shutdown(std::chrono::hours(1))); }
+Coordinator::~Coordinator() { Shutdown(); }
 
 absl::Status Coordinator::Start() {
   MutexLock lock(mutex_);
   ALPA_RETURN_IF_ERROR(core_.Replay());
-  planning_threads_ = kPlanningThreads;
   for (int i = 0; i < kPlanningThreads; ++i) planners_.emplace_back([this] { PlanLoop(); });
   ticker_ = std::thread([this] { TickLoop(); });
   return absl::OkStatus();
 }
 
-bool Coordinator::Shutdown(Duration limit) {
-  const MonotonicTime until = Clock::Real().Now() + limit;
+void Coordinator::Shutdown() {
   {
     MutexLock lock(mutex_);
     stopping_ = true;
@@ -43,13 +49,10 @@ bool Coordinator::Shutdown(Duration limit) {
     for (auto& [watch, counted] : watches_) watch->Wake();
     tasks_changed_.NotifyAll();
     stopped_.NotifyAll();
-    while (planning_threads_ > 0 && Clock::Real().Now() < until) stopped_.WaitUntil(lock, until);
-    if (planning_threads_ > 0) return false;
   }
   for (std::thread& planner : planners_) planner.join();
   planners_.clear();
   if (ticker_.joinable()) ticker_.join();
-  return true;
 }
 
 bool Coordinator::stopping() const {
@@ -156,11 +159,7 @@ void Coordinator::PlanLoop() {
     {
       MutexLock lock(mutex_);
       while (!stopping_ && tasks_.empty()) tasks_changed_.Wait(lock);
-      if (stopping_) {
-        --planning_threads_;
-        stopped_.NotifyAll();
-        return;
-      }
+      if (stopping_) return;
       task = std::move(tasks_.front());
       tasks_.pop_front();
       if (!core_.Wants(task)) continue;
@@ -173,22 +172,39 @@ void Coordinator::PlanOne(const PlanTask& task) {
   const auto program = programs_->Read(task.program_hash);
   const absl::Status unread =
       WithReason(program.status(), absl::IsNotFound(program.status()) ? reason::kBadProgram : reason::kStorage);
+  const MonotonicTime begun = Clock::Real().Now();
   if (task.devices.empty()) {
-    const absl::Status status = program.ok() ? planner_.check(task, *program) : unread;
+    // The core limits the time of planning, but not that of a check.
+    const auto in_time = [&] { return Clock::Real().Now() - begun <= check_timeout_; };
+    const auto wanted = [&](const std::string&) {
+      MutexLock lock(mutex_);
+      return !stopping_ && in_time() && core_.Wants(task);
+    };
+    absl::Status status = program.ok() ? planner_.check(task, *program, wanted) : unread;
+    if (!status.ok() && !in_time()) {
+      status = WithReason(absl::DeadlineExceededError("checking the program took too long"), reason::kInternal);
+    }
     MutexLock lock(mutex_);
+    if (stopping_) return;
+    LogIfInternal(task.job_id, status);
     return core_.OnChecked(task.job_id, status);
   }
-  MonotonicTime told = Clock::Real().Now();
+  MonotonicTime told = begun;
   const auto progress = [&](const std::string& text) {
-    if (const MonotonicTime now = Clock::Real().Now(); now - told < kProgressInterval) return true;
-    else told = now;
     MutexLock lock(mutex_);
+    if (stopping_) return false;
+    const MonotonicTime now = Clock::Real().Now();
+    if (text.empty() || now - told < kProgressInterval) return core_.Wants(task);
+    told = now;
     return core_.OnPlanning(task, text);
   };
   absl::StatusOr<Planned> planned = program.ok() ? planner_.plan(task, *program, progress) : unread;
   MutexLock lock(mutex_);
+  if (stopping_) return;  // the next life of the coordinator plans the job
+  LogIfInternal(task.job_id, planned.status());
   if (planned.ok()) {
     for (const auto& [phase, seconds] : planned->phase_seconds) counters_.planning_seconds[phase].Add(seconds);
+    for (const std::string& warning : planned->warnings) LogWarning({.job = task.job_id}, "%s", warning);
   }
   core_.OnPlanned(task.job_id, task.epoch, std::move(planned));
 }

@@ -18,20 +18,12 @@
 #include "base/mutex.h"
 #include "coordinator/core/core.h"
 #include "coordinator/core/histogram.h"
+#include "coordinator/core/planner.h"
 #include "coordinator/rpc/session.h"
 #include "coordinator/rpc/watch.h"
 #include "coordinator/store/program_store.h"
 
 namespace alpa::coordinator {
-
-// The functions of core/planning.h. The coordinator calls them without the lock, from several threads at once.
-struct Planner {
-  // `plan` calls `progress` now and then. After `progress` returned false, `plan` may return any error.
-  std::function<absl::StatusOr<Planned>(const PlanTask& task, absl::string_view program,
-                                        const std::function<bool(const std::string&)>& progress)>
-      plan;
-  std::function<absl::Status(const PlanTask& task, absl::string_view program)> check;
-};
 
 class Coordinator : private Actions {
  public:
@@ -40,9 +32,10 @@ class Coordinator : private Actions {
   ~Coordinator() override;
   // Replays the store and starts the threads. REQUIRES: called first, once.
   absl::Status Start();
-  // Closes the sessions, wakes all watches and ends the threads. The core stays readable. Returns false if a planning
-  // thread still works after `limit`: it cannot be stopped, and this object must not be destroyed while it works.
-  bool Shutdown(Duration limit);
+  // Closes the sessions, wakes all watches and ends the threads. Cancels the tasks of the planner, so this waits only
+  // as long as the planner takes to ask whether its answer is still wanted. Their jobs stay unchanged in the store. The
+  // core stays readable. Further calls do nothing.
+  void Shutdown();
 
   // Runs `body(core)` under the lock.
   template <typename Body>
@@ -97,9 +90,9 @@ class Coordinator : private Actions {
   const std::unique_ptr<Store> store_;
   const std::unique_ptr<ProgramStore> programs_;
   const Planner planner_;
+  const Duration check_timeout_;
   Core core_ ALPA_GUARDED_BY(mutex_);
   bool stopping_ ALPA_GUARDED_BY(mutex_) = false;
-  int planning_threads_ ALPA_GUARDED_BY(mutex_) = 0;
   uint64_t next_session_ ALPA_GUARDED_BY(mutex_) = 1;
   std::map<uint64_t, SessionEntry> sessions_ ALPA_GUARDED_BY(mutex_);
   std::map<Watch*, bool> watches_ ALPA_GUARDED_BY(mutex_);  // each open watch -> whether the core counts it

@@ -20,13 +20,13 @@ namespace alpa::coordinator {
 
 // Returns a planner that answers at once. Its plans use all devices of the task. It refuses the program "bad".
 inline Planner FakePlanner() {
-  const auto check = [](const PlanTask&, absl::string_view program) -> absl::Status {
+  const auto check = [](const PlanTask&, absl::string_view program, const PlanningProgress&) -> absl::Status {
     if (program != "bad") return absl::OkStatus();
     return WithReason(absl::InvalidArgumentError("the program is bad"), reason::kBadProgram);
   };
   const auto plan = [check](const PlanTask& task, absl::string_view program,
-                            const std::function<bool(const std::string&)>&) -> absl::StatusOr<Planned> {
-    if (absl::Status status = check(task, program); !status.ok()) return status;
+                            const PlanningProgress& progress) -> absl::StatusOr<Planned> {
+    if (absl::Status status = check(task, program, progress); !status.ok()) return status;
     Planned planned = CoreWorld::PlanOf(task);
     planned.phase_seconds["plan"] = 0.01;
     return planned;
@@ -49,7 +49,7 @@ class RpcWorld {
     jobs = proto::JobService::NewStub(channel);
   }
   ~RpcWorld() {
-    coordinator->Shutdown(std::chrono::seconds(10));
+    coordinator->Shutdown();
     server->Stop(std::chrono::milliseconds(100));
   }
 

@@ -1,0 +1,39 @@
+// The planner process: reads one task from a socket, plans it, and writes the answer.
+//
+// Model:   A planner process plans one task and ends. The coordinator expects that it can die in any way. So nothing
+//          here tries to survive a bug: a crash ends the process, and the coordinator reports it.
+// Threads: main() calls BecomePlanner before it starts threads.
+#pragma once
+
+#include <sys/types.h>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/units.h"
+#include "coordinator/core/planner.h"
+
+namespace alpa::coordinator {
+
+inline constexpr int kPlannerSocket = 3;         // the descriptor of the socket to the coordinator
+inline constexpr int kExitAnswered = 0;          // exit codes of a planner process
+inline constexpr int kExitNoTask = 65;           // no valid task arrived
+inline constexpr int kExitCannotPlan = 70;       // the process cannot be set up
+inline constexpr int kExitMemoryExhausted = 71;  // an allocation failed
+
+struct ChildArguments {
+  Bytes memory = 0;  // limit of the address space; 0: no limit
+  pid_t parent = 0;  // the coordinator
+};
+// Reads "--memory=BYTES --parent=PID". kInvalidArgument for anything else.
+absl::StatusOr<ChildArguments> ParseArguments(int argc, const char* const* argv);
+
+// Makes this process safe to plan an untrusted program: it limits the memory, writes no core file, and dies when the
+// coordinator dies. If memory runs out, it is the kernel's first choice to be killed. An allocation that fails ends the
+// process with kExitMemoryExhausted, on any thread. kFailedPrecondition if the parent is gone or a limit cannot be set.
+absl::Status BecomePlanner(const ChildArguments& arguments);
+
+// Plans the task that arrives on `socket` with `planner`. Returns the exit code of the process.
+int PlanOneTask(int socket, absl::string_view version, const Planner& planner);
+
+}  // namespace alpa::coordinator

@@ -1,0 +1,65 @@
+// The messages that the coordinator and a planner process exchange over a socket.
+//
+// Model:   A message is a frame: one byte for its kind, eight bytes for the size of the payload (little-endian), and
+//          the payload. The coordinator sends a task and a program. The planner process sends any number of progress
+//          texts, then the executable if there is one, then the answer. Program and executable are frames of their
+//          own, so that no protobuf message holds them: a protobuf message has at most 2 GiB.
+// Threads: pure functions; FrameReader is thread-compatible.
+// Errors:  kInvalidArgument if the other side breaks these rules. Its bytes are not trusted: every size is bounded, and
+//          memory grows only with the bytes that arrive.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "coordinator/core/records.h"
+
+namespace alpa::coordinator {
+
+enum class FrameKind : uint8_t { kTask = 1, kProgram = 2, kProgress = 3, kExecutable = 4, kAnswer = 5 };
+
+// Returns the largest size of a payload of this kind.
+uint64_t MaxPayload(FrameKind kind);
+
+struct Frame {
+  FrameKind kind = FrameKind::kTask;
+  std::string payload;
+};
+
+// Returns the bytes that precede a payload of `size` bytes. REQUIRES: size <= MaxPayload(kind).
+std::string FrameHeader(FrameKind kind, size_t size);
+
+// Cuts a stream of bytes into frames.
+class FrameReader {
+ public:
+  // Appends the frames that `bytes` complete to `frames`. After an error the stream cannot be read any further.
+  absl::Status Feed(absl::string_view bytes, std::vector<Frame>* frames);
+  // Returns whether the stream ends between two frames.
+  bool empty() const { return header_.empty(); }
+
+ private:
+  std::string header_;      // bytes of the current header that have arrived
+  uint64_t remaining_ = 0;  // bytes of the current payload that have not arrived
+  Frame frame_;
+};
+
+// `version` is that of the program that sends the task.
+std::string TaskToWire(const PlanTask& task, absl::string_view version);
+// kFailedPrecondition if the sender does not have this version.
+absl::StatusOr<PlanTask> TaskFromWire(absl::string_view payload, absl::string_view version);
+
+// The result of a task. `planned` is set if the task has devices and `status` is OK.
+struct PlanningResult {
+  absl::Status status;
+  Planned planned;
+};
+// The executable is not part of the payload. If the payload would be too large, returns that of an error instead.
+std::string AnswerToWire(const PlanningResult& result);
+absl::StatusOr<PlanningResult> AnswerFromWire(absl::string_view payload);
+
+}  // namespace alpa::coordinator
