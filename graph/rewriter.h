@@ -68,6 +68,16 @@ class Rewriter {
   std::optional<ValueId> RewriteUniform(const Candidate& op);
   std::optional<std::vector<ValueId>> RewriteConditional(const Candidate& op);
 
+  // simplify_indices.cc
+  std::optional<ValueId> RewriteGather(const Candidate& op);
+  std::optional<ValueId> RewriteScatter(const Candidate& op);
+  std::optional<ValueId> BatchIndices(const Shape& array, ValueId indices, int64_t vector_dim,
+                                      std::vector<int64_t>& index_map, std::vector<int64_t>& removed_dims,
+                                      std::vector<int64_t>& array_batching, std::vector<int64_t>& indices_batching);
+  // Returns a dimension of more than one element such that each element of `value` equals its coordinate along it.
+  // Returns nothing if none is found. `steps`: the ops that were looked at before.
+  std::optional<int64_t> CoordinateDim(ValueId value, int steps) const;
+
   // simplify_fold.cc
   std::optional<std::vector<ValueId>> Fold(const Candidate& op);
 

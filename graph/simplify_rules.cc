@@ -82,6 +82,10 @@ std::optional<ValueId> Rewriter::Rewrite(const Candidate& op) {
       const bool nothing = AllOf(pad.low, 0) && AllOf(pad.high, 0) && op.shapes[0] == shape(op.operands[0]);
       return nothing ? std::optional(op.operands[0]) : std::nullopt;
     }
+    case Opcode::kGather:
+      return RewriteGather(op);
+    case Opcode::kScatter:
+      return RewriteScatter(op);
     case Opcode::kSelect:
       if (const std::optional<ValueId> value = RewriteSelect(op)) return value;
       return RewriteUniform(op);
