@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -83,6 +84,15 @@ def test_bad_flags_and_addresses_are_refused(daemon):
     check_exit(daemon("--lease=never"), CONFIG, "--lease")
     check_exit(daemon("--no-such-flag"), CONFIG, "no-such-flag")
     check_exit(daemon("--http=127.0.0.1:http"), CONFIG, "--http")
+
+
+def test_a_missing_planner_is_refused(daemon, tmp_path):
+    check_exit(daemon("--planner=/nobody"), CONFIG, "/nobody", "--planner")
+    check_exit(daemon("--planner-memory=little"), CONFIG, "--planner-memory", "4 GiB")
+    alone = shutil.copy(find_binary("alpa-coordinator"), tmp_path / "alpa-coordinator")
+    done = subprocess.run([alone, "--data-dir", str(tmp_path / "data")], capture_output=True, text=True, timeout=20,
+                          check=False)
+    assert done.returncode == CONFIG and "next to alpa-coordinator" in done.stderr, done.stderr
 
 
 def test_an_unusable_data_folder_is_refused(daemon, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -18,6 +19,7 @@ from alpa import cluster as cluster_module
 from alpa import program as program_module
 from alpa._proto import job_service_pb2 as pb
 from alpa._proto import tensor_service_pb2
+from alpa.local import find_binary
 from compare import run_ours
 
 LEASE_SECONDS = 10.0  # the coordinator counts a worker as lost after this silence
@@ -352,9 +354,7 @@ def test_a_killed_coordinator_restarts_with_everything_that_it_acknowledged(fres
         while time.monotonic() < begin + LIMIT:
             doomed.wait()
 
-    daemons.coordinator, _ = daemons._start(
-        "alpa-coordinator", "coordinator",
-        ["--listen", daemons.address, "--http", "127.0.0.1:0", "--data-dir", str(daemons.directory / "coordinator")])
+    restart_coordinator(daemons)
     again = cluster_module.Cluster(daemons.address, 30)
     try:
         jobs = {job.job_id: job for job in again.jobs()}
@@ -370,6 +370,129 @@ def test_a_killed_coordinator_restarts_with_everything_that_it_acknowledged(fres
         again.stop("waits")
         with again.parallelize(step, alpa.DataParallel(2), timeout=60) as run:
             reference.check(run_ours(run, state, batches, cases.STEPS))
+    finally:
+        again._channel.close()
+
+
+# ---- planning that dies ----
+
+# The socket to the coordinator is descriptor 3. The job's id is at the start of the task, which stays in the socket.
+PLANNER = """#!{python} -SE
+import os, signal, socket, sys
+task = socket.socket(fileno=os.dup(3)).recv(4096, socket.MSG_PEEK)
+if b"crashes" in task:
+    os.kill(os.getpid(), signal.SIGSEGV)
+if b"hangs" in task:  # the planner waits for a task that never comes
+    open("{pids}", "a").write(str(os.getpid()) + "\\n")
+    os.set_inheritable(os.dup(3), True)
+    ours, theirs = socket.socketpair()
+    ours.set_inheritable(True)
+    os.dup2(theirs.fileno(), 3)
+os.execv("{planner}", ["{planner}", *sys.argv[1:]])
+"""
+
+
+@pytest.fixture
+def bad_planner(tmp_path):
+    """The path of a planner that crashes for the job "crashes" and hangs for the job "hangs".
+
+    Also a function that returns the ids of the processes that hang or hung."""
+    path, pids = tmp_path / "planner", tmp_path / "pids"
+    pids.touch()
+    path.write_text(PLANNER.format(python=sys.executable, planner=find_binary("alpa-planner"), pids=pids))
+    path.chmod(0o755)
+    return str(path), lambda: [int(pid) for pid in pids.read_text().split()]
+
+
+def submit_as(cluster, job_id):
+    program = traced()
+    return cluster._jobs.Submit(pb.SubmitRequest(
+        job_id=job_id, program_hash=send_program(cluster, program.module), roles=cluster_module.roles_proto(program),
+        plan=pb.PlanRequest(devices=1)), timeout=10)
+
+
+def wait_until(condition, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def restart_coordinator(daemons, *flags):
+    daemons.coordinator, _ = daemons._start(
+        "alpa-coordinator", "coordinator",
+        ["--listen", daemons.address, "--http", "127.0.0.1:0", "--data-dir", str(daemons.directory / "coordinator"),
+         *flags])
+
+
+def is_running(pid):
+    return os.path.exists(f"/proc/{pid}")
+
+
+def test_a_program_whose_planning_crashes_fails_its_job_alone(fresh_cluster, bad_planner):
+    planner, _ = bad_planner
+    cluster = fresh_cluster({"one": 1, "two": 1}, "--planner", planner)
+    step, state, batches, reference = cases.case("mlp", "sgd")
+
+    def check_crashed(jobs):
+        job = {job.job_id: job for job in jobs}["crashes"]
+        assert (job.state, job.cause, job.error_reason) == (pb.Job.FAILED, pb.Job.PLATFORM, "INTERNAL"), job
+        assert "signal 11" in job.reason and "report it" in job.reason
+
+    with cluster.parallelize(step, alpa.DataParallel(1), timeout=60) as run:
+        submit_as(cluster, "crashes")
+        reference.check(run_ours(run, state, batches, cases.STEPS))
+    wait_until(lambda: cluster._jobs.GetJob(pb.JobRequest(job_id="crashes"), timeout=10).state >= pb.Job.SUCCEEDED)
+    check_crashed(cluster.jobs())
+
+    daemons = cluster._daemons
+    daemons.coordinator.kill()
+    daemons.coordinator.wait()
+    restart_coordinator(daemons, "--planner", planner)
+    again = cluster_module.Cluster(daemons.address, 30)
+    try:
+        daemons.wait_for_workers(again, 2)
+        with again.parallelize(step, alpa.DataParallel(2), timeout=60) as run:
+            reference.check(run_ours(run, state, batches, cases.STEPS))
+        check_crashed(again.jobs())
+        events = [event.kind for event in again._jobs.GetEvents(pb.JobRequest(job_id="crashes"), timeout=10)]
+        assert events == ["submitted", "planning", "failed"]
+    finally:
+        again._channel.close()
+
+
+def test_stopping_a_job_ends_its_planning(fresh_cluster, bad_planner):
+    planner, pids = bad_planner
+    cluster = fresh_cluster({"one": 1}, "--planner", planner)
+    submit_as(cluster, "hangs")
+    wait_until(pids)
+    assert is_running(pids()[0])
+    cluster.stop("hangs")
+    wait_until(lambda: not is_running(pids()[0]), 2)
+    assert still_works(cluster)
+
+
+def test_planning_that_the_end_of_the_coordinator_interrupts_is_not_repeated_for_ever(fresh_cluster, bad_planner):
+    planner, pids = bad_planner
+    cluster = fresh_cluster({"one": 1}, "--planner", planner)
+    daemons = cluster._daemons
+    submit_as(cluster, "hangs")
+    # An orderly shutdown does not wait for the plan, and does not count.
+    for life, end in enumerate([signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, signal.SIGKILL]):
+        wait_until(lambda: len(pids()) == life + 1)
+        begin = time.monotonic()
+        daemons.coordinator.send_signal(end)
+        daemons.coordinator.wait(10)
+        assert time.monotonic() - begin < 5
+        wait_until(lambda: not is_running(pids()[-1]), 2)  # the planner dies with the coordinator
+        restart_coordinator(daemons, "--planner", planner)
+    again = cluster_module.Cluster(daemons.address, 30)
+    try:
+        daemons.wait_for_workers(again, 1)
+        job, = again.jobs()
+        assert (job.state, job.cause, job.error_reason) == (pb.Job.FAILED, pb.Job.PLATFORM, "INTERNAL"), job
+        assert "interrupted 3 times" in job.reason
+        assert len(pids()) == 4
     finally:
         again._channel.close()
 
