@@ -297,6 +297,8 @@ absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const plan::StagePlan& s
   axis.mesh_axis = static_cast<int64_t>(mesh.shape.size()) - 1;
   axis.cuts = options.tensor_cuts;
   one.meshes = {mesh};
+  AxisRequest request = RequestFor(MeshId(0), mesh, axis);
+  for (const plan::Seed& seed : plan.batch_seeds) request.reserved.push_back({seed.leaf, seed.dim});
   // The same mesh without the tensor axis, its last axis.
   Plan base = one;
   base.meshes[0].shape.pop_back();
@@ -305,7 +307,7 @@ absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const plan::StagePlan& s
   if (!options.exact_tensor) {
     const auto choose = [&]() -> absl::StatusOr<AxisRequest> {
       ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, Lower(base, program, roles));
-      return ChooseTensorCuts(executable, RequestFor(MeshId(0), mesh, axis));
+      return ChooseTensorCuts(executable, request);
     };
     ChosenAxis chosen;
     if (options.tensor_memo == nullptr) {
@@ -322,7 +324,7 @@ absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const plan::StagePlan& s
   choose.cluster = options.cluster;
   choose.seconds = options.tensor_seconds;
   choose.leaves_only = plan::TakesRegionApart(plan) || options.sequence;
-  return ChooseAxis(executable, RequestFor(MeshId(0), mesh, axis), mesh, choose);
+  return ChooseAxis(executable, request, mesh, choose);
 }
 
 // As Complete, and also returns the executable from which it takes the additions. `shares`: as PipelineOptions::shares.
@@ -382,6 +384,15 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
       const BatchSplit split,
       SplitBatch(program, roles, options, pinned, std::max<int64_t>(1, available / (tensor * meshes))));
   if (options.pipeline.devices.empty()) data.assign(meshes, split.data);
+  for (const plan::Seed& seed : split.search.seeds) {
+    for (const plan::Cut& cut : options.tensor_cuts) {
+      if (cut.leaf != seed.leaf || cut.dim != seed.dim) continue;
+      return InvalidArgument(
+          "the tensor axis is to split dimension %d of %s, but the batch is split along it; name another dimension in "
+          "the spec, or the batch dimensions with batch_dims",
+          cut.dim, roles.inputs[cut.leaf].path);
+    }
+  }
 
   Plan plan;
   plan.program_fingerprint = graph::Fingerprint(program);

@@ -226,7 +226,9 @@ class Builder {
       } else {
         states.push_back(AxisState::Replicated());
         if (slot.kind == Slot::Kind::kState) {
-          for (const AxisState& split : SplitsOf(slot.shape.dims, n_)) states.push_back(split);
+          for (const AxisState& split : SplitsOf(slot.shape.dims, n_)) {
+            if (!request_.IsReserved(slot.leaf, split.dim)) states.push_back(split);
+          }
         }
       }
       std::vector<Choice> choices;

@@ -346,9 +346,14 @@ std::vector<plan::ValuePin> AllPins(const Executable& executable, const std::map
 
 }  // namespace
 
+bool AxisRequest::IsReserved(int32_t leaf, int64_t dim) const {
+  return std::any_of(reserved.begin(), reserved.end(),
+                     [&](const plan::Cut& cut) { return cut.leaf == leaf && cut.dim == dim; });
+}
+
 AxisRequest RequestFor(MeshId id, const cluster::Mesh& mesh, const plan::AxisCut& axis) {
   AxisRequest request{id, mesh.axis_names[axis.mesh_axis], mesh.shape[axis.mesh_axis], {}, axis.cuts,
-                      axis.reduce_scatter_from, axis.shard_accumulators, axis.reduce_scatter_along, axis.pins, {}};
+                      axis.reduce_scatter_from, axis.shard_accumulators, axis.reduce_scatter_along, axis.pins, {}, {}};
   int64_t devices = 1;
   for (int64_t a = 0; a <= axis.mesh_axis; ++a) devices *= mesh.shape[a];
   request.devices.assign(mesh.devices.begin(), mesh.devices.begin() + devices);

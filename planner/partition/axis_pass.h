@@ -34,6 +34,10 @@ struct AxisRequest {
   // By slot, or empty: whether other meshes also hold the slot's value. Such a slot holds no partial sum, and its tiles
   // are contiguous.
   std::vector<bool> exchanged;
+  // Dimensions of leaves that a choice of cuts must not name, because the batch is split along them. Ranks do not
+  // matter.
+  std::vector<plan::Cut> reserved;
+  bool IsReserved(int32_t leaf, int64_t dim) const;
 };
 
 // Returns the request that adds axis `axis` of a plan to mesh `id` of an executable. `mesh`: the mesh of the plan. It

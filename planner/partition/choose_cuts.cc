@@ -181,7 +181,7 @@ class Chooser {
       const Dims before = best;
       const StepCost cost_before = cost;
       for (int64_t dim = 0; dim < groups_[g].shape.rank(); ++dim) {
-        if (!CanSplit(groups_[g].shape.dims, dim, 1, request_.size)) continue;
+        if (!CanSplit(groups_[g].shape.dims, dim, 1, request_.size) || IsReserved(groups_[g], dim)) continue;
         Dims dims = before;
         dims[g] = dim;
         ALPA_ASSIGN_OR_RETURN(const StepCost candidate, CostOf(dims));
@@ -192,6 +192,11 @@ class Chooser {
       }
     }
     return best;
+  }
+
+  bool IsReserved(const Group& group, int64_t dim) const {
+    return std::any_of(group.leaves.begin(), group.leaves.end(),
+                       [&](int32_t leaf) { return request_.IsReserved(leaf, dim); });
   }
 
   AxisRequest RequestWith(const Dims& dims) const {
