@@ -136,7 +136,8 @@ class Searcher {
 
   // Lowers the candidate's plan and verifies the executable. On failure the candidate is no plan any more.
   bool VerifyLowered(Candidate& candidate) {
-    const absl::StatusOr<plan::Executable> lowered = Lower(evaluator_.Evaluate(candidate.options).plan, program_, roles_);
+    const plan::Plan& plan = evaluator_.Evaluate(candidate.options).plan;
+    const absl::StatusOr<plan::Executable> lowered = Lower(plan, program_, roles_);
     const absl::Status verified = lowered.ok() ? plan::Verify(*lowered) : lowered.status();
     if (verified.ok()) return true;
     candidate.status = Internal("the executable does not verify: %s", verified.message());

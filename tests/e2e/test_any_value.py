@@ -1,4 +1,4 @@
-"""Results equal those of jax.jit for every value: wrapping integers, overflow of 16-bit sums, division by zero, infinity.
+"""Tests that results equal those of jax.jit for awkward values: integers that wrap, 16-bit overflow, 0 and infinity.
 
 A rule that holds for real numbers only would give another value here. Each case is one that did.
 """
