@@ -22,7 +22,7 @@ def check_mode(mode):
 def remove(closed, mode):
     """Returns the ClosedJaxpr `closed` without debug callbacks, or None if it has no host callbacks. Warns once if it
     left out any. Raises InputError for a callback that must not be left out. `mode`: one of MODES."""
-    found = [equation for equation in _equations(closed.jaxpr) if _is_callback(equation)]
+    found = [equation for equation in equations(closed.jaxpr) if _is_callback(equation)]
     for equation in found:
         name = equation.primitive.name
         if name not in _DEBUG:
@@ -65,13 +65,13 @@ def _inner(value):
     return []
 
 
-def _equations(jaxpr):
+def equations(jaxpr):
     """Yields the equations of a jaxpr and of all jaxprs inside it."""
     for equation in jaxpr.eqns:
         yield equation
         for value in equation.params.values():
             for inner in _inner(value):
-                yield from _equations(inner)
+                yield from equations(inner)
 
 
 def _without(value):

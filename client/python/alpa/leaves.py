@@ -8,6 +8,8 @@ from jax.api_util import shaped_abstractify
 
 from alpa import dtypes, errors
 
+TREE_CHARACTERS = 200  # of a structure in an error message; structures of large models have many pages
+
 
 @dataclasses.dataclass(frozen=True)
 class LeafType:
@@ -24,7 +26,7 @@ class LeafType:
         return f"{text} (PRNG key {self.key_impl})" if self.key_impl is not None else text
 
     def same(self, other):
-        """True if both are the same array type. Ignores `weak`."""
+        """True if both are the same array type. Ignores `weak`; see Program.check_weak_types()."""
         return (self.shape, self.dtype) == (other.shape, other.dtype) and str(self.key_impl) == str(other.key_impl)
 
     def abstract(self):
@@ -33,6 +35,60 @@ class LeafType:
     @property
     def nbytes(self):
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+class Static:
+    """A function among the leaves of a user's pytree, such as the activation of an Equinox module. For JAX, it is a
+    part of the structure. Two structures differ if their functions do."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value):
+        self.value = value
+
+    def __eq__(self, other):
+        return isinstance(other, Static) and (self.value is other.value or self.value == other.value)
+
+    def __hash__(self):
+        return hash(self.value)
+
+    def __repr__(self):
+        return repr(self.value)
+
+
+jax.tree_util.register_pytree_node(Static, lambda x: ((), x), lambda x, _: x)
+
+
+def freeze(tree):
+    """Returns the pytree with every function among its leaves wrapped in a Static."""
+    values, treedef = jax.tree_util.tree_flatten(tree)
+    if not any(map(_is_function, values)):
+        return tree
+    return jax.tree_util.tree_unflatten(treedef, [Static(x) if _is_function(x) else x for x in values])
+
+
+def thaw(tree):
+    """Returns the pytree without the wrappers of freeze()."""
+    values, treedef = jax.tree_util.tree_flatten(tree, is_leaf=_is_static)
+    if not any(map(_is_static, values)):
+        return tree
+    return jax.tree_util.tree_unflatten(treedef, [x.value if _is_static(x) else x for x in values])
+
+
+def functions(treedef, name):
+    """Returns {path: Static} of the functions in a structure."""
+    tree = jax.tree_util.tree_unflatten(treedef, [0] * treedef.num_leaves)
+    pairs, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_static)
+    return {name + jax.tree_util.keystr(path): value for path, value in pairs if _is_static(value)}
+
+
+def _is_function(x):
+    """True for functions, also jitted ones. False for other objects that can be called: they may hold arrays."""
+    return callable(x) and hasattr(x, "__name__") and not hasattr(x, "dtype")
+
+
+def _is_static(x):
+    return isinstance(x, Static)
 
 
 def is_key(x):
@@ -76,19 +132,35 @@ def from_host(array, leaf_type):
 
 
 def flatten(tree, name):
-    """Returns the leaves of a pytree as (path, value) pairs, and its structure. Paths start with `name`, as in
-    "state['w']"."""
-    pairs, treedef = jax.tree_util.tree_flatten_with_path(tree)
+    """Returns the leaves of a pytree as (path, value) pairs, and its structure, which holds the functions among the
+    leaves as Statics. Paths start with `name`, as in "state['w']"."""
+    pairs, treedef = jax.tree_util.tree_flatten_with_path(freeze(tree))
     return [(name + jax.tree_util.keystr(path), value) for path, value in pairs], treedef
 
 
-def structure_difference(expected, got):
-    """Describes the first difference between two lists of paths."""
-    expected, got = list(expected), list(got)
-    for path in expected:
-        if path not in got:
+def structure_difference(expected, got, name):
+    """Describes the first difference between two structures. Paths start with `name`."""
+    before, after = _paths(expected, name), _paths(got, name)
+    for path in before:
+        if path not in after:
             return f"{path} is missing"
-    for path in got:
-        if path not in expected:
+    for path in after:
+        if path not in before:
             return f"{path} is unexpected"
-    return "the leaves are the same, but in other containers"
+    was, now = functions(expected, name), functions(got, name)
+    for path, function in was.items():
+        if path in now and now[path] != function:
+            return f"{path} is {now[path]}, and was {function}"
+    return f"the leaves are the same, but in other containers: {_shorten(got)} in place of {_shorten(expected)}"
+
+
+def _paths(treedef, name):
+    """Returns {path: None} of the leaves and functions of a structure, in order."""
+    tree = jax.tree_util.tree_unflatten(treedef, [0] * treedef.num_leaves)
+    pairs, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_static)
+    return {name + jax.tree_util.keystr(path): None for path, _ in pairs}
+
+
+def _shorten(treedef):
+    text = str(treedef)
+    return text if len(text) <= TREE_CHARACTERS else text[:TREE_CHARACTERS] + "..."

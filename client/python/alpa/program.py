@@ -5,6 +5,7 @@ Start at Signature, which maps the user's arguments and results to state, batch 
 
 import dataclasses
 import inspect
+import warnings
 
 import jax
 import jax.extend.core
@@ -77,6 +78,9 @@ class Program:
     outputs: tuple
     argument_trees: tuple
     output_tree: object
+    operations: list  # of the trace, from _operations()
+    retrace: object  # a function that returns _operations() of a trace with other weak types, one bool per input leaf
+    accepted_weak: set = dataclasses.field(default_factory=set)  # weak types for which the program is right
 
     def state_inputs(self):
         return [i for i, leaf in enumerate(self.inputs) if leaf.kind == "state"]
@@ -90,35 +94,91 @@ class Program:
         if len(args) != len(self.argument_trees):
             raise errors.InputError(f"{self.signature.title()} was traced with {len(self.argument_trees)} arguments "
                                     f"and is now called with {len(args)}")
-        return [value for i, arg in enumerate(args) for value in self.flatten_argument(i, arg)]
+        return self._flatten(dict(enumerate(args)))
 
     def flatten_argument(self, number, arg):
         """Returns the values of one argument's leaves. Raises the errors of flatten_arguments()."""
-        name, expected = self.signature.name_of(number), self.argument_trees[number]
-        inputs = self.inputs[self.first_leaf(number):self.first_leaf(number + 1)]
-        pairs, tree = leaves.flatten(arg, name)
-        if tree != expected:
-            difference = leaves.structure_difference([leaf.path for leaf in inputs], [path for path, _ in pairs])
-            raise errors.InputError(f"argument {name} does not have the structure that the program was traced with: "
-                                    f"{difference}")
-        for leaf, (path, value) in zip(inputs, pairs):
-            found = leaves.type_of(value, path)
-            if not found.same(leaf.type):
-                raise errors.InputError(f"{path} is {found}; the program was traced with {leaf.type}")
-        return [value for _, value in pairs]
+        return self._flatten({number: arg})
+
+    def _flatten(self, args):
+        out, weak = [], [leaf.type.weak for leaf in self.inputs]
+        for number, arg in args.items():
+            name, expected = self.signature.name_of(number), self.argument_trees[number]
+            first = self.first_leaf(number)
+            pairs, tree = leaves.flatten(arg, name)
+            if tree != expected:
+                raise errors.InputError(f"argument {name} does not have the structure that the program was traced "
+                                        f"with: {leaves.structure_difference(expected, tree, name)}")
+            for i, (path, value) in enumerate(pairs, first):
+                found, leaf = leaves.type_of(value, path), self.inputs[i]
+                if not found.same(leaf.type):
+                    raise errors.InputError(f"{path} is {found}; the program was traced with {leaf.type}")
+                weak[i] = found.weak
+                out.append(value)
+        self.check_weak_types(tuple(weak))
+        return out
+
+    def check_weak_types(self, weak):
+        """Checks that the program is right for inputs with these weak types, which say how JAX promotes Python scalars
+        and arrays. jax.jit traces the step again for them. So does this function, and it raises InputError if the
+        result is another program. `weak`: a tuple of one bool per input leaf."""
+        if weak in self.accepted_weak:
+            return
+        if self.retrace(weak) != self.operations:
+            leaf = next(leaf for leaf, now in zip(self.inputs, weak) if leaf.type.weak != now)
+            scalar, array = "a Python scalar (a weak type)", f"an array of dtype {leaf.type.dtype}"
+            before, now = (scalar, array) if leaf.type.weak else (array, scalar)
+            raise errors.InputError(f"{leaf.path} was {before} when the step was traced, and becomes {now}. JAX "
+                                    "promotes the two differently, and this step would compute something else; pass an "
+                                    f"array from the start, such as np.asarray(value, '{leaf.type.dtype}')")
+        self.accepted_weak.add(weak)
 
     def first_leaf(self, number):
         """Returns the index of the first input leaf of an argument."""
         return sum(tree.num_leaves for tree in self.argument_trees[:number])
 
     def unflatten_results(self, values):
-        return jax.tree_util.tree_unflatten(self.output_tree, values)
+        return leaves.thaw(jax.tree_util.tree_unflatten(self.output_tree, values))
+
+    def unflatten_argument(self, number, values):
+        return leaves.thaw(jax.tree_util.tree_unflatten(self.argument_trees[number], values))
 
 
 def trace(signature, args, debug_callbacks="refuse"):
     """Traces and lowers the step for arguments like `args`. Returns the Program. Exceptions of the user's step pass
     through. `debug_callbacks`: "refuse", or "drop" to leave them out with a warning."""
     inputs, trees = _input_leaves(signature, args)
+    found, traced = _trace(signature, inputs, trees)
+    outputs = _output_leaves(signature, inputs, trees, found, traced.out_info)
+    kept = callbacks.remove(traced.jaxpr, debug_callbacks)
+    if kept is not None:
+        rest = jax.jit(jax.extend.core.jaxpr_as_fun(kept), keep_unused=True)
+        module = _lower(rest.trace(*[leaf.type.abstract() for leaf in inputs]))
+    else:
+        module = _lower(traced)
+
+    def retrace(weak):
+        again = [dataclasses.replace(leaf, type=dataclasses.replace(leaf.type, weak=w))
+                 for leaf, w in zip(inputs, weak)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the first trace has given them
+            return _operations(_trace(signature, again, trees)[1].jaxpr.jaxpr)
+
+    program = Program(signature, module, tuple(inputs), tuple(outputs), tuple(trees), found["tree"],
+                      _operations(traced.jaxpr.jaxpr), retrace)
+    # The second step gets the state with the weak types that the first step returns.
+    first = tuple(leaf.type.weak for leaf in inputs)
+    program.accepted_weak.add(first)
+    second = list(first)
+    for leaf, aval in zip(outputs, traced.jaxpr.out_avals):
+        if leaf.kind == "state":
+            second[leaf.state_input] = bool(getattr(aval, "weak_type", False))
+    program.check_weak_types(tuple(second))
+    return program
+
+
+def _trace(signature, inputs, trees):
+    """Traces the step. Returns facts about its results, and the traced function of the input leaves."""
     found = {}
 
     def flat(*values):
@@ -127,23 +187,30 @@ def trace(signature, args, debug_callbacks="refuse"):
             part = values[position:position + tree.num_leaves]
             types = [leaf.type for leaf in inputs[position:position + tree.num_leaves]]
             position += tree.num_leaves
-            arguments.append(jax.tree_util.tree_unflatten(tree, [_wrap(v, t) for v, t in zip(part, types)]))
+            arguments.append(leaves.thaw(jax.tree_util.tree_unflatten(
+                tree, [_wrap(v, t) for v, t in zip(part, types)])))
         out = signature.step(*arguments)
-        pairs, found["tree"] = jax.tree_util.tree_flatten_with_path(out)
-        found["paths"] = [path for path, _ in pairs]
-        found["several"] = type(out) in (tuple, list)
+        found["several"] = isinstance(out, (tuple, list))
         found["count"] = len(out) if found["several"] else 1
+        pairs, found["tree"] = jax.tree_util.tree_flatten_with_path(leaves.freeze(out))
+        found["paths"] = [path for path, _ in pairs]
         found["impls"] = [jax.random.key_impl(x) if leaves.is_key(x) else None for _, x in pairs]
         return tuple(jax.random.key_data(x) if leaves.is_key(x) else x for _, x in pairs)
 
     flat.__name__ = flat.__qualname__ = signature.title()
-    abstract = [leaf.type.abstract() for leaf in inputs]
-    traced = jax.jit(flat, keep_unused=True).trace(*abstract)
-    outputs = _output_leaves(signature, inputs, trees, found, traced.out_info)
-    kept = callbacks.remove(traced.jaxpr, debug_callbacks)
-    if kept is not None:
-        traced = jax.jit(jax.extend.core.jaxpr_as_fun(kept), keep_unused=True).trace(*abstract)
-    return Program(signature, _lower(traced), tuple(inputs), tuple(outputs), tuple(trees), found["tree"])
+    return found, jax.jit(flat, keep_unused=True).trace(*[leaf.type.abstract() for leaf in inputs])
+
+
+def _operations(jaxpr):
+    """Returns the operations of a traced step and the types of their results. A change of weak types changes this list
+    if it changes any dtype."""
+    found = []
+    for equation in callbacks.equations(jaxpr):
+        operands, results = [[(v.aval.shape, v.aval.dtype) for v in side if hasattr(v.aval, "dtype")]
+                             for side in (equation.invars, equation.outvars)]
+        if equation.primitive.name != "convert_element_type" or operands != results:
+            found.append((equation.primitive.name, results))
+    return found
 
 
 def batch_dims(program, pins):
@@ -234,8 +301,9 @@ def _output_leaves(signature, inputs, trees, found, infos):
     waiting = {out: list(range(first[arg], first[arg] + trees[arg].num_leaves))
                for arg, out in zip(signature.state_argnums, signature.state_outs)}
     outputs = []
-    for path, impl, info in zip(found["paths"], found["impls"], infos):
-        number = path[0].idx if found["several"] else 0
+    children = found["tree"].children() if found["several"] else [found["tree"]]
+    numbers = [number for number, child in enumerate(children) for _ in range(child.num_leaves)]
+    for number, path, impl, info in zip(numbers, found["paths"], found["impls"], infos):
         rest = jax.tree_util.keystr(path[1:] if found["several"] else path)
         found_type = leaves.LeafType(tuple(info.shape), jax.numpy.dtype(info.dtype), impl)
         if number not in waiting:
@@ -258,11 +326,11 @@ def _output_leaves(signature, inputs, trees, found, infos):
     missing = [inputs[i].path for rest in waiting.values() for i in rest]
     if missing:
         raise errors.InputError(f"{title} does not return the state leaf {missing[0]}; state must keep its structure")
-    children = found["tree"].children() if found["several"] else [found["tree"]]
     for arg, out in zip(signature.state_argnums, signature.state_outs):
         if children[out] != trees[arg]:
-            raise errors.InputError(f"{title} takes {signature.name_of(arg)} as {trees[arg]} and returns it as "
-                                    f"{children[out]}; state must keep its structure")
+            difference = leaves.structure_difference(trees[arg], children[out], signature.name_of(arg))
+            raise errors.InputError(f"{title} returns {signature.name_of(arg)} with another structure: {difference}; "
+                                    "state must keep its structure")
     if not outputs:
         raise errors.InputError(f"{title} has no state and no aux: there is nothing to compute")
     return outputs

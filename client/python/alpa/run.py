@@ -116,9 +116,8 @@ class Run:
             token = (self._generation, self._submitted)
             found = {i: handles.StateHandle(self, i, program.inputs[i].path, program.inputs[i].type, token)
                      for i in program.state_inputs()}
-            trees = [jax.tree_util.tree_unflatten(program.argument_trees[number],
-                                                  [found[i] for i in range(program.first_leaf(number),
-                                                                           program.first_leaf(number + 1))])
+            trees = [program.unflatten_argument(number, [found[i] for i in range(program.first_leaf(number),
+                                                                                 program.first_leaf(number + 1))])
                      for number in numbers]
             return trees[0] if len(trees) == 1 else tuple(trees)
 

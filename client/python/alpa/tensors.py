@@ -174,9 +174,10 @@ class TensorLink:
 
     def _put_piece(self, worker, kind, leaf, version, region, array):
         data = memoryview(np.ascontiguousarray(array[region.slices + (...,)]).reshape(-1).view(np.uint8))
-        ref = self._ref(kind, leaf, version, region)
+        messages, calls = _put_messages(self._ref(kind, leaf, version, region), data), self._pick(worker)
         try:
-            reply = self._pick(worker).put(_put_messages(ref, data), timeout=CALL_SECONDS)
+            reply = (calls.put_one(next(messages), timeout=CALL_SECONDS) if len(data) <= CHUNK
+                     else calls.put(messages, timeout=CALL_SECONDS))
         except (grpc.RpcError, ValueError) as e:
             raise self._failure(e, f"writing leaf {leaf} to worker {worker}") from None
         if reply.bytes != len(data):
@@ -226,6 +227,9 @@ class _Calls:
     def __init__(self, channel):
         self.put = channel.stream_unary("/alpa.proto.TensorService/Put", request_serializer=lambda message: message,
                                         response_deserializer=pb.PutReply.FromString)
+        # A Put of one message, which looks the same to the worker. It saves the thread that gRPC starts per stream.
+        self.put_one = channel.unary_unary("/alpa.proto.TensorService/Put", request_serializer=lambda message: message,
+                                           response_deserializer=pb.PutReply.FromString)
         self.get = channel.unary_stream("/alpa.proto.TensorService/Get",
                                         request_serializer=pb.GetRequest.SerializeToString,
                                         response_deserializer=lambda message: message)
