@@ -294,6 +294,9 @@ class MakeCommand : public Command {
     auto searched = planner::SearchJob(job.program, request, *cluster, limits);
     if (!searched.ok()) return searched.status();
     if (!searched->complete) Say("the search reached its time limit (--search-seconds); this is the best plan so far");
+    for (const std::string& bug : searched->bugs) {
+      Say(Harmless(absl::StrCat("a bug in the planner, please report it: ", bug)));
+    }
     if (explain_) Say(Harmless(planner::PrintCandidates(*searched, searched->candidates.size())));
     return std::move(searched->plan);
   }

@@ -39,6 +39,7 @@ void FindLoss(const plan::Executable& executable, Planned* planned) {
 struct Chosen {
   plan::Plan plan;
   std::string compared;  // human-readable table of the candidates that the search compared; empty without a search
+  std::vector<std::string> bugs;  // planner::Searched::bugs
 };
 
 absl::StatusOr<Chosen> Choose(const PlanTask& task, const planner::JobProgram& program,
@@ -63,6 +64,7 @@ absl::StatusOr<Chosen> Choose(const PlanTask& task, const planner::JobProgram& p
   chosen.compared = absl::StrCat("compared with these candidates:\n",
                                  planner::PrintCandidates(searched, kComparedShown));
   chosen.plan = std::move(searched.plan);
+  chosen.bugs = std::move(searched.bugs);
   return chosen;
 }
 
@@ -80,6 +82,9 @@ absl::StatusOr<Planned> Make(const PlanTask& task, absl::string_view serialized,
   end_phase("import");
   ALPA_ASSIGN_OR_RETURN(auto chosen, Choose(task, program, progress));
   plan::Plan& plan = chosen.plan;
+  for (const std::string& bug : chosen.bugs) {
+    planned.warnings.push_back(absl::StrCat("a bug in the planner, please report it: ", bug));
+  }
   end_phase("plan");
   ALPA_ASSIGN_OR_RETURN(const plan::Executable executable, planner::LowerJob(plan, program, task.request.has_given()));
   if (task.cluster.IsMeasured()) {

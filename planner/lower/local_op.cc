@@ -22,7 +22,13 @@ graph::Attributes LocalAttributes(const graph::Graph& program, const Op& op,
                                   const std::vector<AxisState>& result_states, int64_t chunks) {
   graph::Attributes attrs = op.attrs;
   if (op.opcode == Opcode::kSlice && result_states[0].split()) {
-    std::get<graph::SliceAttrs>(attrs).limits[operand_states[0].dim] /= chunks;
+    auto& slice = std::get<graph::SliceAttrs>(attrs);
+    slice.starts[operand_states[0].dim] /= chunks;
+    slice.limits[operand_states[0].dim] /= chunks;
+  } else if (op.opcode == Opcode::kPad && result_states[0].split()) {
+    auto& pad = std::get<graph::PadAttrs>(attrs);
+    pad.low[operand_states[0].dim] /= chunks;
+    pad.high[operand_states[0].dim] /= chunks;
   } else if (op.opcode == Opcode::kDynamicSlice && result_states[0].split()) {
     std::get<graph::DynamicSliceAttrs>(attrs).sizes[result_states[0].dim] /= chunks;
   } else if (op.opcode == Opcode::kGather && operand_states[0].split()) {

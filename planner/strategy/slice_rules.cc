@@ -29,6 +29,13 @@ std::optional<std::vector<AxisState>> OperandsForSlice(const RuleContext& contex
     }
     return operands;
   }
+  // Splits operand i into blocks of the result's block size (split_rules.cc).
+  auto split_blocks = [&](size_t i) {
+    const int64_t block = shape.dims[result.dim] / result.outer;
+    const std::optional<AxisState> state = SplitOfBlocks(operand_dims(i), result.dim, block, context.chunks);
+    if (state) operands[i] = *state;
+    return state.has_value();
+  };
   switch (op.opcode) {
     case Opcode::kIota:
       return operands;  // the lowering adds the chunk's offset
@@ -53,18 +60,22 @@ std::optional<std::vector<AxisState>> OperandsForSlice(const RuleContext& contex
       return split(0, result.dim) ? std::optional(operands) : std::nullopt;
     }
     case Opcode::kConcatenate:
-      if (op.as<graph::DimsAttrs>().dims[0] == result.dim) return std::nullopt;
       for (size_t i = 0; i < operands.size(); ++i) {
-        if (!split(i, result.dim)) return std::nullopt;
+        const bool joined = op.as<graph::DimsAttrs>().dims[0] == result.dim;
+        if (joined ? !split_blocks(i) : !split(i, result.dim)) return std::nullopt;
       }
       return operands;
     case Opcode::kSlice: {
       const auto& attrs = op.as<graph::SliceAttrs>();
-      if (attrs.starts[result.dim] != 0 || attrs.strides[result.dim] != 1 ||
-          attrs.limits[result.dim] != operand_dims(0)[result.dim]) {
-        return std::nullopt;
-      }
-      return split(0, result.dim) ? std::optional(operands) : std::nullopt;
+      const int64_t block = shape.dims[result.dim] / result.outer;
+      if (attrs.strides[result.dim] != 1 || block == 0 || attrs.starts[result.dim] % block != 0) return std::nullopt;
+      return split_blocks(0) ? std::optional(operands) : std::nullopt;
+    }
+    case Opcode::kPad: {
+      const auto& attrs = op.as<graph::PadAttrs>();
+      const int64_t block = shape.dims[result.dim] / result.outer;
+      if (attrs.interior[result.dim] != 0 || block == 0 || attrs.low[result.dim] % block != 0) return std::nullopt;
+      return split_blocks(0) ? std::optional(operands) : std::nullopt;
     }
     case Opcode::kScatter:
       if (!context.cut_indexed || result.outer != 1 || !IndexesAlong(graph, op, result.dim)) return std::nullopt;

@@ -37,9 +37,7 @@ class SplitRuleApplication {
       case Opcode::kReverse:
         if (Contains(op_.as<graph::DimsAttrs>().dims, split_.dim)) return std::nullopt;
         return Moved(split_.dim);
-      case Opcode::kConcatenate:
-        if (op_.as<graph::DimsAttrs>().dims[0] == split_.dim) return std::nullopt;
-        return AllAlike();
+      case Opcode::kConcatenate: return Concatenate();
       case Opcode::kSort:
         if (op_.as<graph::SortAttrs>().dimension == split_.dim) return std::nullopt;
         return AllAlike();
@@ -102,18 +100,40 @@ class SplitRuleApplication {
     return rule_;
   }
 
+  // A split with factor `outer` is a row of `outer` blocks, each of which is split alike. An op that joins, drops or
+  // adds whole blocks does the same to every chunk.
+  int64_t Block() const { return operand(lead_).dims[split_.dim] / split_.outer; }
+
+  // Gives a result of whole blocks the split that all its blocks share.
+  std::optional<OpRule> OfBlocks() {
+    const std::optional<AxisState> state = SplitOfBlocks(result().dims, split_.dim, Block(), context_.chunks);
+    if (!state) return std::nullopt;
+    rule_.results[0] = *state;
+    return rule_;
+  }
+
+  std::optional<OpRule> Concatenate() {
+    if (op_.as<graph::DimsAttrs>().dims[0] != split_.dim) return AllAlike();
+    for (size_t i = 0; i < op_.operands.size(); ++i) {
+      const std::optional<AxisState> state = SplitOfBlocks(operand(i).dims, split_.dim, Block(), context_.chunks);
+      if (!state) return std::nullopt;
+      rule_.operands[i] = *state;
+    }
+    return OfBlocks();
+  }
+
   std::optional<OpRule> Slice() {
     const auto& attrs = op_.as<graph::SliceAttrs>();
     const int64_t d = split_.dim;
-    if (attrs.starts[d] != 0 || attrs.limits[d] != operand(0).dims[d] || attrs.strides[d] != 1) return std::nullopt;
-    return Moved(d);
+    if (attrs.strides[d] != 1 || attrs.starts[d] % Block() != 0) return std::nullopt;
+    return OfBlocks();
   }
 
   std::optional<OpRule> Pad() {
     const auto& attrs = op_.as<graph::PadAttrs>();
     const int64_t d = split_.dim;
-    if (lead_ != 0 || attrs.low[d] != 0 || attrs.high[d] != 0 || attrs.interior[d] != 0) return std::nullopt;
-    return Moved(d);
+    if (lead_ != 0 || attrs.low[d] % Block() != 0 || attrs.interior[d] != 0) return std::nullopt;
+    return OfBlocks();
   }
 
   std::optional<OpRule> DynamicUpdateSlice() {
@@ -332,6 +352,12 @@ class SplitRuleApplication {
 std::optional<OpRule> SplitRule(const RuleContext& context, const Op& op, const std::vector<AxisState>& states,
                                 size_t lead) {
   return SplitRuleApplication(context, op, states, lead).Apply();
+}
+
+std::optional<AxisState> SplitOfBlocks(const std::vector<int64_t>& dims, int64_t dim, int64_t block, int64_t chunks) {
+  if (block == 0 || dims[dim] == 0 || dims[dim] % block != 0) return std::nullopt;
+  const int64_t outer = dims[dim] / block;
+  return CanSplit(dims, dim, outer, chunks) ? std::optional(AxisState::Split(dim, outer)) : std::nullopt;
 }
 
 std::optional<AxisState> ReshapeSplit(const std::vector<int64_t>& from, const AxisState& split,

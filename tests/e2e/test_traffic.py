@@ -41,10 +41,10 @@ def start():
     return state, batch
 
 
-def sent_bytes(cluster, plan, workers):
-    """Returns the number of bytes that all devices together send in one step."""
-    state, batch = start()
-    with cluster.parallelize(step, plan, workers=workers, timeout=60) as run:
+def sent_bytes(cluster, plan, workers, program=None):
+    """Returns the number of bytes that all devices together send in one step. `program`: (step, state, batch)."""
+    function, state, batch = program or (step, *start())
+    with cluster.parallelize(function, plan, workers=workers, timeout=60) as run:
         for _ in range(2):
             state, aux = run(state, batch)
         float(alpa.fetch(aux)["loss"])
@@ -79,3 +79,59 @@ def test_zero_sends_the_bytes_of_its_formula(cluster, stage, formula, n, workers
 def test_data_parallel_reduces_gradients_once_per_step(cluster, k):
     sent = sent_bytes(cluster, alpa.DataParallel(2, microbatches=k), ("pair-0",))
     assert 2 * PARAMETER_BYTES <= sent <= 2 * PARAMETER_BYTES + 256
+
+
+def training(loss_of, batch, classes):
+    """Returns (step, state, batch): SGD on loss_of(w, batch), with a weight of WIDTH x classes."""
+    def train(state, batch):
+        import jax
+        loss, grad = jax.value_and_grad(loss_of)(state["w"], batch)
+        return {"w": state["w"] - 0.1 * grad}, {"loss": loss}
+
+    rng = np.random.default_rng(1)
+    return train, {"w": (rng.normal(size=(WIDTH, classes)) * 0.1).astype(np.float32)}, batch
+
+
+def rows(seed, *shape):
+    return np.random.default_rng(seed).normal(size=(*shape, WIDTH)).astype(np.float32)
+
+
+def indexed_rows():
+    """The usual cross entropy: each row of the log-probabilities is indexed by its own number and its label."""
+    def loss(w, batch):
+        import jax
+        import jax.numpy as jnp
+        logp = jax.nn.log_softmax(batch["x"] @ w)
+        return -logp[jnp.arange(BATCH), batch["y"]].mean()
+
+    return training(loss, {"x": rows(2, BATCH), "y": np.arange(BATCH, dtype=np.int32) % 10}, 10)
+
+
+def indexed_tokens():
+    def loss(w, batch):
+        import jax
+        import jax.numpy as jnp
+        logp = jax.nn.log_softmax(batch["x"] @ w)
+        return -logp[jnp.arange(BATCH)[:, None], jnp.arange(4), batch["y"]].mean()
+
+    labels = np.arange(4 * BATCH, dtype=np.int32).reshape(BATCH, 4) % 10
+    return training(loss, {"x": rows(3, BATCH, 4), "y": labels}, 10)
+
+
+def two_views():
+    """Two augmented views of each example go through the encoder as one batch."""
+    def loss(w, batch):
+        import jax.numpy as jnp
+        z = jnp.tanh(jnp.concatenate([batch["a"], batch["b"]]) @ w)
+        return ((z[:BATCH] - z[BATCH:]) ** 2).mean() + (z ** 2).mean()
+
+    return training(loss, {"a": rows(4, BATCH), "b": rows(5, BATCH)}, WIDTH)
+
+
+@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize("program", [indexed_rows, indexed_tokens, two_views])
+def test_a_step_that_splits_along_the_batch_sends_its_gradients_alone(cluster, program, k):
+    n, made = 4, program()
+    gradients = 2 * (n - 1) * made[1]["w"].nbytes  # one all-reduce
+    sent = sent_bytes(cluster, alpa.DataParallel(n, microbatches=k), ("pair-0", "pair-1"), made)
+    assert gradients <= sent <= 1.1 * gradients + 64 * n * n

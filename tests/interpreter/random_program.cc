@@ -71,7 +71,7 @@ class Drawing {
     const ValueId a = Any(), b = Any();
     const std::vector<int64_t> dims = b_.shape(a).dims, others = b_.shape(b).dims;
     const auto rank = static_cast<int>(dims.size());
-    switch (Below(9)) {
+    switch (Below(10)) {
       case 0: case 1: return Dot(a, b);
       case 2: case 3: {
         if (dims != others) return ValueId();
@@ -103,6 +103,7 @@ class Drawing {
         }
         return b_.Reshape(a, to);
       }
+      case 8: return rank < 1 ? ValueId() : Blocks(a, b, Below(rank));
       default: {
         if (rank > 2) return ValueId();
         const int at = Below(rank + 1);
@@ -110,6 +111,31 @@ class Drawing {
         to.insert(to.begin() + at, Dims(1)[0]);
         for (int d = 0; d < rank; ++d) from.push_back(d < at ? d : d + 1);
         return b_.Broadcast(a, to, from);
+      }
+    }
+  }
+
+  // Joins, drops or adds blocks of elements along dimension `dim`.
+  ValueId Blocks(ValueId a, ValueId b, int dim) {
+    const std::vector<int64_t> dims = b_.shape(a).dims;
+    std::vector<int64_t> others = b_.shape(b).dims, starts(dims.size()), limits = dims;
+    switch (Below(3)) {
+      case 0: {
+        if (others.size() == dims.size()) others[dim] = dims[dim];
+        return b_.Concatenate({a, others == dims ? b : a}, dim);
+      }
+      case 1: {
+        if (dims[dim] % 2 != 0) return ValueId();
+        (Below(2) == 0 ? starts : limits)[dim] = dims[dim] / 2;
+        return b_.Slice(a, starts, limits);
+      }
+      default: {
+        graph::PadAttrs attrs{starts, starts, starts};
+        const int64_t added = Below(2) == 0 ? dims[dim] : 1;
+        (Below(2) == 0 ? attrs.low : attrs.high)[dim] = added;
+        graph::Shape shape{DType::kF32, dims};
+        shape.dims[dim] += added;
+        return b_.AddOp(Opcode::kPad, {a, b_.Scalar(DType::kF32, 0)}, {shape}, attrs)[0];
       }
     }
   }

@@ -8,8 +8,8 @@
 namespace alpa::testing {
 
 // Returns a step with two state leaves, one batch leaf, about `ops` ops and one to three aux results. The ops are
-// matrix products, elementwise ops, transposes, reductions, reshapes and broadcasts. A value may have several readers.
-// The leaves have dimensions of size 2, 3, 4 or 6.
+// matrix products, elementwise ops, transposes, reductions, reshapes, broadcasts, concatenations, slices and pads. A
+// value may have several readers. The leaves have dimensions of size 2, 3, 4 or 6.
 Step RandomProgram(std::mt19937& random, int ops);
 
 }  // namespace alpa::testing
