@@ -142,6 +142,9 @@ class Core {
   void ScheduleOne(JobRecord& record, Reserved& reserved);
   void StartPlanning(JobRecord& record, std::vector<DeviceId> devices);
   void AskWhetherAcceptable(JobRecord& record);
+  // Takes back the count of the attempt to plan the job, because it ends for a reason other than the program. The
+  // caller stores the record.
+  static void UncountAttempt(JobRecord& record);
 
   void SendPrepare(JobRecord& record, const std::string& executable);
   void OnPrepared(const WorkerRecord& worker, const proto::Prepared& message);

@@ -363,8 +363,8 @@ void Core::CountStream(const std::string& job_id, int change) {
 
 void Core::StopRunning(const std::string& why) {
   for (const auto& [number, record] : std::map<uint64_t, JobRecord*>(live_)) {
-    if (record->job.state() == Job::PLANNING && record->job.planning_attempts() > 0) {
-      record->job.set_planning_attempts(record->job.planning_attempts() - 1);
+    if (record->job.state() == Job::PLANNING && record->workers.empty()) {
+      UncountAttempt(*record);
       // If the store fails, the attempt counts. That is harmless.
       (void)Change(*record, Job::PLANNING, record->job.reason(), "interrupted");
     }

@@ -450,6 +450,20 @@ TEST(CoreJobsTest, TheAttemptIsStoredBeforePlanningStarts) {
   EXPECT_EQ(stored.planning_attempts(), 1);
 }
 
+TEST(CoreJobsTest, AnAttemptThatALostWorkerEndsDoesNotCount) {
+  CoreWorld world;
+  world.Submit("job", 1);
+  for (int loss = 0; loss < 5; ++loss) {
+    const uint64_t a = world.Worker("a", 1);
+    EXPECT_EQ(world.Job("job").state(), Job::PLANNING);
+    EXPECT_EQ(world.Job("job").planning_attempts(), 1);
+    world.core->OnSessionEnd(a, "killed");
+    EXPECT_EQ(world.Job("job").state(), Job::PENDING);
+  }
+  world.Restart();
+  EXPECT_EQ(world.Job("job").state(), Job::PENDING);
+}
+
 TEST(CoreJobsTest, AnAttemptThatADiskErrorOrAShutdownPreventsDoesNotCount) {
   CoreWorld world;
   world.Submit("job", 1);
@@ -462,7 +476,10 @@ TEST(CoreJobsTest, AnAttemptThatADiskErrorOrAShutdownPreventsDoesNotCount) {
     world.Advance(seconds(1));
     EXPECT_EQ(world.Job("job").state(), Job::PLANNING);
     EXPECT_EQ(world.Job("job").planning_attempts(), 1);
+    world.core->BeginDrain();
     world.core->StopRunning("the coordinator was shut down");
+    world.core->OnSessionEnd(world.core->workers().at("a").session, "shut down");
+    EXPECT_EQ(world.Job("job").planning_attempts(), 0);
     world.Restart();
     world.Worker("a", 1);
   }

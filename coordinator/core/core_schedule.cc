@@ -118,10 +118,17 @@ void Core::StartPlanning(JobRecord& record, std::vector<DeviceId> devices) {
   for (DeviceId device : record.devices) device_job_[device] = record.job.job_id();
   record.phase_began = clock_.Now();
   record.checked = true;
+  record.attempt_counted = true;
   actions_.StartPlanning({record.job.job_id(), record.job.epoch(), record.request.program_hash(),
                           record.request.roles(), record.request.plan(), record.devices,
                           cluster::Only(Inventory(), record.devices),
                           std::chrono::duration<double>(limits_.search_time).count()});
+}
+
+void Core::UncountAttempt(JobRecord& record) {
+  if (!record.attempt_counted) return;
+  record.attempt_counted = false;
+  record.job.set_planning_attempts(record.job.planning_attempts() - 1);
 }
 
 void Core::AskWhetherAcceptable(JobRecord& record) {
@@ -201,6 +208,7 @@ void Core::OnPlanned(const std::string& job_id, uint64_t epoch, absl::StatusOr<P
   record.spans = std::move(planned->spans);
   record.job.set_plan_text(CleanText(planned->plan_text, kMaxPlanTextBytes));
   record.job.clear_planning_attempts();
+  record.attempt_counted = false;
   record.job.clear_devices();
   for (DeviceId device : record.devices) record.job.add_devices(device.value());
   const std::string why = absl::StrFormat("planned in %.2f s; compiling on %s", planned->seconds,

@@ -141,7 +141,9 @@ void Core::LoseWorker(WorkerRecord& worker, const std::string& why) {
   }
   for (const std::string& id : jobs) {
     JobRecord& record = jobs_.at(id);
-    if (record.job.state() == Job::PLANNING && record.workers.empty() &&
+    const bool unplanned = record.job.state() == Job::PLANNING && record.workers.empty();
+    if (unplanned) UncountAttempt(record);
+    if (unplanned &&
         Change(record, Job::PENDING, "waits for workers", "queued again: worker " + worker.name + " was lost").ok()) {
       // No worker has received anything of this job yet. OnPlanned will drop the plan that is still being made.
       std::erase_if(device_job_, [&](const auto& entry) { return entry.second == id; });

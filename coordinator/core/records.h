@@ -98,6 +98,7 @@ struct JobRecord {
   std::vector<PlannedSpan> spans;  // not stored: a restart loses them
   int64_t events = 0;              // number of events in the store
   bool checked = false;            // the planner has been asked to check or plan the program
+  bool attempt_counted = false;    // job.planning_attempts() counts an attempt that goes on
 
   // Set while the job is PLANNING or RUNNING:
   std::vector<DeviceId> devices;     // in rank order once planned

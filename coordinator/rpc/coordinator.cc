@@ -1,5 +1,7 @@
 #include "coordinator/rpc/coordinator.h"
 
+#include <new>
+
 #include "base/log.h"
 #include "base/status.h"
 #include "coordinator/core/errors.h"
@@ -13,7 +15,7 @@ constexpr size_t kMaxWatches = 1000;                                    // open 
 constexpr std::chrono::milliseconds kTickInterval{200};
 constexpr std::chrono::seconds kRegisterWithin{15};  // time from the start of a session to its registration
 
-// A bug of ours is worth a line that an operator sees.
+// Logs a failure that is a bug of ours, so that an operator sees it.
 void LogIfInternal(const std::string& job_id, const absl::Status& status) {
   if (ReasonOf(status) != reason::kInternal) return;
   LogError({.job = job_id}, "planning failed: %s", std::string(status.message()));
@@ -169,7 +171,15 @@ void Coordinator::PlanLoop() {
 }
 
 void Coordinator::PlanOne(const PlanTask& task) {
-  const auto program = programs_->Read(task.program_hash);
+  // A program can have 2 GiB. If the coordinator has no memory for it, only this task fails.
+  const auto read = [&]() -> absl::StatusOr<std::string> {
+    try {
+      return programs_->Read(task.program_hash);
+    } catch (const std::bad_alloc&) {
+      return absl::ResourceExhaustedError("cannot read the program: the coordinator has too little memory");
+    }
+  };
+  const absl::StatusOr<std::string> program = read();
   const absl::Status unread =
       WithReason(program.status(), absl::IsNotFound(program.status()) ? reason::kBadProgram : reason::kStorage);
   const MonotonicTime begun = Clock::Real().Now();
@@ -182,7 +192,11 @@ void Coordinator::PlanOne(const PlanTask& task) {
     };
     absl::Status status = program.ok() ? planner_.check(task, *program, wanted) : unread;
     if (!status.ok() && !in_time()) {
-      status = WithReason(absl::DeadlineExceededError("checking the program took too long"), reason::kInternal);
+      status = WithReason(
+          absl::DeadlineExceededError(absl::StrFormat("checking the program took more than %.0f s; this is a bug in "
+                                                      "alpa: please report it with the program",
+                                                      std::chrono::duration<double>(check_timeout_).count())),
+          reason::kInternal);
     }
     MutexLock lock(mutex_);
     if (stopping_) return;

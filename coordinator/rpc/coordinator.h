@@ -33,8 +33,8 @@ class Coordinator : private Actions {
   // Replays the store and starts the threads. REQUIRES: called first, once.
   absl::Status Start();
   // Closes the sessions, wakes all watches and ends the threads. Cancels the tasks of the planner, so this waits only
-  // as long as the planner takes to ask whether its answer is still wanted. Their jobs stay unchanged in the store. The
-  // core stays readable. Further calls do nothing.
+  // as long as the planner takes to ask whether its answer is still wanted. Their jobs stay in the store as PLANNING or
+  // PENDING. The core stays readable. Further calls do nothing.
   void Shutdown();
 
   // Runs `body(core)` under the lock.

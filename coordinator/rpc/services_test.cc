@@ -24,8 +24,18 @@ std::string ReasonIn(const grpc::ClientContext& context) {
   return found == metadata.end() ? "" : std::string(found->second.data(), found->second.size());
 }
 
+// Returns a planner that works until its answer is no longer wanted.
+Planner EndlessPlanner() {
+  const auto work = [](const PlanTask&, absl::string_view, const PlanningProgress& progress) {
+    while (progress("")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return absl::CancelledError("no longer wanted");
+  };
+  return {work, work};
+}
+
 class ServicesTest : public ::testing::Test {
  protected:
+  explicit ServicesTest(Limits limits = {}, Planner planner = FakePlanner()) : world_(limits, std::move(planner)) {}
   // Uploads a program and submits a job of it.
   grpc::Status Submit(const std::string& id, int devices, const std::string& program = "good") {
     proto::UploadReply reply;
@@ -220,6 +230,37 @@ TEST_F(ServicesTest, StreamsEndWhenTheCoordinatorShutsDown) {
   }
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(ReasonIn(context), "DRAINING");
+}
+
+class EndlessPlanningTest : public ServicesTest {
+ protected:
+  EndlessPlanningTest() : ServicesTest({.planning_timeout = std::chrono::milliseconds(300)}, EndlessPlanner()) {}
+};
+
+TEST_F(EndlessPlanningTest, ShutdownDoesNotWaitForPlansAndKeepsTheirJobs) {
+  HandWorker worker(world_, "a", 2);
+  worker.Receive(proto::ToWorker::kWelcome);
+  for (const char* id : {"one", "two"}) ASSERT_TRUE(Submit(id, 1).ok());
+  world_.coordinator->Shutdown();  // would never return if it waited for the plans
+  world_.coordinator->With([](Core& core) {
+    // The end of the worker's session may already have queued the jobs again.
+    for (const char* id : {"one", "two"}) EXPECT_LE(core.GetJob(id)->state(), Job::PLANNING) << id;
+  });
+}
+
+TEST_F(EndlessPlanningTest, NoCheckAndNoPlanTakesAPlanningThreadForEver) {
+  // There is no worker, so these programs are only checked. There are two planning threads.
+  for (const char* id : {"a", "b", "c"}) ASSERT_TRUE(Submit(id, 1).ok());
+  for (const char* id : {"a", "b", "c"}) {
+    const Job job = world_.WaitFor(id, Job::FAILED);
+    EXPECT_EQ(job.state(), Job::FAILED);
+    EXPECT_EQ(job.cause(), Job::PLATFORM);
+    EXPECT_THAT(job.reason(), HasSubstr("checking the program took"));
+  }
+  HandWorker worker(world_, "a", 2);
+  worker.Receive(proto::ToWorker::kWelcome);
+  ASSERT_TRUE(Submit("d", 1).ok());
+  EXPECT_THAT(world_.WaitFor("d", Job::FAILED).reason(), HasSubstr("no plan was found within"));
 }
 
 TEST_F(ServicesTest, TheNumberOfStreamsIsBounded) {

@@ -36,11 +36,11 @@ inline Planner FakePlanner() {
 
 class RpcWorld {
  public:
-  explicit RpcWorld(Limits limits = {}) {
+  explicit RpcWorld(Limits limits = {}, Planner planner = FakePlanner()) {
     auto programs = ProgramStore::Open(directory_.path());
     EXPECT_TRUE(programs.ok());
     coordinator = std::make_unique<Coordinator>(limits, "1.0", std::make_unique<FakeStore>(), *std::move(programs),
-                                                FakePlanner());
+                                                std::move(planner));
     EXPECT_TRUE(coordinator->Start().ok());
     auto started = StartRpcServer(*coordinator, "127.0.0.1:0");
     EXPECT_TRUE(started.ok()) << started.status();
