@@ -280,15 +280,16 @@ class SplitRuleApplication {
 
   std::optional<OpRule> Convolution() {
     const auto& attrs = op_.as<graph::ConvolutionAttrs>();
-    if (attrs.batch_group_count != 1 || attrs.feature_group_count != 1) {
-      // A grouped convolution can only be split along its batch dimension, and only if the batch has no groups.
-      if (lead_ == 0 && split_.dim == attrs.input_batch && attrs.batch_group_count == 1) {
-        return Moved(attrs.output_batch);
-      }
-      return std::nullopt;
+    const bool batch_groups = attrs.batch_group_count != 1, feature_groups = attrs.feature_group_count != 1;
+    if (lead_ == 0 && split_.dim == attrs.input_batch) {
+      return batch_groups ? std::nullopt : Moved(attrs.output_batch);
     }
-    if (lead_ == 0 && split_.dim == attrs.input_batch) return Moved(attrs.output_batch);
-    if (lead_ == 1 && split_.dim == attrs.kernel_output_feature) return Moved(attrs.output_feature);
+    if (lead_ == 1 && split_.dim == attrs.kernel_output_feature) {
+      return batch_groups || feature_groups ? std::nullopt : Moved(attrs.output_feature);
+    }
+    // Without feature groups, every output sums over all input features. So it does in the weight gradient of a
+    // depthwise convolution: there, the batch groups are the channels, and the input features are the examples.
+    if (feature_groups) return std::nullopt;
     if (lead_ == 0 && split_.dim == attrs.input_feature) {
       rule_.operands[1] = AxisState::Split(attrs.kernel_input_feature, split_.outer);
     } else if (lead_ == 1 && split_.dim == attrs.kernel_input_feature) {

@@ -128,8 +128,20 @@ def two_views():
     return training(loss, {"a": rows(4, BATCH), "b": rows(5, BATCH)}, WIDTH)
 
 
+def depthwise_convolution():
+    """One filter per channel. JAX computes the gradient of the filters with batch groups."""
+    def loss(w, batch):
+        import jax
+        kernel = w[:, :9].T.reshape(3, 3, 1, WIDTH)
+        y = jax.lax.conv_general_dilated(batch["x"], kernel, (1, 1), "SAME", feature_group_count=WIDTH,
+                                         dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return (y ** 2).mean()
+
+    return training(loss, {"x": rows(6, BATCH, 6, 6)}, 9)
+
+
 @pytest.mark.parametrize("k", [1, 2])
-@pytest.mark.parametrize("program", [indexed_rows, indexed_tokens, two_views])
+@pytest.mark.parametrize("program", [indexed_rows, indexed_tokens, two_views, depthwise_convolution])
 def test_a_step_that_splits_along_the_batch_sends_its_gradients_alone(cluster, program, k):
     n, made = 4, program()
     gradients = 2 * (n - 1) * made[1]["w"].nbytes  # one all-reduce
