@@ -18,9 +18,9 @@ namespace {
 
 // Limits for direct exchange. Each of n ranks sends n - 1 messages in one step. The ring of an all-reduce sends fewer
 // bytes, but takes 2(n - 1) steps. kDirectBytesOfTwo limits an all-reduce of two ranks. kDirectBytes limits the other
-// calls, but two ranks always gather directly. Both are in bytes of the array, or for an all-gather in bytes of one
-// rank's block. They were measured between two processes on one host. UCX sends messages below 8 KiB without a
-// handshake. kDirectRanks limits the number of ranks.
+// calls, but two ranks always gather directly. Both limits count the bytes of the array or, for an all-gather, the
+// bytes of one rank's block. They were measured between two processes on one host. UCX sends messages below 8 KiB
+// without a handshake. kDirectRanks limits the number of ranks.
 constexpr size_t kDirectBytes = 16 << 10, kDirectBytesOfTwo = 8 << 10;
 constexpr int kDirectRanks = 8;
 // The largest array, in bytes, that an all-reduce of more than kDirectRanks ranks sums along a tree.
@@ -141,7 +141,7 @@ class EndpointGroup : public kernels::CollectiveGroup {
   }
 
   absl::Status Barrier() override {
-    // Dissemination: after round i, each rank knows that 2^(i+1) ranks have arrived.
+    // A dissemination barrier: after round i, each rank knows that 2^(i+1) ranks have arrived.
     const std::byte out{1};
     std::byte in{};
     Exchange exchange = NextCall();
@@ -269,7 +269,8 @@ class EndpointGroup : public kernels::CollectiveGroup {
                                    scratch_));
       return exchange.Finish();
     }
-    // Partial sums travel as f32. The rank that completes a block rounds it. The gather half sends 16-bit values.
+    // Partial sums travel as f32. The rank that completes a block rounds it. The gather half then sends the rounded
+    // 16-bit values.
     const std::span<std::byte> wide = wide_.Get(data.size() * 2);
     Widen(data, wide, dtype);
     const Blocks wide_blocks(data.size() / element, 2 * element, size());
@@ -286,7 +287,7 @@ class EndpointGroup : public kernels::CollectiveGroup {
     return exchange.Finish();
   }
 
-  // `out` may be this rank's block of `in`.
+  // `out` may be the memory of this rank's block of `in`.
   absl::Status RingReduceScatter(Exchange& exchange, std::span<const std::byte> in, std::span<std::byte> out,
                                  DType dtype, ReduceKind kind) {
     const size_t element = static_cast<size_t>(graph::SizeOf(dtype));

@@ -1,9 +1,9 @@
-// Sends and receives the messages of one collective call, and holds its open requests. The call returns only when all
-// requests are complete.
+// An Exchange sends and receives the messages of one collective call, and holds the call's open requests. The call
+// returns only when all requests are complete.
 //
 // Errors:  the first failed request aborts the endpoint, because the call can no longer succeed on the other ranks.
 //          After the abort, no rank waits for messages that will never be sent.
-// Threads: only the thread that runs the collective call may use it.
+// Threads: only the thread that runs the collective call may use its Exchange.
 #pragma once
 
 #include <cstddef>

@@ -9,8 +9,8 @@
 namespace alpa::comm {
 namespace {
 
-// The largest chunk, in bytes. A received chunk of this size is still in a core's cache when it is added. Its copy
-// takes far longer than the rendezvous handshake, so the handshake's cost is small.
+// The largest chunk, in bytes. A received chunk of this size is still in a core's cache when the ring adds it. Copying
+// the chunk takes far longer than the rendezvous handshake of its message, so the handshake's cost is small.
 constexpr size_t kChunkBytes = 512 << 10;
 // The number of receives that are open at a time during the reduce half. A run of only the gather half keeps twice this
 // number open.
@@ -23,7 +23,8 @@ class Ring {
       : exchange_(exchange), run_(run), chunks_(run.blocks->chunks()), half_(static_cast<size_t>(exchange.size() - 1)),
         first_(run.reduce ? 0 : half_ * chunks_), last_((run.gather ? 2 * half_ : half_) * chunks_),
         // A receive of the gather half overwrites memory that a send of the reduce half reads. That send is
-        // half_ * chunks_ places earlier. With this window, the send has started before the receive is opened.
+        // half_ * chunks_ places earlier. This window is small enough that the send has started before the receive is
+        // opened.
         window_(std::min({run.reduce ? kSlots : 2 * kSlots, half_ * chunks_, last_ - first_})),
         slot_bytes_(run.blocks->max_chunk_bytes()), sends_(last_ + chunks_, kNone), receives_(last_, kNone) {
     if (run.reduce) slots_ = scratch.Get(window_ * slot_bytes_);

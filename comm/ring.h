@@ -4,8 +4,8 @@
 // Model: n ranks, n blocks. A run consists of the reduce half, the gather half, or both.
 //        The reduce half has the steps 0 to n-2. In each step, rank r receives rank r-1's partial sum of block
 //        r - step - 1. It adds its own term and forwards the sum in the next step. At the end, rank r holds the
-//        complete sum of block r+1. The gather half has the steps n-1 to 2n-3, in which the complete blocks travel
-//        around the ring once more.
+//        complete sum of block r+1. The gather half has the steps n-1 to 2n-3. In these steps, the complete blocks
+//        travel around the ring once more.
 // Cost:  in each half, every rank sends and receives (n-1)/n of the array, in n-1 steps.
 // Order: block b is summed from rank b upward around the ring. This order depends only on sizes and ranks.
 #pragma once

@@ -23,8 +23,8 @@ using graph::ReduceKind;
 using kernels::CollectiveGroup;
 using ::testing::Each;
 
-// Counts of elements. Arrays of up to 1000 elements use direct exchange, and arrays of 5001 or more a ring. The last
-// count needs several chunks per block. Only groups of up to 3 ranks use it.
+// Counts of elements. Arrays of up to 1000 elements use direct exchange, and larger arrays use a ring. The last count
+// needs several chunks per block. Only groups of up to 3 ranks use the last count.
 constexpr size_t kCounts[] = {0, 1, 7, 1000, 5001, 50'001, 700'003};
 std::span<const size_t> CountsFor(int ranks) {
   return std::span(kCounts).first(std::size(kCounts) - (ranks > 3 ? 1 : 0));
@@ -52,7 +52,8 @@ class CollectiveTest : public ::testing::TestWithParam<Subject> {
 };
 INSTANTIATE_TEST_SUITE_P(All, CollectiveTest, ::testing::ValuesIn(AllSubjects()), NameOfSubject);
 
-// Returns a value that every type represents exactly. It differs between ranks, and between neighbouring places.
+// Returns a value that every type represents exactly. The value differs between ranks and between neighbouring
+// elements.
 float ValueOf(int rank, size_t i) { return static_cast<float>((rank + 1) * 3 + static_cast<int>(i % 11)); }
 std::vector<float> ValuesOf(int rank, size_t count) {
   std::vector<float> values(count);
@@ -129,14 +130,14 @@ TEST_P(CollectiveTest, AllToAllPermuteAndBroadcastMoveTheRightData) {
         ASSERT_EQ(group.AllToAll(BytesOf(in), BytesOf(out)), absl::OkStatus());
         ASSERT_EQ(out, expected) << count;
 
-        // Each rank sends to the next. The last sends to nobody, and the first receives from nobody.
+        // Each rank sends to the next rank. The last rank sends to nobody, and the first rank receives from nobody.
         std::vector<int64_t> shift(static_cast<size_t>(n), -1);
         std::iota(shift.begin(), shift.end() - 1, 1);
         std::vector<float> mine = ValuesOf(rank, count), moved(count, -1);
         ASSERT_EQ(group.Permute(BytesOf(mine), BytesOf(moved), shift), absl::OkStatus());
         ASSERT_EQ(moved, rank == 0 ? std::vector<float>(count) : ValuesOf(rank - 1, count));
         std::vector<int64_t> reversed(static_cast<size_t>(n));
-        for (int i = 0; i < n; ++i) reversed[i] = n - 1 - i;   // a middle rank sends to itself
+        for (int i = 0; i < n; ++i) reversed[i] = n - 1 - i;   // if n is odd, the middle rank sends to itself
         ASSERT_EQ(group.Permute(BytesOf(mine), BytesOf(moved), reversed), absl::OkStatus());
         ASSERT_EQ(moved, ValuesOf(n - 1 - rank, count));
 
@@ -185,7 +186,8 @@ TEST_P(CollectiveTest, SixteenBitFloatsAreSummedInF32AndRoundedOnce) {
   for (int n : {2, 3, 5}) {
     for (DType dtype : {DType::kBF16, DType::kF16}) {
       auto to_bits = dtype == DType::kBF16 ? graph::FloatToBf16 : graph::FloatToF16;
-      // An ulp is 2 at 256 (bf16) and at 2048 (f16). So rounding after each term would lose each added 1.
+      // The spacing of bf16 values from 256 up is 2, and so is the spacing of f16 values from 2048 up. A sum that is
+      // rounded after each term would therefore lose each added 1.
       const float large = dtype == DType::kBF16 ? 256.0f : 2048.0f;
       const uint16_t expected = to_bits(large + static_cast<float>(n - 1));
       OnGroup(n, [&](CollectiveGroup& group) {
@@ -207,7 +209,7 @@ TEST_P(CollectiveTest, GroupsOfRowsAndColumnsAreIndependent) {
   Endpoints endpoints = world.Open(++epoch_);
   OnAll(endpoints, [](Endpoint& e) {
     const int row = e.rank() / 3, column = e.rank() % 3;
-    auto rows = MakeGroup(e, {3 * row + 2, 3 * row, 3 * row + 1}, 1);   // members in any order
+    auto rows = MakeGroup(e, {3 * row + 2, 3 * row, 3 * row + 1}, 1);   // the members of a group may be in any order
     auto columns = MakeGroup(e, {column, column + 3}, 2);
     auto all = MakeGroup(e, Everybody(6), 3);
     ASSERT_TRUE(rows.ok() && columns.ok() && all.ok());
@@ -257,7 +259,7 @@ TEST_P(CollectiveTest, AbortUnblocksEveryCall) {
       Endpoints endpoints = world.Open(++epoch_);
       OnAll(endpoints, [&](Endpoint& e) {
         auto group = MakeGroup(e, {0, 1, 2}, 0);
-        if (e.rank() == 2) {   // takes no part in the call
+        if (e.rank() == 2) {   // rank 2 takes no part in the call
           SleepMillis(20);
           e.Abort(cause);
           return;
@@ -269,12 +271,13 @@ TEST_P(CollectiveTest, AbortUnblocksEveryCall) {
           (*group)->Abort(cause);
         });
         absl::Status status = call(**group);
-        // The first calls may succeed without rank 2: messages to rank 2 may be buffered, and it may have nothing to
-        // send.
+        // The first calls may succeed without rank 2: messages to rank 2 may be buffered, and the other ranks may need
+        // no message from rank 2.
         while (status.ok()) status = call(**group);
         aborter.join();
         EXPECT_LT(Clock::Real().Now() - aborted, std::chrono::seconds(1)) << name;
-        // Rank 2's abort may arrive before this rank's own. Over TCP, this rank may first see that rank 2 is gone.
+        // Rank 2's abort may arrive before this rank aborts. Over TCP, this rank may lose the connection to rank 2
+        // before that abort arrives.
         EXPECT_TRUE(absl::IsAborted(status) || absl::IsUnavailable(status)) << name << ": " << status;
         EXPECT_FALSE((*group)->Barrier().ok()) << name;
       });
@@ -290,7 +293,7 @@ TEST_P(CollectiveTest, DifferentSizesFailInsteadOfHanging) {
   OnAll(endpoints, [](Endpoint& e) {
     auto group = MakeGroup(e, {0, 1, 2}, 0);
     std::vector<float> data(e.rank() == 0 ? 10 : 20, 1.0f);
-    if (e.rank() == 2) return;   // never makes the call
+    if (e.rank() == 2) return;   // rank 2 never makes the call
     EXPECT_FALSE((*group)->AllReduce(BytesOf(data), DType::kF32, ReduceKind::kSum).ok());
   });
 }

@@ -1,7 +1,9 @@
-// Tests transports between two processes. Some tests kill one of them. This binary starts itself again as the other
-// process:
+// Tests transports between two processes. Some tests kill one of the processes. This binary starts itself again as the
+// other process:
 //
-//   comm_process_test --child ROLE EPOCH PER_PROCESS (reads the other's address from descriptor 3, writes its own to 4)
+//   comm_process_test --child ROLE EPOCH PER_PROCESS
+//
+// The child reads the parent's address from descriptor 3 and writes its own address to descriptor 4.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -112,7 +114,7 @@ class Peer {
   Peer(const std::string& role, uint64_t epoch, int per_process, const std::string& tls) {
     int down[2], up[2];
     if (pipe2(down, O_CLOEXEC) != 0 || pipe2(up, O_CLOEXEC) != 0) std::abort();
-    // Copies the descriptors to numbers from 10 up, because the child moves them to 3 and 4.
+    // Copies the descriptors to numbers from 10 up, so that the child can move them to 3 and 4 without a conflict.
     const int in = fcntl(down[0], F_DUPFD_CLOEXEC, 10), out = fcntl(up[1], F_DUPFD_CLOEXEC, 10);
     const std::string epoch_text = std::to_string(epoch), per_text = std::to_string(per_process);
     if (!tls.empty()) setenv("UCX_TLS", tls.c_str(), 1);
@@ -208,10 +210,10 @@ TEST_P(ProcessTest, AbortFreesTheSurvivorOfAKilledPeerForANewEpoch) {
       const MonotonicTime start = Clock::Real().Now();
       endpoints[0]->Abort(cause);
       const absl::Status status = blocked.get();
-      // Over TCP, the survivor may notice the loss before the abort.
+      // Over TCP, the surviving process may notice the lost connection before its own abort.
       EXPECT_TRUE(status == cause || (!GetParam().tls.empty() && status.code() == absl::StatusCode::kUnavailable))
           << status;
-      if (receive != nullptr) (void)receive->Wait();   // may or may not have received the message in time
+      if (receive != nullptr) (void)receive->Wait();   // the message may or may not have arrived before the abort
       endpoints.clear();
       EXPECT_LT(Clock::Real().Now() - start, std::chrono::seconds(1));
     }
@@ -227,7 +229,7 @@ TEST_P(ProcessTest, AbortEndsAWaitForAPeerThatWasKilledBeforeItOpened) {
   std::string address;
   {
     Peer peer("sum", 1, 1, GetParam().tls);
-    address = peer.Meet("127.0.0.1:1/0");   // not this process's address
+    address = peer.Meet("127.0.0.1:1/0");   // a made-up address, not this process's
   }
   Endpoints endpoints = OpenPart(*transport, 0, 1, address, 1);
   std::vector<std::byte> data(8);

@@ -160,7 +160,7 @@ TEST_P(TransportTest, AbortUnblocksEveryOperationWithItsCause) {
     Endpoints endpoints = world.Open(1);
     const absl::Status cause = absl::AbortedError("worker b was lost");
     std::vector<std::byte> out(size), in(size);
-    // Starts two waiting threads. One drives the progress, and the other waits for it.
+    // Starts two waiting threads. One of them drives the progress for both.
     std::vector<std::thread> threads;
     threads.emplace_back([&] {
       const absl::Status status = endpoints[0]->Send(1, 1, out)->Wait();
@@ -285,7 +285,7 @@ TEST_P(TransportTest, MessagesOfAnOldEpochDoNotReachANewOne) {
         for (auto& endpoint : endpoints) endpoint->Abort(absl::AbortedError("epoch over"));
       } else {
         std::vector<int> go(1);
-        OnAll(endpoints, [&](Endpoint& e) {   // afterwards the first message has arrived without a receive
+        OnAll(endpoints, [&](Endpoint& e) {   // returns when the first message has arrived without a receive
           if (e.rank() == 0) {
             EXPECT_TRUE(e.Send(1, 5, BytesOf(go))->Wait().ok());
           } else {
@@ -310,7 +310,7 @@ TEST_P(TransportTest, MessagesOfAnOldEpochDoNotReachANewOne) {
 
 TEST_P(TransportTest, ConcurrentEpochsDoNotReceiveEachOthersMessages) {
   World world(GetParam(), 2);
-  Endpoints a = world.Open(1), b = world.Open(257);   // equal in their lowest 8 bits
+  Endpoints a = world.Open(1), b = world.Open(257);   // 1 and 257 have the same lowest 8 bits
   std::vector<int> out_a(1, 1), out_b(1, 2), in_a(1), in_b(1);
   auto send_b = b[0]->Send(1, 4, BytesOf(out_b)), send_a = a[0]->Send(1, 4, BytesOf(out_a));
   auto recv_a = a[1]->Recv(0, 4, BytesOf(in_a)), recv_b = b[1]->Recv(0, 4, BytesOf(in_b));

@@ -8,7 +8,8 @@
 
 namespace alpa::comm {
 
-// Makes a transport for epochs whose ranks are all local. Its Open fails with kFailedPrecondition for any other epoch.
+// Makes a transport for epochs whose ranks are all local. Open fails with kFailedPrecondition if a rank is in another
+// process.
 std::unique_ptr<Transport> MakeLocalTransport();
 
 // Makes the n endpoints of a new epoch of this process.

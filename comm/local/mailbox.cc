@@ -18,8 +18,8 @@ class FailedRequest : public Request {
 
 }  // namespace
 
-// One half of a message: its send or its receive. Until the half is done, the mailbox or the thread that posts the
-// other half may hold a pointer to it. So the destructor waits until the half is done.
+// One half of a message: its send or its receive. Until the half is done, the mailbox, or the thread that posts the
+// other half, may hold a pointer to this half. The destructor therefore waits until the half is done.
 class Mailbox::Half : public Request {
  public:
   Half(Mailbox& mailbox, std::span<const std::byte> source, std::span<std::byte> destination)
@@ -75,7 +75,7 @@ std::unique_ptr<Request> Mailbox::Post(const Key& key, std::unique_ptr<Half> hal
       (is_send ? sends_ : receives_)[key].push_back(half.get());
       return half;
     }
-    // From here on, Abort does not see the other half. Its owner waits until the copy is done.
+    // From here on, Abort does not see the other half, so the owner of that half waits until the copy below is done.
     other = found->second.front();
     found->second.pop_front();
     if (found->second.empty()) waiting.erase(found);

@@ -27,7 +27,7 @@ namespace {
 
 constexpr absl::string_view kAsk = "ALPAUCX1", kEnd = "ALPAEND1";
 constexpr size_t kQuestionBytes = 24;
-// Values of an answer's size field that do not announce an address.
+// These values of an answer's size field mean that no address follows.
 constexpr uint32_t kNotOpen = 0, kClosing = 0xfffffffcu, kAbandoned = 0xfffffffdu, kAborted = 0xfffffffeu,
                    kWrongProcess = 0xffffffffu;
 // The number of ended epochs that the book remembers. Epochs are never reused, so the book only has to remember epochs

@@ -1,14 +1,14 @@
-// Serves this process's UCX address of an epoch to other processes over plain TCP, and asks them for theirs. Also
-// notifies other processes that this process has aborted an epoch.
+// Serves this process's UCX address of an epoch to other processes over plain TCP, and asks other processes for their
+// UCX addresses. Also notifies other processes that this process has aborted an epoch.
 //
 // Model:    a process listens on one port for its whole life. Its address is "host:port/nonce". The nonce distinguishes
 //           the process from a later process on the same port. The book serves an epoch's UCX address while the epoch
 //           is open.
-// Protocol: a visitor connects and sends 24 bytes: a word, the nonce and the epoch. Each has 8 bytes; integers are
-//           little endian. "ALPAUCX1" asks for the epoch's UCX address. The answer is a 4-byte size, followed by an
-//           address of that size. The size 0 and sizes from 0xfffffffc up are other answers (see address_book.cc),
-//           which no address follows. "ALPAEND1" reports that the visitor has aborted the epoch. The book does not
-//           answer it.
+// Protocol: a visitor connects and sends 24 bytes: a word, the nonce and the epoch. Each of the three has 8 bytes.
+//           Integers are little endian. "ALPAUCX1" asks for the epoch's UCX address. The answer is a 4-byte size,
+//           followed by an address of that size. The size 0 and sizes from 0xfffffffc up are codes (see
+//           address_book.cc). No address follows a code. "ALPAEND1" reports that the visitor has aborted the epoch. The
+//           book does not answer this word.
 // Threads:  thread-safe.
 #pragma once
 
@@ -44,7 +44,7 @@ class AddressBook {
   // The ways in which an epoch ends in this process. The book remembers the latest ends, except kDone, to answer later
   // visitors.
   enum class End {
-    kClosing,     // the book no longer serves the address; another Withdraw with a final value follows
+    kClosing,     // the address is no longer served; a second Withdraw follows, with one of the values below
     kDone,
     kAborted,
     kAbandoned,   // aborted, with some connections left open or half established
@@ -88,9 +88,9 @@ struct AddressAnswer {
   enum Kind {
     kAddress,
     kNotOpen,      // the epoch is not open yet, or the connection was refused
-    kUnknown,      // no answer in time, or that process is about to end the epoch
+    kUnknown,      // no answer in time, or the asked process is about to end the epoch
     kOtherProcess, // another process has the port now
-    kAborted,      // that process has aborted the epoch
+    kAborted,      // the asked process has aborted the epoch
     kAbandoned,    // AddressBook::End::kAbandoned
   };
   Kind kind;

@@ -61,7 +61,7 @@ void UcxEpoch::Attend(std::vector<ProcessAddress>& processes) {
     Lock lock(*this);
     DestroyWorker();
   }
-  if (notify) NotifyAborted(processes, epoch_);   // again, for peers that opened the epoch late
+  if (notify) NotifyAborted(processes, epoch_);   // a second time, for peers that opened the epoch in the meantime
 }
 
 // Asks the peers for their UCX addresses until all have answered or the epoch ends.
@@ -94,7 +94,7 @@ void UcxEpoch::MeetTheRest(std::vector<ProcessAddress>& processes) {
       for (size_t i = 0; i < peers_.size(); ++i) {
         if (!peers_[i].met && peers_[i].endpoint == nullptr && peers_[i].failure.ok()) missing.push_back(i);
       }
-      if (last) book_.Withdraw(epoch_, AddressBook::End::kClosing);   // a peer that has not asked yet gets no address
+      if (last) book_.Withdraw(epoch_, AddressBook::End::kClosing);   // from now on, a peer that asks gets no address
     }
     for (size_t i : missing) {
       const AddressAnswer answer = AskAddress(processes[i], epoch_, -1, kAskPatienceAtTheEnd);
@@ -130,7 +130,7 @@ void UcxEpoch::Reach(Peer& peer, const std::string& ucx_address) {
   params.field_mask =
       UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER;
   params.address = reinterpret_cast<const ucp_address_t*>(ucx_address.data());
-  params.err_mode = UCP_ERR_HANDLING_MODE_PEER;   // also lets us close the endpoint without the peer's help
+  params.err_mode = UCP_ERR_HANDLING_MODE_PEER;   // reports lost peers, and lets us close an endpoint without the peer
   params.err_handler = {&UcxEpoch::OnLost, &peer};
   const ucs_status_t status = ucp_ep_create(worker_, &params, &peer.endpoint);
   if (status != UCS_OK) {
@@ -167,7 +167,7 @@ bool UcxEpoch::AllMet() const {
 
 // ---- The end ----
 
-// UCX calls this from within its own functions, so the mutex is held.
+// UCX calls OnLost only while this class calls a UCX function, so the mutex is held.
 void UcxEpoch::OnLost(void* argument, ucp_ep_h endpoint, ucs_status_t status) {
   Peer& peer = *static_cast<Peer*>(argument);
   if (peer.failure.ok()) peer.failure = UcxError("lost the connection to a peer", status);
@@ -185,7 +185,7 @@ void UcxEpoch::CancelReceives(const Peer* from) {
     const bool chosen = from == nullptr ? !operation->greeting : &operation->peer == from;
     if (chosen && operation->receive != nullptr) receives.push_back(operation);
   }
-  // The cancellation finishes those receives that no message has matched yet.
+  // Cancelling a receive ends it only if no message has matched it yet.
   for (Operation* operation : receives) {
     if (operation->receive != nullptr) ucp_request_cancel(worker_, operation->receive);
   }
@@ -261,8 +261,8 @@ void UcxEpoch::AbortAs(const absl::Status& cause, bool notify_peers) {
   } else if (worker_ != nullptr) {
     (void)CloseEndpoints();
     CancelReceives(nullptr);
-    // UCX cannot cancel a message that it has received in part. Without a worker, no thread calls UCX again, so UCX no
-    // longer writes to the message's memory.
+    // UCX cannot cancel the receive of a message that has arrived in part. Without a worker, no thread calls UCX again,
+    // so UCX no longer writes to the message's memory.
     for (Operation* operation = open_; operation != nullptr && worker_ != nullptr; operation = operation->next) {
       if (!operation->greeting && operation->receive != nullptr) DestroyWorker();
     }

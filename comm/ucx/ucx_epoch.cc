@@ -17,8 +17,8 @@ namespace {
 
 // The number of ucp_worker_progress calls between two readings of the clock.
 constexpr int kDriverRounds = 16;
-// If the watching thread finds no open operations more than kQuietNaps times in a row, it sleeps until another thread
-// wakes it.
+// If more than kQuietNaps checks in a row find no open operation, the watching thread sleeps until another thread wakes
+// it.
 constexpr int kQuietNaps = 64;
 // The longest nap of the watching thread between two checks, in milliseconds.
 constexpr int kMaxNapMillis = 8;
@@ -125,9 +125,9 @@ void UcxEpoch::WakeDriver() { Signal(driver_event_); }
 
 // ---- Operations ----
 
-// Returns the UCX tag of a message. Bits 63..56 are the epoch's lowest 8 bits, a second barrier between epochs in
-// addition to their separate UCX workers. Bits 55..44 are the sender, bits 43..32 the receiver, and bits 31..0 the
-// caller's tag.
+// Returns the UCX tag of a message. Bits 63..56 are the epoch's lowest 8 bits. They keep epochs apart a second time,
+// because each epoch also has a UCX worker of its own. Bits 55..44 are the sender, bits 43..32 the receiver, and bits
+// 31..0 the caller's tag.
 ucp_tag_t UcxEpoch::TagOf(int from, int to, uint32_t tag) const {
   return (epoch_ << 56) | (static_cast<ucp_tag_t>(from) << 44) | (static_cast<ucp_tag_t>(to) << 32) | tag;
 }
@@ -141,7 +141,7 @@ void UcxEpoch::Add(Operation& operation) {
 void UcxEpoch::Finish(Operation& operation, absl::Status status) {
   if (operation.done) return;
   operation.done = true;
-  // Destroying the UCX worker cancels open operations. They must report the cause of the abort.
+  // Destroying the UCX worker cancels open operations. A cancelled operation must report the cause of the abort.
   operation.status = status.ok() || aborted_.ok() ? std::move(status) : aborted_;
   if (operation.next != nullptr) operation.next->previous = operation.previous;
   if (operation.previous != nullptr) operation.previous->next = operation.next;
@@ -150,7 +150,7 @@ void UcxEpoch::Finish(Operation& operation, absl::Status status) {
   if (operation.greeting) OnGreeting(operation);
 }
 
-// UCX calls these two callbacks from within its own functions, so the mutex is held.
+// UCX calls the next two callbacks only while this class calls a UCX function, so the mutex is held.
 void UcxEpoch::OnSent(void* request, ucs_status_t status, void* user_data) {
   Operation& operation = *static_cast<Operation*>(user_data);
   operation.epoch.Finish(operation, status == UCS_OK ? absl::OkStatus() : UcxError("a send to a peer failed", status));
@@ -180,7 +180,7 @@ void UcxEpoch::StartSend(Operation& operation, ucp_ep_h endpoint) {
   params.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
   params.cb.send = &UcxEpoch::OnSent;
   params.user_data = &operation;
-  // A greeting is sent synchronously: the send is done only when the peer has received the greeting. By then, the
+  // A greeting is sent synchronously: the send is done only when the peer has received the greeting. At that time, the
   // connection is fully established.
   const auto send = operation.greeting ? &ucp_tag_send_sync_nbx : &ucp_tag_send_nbx;
   const ucs_status_ptr_t result = send(endpoint, operation.memory, operation.bytes, operation.tag, &params);
@@ -236,7 +236,8 @@ std::unique_ptr<Request> UcxEpoch::Recv(int from, int to, uint32_t tag, std::spa
 
 // ---- Progress ----
 
-// UCX's events do not wake a sleeping thread when this process itself adds an operation.
+// UCX's events do not wake a sleeping thread if this process itself adds an operation, so this function wakes the
+// threads.
 void UcxEpoch::WakeSleepers() {
   if (driver_asleep_) {
     driver_asleep_ = false;
@@ -284,7 +285,7 @@ absl::Status UcxEpoch::Drive(Operation& operation) {
         --waiters_;
         for (Operation* other = open_; other != nullptr; other = other->next) {
           if (!other->blocked) continue;
-          other->changed.NotifyOne();   // its waiter becomes the driver
+          other->changed.NotifyOne();   // the thread that waits for `other` becomes the driver
           break;
         }
         return operation.status;

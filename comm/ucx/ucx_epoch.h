@@ -1,17 +1,19 @@
-// One epoch of one process: its own ucp_worker, its connections, and the threads that move its messages.
+// One epoch in one process: a ucp_worker of its own, the connections to peers, and the threads that move the messages.
 //
 // Progress: UCX moves data only while a thread calls it. One of the threads that wait for operations makes these calls.
-//           It is called the driver. The driver first spins and then sleeps on UCX's event descriptor. If operations
+//           This thread is the driver. The driver first spins and then sleeps on UCX's event descriptor. If operations
 //           are open and no thread waits for them, a watching thread takes over within a few milliseconds. While no
 //           operations are open, the watching thread sleeps.
 // Meeting:  two processes exchange greetings as soon as both have opened the epoch. When both greetings have arrived,
-//           the processes have met. Sends to a peer wait until then. If either end breaks a connection that is being
-//           established, UCX 1.13 terminates the process. Therefore an epoch never gives up such a connection. An epoch
-//           that ends early first meets the peers that have opened it, which takes at most about a second.
+//           the processes have met. Sends to a peer wait until the two processes have met. If either end breaks a
+//           connection that is being established, UCX 1.13 terminates the process. Therefore an epoch never gives up
+//           such a connection. An epoch that ends early first meets the peers that have opened it, which takes at most
+//           about a second.
 // Loss:     if the connections to a peer break, operations with the peer fail with kUnavailable. UCX reports a break at
 //           once over TCP, and within the keepalive interval over shared memory.
-// Abort:    fails every present and later operation at once. By then, UCX no longer uses the operations' memory. The
-//           address book notifies the other processes if it can reach them. They then abort the epoch, too.
+// Abort:    fails every present and later operation at once. UCX stops using the operations' memory before their Wait
+//           returns. The address book notifies the other processes if it can reach them. The notified processes abort
+//           the epoch, too.
 // Threads:  thread-safe. One mutex guards all calls into UCX.
 #pragma once
 
@@ -80,7 +82,7 @@ class UcxEpoch {
     bool met = false;
     bool half_open = false;                    // not met, but a connection may be under way
     std::unique_ptr<Operation> greeting_out, greeting_in;
-    int greetings = 0;                         // the number of greetings above that are done
+    int greetings = 0;                         // how many of the two greetings are done
     std::byte received{};
     std::deque<Operation*> early;              // sends that wait for the meeting
   };
@@ -109,7 +111,7 @@ class UcxEpoch {
   void StartSend(Operation& operation, ucp_ep_h endpoint) ALPA_REQUIRES(mutex_);
   void PostReceive(Operation& operation, void* memory) ALPA_REQUIRES(mutex_);
   bool IsHere(const Operation& operation) ALPA_REQUIRES(mutex_);
-  void CancelReceives(const Peer* from) ALPA_REQUIRES(mutex_);   // null: of all peers, except greetings
+  void CancelReceives(const Peer* from) ALPA_REQUIRES(mutex_);   // null: those of all peers, except greetings
   static void OnSent(void* request, ucs_status_t status, void* user_data);
   static void OnReceived(void* request, ucs_status_t status, const ucp_tag_recv_info_t* info, void* user_data);
 

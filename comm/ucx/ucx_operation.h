@@ -1,5 +1,5 @@
-// One send or receive of a UcxEpoch. UCX holds a pointer to the operation until it is done, so the destructor waits
-// until then.
+// One send or receive of a UcxEpoch. UCX holds a pointer to the operation until the operation is done, so the
+// destructor waits until it is done.
 #pragma once
 
 #include "comm/ucx/ucx_epoch.h"

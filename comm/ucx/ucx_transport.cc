@@ -39,9 +39,9 @@ class SharedEpoch {
   }
 
  private:
-  const std::shared_ptr<Process> process_;   // ucx_ uses its context and address book
+  const std::shared_ptr<Process> process_;   // ucx_ uses the context and the address book in it
   const std::vector<bool> local_;            // by rank
-  const std::unique_ptr<Mailbox> mailbox_;   // ucx_ aborts it if another process aborts the epoch
+  const std::unique_ptr<Mailbox> mailbox_;   // ucx_ aborts the mailbox if another process aborts the epoch
   const std::unique_ptr<UcxEpoch> ucx_;      // null if all ranks are local
 };
 
@@ -103,20 +103,22 @@ class UcxTransport : public Transport {
   }
 
  private:
-  const std::shared_ptr<Process> process_;   // open epochs also hold it
+  const std::shared_ptr<Process> process_;   // shared with open epochs
   const Duration spin_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Transport>> MakeUcxTransport(const UcxOptions& options) {
-  // Losing a peer is an expected event, which a Status reports. UCX would also print it to stdout.
+  // Losing a peer is an expected event, which a Status reports. Without this setting, UCX would also print the loss to
+  // stdout.
   if (std::getenv("UCX_LOG_LEVEL") == nullptr) ucs_global_opts_set_value("LOG_LEVEL", "fatal");
   ucp_config_t* config = nullptr;
   if (ucs_status_t status = ucp_config_read(nullptr, nullptr, &config); status != UCS_OK) {
     return UcxError("cannot read UCX's configuration", status);
   }
-  // The receiver fetches the data. Thus no peer writes into the memory of a process whose epoch is over.
+  // With this scheme, the receiver fetches the data, so no peer writes into the memory of a process whose epoch is
+  // over.
   if (std::getenv("UCX_RNDV_SCHEME") == nullptr) ucp_config_modify(config, "RNDV_SCHEME", "get_zcopy");
   // Without this setting, endpoints that survive the loss of a peer do not use shared memory.
   if (std::getenv("UCX_MM_ERROR_HANDLING") == nullptr) ucp_config_modify(config, "MM_ERROR_HANDLING", "y");
@@ -125,11 +127,11 @@ absl::StatusOr<std::unique_ptr<Transport>> MakeUcxTransport(const UcxOptions& op
   if (std::getenv("UCX_TLS") == nullptr) {
     ucp_config_modify(config, "TLS", options.ways.empty() ? "^cma" : options.ways.c_str());
   }
-  // Over TCP, endpoints that survive the loss of a peer cannot place data directly into the receiver's memory either.
-  // Long messages therefore arrive in fragments. UCX receives each fragment into a buffer and copies it. With fragments
-  // of 64 KiB, UCX's default, the system calls cost more than the copy. A fragment of half a MiB and its header still
-  // stays in a core's cache between receive and copy. UCX 1.13 knows this setting by the name without the transport's
-  // prefix.
+  // Over TCP, endpoints that survive the loss of a peer cannot place data directly into the receiver's memory. Long
+  // messages therefore arrive in fragments. UCX receives each fragment into a buffer and copies it. With fragments of
+  // 64 KiB, UCX's default, the system calls cost more than the copy. A fragment of half a MiB with its header, however,
+  // still stays in a core's cache between receive and copy. UCX 1.13 knows this setting by the name without the
+  // prefix TCP_.
   if (std::getenv("UCX_TCP_RX_SEG_SIZE") == nullptr) {
     for (const char* name : {"RX_SEG_SIZE", "TCP_RX_SEG_SIZE"}) ucp_config_modify(config, name, "528K");
   }

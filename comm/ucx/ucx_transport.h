@@ -16,8 +16,8 @@
 namespace alpa::comm {
 
 struct UcxOptions {
-  // IPv4 address or host name on which this process listens, at any free port. Other processes ask there for UCX
-  // addresses.
+  // IPv4 address or host name on which this process listens, at any free port. Other processes connect to this port to
+  // ask for UCX addresses.
   std::string listen_host = "127.0.0.1";
   // Host name or address that peers should use to reach this process. Empty: listen_host.
   std::string advertise_host;
