@@ -1,8 +1,8 @@
 // Turns a submitted program into an executable in three steps: import the program, make a plan (or read a given one),
 // and lower the plan. The coordinator runs these steps for jobs; `alpa plan` runs them on the command line.
 //
-// Threads: pure functions, except for the time limits of the search and of the exact choice (planner.h). They take
-//          seconds for large programs.
+// Threads: pure functions, except for the time limits of the search and of the exact choice (planner.h). The functions
+//          take seconds for large programs.
 // Errors:  every status carries a reason code: BAD_PROGRAM, UNSUPPORTED_OP, NO_FEASIBLE_PLAN or BAD_PLAN, or INTERNAL
 //          for a fault of the planner itself.
 #pragma once
@@ -34,7 +34,7 @@ JobProgram Simplified(const JobProgram& program);
 absl::StatusOr<plan::Plan> ReadGivenPlan(const proto::Plan& given, const JobProgram& simplified);
 
 // Returns a verified plan on the first of `devices`: the request's own plan if it has one, otherwise a plan that keeps
-// to its pins. Errors: NO_FEASIBLE_PLAN, BAD_PLAN, INTERNAL. REQUIRES: plan::Check(request) is OK.
+// to the request's pins. Errors: NO_FEASIBLE_PLAN, BAD_PLAN, INTERNAL. REQUIRES: plan::Check(request) is OK.
 absl::StatusOr<plan::Plan> PlanJob(const JobProgram& simplified, const proto::PlanRequest& request,
                                    const std::vector<DeviceId>& devices);
 
@@ -44,8 +44,8 @@ absl::StatusOr<plan::Plan> PlanJob(const JobProgram& simplified, const proto::Pl
 absl::StatusOr<Searched> SearchJob(const JobProgram& simplified, const proto::PlanRequest& request,
                                    const cluster::Cluster& cluster, const SearchLimits& limits);
 
-// Lowers a plan and verifies the executable. `given`: whether the plan comes from the user. Such a plan may ask for
-// something impossible (BAD_PLAN). Errors of the planner's own plans are NO_FEASIBLE_PLAN or INTERNAL.
+// Lowers a plan and verifies the executable. `given`: whether the plan comes from the user. Errors: BAD_PLAN if a given
+// plan asks for something impossible. NO_FEASIBLE_PLAN or INTERNAL for one of the planner's own plans.
 absl::StatusOr<plan::Executable> LowerJob(const plan::Plan& plan, const JobProgram& simplified, bool given);
 
 }  // namespace alpa::planner

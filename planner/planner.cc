@@ -153,8 +153,8 @@ struct BatchSplit {
   SeedSearch search;
 };
 
-// Splits the batch into data x k chunks. The data degree is `pinned`. Without a pin, it is the largest degree up to
-// `most` for which the batch can be cut into that number of chunks.
+// Splits the batch into data x k chunks. The data degree is `pinned`, if given. Otherwise it is the largest degree up
+// to `most` for which the batch can be cut into data x k chunks.
 absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& roles, const PlanOptions& options,
                                       std::optional<int64_t> pinned, int64_t most) {
   const int64_t k = std::max<int64_t>(1, options.microbatches);
@@ -173,7 +173,8 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
       if (pinned || split.data == 1) return seeds;
     } else {
       for (int64_t probe : kProbeChunks) {
-        // A single chunk cuts nothing. The search then looks for a dimension that a few chunks would cut.
+        // A single chunk cuts nothing. For a single chunk, the search therefore looks for a dimension that a few chunks
+        // would cut.
         split.search = FindSeeds(program, roles, chunks == 1 ? probe : chunks, k > 1, local);
         if (chunks > 1 || !split.search.seeds.empty()) break;
       }
@@ -182,8 +183,8 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
     }
   }
   if (k > 1 && !split.search.analysis.couplings.empty()) {
-    // If the real batch dimension is not divisible into the chunks, the search took another dimension, and that one
-    // couples. Then the error of CheckSeeds for the real dimension helps the user more.
+    // If the real batch dimension is not divisible into the chunks, the search took another dimension, along which the
+    // program is coupled. The error of CheckSeeds for the real dimension then helps the user more.
     for (int64_t probe : kProbeChunks) {
       const SeedSearch other = FindSeeds(program, roles, probe, true, local);
       const bool as_much = other.analysis.split_flops >= split.search.analysis.split_flops;
@@ -197,7 +198,7 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
 }
 
 // Returns the parameters: the state leaves that an op combines with the batch, directly or after ops with one operand
-// and one result (reshape, transpose, convert). State that only the optimizer's update reads is not among them.
+// and one result (reshape, transpose, convert). State that only the optimizer's update reads is not a parameter.
 std::vector<int32_t> Parameters(const Graph& program, const plan::Roles& roles, const AxisAnalysis& analysis) {
   std::vector<int32_t> leaf_of(program.values().size(), -1);
   std::vector<bool> read(roles.inputs.size(), false);
@@ -267,9 +268,9 @@ cluster::Mesh MakeMesh(int64_t data, int64_t tensor, bool keep_data_axis,
 }
 
 // Returns the cuts for sequence sharding. They cut each batch leaf along the dimension after its batch dimension, or
-// before it if the batch dimension is the last. A leaf is not cut if `tensor` does not divide the size of that
-// dimension. Partial sums of matrix products are reduce-scattered along the dimension that follows from these cuts.
-// They are gathered before the next product (Korthikanti et al., arXiv 2205.05198).
+// along the dimension before it if the batch dimension is the last. A leaf is not cut if `tensor` does not divide the
+// size of that dimension. Partial sums of matrix products are reduce-scattered along the dimension that follows from
+// these cuts. The reduced slices are gathered before the next product (Korthikanti et al., arXiv 2205.05198).
 std::vector<plan::Cut> SequenceCuts(const Plan& plan, int64_t tensor, const Graph& program) {
   std::vector<plan::Cut> cuts;
   for (const plan::Seed& seed : plan.batch_seeds) {
@@ -280,10 +281,10 @@ std::vector<plan::Cut> SequenceCuts(const Plan& plan, int64_t tensor, const Grap
   return cuts;
 }
 
-// Chooses the tensor axis of the mesh of `stage`. It chooses on the whole program, lowered to this mesh along the axes
-// that `stage` already has. In two cases it chooses only cuts of leaves and no pins. If lowering splits the region into
-// cells, pins would not fit, because the cells are other programs. With sequence sharding, that option already decides
-// how partial sums are reduced.
+// Chooses the tensor axis of the mesh of `stage`. The choice is made for the whole program, lowered to this mesh along
+// the axes that `stage` already has. In two cases the choice has only cuts of leaves and no pins. If lowering splits
+// the region into cells, pins of the whole program would not fit the programs of the cells. If sequence sharding is on,
+// it already decides how partial sums are reduced.
 absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const plan::StagePlan& stage, const PlanOptions& options,
                                       const Graph& program, const plan::Roles& roles) {
   Plan one = plan;

@@ -1,4 +1,4 @@
-// Makes a Plan for a program on given devices, within the user's pins.
+// Makes a Plan for a program on given devices. The plan keeps to the user's pins.
 //
 // Model:   Supports data parallelism (plain or ZeRO), tensor parallelism, pipeline stages and k microbatches, in nearly
 //          any combination. An option that the user leaves open has a fixed value: one stage, k = 1, and as many
@@ -28,8 +28,8 @@ struct PipelineOptions {
   std::string schedule = "1f1b";        // or "gpipe", "zero-bubble"
   std::vector<int> devices;             // by mesh: number of devices; empty: the same number for every mesh
   std::vector<int> tensor;              // by mesh, only with `devices`: replaces tensor_parallel; empty: not used
-  // By mesh: the work per device, relative to the other meshes. Empty: all devices get the same work. Corrects for
-  // costs that FLOPs do not show, such as a softmax over the vocabulary or a slower kind of device.
+  // By mesh: the work per device, relative to the other meshes. Empty: all devices get the same work. The shares
+  // correct for costs that FLOPs do not show, such as a softmax over the vocabulary or a slower kind of device.
   std::vector<double> shares;
 };
 
@@ -57,14 +57,14 @@ struct PlanOptions {
   std::string remat = "none";           // "layer": the backward recomputes each layer from the values live at its start
   // true: planner/intra_op chooses the tensor axis. false: partition/choose_cuts.h does, which is faster but not exact.
   bool exact_tensor = true;
-  // Supplies the costs of the exact choice if it is measured. Null or not measured: fixed costs. Must outlive the call.
+  // The cluster whose measured costs the exact choice uses. Null or not measured: fixed costs. Must outlive the call.
   const cluster::Cluster* cluster = nullptr;
-  // If not null, keeps the results of ChooseTensorCuts between calls for the same program, roles and devices: plans
+  // If not null, keeps the results of ChooseTensorCuts between calls for the same program, roles and devices. Plans
   // that differ only in schedule or remat have the same tensor cuts. Must outlive the calls.
   TensorCutsMemo* tensor_memo = nullptr;
   double tensor_seconds = 10;           // time limit of the exact choice; it then returns the best solution so far
-  // A search keeps every option that differs from its default. True: the user named the option, so the search keeps it
-  // even at its default.
+  // A search keeps every option that differs from its default. A member is true if the user named the option. The
+  // search then keeps the option even at its default.
   struct Named {
     bool schedule = false, remat = false, meshes = false, stages_per_mesh = false;
   } named;
@@ -86,7 +86,7 @@ struct PlanAndExecutable {
   // The choice of the first tensor axis, if the plan has one, with its cost and the proven bound (planner/intra_op).
   std::optional<ChosenAxis> tensor;
 };
-// As MakePlan, and also returns the executable of the plan. MakePlan computes the executable, too.
+// As MakePlan, and also returns the executable of the plan. MakePlan computes the executable as well, but discards it.
 absl::StatusOr<PlanAndExecutable> MakeAndLower(const graph::Graph& program, const plan::Roles& roles,
                                                const std::vector<DeviceId>& devices, const PlanOptions& options);
 

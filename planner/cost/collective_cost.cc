@@ -11,8 +11,8 @@ using graph::Opcode;
 
 namespace {
 
-// Returns the bytes of each operand or of its result, whichever is larger, summed over the operands. In an all-gather
-// or a reduce-scatter, the larger one is the full array.
+// For each operand, counts the bytes of the operand or of its result, whichever is larger. Returns the sum. In an
+// all-gather or a reduce-scatter, the larger of the two is the full array.
 double Larger(const Graph& graph, const Op& op) {
   double bytes = 0;
   for (size_t i = 0; i < op.operands.size(); ++i) {
@@ -55,14 +55,14 @@ double CollectiveSeconds(const Graph& graph, const Op& op, const cluster::Mesh& 
   const auto n = static_cast<int64_t>(groups[0].size());
   const double bytes = CollectiveBytes(graph, op, n);
   double slowest = 0;
-  std::map<int, int> leaving;  // by host: links of the groups' rings that leave it
+  std::map<int, int> leaving;  // by host: number of ring links that leave the host
   struct Crossing {
     double seconds;
     int host;
   };
   std::vector<Crossing> crossings;
   for (const std::vector<int64_t>& group : groups) {
-    // The links of a ring: each member and its successor.
+    // Find the slowest link of the ring. Each member has a link to its successor.
     const cluster::LinkProfile* worst = nullptr;
     double worst_seconds = -1;
     int border = -1;

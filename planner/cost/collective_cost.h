@@ -16,8 +16,8 @@ int64_t GroupSize(const graph::Op& op, const cluster::Mesh& mesh);
 // Returns the bytes that each device sends. `n`: number of devices in the group.
 double CollectiveBytes(const graph::Graph& graph, const graph::Op& op, int64_t n);
 
-// Returns the seconds of the slowest group of the mesh. Groups that cross the border of the same host share its
-// outgoing bandwidth. REQUIRES: the cluster is measured and has the mesh's devices.
+// Returns the seconds of the slowest group of the mesh. Groups that send out of the same host share the host's outgoing
+// bandwidth. REQUIRES: the cluster is measured and has the mesh's devices.
 double CollectiveSeconds(const graph::Graph& graph, const graph::Op& op, const cluster::Mesh& mesh,
                          const cluster::Cluster& cluster);
 

@@ -22,7 +22,8 @@ using graph::ValueId;
 
 namespace {
 
-// A byte counts as not cached if it takes at least this share of the time per byte of the largest measured amount.
+// The largest measured amount of traffic gives the time per byte without a cache. A byte counts as uncached if it takes
+// at least this share of that time.
 constexpr double kUncached = 0.7;
 
 bool IsTranscendental(Opcode opcode) {
@@ -42,8 +43,9 @@ bool IsDivision(Opcode opcode) {
   }
 }
 
-// Returns the number of runs in which a view of `elements` elements is read. A run is a sequence of neighbours, or of
-// one repeated element. Returns 0 for scalars and linear views, which are read without runs.
+// Returns the number of runs in which a view of `elements` elements is read. A run is a sequence of neighbouring
+// elements, or one element that is repeated. Returns 0 for scalars and linear views, because reading them costs nothing
+// per run.
 double ContiguousRuns(const fusion::View& view, double elements) {
   if (view.IsScalar() || view.IsLinear()) return 0;
   const int64_t step = view.strides.back();
@@ -66,7 +68,7 @@ ProductShape ShapeOfDot(const Graph& graph, const Op& op) {
   return shape;
 }
 
-// Returns the convolution's shape as a matrix product of patches and kernel.
+// Returns the shape of the matrix product of patches and kernel that computes the convolution.
 ProductShape ShapeOfConvolution(const Graph& graph, const Op& op) {
   const auto& attrs = op.as<graph::ConvolutionAttrs>();
   const graph::Shape& out = graph.shape(op.results[0]);
@@ -95,20 +97,21 @@ class ProgramCostModel {
   }
 
  private:
-  // The work of one unit.
+  // The work of one unit of the fusion plan.
   struct Work {
-    double seconds = 0;     // without traffic with memory
-    bool overlaps = false;  // with its traffic: the longer of the two counts, not the sum
+    double seconds = 0;     // without memory traffic
+    bool overlaps = false;  // with memory traffic: the longer time counts, not the sum
     std::vector<std::pair<int, double>> reads, writes;  // value, bytes
   };
 
-  // Adds the time of all units to cost_. A value is slower to move if many other bytes were moved since its last use,
-  // because it has left the nearer caches. Parameters and results were last used in the previous run.
+  // Adds the time of all units to cost_. Moving a value takes longer if many other bytes were moved since its last use,
+  // because the value is then no longer in the nearer caches. Parameters and results were last used in the previous run
+  // of the program.
   void AddMemory(const std::vector<int32_t>& alias) {
-    double total = static_cast<double>(cost_.temporary_bytes);  // bytes that one run touches
+    double total = static_cast<double>(cost_.temporary_bytes);  // bytes that one run of the program touches
     // By value: the bytes that this run had moved when the value was last touched. -1: this run has not touched it.
     std::vector<double> touched(graph_.values().size(), -1);
-    std::vector<bool> lasting(graph_.values().size(), false);  // by value: its memory is that of a result
+    std::vector<bool> lasting(graph_.values().size(), false);  // by value: its memory holds a result
     for (ValueId id : graph_.parameters()) total += BytesOf(id.value());
     for (size_t r = 0; r < graph_.results().size(); ++r) {
       const int root = plan_.root[graph_.results()[r].value()];
@@ -199,8 +202,8 @@ class ProgramCostModel {
   double Elements(ValueId id) const { return static_cast<double>(graph_.shape(id).elements()); }
 
   // Returns the number of contiguous runs in which a reduction reads its operand. If it reduces the innermost
-  // dimensions, each row is a run. If there are kept dimensions between reduced ones, the runs of the reordered operand
-  // count, too.
+  // dimensions, each row is a run. If there are kept dimensions between reduced ones, adds the runs of the reordered
+  // operand.
   double RowsOf(const Op& reduce, double n) const {
     const std::optional<fusion::ReduceLayout> layout = fusion::LayoutOf(graph_, reduce);
     if (!layout) return 0;
@@ -232,7 +235,7 @@ class ProgramCostModel {
     const graph::OpCost cost = graph::CostOf(graph_, op);
     work.seconds = SecondsOf(op, cost);
     work.overlaps = Overlaps(op.opcode);
-    // The traffic with an operand is at most that of the whole op: a gather reads only some rows of its table.
+    // An operand causes at most the traffic of the whole op. For example, a gather reads only some rows of its table.
     double read = static_cast<double>(cost.bytes_read), written = static_cast<double>(cost.bytes_written);
     for (int value : storage.reads) {
       work.reads.push_back({value, std::min(read, BytesOf(value))});
@@ -246,8 +249,8 @@ class ProgramCostModel {
     return storage;
   }
 
-  // Whether the op's time includes its traffic with memory. Products are measured with their traffic, and the slow
-  // elements of the other ops take longer than the traffic.
+  // Returns whether the time of the op overlaps with its memory traffic. The measured time of a product includes the
+  // traffic. The other ops of this list need more time per element for computing than for traffic.
   static bool Overlaps(Opcode opcode) {
     switch (opcode) {
       case Opcode::kDot: case Opcode::kConvolution: case Opcode::kSort: case Opcode::kScatter:
@@ -257,7 +260,7 @@ class ProgramCostModel {
     }
   }
 
-  // Returns the seconds of an op that is not fused, without traffic with memory.
+  // Returns the seconds of an op that is not fused, without memory traffic.
   double SecondsOf(const Op& op, const graph::OpCost& cost) const {
     switch (op.opcode) {
       case Opcode::kDot: return Product(op, ShapeOfDot(graph_, op));
@@ -279,7 +282,7 @@ class ProgramCostModel {
   }
 
   double Product(const Op& op, const ProductShape& shape) const {
-    // Products of 16-bit floats have measurements of their own, if the device has any.
+    // If the device has separate measurements for products of 16-bit floats, use them.
     const bool half = graph::SizeOf(graph_.shape(op.operands[0]).dtype) == 2 && !device_.half_products.empty();
     return static_cast<double>(shape.batch) *
            ProductSeconds(half ? device_.half_products : device_.products, shape.m, shape.n, shape.k);
@@ -290,7 +293,7 @@ class ProgramCostModel {
   const CollectiveCostFn& collective_;
   const double sharers_;
   const fusion::FusionPlan plan_;
-  std::vector<Work> work_;    // of the units except collectives, in order
+  std::vector<Work> work_;    // one entry per unit, in order; none for collectives
   ProgramCost cost_;
 };
 
@@ -341,7 +344,7 @@ std::vector<cluster::ProductPoint> Best(const std::vector<cluster::ProductPoint>
   return best == measured.end() ? measured : std::vector<cluster::ProductPoint>{*best};
 }
 
-// Returns the profile with the best product rate and memory rate for all sizes, and without overheads.
+// Returns the profile without overheads, and with its best product rate and best memory rate at every size.
 DeviceProfile AtItsBest(DeviceProfile device) {
   device.products = Best(device.products);
   device.half_products = Best(device.half_products);

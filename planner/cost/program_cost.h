@@ -1,11 +1,11 @@
 // The cost of running a stage program once on a kind of device: its seconds, and its memory in addition to parameters
 // and results.
 //
-// Model:   Adds up the kernels that the program becomes (graph/fusion), not its ops. A fused kernel takes the time of
-//          its arithmetic plus the time of its traffic with memory, because the two overlap little in practice. A
-//          matrix product takes the time that measured products of similar shapes take. A value is slower to move if
-//          many other bytes were moved since its last use. Its time per byte is that of a measured kernel that moves
-//          the same number of bytes as were moved since then.
+// Model:   Adds up the kernels into which graph/fusion turns the program, not the ops of the program. A fused kernel
+//          takes the time of its arithmetic plus the time of its memory traffic, because the two overlap little in
+//          practice. A matrix product takes the time that measured products of similar shapes take. Moving a value
+//          takes longer if many other bytes were moved since its last use. The time per byte is that of a measured
+//          kernel that moves this number of bytes.
 // Memory:  the arena that a backend plans for these kernels. Scratch memory of the kernels is estimated.
 // Threads: pure functions.
 #pragma once
@@ -24,8 +24,8 @@ using CollectiveCostFn = std::function<double(const graph::Graph&, const graph::
 
 struct ProgramCost {
   double compute_seconds = 0;     // of kernels, without collectives
-  // The part of compute_seconds that moves bytes that no cache holds. It grows while other devices of the host use
-  // memory.
+  // The part of compute_seconds that moves bytes that are in no cache. This part grows while other devices of the host
+  // use memory.
   double memory_seconds = 0;
   double collective_seconds = 0;
   int64_t collectives = 0;        // number of collective ops
@@ -44,8 +44,8 @@ ProgramCost EstimateProgramCost(const graph::Graph& program, const std::vector<i
 double ProductSeconds(const std::vector<cluster::ProductPoint>& measured, int64_t m, int64_t n, int64_t k);
 
 // Returns the roofline bound of a step in seconds: the time of its kernels on all devices of the cluster together. It
-// assumes that the work is shared evenly and that nothing is sent. Every product is as fast as the fastest measured
-// one, and memory always has its best rate. No plan that computes the program can be faster.
+// assumes that the work is shared evenly and that nothing is sent. Every matrix product is as fast as the fastest
+// measured one, and memory always has its best rate. No plan that computes the program can be faster.
 // REQUIRES: the cluster is measured.
 // Source: Williams et al., "Roofline" (CACM 2009).
 double RooflineSeconds(const graph::Graph& program, const cluster::Cluster& cluster);

@@ -66,8 +66,8 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
       ALPA_RETURN_IF_ERROR(made.status());
       space = *std::move(made);
       intra_op::ProblemOptions problem;
-      // With a memory limit, half of the remaining time is kept for an attempt without the limit. That attempt gets at
-      // least half of the total time.
+      // An attempt with a memory limit leaves half of the remaining time to the next attempt, which has no limit. An
+      // attempt without a limit gets at least half of the total time.
       problem.seconds = limited ? left() / 2 : std::max(left(), options.seconds / 2);
       problem.tie_from = options.tie_from;
       ALPA_ASSIGN_OR_RETURN(problem.start, intra_op::ChoicesOf(*space, greedy));
@@ -76,8 +76,8 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
       chosen.rigid = rigid;
       chosen.fits = limited || space_options.memory_limit == kForbidden;
       if (chosen.outcome.chosen.empty()) {
-        // The next attempts would not keep the weights sharded. A timeout does not justify them: it does not show that
-        // the weights cannot stay sharded.
+        // The next attempts would not keep the weights sharded. A timeout is no reason for these attempts, because it
+        // does not show that the weights cannot stay sharded.
         if (rigid && !limited && chosen.outcome.termination == Termination::kTimeOut) return fallen_back();
         continue;
       }

@@ -1,11 +1,11 @@
 // Chooses the cheapest way to cut an executable along one more mesh axis.
 //
-// Model:   Solves the problem of space.h exactly, unless time runs out. The cuts that ChooseTensorCuts finds are a
-//          known solution, so the answer never costs more than these cuts in the same cost model.
-//          If no choice fits into memory, the memory limit is dropped. If the weights cannot all stay sharded, that
-//          constraint is dropped, too. `fits` and `rigid` report this.
-//          In two cases the answer is that of ChooseTensorCuts. Either time runs out before any choice with all weights
-//          sharded is found, or the space does not describe the request.
+// Model:   Finds the best solution of the problem that space.h describes, unless time runs out. The cuts that
+//          ChooseTensorCuts finds are a known solution, so the answer never costs more than these cuts in the same cost model.
+//          If no choice fits into memory, the memory limit is dropped. If no choice keeps all weights sharded, this
+//          constraint is dropped, too. `fits` and `rigid` report whether the answer meets the two constraints.
+//          In two cases the answer is that of ChooseTensorCuts: if time runs out before any choice that keeps all
+//          weights sharded is found, and if the space does not describe the request.
 // Costs:   seconds if the cluster is measured, otherwise fixed costs (cost_model.h).
 // Threads: a pure function, except for the time limit.
 #pragma once
@@ -20,8 +20,8 @@ namespace alpa::planner {
 struct ChooseAxisOptions {
   const cluster::Cluster* cluster = nullptr;  // null or not measured: fixed costs, and no memory limit
   double seconds = 10;                        // time limit
-  // true: the answer has cuts of leaves and no pins. These are the cuts of the exact choice or those of
-  // ChooseTensorCuts. With all other states from propagation, the cheaper cuts win.
+  // true: the answer has cuts of leaves and no pins, and all other states come from propagation. The answer is either
+  // the cuts of the exact choice or the cuts of ChooseTensorCuts, whichever cost less.
   bool leaves_only = false;
   size_t tie_from = intra_op::ProblemOptions().tie_from;
 };
@@ -29,9 +29,9 @@ struct ChooseAxisOptions {
 struct ChosenAxis {
   AxisRequest request;               // with cuts and pins
   intra_op::ProblemOutcome outcome;  // with the proven bound
-  bool fits = true;                  // into memory, by the problem's own count
+  bool fits = true;                  // the request fits into memory, by the problem's own count
   bool rigid = true;                 // the weights stay sharded
-  double cost = 0;                   // of the request, in the problem's cost model
+  double cost = 0;                   // cost of the request, in the problem's cost model
   // Cost of the cuts of ChooseTensorCuts in the same model. Infinite if the space does not contain these cuts, for
   // example because they leave a weight replicated.
   double greedy_cost = 0;

@@ -13,8 +13,8 @@
 namespace alpa::planner::intra_op {
 
 struct CostModel {
-  // Returns the cost of running `op` once under `rule`, without the conversions of its operands. `part`: the operand,
-  // if the op handles its operands separately (rule_set.h), otherwise -1.
+  // Returns the cost of running `op` once under `rule`, without the conversions of its operands. `part`: if the op
+  // handles its operands separately (rule_set.h), the index of the operand. Otherwise -1.
   std::function<double(const graph::Graph&, const graph::Op&, int part, const OpRule& rule)> op;
   // Returns the costs of converting an array once. `bytes`: size of the full array; `partial_bytes`: size of one of its
   // partial sums, which may have a wider type.
@@ -31,9 +31,9 @@ CostModel FixedCostModel(const cluster::Mesh& mesh, int64_t n);
 
 // Returns a model that predicts seconds on the devices of `mesh`, whose last axis is the new one. The profile of the
 // first device stands for all devices. Matrix products and other ops that are not fused take the time that the device's
-// profile gives for the shapes of their tiles. Elementwise ops, transposes and slices take the longer of their
-// arithmetic and their traffic with memory, as if they were fused. Collectives take the time that the profiles of the
-// links give. REQUIRES: `cluster` is measured, has the mesh's devices, and outlives the model.
+// profile gives for the shapes of their tiles. Elementwise ops, transposes and slices take the time of their arithmetic
+// or the time of their memory traffic, whichever is longer, as if they were fused. Collectives take the time that the
+// profiles of the links give. REQUIRES: `cluster` is measured, has the mesh's devices, and outlives the model.
 CostModel MeasuredCostModel(const cluster::Mesh& mesh, const cluster::Cluster& cluster);
 
 // Returns the bytes that each device sends per conversion, among `n` devices (cost/collective_cost.h).

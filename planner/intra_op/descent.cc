@@ -7,8 +7,8 @@ namespace alpa::planner::intra_op {
 
 namespace {
 
-constexpr int kMostSweeps = 20;     // limits the sweeps over all nodes
-constexpr double kPenalty = 1e30;   // cost of a forbidden conversion: finite, to compare infeasible choices
+constexpr int kMostSweeps = 20;     // maximum number of sweeps over all nodes
+constexpr double kPenalty = 1e30;   // cost of a forbidden conversion; finite, so that infeasible choices are comparable
 
 class Descent {
  public:

@@ -154,8 +154,8 @@ void LinearForm::AddSite(const Site& site, SiteVariables& variables) {
       counted.Add(h, 1);
       counted.Add(any, -1);
       counted.AtMostZero(program_);
-      // A split that is not in plain tiles is converted directly only if no other split is. Otherwise it comes from the
-      // full value.
+      // A split that is not in plain tiles is converted directly only if no other split is converted directly.
+      // Otherwise it comes from the full value.
       if (problem_.states[key.second].outer == 1) continue;
       for (const auto& [other, h2] : direct) {
         if (other.first != m || other.second == key.second) continue;

@@ -1,8 +1,9 @@
 // Writes a Problem as an integer program.
 //
-// Symbols: x_c   A node takes choice c. Each node takes exactly one. A node with a single choice has no variables.
-//          The other variables belong to a site. They exist for each state m, except replicated, in which the site's
-//          value may be made:
+// Symbols: x_c   A node takes choice c. Each node takes exactly one choice. A node with a single choice has no
+//          variables.
+//          The other variables belong to a site. They exist for each state m, other than replicated, in which the
+//          site's value may be made:
 //          g_m   The full value is computed from m, and every reader can be served from it.
 //          h_ms  The split s is converted directly from m.
 //          a_m   m is a partial sum, and at least one split is converted directly from it.
@@ -11,9 +12,9 @@
 //            for each r and s:  want_rs <= made_s + made_replicated + sum over m of (g_m + h_ms)
 //            for each r and m:  made_m <= want_rm + g_m + sum over s of h_ms
 //            for each m and s:  g_m + h_ms <= made_m,  h_ms <= a_m
-//          As in a facility-location problem, these rows supply each reader with the state that it wants. Their
-//          relaxation is tight if the program is a tree.
-//          Each memory row of the problem is one more row, in units of the memory limit.
+//          As in a facility-location problem, these rows supply each reader with the state that it wants. The linear
+//          relaxation of these rows is tight if the program is a tree.
+//          Each memory row of the problem adds one row, in units of the memory limit.
 //          Only x is integer: for given x, the other variables take their cheapest values.
 // Source:  Alpa's integer program (arXiv 2201.12023, section 4.2), except that readers share a conversion, which is
 //          paid once.

@@ -9,10 +9,10 @@ namespace alpa::planner::intra_op {
 
 namespace {
 
-constexpr size_t kMostPairs = 1024;  // pairs of choices that a merge may combine
-constexpr size_t kMostJoined = 48;   // choices of a merged node, unless one of the two nodes has more
-constexpr size_t kMostStates = 10;   // states wanted at a site: its table has 2^states costs per state that is made
-constexpr double kSlack = 1e-12;     // relative: rounding error of costs that are equal
+constexpr size_t kMostPairs = 1024;  // maximum number of pairs of choices that a merge may combine
+constexpr size_t kMostJoined = 48;   // maximum number of choices of a merged node, unless one of the two nodes has more
+constexpr size_t kMostStates = 10;   // maximum number of states wanted at a site; each one doubles the size of the site's table
+constexpr double kSlack = 1e-12;     // relative rounding error of costs that are equal
 
 class Presolve {
  public:
@@ -99,7 +99,7 @@ class Presolve {
   // The choices of one node at one site. Two choices have the same effect if they make and want the same states there.
   struct View {
     std::vector<size_t> effect;                    // by choice: the number of its effect
-    std::vector<std::vector<double>> extra_cost;   // [a][b]: effect b costs at most this much more than a
+    std::vector<std::vector<double>> extra_cost;   // [a][b]: the most by which effect b can cost more than effect a
   };
 
   View ViewOf(int s, int node) {
@@ -146,7 +146,7 @@ class Presolve {
         const auto compare = [&](size_t made_a, size_t made_b, uint64_t mask) {
           const double cost_a = table.at(made_a, mask | effects[a].wants);
           const double cost_b = table.at(made_b, mask | effects[b].wants);
-          if (cost_a == kForbidden) return;  // no solution has `a` here
+          if (cost_a == kForbidden) return;  // no solution has effect `a` in this case
           most = std::max(most, cost_b == kForbidden ? kForbidden : cost_b - cost_a);
         };
         for (uint64_t mask = others;; mask = (mask - 1) & others) {
@@ -160,7 +160,7 @@ class Presolve {
     return view;
   }
 
-  // Drops choices of `node` that another one replaces at no extra cost. Returns whether it dropped any.
+  // Drops each choice of `node` that another choice can replace at no extra cost. Returns whether it dropped any.
   bool DropChoices(int node) {
     std::vector<Choice>& choices = out_.nodes[node].choices;
     if (choices.size() == 1) return false;
@@ -197,7 +197,7 @@ class Presolve {
     return any;
   }
 
-  // Merges the producer of site `s` into its only reader. Returns whether it did.
+  // Merges the producer of site `s` into the only reader of the site. Returns whether it merged them.
   bool Join(int s) {
     Site& site = out_.sites[s];
     if (site.node < 0 || site.readers.size() != 1 || site.returned) return false;
@@ -223,7 +223,7 @@ class Presolve {
         both.cost +=
             v.cost + site.times * ConversionCost(out_, site, v.makes[site.result], {u.wants[operand]}, site.costs);
         if (!(both.cost < kForbidden)) continue;
-        both.wants[operand] = 0;  // no longer read
+        both.wants[operand] = 0;  // the merged node no longer reads it
         both.wants.insert(both.wants.end(), v.wants.begin(), v.wants.end());
         for (int r = 0; r < out_.memory_rows; ++r) both.memory[r] += v.memory[r];
         both.parts.insert(both.parts.end(), v.parts.begin(), v.parts.end());
@@ -232,7 +232,7 @@ class Presolve {
         else if (both.cost < joined[found->second].cost) joined[found->second] = std::move(both);
       }
     }
-    if (joined.empty()) return false;  // there is no solution, which the solver reports
+    if (joined.empty()) return false;  // there is no solution; the solver reports this
     if (joined.size() > std::max(kMostJoined, std::max(first.size(), second.size()))) return false;
     const int offset = static_cast<int>(second[0].wants.size());
     out_.nodes[reader].choices = std::move(joined);

@@ -2,13 +2,13 @@
 //
 // Model:  Two steps alternate until nothing changes. Both take memory into account.
 //         1. Drop a choice if another choice of its node can replace it at no extra cost, whatever the other nodes
-//            choose. The two are compared at every site that the node makes or reads, over all states that the other
-//            nodes may make or want there.
+//            choose. The two choices are compared at every site that the node makes or reads, for all states that the
+//            other nodes may make or want there.
 //         2. Merge the producer of a value into its reader if there is only one reader. The pair becomes one node. Its
 //            choices are the cheapest ways to each combination of operand and result states. Chains of elementwise
 //            ops, reshapes and similar ops follow their operands, so a chain merges into the op at its start or end.
-// Limits: A node that would get too many choices is not merged. A site with too many states is not compared. Neither
-//         changes the optimal cost.
+// Limits: Two nodes are not merged if the merged node would get too many choices. The choices of a node are not
+//         compared if one of its sites has too many states. These limits do not change the optimal cost.
 #pragma once
 
 #include "planner/intra_op/problem.h"

@@ -1,19 +1,21 @@
 // The cuts of an executable along one more mesh axis, as an optimisation problem. Each node takes one rule. A value is
 // converted if a reader wants it in a state that its producer does not make. Rules and conversions have costs.
 //
-// Model:   A node is an op, or a slot that keeps a leaf. Each choice of a node wants every operand in a state, makes
-//          every result in a state, and has a cost of its own.
-//          A site is a value of a program. If its readers want states other than the one in which it is made, it is
-//          converted to each of these states once, and the readers share the conversion.
+// Model:   A node is an op, or a slot that keeps a leaf. Each choice of a node wants each operand in a certain state,
+//          makes each result in a certain state, and has its own cost.
+//          A site is a value of a program. If its readers want states other than the state in which it is made, it is
+//          converted once to each of these states. Readers that want the same state share the conversion.
 //            from replicated: every conversion is free.
 //            from split:      an all-gather if a reader wants the value replicated, otherwise one all-to-all for each
 //                             other split.
 //            from partial:    an all-reduce if a reader wants the reduced value, otherwise a reduce-scatter to the
 //                             first split, and an all-to-all or reduce-scatter to each further split.
-//          In two cases the full value is computed first and every reader uses it: if that is cheaper, and if a split
-//          is not in plain tiles (outer != 1). Exception: a partial sum is reduce-scattered to a single such split.
-//          The total cost is the sum over choices and conversions. Each counts as often as it runs per step.
-//          Memory is linear in the choices.
+//          In two cases the full value is computed first and every reader uses it: if this is cheaper, and if a split
+//          is not in plain tiles (outer != 1). Exception: if such a split is the only state wanted of a partial sum,
+//          the sum is reduce-scattered to it.
+//          The total cost is the sum over choices and conversions. A choice or conversion counts as often as it runs
+//          per step.
+//          The memory is the sum over the choices.
 // Exact:   Evaluate defines the cost. linear.h writes the same problem for the solver.
 // Threads: value types and pure functions.
 #pragma once
@@ -57,7 +59,7 @@ struct MoveCosts {
 struct Site {
   int node = -1, result = -1;   // the producer
   std::vector<Reader> readers;
-  bool returned = false;        // is also an aux output: returned in plain tiles if it is made so, otherwise replicated
+  bool returned = false;        // is also an aux output: in plain tiles if made in plain tiles, otherwise replicated
   bool rigid = false;           // if it is split, it may not be gathered or converted to another split
   double times = 1;             // per step
   MoveCosts costs;              // in the problem's unit
@@ -75,21 +77,21 @@ struct Problem {
   int StateNumber(const AxisState& state);  // returns its index in `states`; adds it if it is new
 };
 
-// Returns the cost of converting one value, made in state `made`, once to each of the distinct states `wanted`.
-// `wanted` may contain `made`. `costs`: of one conversion of each kind. Returns kForbidden if a rigid value would have
-// to be converted.
+// Returns the cost of converting one value from state `made`, once to each of the distinct states `wanted`. `wanted`
+// may contain `made`. `costs`: of one conversion of each kind. Returns kForbidden if a rigid value would have to be
+// converted.
 double ConversionCost(const Problem& problem, const Site& site, int made, const std::vector<int>& wanted,
                       const MoveCosts& costs);
 
 struct Evaluation {
   double choices = 0;      // cost of the choices
   double conversions = 0;  // cost of the conversions
-  double sent_bytes = 0;   // by each device, in conversions
+  double sent_bytes = 0;   // bytes that each device sends in conversions
   double memory = 0;       // bytes in the fullest row
   bool fits = true;        // within the memory limit
   double cost() const { return choices + conversions; }
 };
-// `chosen`: by node.
+// `chosen`: one choice per node.
 Evaluation Evaluate(const Problem& problem, const std::vector<int>& chosen);
 
 // Translates `chosen`, choices of `problem`, into choices of the problem from which Tied or Presolved made it. `count`:

@@ -45,7 +45,7 @@ absl::StatusOr<ProblemOutcome> SolveProblem(const Problem& problem, const Proble
   SolveOptions solve;
   solve.seconds = std::max(0.1, options.seconds - SecondsSince(begin));
   // Translates the known choices to the smaller problem and improves them. Without known choices, improves the first
-  // choice of each node. The solver starts from the result if it is feasible.
+  // choice of each node. The solver starts from the improved choices if they are feasible.
   std::vector<int> known(small.nodes.size(), 0);
   if (!options.start.empty()) known = NearestTo(small, NearestTo(tied, options.start));
   known = Descend(small, std::move(known));

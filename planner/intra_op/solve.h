@@ -13,7 +13,7 @@ struct ProblemOptions {
   double seconds = 10;      // time limit
   // If more nodes than this have several choices, nodes that look alike are tied. Ties restrict the choices (ties.h).
   size_t tie_from = 1000;
-  int tie_radius = 6;       // steps from a node up to which ties.h compares its surroundings
+  int tie_radius = 6;       // ties.h compares the surroundings of nodes up to this number of steps
   std::vector<int> start;   // known choices, or empty. If they are feasible, the outcome does not cost more
 };
 
@@ -21,7 +21,7 @@ struct ProblemOutcome {
   Termination termination = Termination::kTimeOut;
   std::vector<int> chosen;  // by node; empty if no solution was found
   Evaluation evaluation;    // of `chosen`, by Evaluate
-  double bound = 0;         // no choices cost less; with ties, no choices that respect them
+  double bound = 0;         // no choices cost less; with ties: no choices that respect the ties
   bool tied = false;
   int open_nodes = 0;               // nodes that still have several choices after presolve
   int variables = 0, rows = 0;      // of the integer program that the solver gets

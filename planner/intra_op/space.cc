@@ -22,10 +22,11 @@ using plan::SlotId;
 
 namespace {
 
-// Limits the splits inside a dimension (outer != 1) per value. Each such split comes from a different path through
-// reshapes.
+// The maximum number of splits inside a dimension (outer != 1) that one value may have. Each such split comes from a
+// different path through reshapes.
 constexpr int kMostInner = 4;
-// Limits the points of the step at which memory counts. They are the fullest ones, at most one per program.
+// The maximum number of points in the step at which memory is limited. These are the fullest points, at most one per
+// program.
 constexpr size_t kMemoryRows = 3;
 
 // Whether the op only moves, converts or repeats the elements of its first operand.
@@ -110,7 +111,8 @@ class Builder {
 
   RuleContext ContextFor(const Graph& graph) const { return {&graph, n_, [](ValueId) { return false; }, true}; }
 
-  // Adds `state` to the possible states of the value, unless the value already has kMostInner of this kind.
+  // Adds `state` to the possible states of the value, unless it is a split inside a dimension and the value already has
+  // kMostInner of these.
   void Possible(size_t run, ValueId v, const AxisState& state) {
     std::vector<AxisState>& states = possible_[run][v.value()];
     if (state.replicated() || std::find(states.begin(), states.end(), state) != states.end()) return;
@@ -128,7 +130,7 @@ class Builder {
     return states;
   }
 
-  // Adds the states to which the rules of `op` lead to the possible states of its operands and results.
+  // Extends the possible states of the operands and results of `op` by the states that occur in its rules.
   void Extend(size_t run, const Op& op) {
     const Graph& graph = GraphOf(runs_[run]);
     const RuleContext context = ContextFor(graph);
@@ -309,8 +311,8 @@ class Builder {
     return {made.node, found->second};
   }
 
-  // Returns the state in which an aux slot keeps a value that is made in `state`. Plain tiles stay, and every other
-  // state becomes replicated.
+  // Returns the state in which an aux slot keeps a value that is made in `state`. Plain tiles stay plain tiles, and
+  // every other state becomes replicated.
   int Returned(int state) const {
     const AxisState& made = problem_.states[state];
     return made.split() && made.outer == 1 ? state : 0;
@@ -380,7 +382,7 @@ class Builder {
   }
 
   // Returns, for each value of run `r` on a chain (see Chains), the splits that all its readers can use without a
-  // conversion. Goes from the last op to the first. `later`: the results for the runs after `r`.
+  // conversion. Visits the ops from the last to the first. `later`: the results for the runs after `r`.
   std::vector<std::set<int>> Workable(size_t r, const std::vector<int>& chain,
                                       const std::map<size_t, std::vector<std::set<int>>>& later) {
     const Graph& graph = GraphOf(runs_[r]);
@@ -420,8 +422,8 @@ class Builder {
     return workable;
   }
 
-  // Leaves each weight only the splits that all its readers can use, and makes its sites rigid. Weights that the
-  // request cuts, and those without such a split, keep all their choices.
+  // Restricts each weight to the splits that all its readers can use, and makes its sites rigid. A weight keeps all its
+  // choices if the request cuts it, or if it has no such split.
   void MakeWeightsRigid() {
     std::set<int> weights;
     const std::vector<std::vector<int>> chains = Chains();
@@ -436,7 +438,7 @@ class Builder {
     for (const plan::Cut& cut : request_.cuts) {
       std::erase_if(weights, [&](int s) { return list_.slots[s].leaf == cut.leaf; });
     }
-    std::map<int, std::set<int>> states;  // by slot: splits in which it can be stored and used
+    std::map<int, std::set<int>> states;  // by slot: splits in which the weight can be stored and used
     for (int s : weights) {
       for (const Choice& choice : problem_.nodes[slot_node_[s]].choices) {
         if (choice.makes[0] != 0) states[s].insert(choice.makes[0]);
@@ -470,7 +472,7 @@ class Builder {
 
   // The point of a run at which most bytes are live.
   struct Place {
-    double bytes = 0;                // as if every value were replicated
+    double bytes = 0;                // counted as if every value were replicated
     size_t run = 0;
     std::vector<ValueId> values;     // live there
   };
@@ -529,7 +531,7 @@ class Builder {
     for (size_t r = 0; r < runs_.size(); ++r) places.push_back(Fullest(r));
     std::stable_sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.bytes > b.bytes; });
     places.resize(std::min(places.size(), kMemoryRows));
-    // AsReturned may add results to nodes. This has to happen before the choices get their memory.
+    // AsReturned may add results to nodes. All results must exist before the choices get their memory.
     std::vector<Made> kept(list_.slots.size());
     for (size_t s = 0; s < list_.slots.size(); ++s) {
       if (slot_node_[s] >= 0) kept[s] = {slot_node_[s], 0};
@@ -560,7 +562,7 @@ class Builder {
   const int64_t n_;
   std::vector<Run> runs_;
   std::map<int32_t, size_t> run_of_;                                     // by program
-  std::vector<std::optional<std::pair<size_t, ValueId>>> writer_;        // by slot: run, value
+  std::vector<std::optional<std::pair<size_t, ValueId>>> writer_;        // by slot: the run that writes it, the value
   std::vector<std::vector<std::vector<AxisState>>> possible_;            // by run, by value; without replicated
   std::vector<int> slot_node_;                                           // by slot; -1: not a leaf
   int replicated_node_ = -1;                                             // makes values that are always replicated
@@ -569,7 +571,8 @@ class Builder {
   std::map<std::pair<size_t, int32_t>, int> site_of_;                    // by run and value
 };
 
-// Returns the chosen rules, by program and op: of all programs of the mesh, also of one whose ops are all parameters.
+// Returns the chosen rules, by program and op. Every program of the mesh has an entry, even one whose ops are all
+// parameters.
 std::map<int32_t, std::vector<OpRule>> RulesChosen(const Space& space, const std::vector<int>& chosen) {
   std::map<int32_t, std::vector<OpRule>> rules;
   for (size_t p = 0; p < space.executable.programs.size(); ++p) {
@@ -615,7 +618,7 @@ absl::StatusOr<AxisRequest> WithLeaves(const Space& space, const std::vector<int
                                    [&](const plan::Cut& cut) { return cut.leaf == slots[s].leaf; });
     if (!given) leaves[s] = SlotState(space, i, chosen[i]);
   }
-  constexpr int kTries = 3;  // attempts that add cuts only of leaves in a wrong state; the next one cuts every leaf
+  constexpr int kTries = 3;  // these attempts only add cuts of leaves in a wrong state; the next cuts every leaf
   for (int attempt = 0;; ++attempt) {
     AxisRequest request = space.request;
     for (const auto& [s, state] : leaves) {

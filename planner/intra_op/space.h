@@ -12,13 +12,14 @@
 //         replicated.
 // Rigid:  A weight is a state leaf that matrix products read: directly, rearranged or converted. With `rigid_weights`,
 //         each weight is stored sharded if a dimension allows it. Products use its stored tiles, so it is never
-//         gathered. This is tensor parallelism. Without the constraint, one more axis of data parallelism is often
+//         gathered. This is tensor parallelism. Without this constraint, one more axis of data parallelism is often
 //         cheaper, but it keeps full weights on every device.
 // Memory: Counts all slots, and the values that are live at the fullest point of each of the (at most three) fullest
 //         programs. A value counts only if it is written to memory. A value that only fusible ops make and read is not
 //         written. Converted copies do not count.
 // Limits: A value is made in one state, and is written to temporary slots in that state. The space does not describe
-//         axes with the reduce-scatters of ZeRO or of sequence sharding, because these decide some states themselves.
+//         axes with the reduce-scatters of ZeRO or of sequence sharding, because these reduce-scatters decide some
+//         states themselves.
 #pragma once
 
 #include <map>
@@ -36,7 +37,8 @@ struct SpaceOptions {
   double memory_limit = kForbidden;  // bytes per device
 };
 
-// The op or the slot that a node stands for. If both are -1, the node makes values that are always replicated.
+// The op or the slot that a node stands for. If `op` and `slot` are both -1, the node makes values that are always
+// replicated.
 struct NodeOrigin {
   int32_t program = -1;
   int op = -1;
@@ -48,13 +50,14 @@ struct Space {
   Problem problem;
   std::vector<NodeOrigin> origins;         // by node
   std::vector<std::vector<OpRule>> rules;  // by node, by choice; empty for slots
-  plan::Executable executable;             // the executable of the nodes: the given one, padded for the request's cuts
+  plan::Executable executable;             // the given one, padded for the request's cuts; the nodes refer to it
   AxisRequest request;
 };
 
-// Returns the problem of cutting `executable` along the axis of `request`, with costs by `model`.
-// Errors: kUnimplemented if the space does not describe the request: it has pins or reduce-scatters, the mesh sends or
-// receives, two instructions run one program, or two programs write one slot. Otherwise as StatesAlongAxis.
+// Returns the problem of cutting `executable` along the axis of `request`, with the costs of `model`.
+// Errors: kUnimplemented if the space does not describe the request: the request has pins or reduce-scatters, the mesh
+// sends or receives, two instructions run one program, or two programs write one slot. Other errors: as
+// StatesAlongAxis.
 // REQUIRES: a verified executable.
 absl::StatusOr<Space> MakeSpace(const plan::Executable& executable, const AxisRequest& request, const CostModel& model,
                                 const SpaceOptions& options);
@@ -63,7 +66,8 @@ absl::StatusOr<Space> MakeSpace(const plan::Executable& executable, const AxisRe
 // otherwise be in another state. It has a pin for each value for which propagation would otherwise follow another rule.
 absl::StatusOr<AxisRequest> RequestOf(const Space& space, const std::vector<int>& chosen);
 
-// As RequestOf, but without pins: every leaf has the chosen state, and other values may have other states.
+// As RequestOf, but without pins: every leaf has its chosen state, and other values may have states that were not
+// chosen.
 absl::StatusOr<AxisRequest> CutsOf(const Space& space, const std::vector<int>& chosen);
 
 // Returns the choices that the cuts and pins of `request` lead to. Empty if the space does not contain them.

@@ -1,7 +1,7 @@
 // Writes gathers and scatters along a split dimension. Each chunk handles the indices that fall into its slice.
 //
 // The lookup in a vocabulary-sharded embedding is such a gather. Every chunk looks up the rows that it holds and
-// returns zeros for the others, so the result is a partial sum. The gradient of the embedding is such a scatter.
+// returns zeros for all other rows, so the result is a partial sum. The gradient of the embedding is such a scatter.
 #pragma once
 
 #include <functional>

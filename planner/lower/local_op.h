@@ -10,9 +10,9 @@
 namespace alpa::planner {
 
 // Writes `op` of `program` on `operands`, which are in `operand_states`. Returns its results in `result_states`.
-// Partial results of 16-bit floats are f32. Operands may be f32 for the same reason.
-// `chunk` returns the s32[] index of the chunk. It is called for an iota, and for a gather or scatter along an indexed
-// dimension.
+// Partial results of 16-bit floats are f32. Operands that are partial sums of 16-bit floats may be f32, too.
+// `chunk` returns the s32[] index of the chunk. EmitLocalOp calls it for an iota, and for a gather or scatter along an
+// indexed dimension.
 std::vector<graph::ValueId> EmitLocalOp(graph::GraphBuilder& builder, const graph::Graph& program, const graph::Op& op,
                                         const std::vector<graph::ValueId>& operands,
                                         const std::vector<AxisState>& operand_states,

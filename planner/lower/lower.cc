@@ -48,8 +48,8 @@ double IdentityFill(ReduceKind kind, DType dtype) {
 // Builds the executable of a plan with one stage on one mesh.
 class StageLowering {
  public:
-  // `in_loops`: whether a single microbatch becomes a loop of one iteration, if the program allows it. The region is
-  // then a separate program.
+  // `in_loops`: if the program allows it, a single microbatch becomes a loop of one iteration. The region of the step
+  // (stage/labels.h) is then a separate program.
   StageLowering(const plan::Plan& plan, const Graph& program, const plan::Roles& roles, bool in_loops)
       : plan_(plan), program_(program), roles_(roles), in_loops_(in_loops), stage_(plan.stages[0]),
         mesh_(plan.meshes[stage_.mesh.value()]) {
@@ -278,8 +278,8 @@ class StageLowering {
   Executable out_;
 };
 
-// Returns `plan` reduced to one stage on one mesh, which only has the data axis of the first stage. The other axes are
-// cut afterwards.
+// Returns `plan` reduced to one stage on one mesh. The mesh has only the data axis of the first stage. The axis pass
+// cuts all other axes afterwards.
 plan::Plan WithoutAxes(const plan::Plan& plan) {
   plan::Plan base = plan;
   plan::StagePlan& stage = base.stages[0];

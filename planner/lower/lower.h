@@ -16,7 +16,7 @@ namespace alpa::planner {
 // Errors: as MakePlan, if a hand-written plan contains an impossible split.
 absl::StatusOr<plan::Executable> Lower(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);
 
-// Lowers a plan that takes the region apart (plan::TakesRegionApart) and also returns the stage cuts. If
+// Lowers a plan that splits the region into cells (plan::TakesRegionApart), and also returns the stage cuts. If
 // the plan has no stage cuts, lowering chooses them. `shares`: as StageRequest::shares, for the choice of cuts.
 absl::StatusOr<Staged> LowerStages(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles,
                                    const std::vector<double>& shares = {});

@@ -419,7 +419,7 @@ class Emitter {
     }
   }
 
-  // Returns this device's accumulation of a value over all its chunks.
+  // Returns a value as this device accumulated it over all its chunks.
   ValueId Accumulated(ValueId v) {
     if (all_in_one_) return Native(v);
     return ImportValue(Import::Kind::kAccumulated, v, AccumulatorShape(program_, analysis_, layout_, v));

@@ -3,7 +3,7 @@
 //
 // Model:   A value has up to three forms: *whole* (its replicated value, or the full value of a split or partial one),
 //          *native* (this chunk's slice or partial sum), and *slices* of a replicated value. A backward sweep finds the
-//          forms that the requested outputs need, and sinks slices through cheap ops. A forward sweep writes these
+//          forms that the requested outputs need, and moves slices in front of cheap ops. A forward sweep writes these
 //          forms. A form that these segments do not compute becomes a program parameter (an import).
 // Numbers: Partial sums of 16-bit floats are stored, accumulated and reduced in f32. They are rounded once, when their
 //          reduced value is complete.
@@ -21,8 +21,8 @@ namespace alpa::planner {
 
 // Defines how the chunks are numbered. There are devices x microbatches chunks. By default, chunk = device *
 // microbatches + microbatch, so each device needs one contiguous tile of the batch. If each microbatch has its own
-// statistics (`microbatch_major`), chunk = microbatch * devices + device, so each microbatch is contiguous. Batches are
-// then replicated on all devices.
+// statistics (`microbatch_major`), chunk = microbatch * devices + device, so each microbatch is contiguous. In this
+// case, every device holds the full batch.
 struct AxisLayout {
   int64_t devices = 1;
   int64_t microbatches = 1;
@@ -35,7 +35,7 @@ struct Import {
   enum class Kind : uint8_t {
     kLeaf,         // the device's tile of graph parameter `index`
     kFull,         // the whole form of value `index`, from an earlier program
-    kAccumulated,  // value `index`, as accumulated by the loop program just before
+    kAccumulated,  // the accumulated value `index`, from the loop program just before
     kAccumulator,  // the accumulator of value `index`, in the loop program that adds to it
     kLoopIndex,    // the number of the current microbatch
   };
@@ -73,8 +73,8 @@ SegmentProgram EmitSegments(const graph::Graph& program, const plan::Roles& role
                             const AxisLayout& layout, const SegmentRequest& request);
 
 // Returns the shape of the buffer in which a loop accumulates a value. A partial value keeps its shape (f32 for 16-bit
-// floats). A split value needs the slices of all microbatches, as [.., outer, microbatches, inner, ..]. If `outer` is
-// 1, these three form a single dimension.
+// floats). The buffer of a split value holds the slices of all microbatches, as [.., outer, microbatches, inner, ..].
+// If `outer` is 1, these three form a single dimension.
 graph::Shape AccumulatorShape(const graph::Graph& program, const AxisAnalysis& analysis, const AxisLayout& layout,
                               graph::ValueId value);
 

@@ -254,7 +254,8 @@ class Analyser {
   }
 
   // Returns whether a result stays split. This is only possible if its slices are contiguous and `gather_results` is
-  // false. Then an aux result stays split. A state result stays split if its input is split along the same dimension.
+  // false. In this case, an aux result stays split. A state result stays split if its input is split along the same
+  // dimension.
   bool StaysSplit(size_t result) const {
     const AxisState& s = state(program_.results()[result]);
     if (!s.split() || s.outer != 1 || options_.gather_results) return false;

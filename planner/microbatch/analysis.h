@@ -6,7 +6,7 @@
 //          of a split or partial value of loop t-1, the chunks of loop t-1 accumulate it. The full value is complete
 //          at the start of once t. For example, a gradient is a partial value of the last loop. The token count of a
 //          masked mean is a partial value of an earlier and cheap loop.
-// Cost:    A value that two loops need is computed in both, because nothing is saved between loops. If this would
+// Cost:    A value that two loops need is computed in both loops, because nothing is saved between loops. If this would
 //          repeat a matrix product, the program is *coupled* along this axis. Examples are batch normalisation and
 //          contrastive losses.
 // Source:  Alpa (OSDI'22) asks the user for a grad marker instead. The propagation follows GSPMD, in one dimension.
@@ -56,8 +56,8 @@ struct AxisAnalysis {
 struct AnalysisOptions {
   int64_t chunks = 1;
   std::vector<plan::Seed> seeds;
-  // If true, each microbatch computes a coupled statistic from its own examples (plan::Statistics::kLocal), if the
-  // statistic is a partial value. All other coupled statistics stay in `couplings`.
+  // If true, each microbatch computes coupled statistics from its own examples (plan::Statistics::kLocal). This works
+  // only for statistics that are partial values. All other coupled statistics stay in `couplings`.
   bool local_statistics = false;
   // If true, no result stays split. This is needed if the chunks of one device do not form one tile of the result.
   bool gather_results = false;

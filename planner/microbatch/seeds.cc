@@ -28,8 +28,8 @@ struct Reads {
 
 // Returns the score of seeds. A larger score is better. The FLOPs of split products count first, even if the program is
 // coupled: a batch that cannot be split into microbatches is still the batch. If these FLOPs are equal, an uncoupled
-// program wins (if `avoid_couplings`), then the fewest loops, then the most split bytes. A split along features would
-// need many loops, because each layer would end a phase.
+// program wins (if `avoid_couplings`), then the program with fewer loops, then the program with more split bytes. A
+// split along features would need many loops, because each layer would end a phase.
 std::tuple<Flops, bool, int, int64_t> Score(const Graph& program, const AxisAnalysis& analysis, bool avoid_couplings) {
   int64_t cut_bytes = 0;
   for (size_t v = 0; v < analysis.states.size(); ++v) {

@@ -13,9 +13,10 @@ struct SeedSearch {
   AxisAnalysis analysis;           // of the program with these seeds
 };
 
-// Tries each dimension of each batch leaf that `chunks` divides. An input that the chunks only read in matching slices
-// becomes a seed too. Returns the seeds that split the most matrix-product FLOPs. Among equals, prefers seeds without
-// couplings (if `avoid_couplings`), then those with the fewest loops, then those that split the most bytes.
+// Tries each dimension of a batch leaf whose size `chunks` divides. An input becomes a seed, too, if each chunk reads
+// only its own slice of the input. Returns the seeds that split the most matrix-product FLOPs. Among equals, prefers
+// seeds without couplings (if `avoid_couplings`), then those with the fewest loops, then those that split the most
+// bytes.
 SeedSearch FindSeeds(const graph::Graph& program, const plan::Roles& roles, int64_t chunks, bool avoid_couplings,
                      bool local_statistics);
 
