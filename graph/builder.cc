@@ -9,7 +9,7 @@
 namespace alpa::graph {
 namespace {
 
-// Returns the highest (`max`) or lowest value of a type; for floats, an infinity.
+// Returns the highest value of a type if `max`, or else the lowest value. For floats, these values are the infinities.
 template <typename T>
 Literal Extreme(DType dtype, bool max) {
   return Literal::Scalar<T>(dtype, max ? std::numeric_limits<T>::max() : std::numeric_limits<T>::min());

@@ -36,7 +36,7 @@ class GraphBuilder {
   // Shorthands that infer the result shape.
   ValueId Constant(Literal literal);
   ValueId Scalar(DType dtype, double value);
-  ValueId Full(Shape shape, double value);                         // a broadcast scalar
+  ValueId Full(Shape shape, double value);                         // broadcasts a scalar
   ValueId Iota(Shape shape, int64_t dim);
   ValueId Unary(Opcode opcode, ValueId a);
   ValueId Binary(Opcode opcode, ValueId a, ValueId b);
@@ -51,7 +51,7 @@ class GraphBuilder {
   ValueId DynamicUpdateSlice(ValueId a, ValueId update, std::vector<ValueId> starts);
   ValueId Concatenate(std::vector<ValueId> operands, int64_t dim);
   ValueId Dot(ValueId lhs, ValueId rhs, DotAttrs attrs, DType result_dtype);
-  ValueId Reduce(ValueId a, ReduceKind kind, std::vector<int64_t> dims);  // initial value: the kind's identity
+  ValueId Reduce(ValueId a, ReduceKind kind, std::vector<int64_t> dims);  // starts from the identity of `kind`
   std::vector<ValueId> AllReduce(std::vector<ValueId> operands, std::vector<int64_t> mesh_axes, ReduceKind kind);
 
   const Shape& shape(ValueId id) const { return graph_.shape(id); }

@@ -8,7 +8,7 @@ namespace alpa::graph {
 
 struct OpCost {
   Flops flops = 0;       // a multiply-add counts 2, a transcendental function 1
-  Bytes bytes_read = 0;  // each operand once, but only the copied elements of a sliced or gathered array
+  Bytes bytes_read = 0;  // counts each operand once, but only the elements that a slice or gather copies
   Bytes bytes_written = 0;
 };
 // Counts saturate at the largest int64_t. A `while` counts its condition and its body once, because its trip count is

@@ -89,8 +89,8 @@ Results Dispatch(const OpCall& call) {
 absl::Status CheckBudget(const Context& context, const Graph& graph, const Op& op, int64_t bytes) {
   if (bytes <= kMaxBytes - context.live_bytes) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      absl::StrCat(Where(graph, op), ": needs ", bytes, " bytes in addition to ", context.live_bytes,
-                   " already in use; the evaluator may hold ", kMaxBytes, ". Use smaller shapes."));
+      absl::StrCat(Where(graph, op), ": needs ", bytes, " bytes in addition to the ", context.live_bytes,
+                   " bytes in use; the evaluator may hold at most ", kMaxBytes, ". Use smaller shapes."));
 }
 
 int64_t IntegerAt(const Literal& literal, int64_t i) {
@@ -125,7 +125,7 @@ Results EvaluateIn(Context& context, const Graph& graph, std::span<const Literal
     return absl::ResourceExhaustedError(
         absl::StrCat("regions are nested more than ", kMaxDepth, " levels deep, the limit of the evaluator"));
   }
-  // A value is live until its last reader has run. A result of the graph counts as having one more reader.
+  // A value is live until its last reader has run. The graph counts as one more reader of each of its results.
   std::vector<int32_t> readers(graph.values().size());
   for (const Op& op : graph.ops()) {
     for (ValueId id : op.operands) ++readers[id.value()];

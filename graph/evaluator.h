@@ -1,13 +1,13 @@
-// The reference evaluator. It defines the result of each op. It runs one op after the other, on full arrays. The code
-// is deliberately simple and slow. The tests compare every backend with it.
+// The reference evaluator. It defines the result of each op. It runs one op after another, on full arrays. The code is
+// deliberately simple and slow. The tests compare every backend with it.
 //
 // Rounding:  An op on floats computes in double and rounds once to its result type. A reduction (or reduce-window) of
 //            one array keeps its partial results in double if AsReduceKind knows the combiner. Integer arithmetic
 //            wraps as in XLA.
 // Choices:   If XLA allows several results, the evaluator gives these:
 //            Integer x / 0 is -1 (all ones), x % 0 is x, and INT_MIN / -1 is INT_MIN.
-//            A shift by at least the bit width gives 0. An arithmetic right shift then gives copies of the sign bit.
-//            Conversion to an integer saturates if the float is out of range. NaN becomes 0.
+//            A shift by at least the bit width gives 0, or copies of the sign bit if it is an arithmetic right shift.
+//            Conversion to an integer saturates if the float is out of range, and gives 0 for NaN.
 //            Maximum and minimum propagate NaN.
 //            Gather and dynamic slices clamp their start indices. A scatter skips windows that do not fit completely.
 //            `conditional` takes its last branch if the index is out of range.
@@ -35,7 +35,8 @@ absl::StatusOr<std::vector<Literal>> Evaluate(const Graph& graph, std::span<cons
 // Returns the results of one op of `graph` on the given operands, for constant folding and conformance tests.
 absl::StatusOr<std::vector<Literal>> EvaluateOp(const Graph& graph, const Op& op, std::span<const Literal> operands);
 
-// Options for graphs with collectives or AxisIndex. `collective` computes the results of such an op on this device.
+// Options for graphs with collectives or AxisIndex. `collective` computes the results of a collective or AxisIndex on
+// this device.
 struct EvaluateOptions {
   int64_t max_loop_iterations = 1'000'000;
   std::function<absl::StatusOr<std::vector<Literal>>(const Graph&, const Op&, std::span<const Literal>)> collective;

@@ -1,5 +1,6 @@
-// Dot and convolution. Both widen their operands once: floats to double, integers to 64 bits. The low bits of a 64-bit
-// result are those of the same arithmetic in the narrower type. So two loops, double and uint64_t, serve all types.
+// Dot and convolution. Both ops widen their operands once: floats to double, integers to 64 bits. The low bits of a
+// 64-bit result equal the result of the same arithmetic in the narrower type. So one loop in double and one loop in
+// uint64_t serve all types.
 #include <algorithm>
 #include <numeric>
 

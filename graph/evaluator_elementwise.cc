@@ -294,8 +294,8 @@ Results EvaluateElementwise(const OpCall& call) {
   const Shape& shape = call.result_shape();
   Array out(shape);
   if (call.op.opcode == Opcode::kBitcastConvert) {
-    // If the widths differ, the innermost dimension splits or joins elements, low bytes first. The bytes are already in
-    // that order.
+    // If the element types differ in width, the op splits or joins elements along the innermost dimension, low bytes
+    // first. The operand has its bytes in this order already.
     if (!call.operands[0].bytes().empty()) {
       std::memcpy(out.data(), call.operands[0].bytes().data(), call.operands[0].bytes().size());
     }
@@ -304,7 +304,7 @@ Results EvaluateElementwise(const OpCall& call) {
   KernelArgs args{.out = out.data(), .n = shape.elements(), .op = &call.op};
   DType dtypes[3] = {};
   const size_t n = call.operands.size();
-  if (n > 3) return Internal("%s has %d operands, needs at most 3", std::string(NameOf(call.op.opcode)), n);
+  if (n > 3) return Internal("%s has %d operands; at most 3 are allowed", std::string(NameOf(call.op.opcode)), n);
   for (size_t i = 0; i < n; ++i) {
     dtypes[i] = call.operands[i].shape().dtype;
     args.in[i] = call.operands[i].bytes().data();

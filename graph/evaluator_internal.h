@@ -148,7 +148,7 @@ void StridedCopy(const Index& dims, const std::byte* from, const Strided& from_v
 
 struct KernelArgs {
   const std::byte* in[3] = {};
-  int64_t stride[3] = {1, 1, 1};  // 0 for an operand with one element
+  int64_t stride[3] = {1, 1, 1};  // by operand: 1, or 0 if the operand has one element
   std::byte* out = nullptr;
   int64_t n = 0;
   const Op* op = nullptr;
@@ -171,7 +171,7 @@ Combine<T> CombineFor(ReduceKind kind);
 
 struct Context {
   EvaluateOptions options;
-  int64_t live_bytes = 0;  // of live values, in all regions that are being evaluated
+  int64_t live_bytes = 0;  // bytes of the live values in all regions that are being evaluated
   int depth = 0;           // levels of nested regions
 };
 

@@ -161,7 +161,7 @@ Results EvaluateMovement(const OpCall& call) {
                  [&]<typename T>() { FillIota(shape, call.op.as<DimsAttrs>().dims[0], out.as<T>()); });
       return One(std::move(out));
     case Opcode::kReshape:
-      // Only the shape changes.
+      // A reshape changes only the shape, so the bytes stay the same.
       if (shape.bytes() > 0) std::memcpy(out.data(), call.operands[0].bytes().data(), shape.bytes());
       return One(std::move(out));
     case Opcode::kConcatenate: Concatenate(call, out); return One(std::move(out));

@@ -145,7 +145,7 @@ void PlainReduceWindow(const OpCall& call, Combine<T> combine, Array& out) {
   Index at(out.shape().dims.size(), 0);
   for (int64_t to = 0, n = out.shape().elements(); to < n; ++to) {
     WideOf<T> sum = initial;
-    (void)windows.ForEach(at, [&](int64_t from) {  // f cannot fail
+    (void)windows.ForEach(at, [&](int64_t from) {  // the lambda never fails
       sum = combine(sum, Element<T>::Load(x[from]));
       return absl::OkStatus();
     });

@@ -42,7 +42,8 @@ Results EvaluateSort(const OpCall& call) {
   std::vector<const std::byte*> arguments(2 * n);
   Index order(length), spare(length);
   for (int64_t row = 0, rows = length == 0 ? 0 : shape.elements() / length; row < rows; ++row) {
-    // `row` is outer * stride + inner: the position along the dimensions before the sorted one, and along those after.
+    // `row` is outer * stride + inner. `outer` is the position along the dimensions before the sorted dimension, and
+    // `inner` the position along the dimensions after it.
     const int64_t base = row / stride * stride * length + row % stride;
     auto address = [&](size_t i, int64_t at) {
       return call.operands[i].bytes().data() + (base + at * stride) * SizeOf(call.operands[i].shape().dtype);

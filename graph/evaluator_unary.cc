@@ -36,7 +36,7 @@ Kernel FloatUnary(Opcode opcode) {
     case Opcode::kRoundNearestAfz: return Unary<T>([](double x) { return std::round(x); });
     case Opcode::kRoundNearestEven:
       return Unary<T>([](double x) {
-        // nearbyint would depend on the thread's rounding mode.
+        // Does not use nearbyint, which depends on the thread's rounding mode.
         const double rounded = std::round(x);
         const bool tie = std::fabs(x - std::trunc(x)) == 0.5;
         return tie ? std::copysign(2 * std::round(x / 2), x) : rounded;
@@ -80,8 +80,8 @@ struct FloatBits<float> { using Bits = uint32_t; static constexpr int kMantissa 
 template <>
 struct FloatBits<double> { using Bits = uint64_t; static constexpr int kMantissa = 52, kExponent = 11; };
 
-// Rounds the mantissa to nearest even. Then a value too large for the narrower exponent becomes infinity, and a value
-// too small for it becomes zero, because the narrow type has no denormals. NaN stays unchanged.
+// Rounds the mantissa to nearest even. Then rounds a value that is too large for the narrower exponent to infinity, and
+// a value that is too small to zero, because the narrow type has no denormals. NaN stays unchanged.
 template <typename T>
 T ReducePrecision(T value, int exponent_bits, int mantissa_bits) {
   using Layout = FloatBits<T>;
@@ -123,12 +123,12 @@ To ConvertElement(From from) {
     return Element<Pred>::Store(x != 0);
   } else if constexpr (kIsFloat<From> && kIsInt<To>) {
     if (std::isnan(x)) return 0;
-    // The conversion of the largest To to double either is exact or gives the largest To plus one.
+    // If the largest To is not exact as a double, it becomes the largest To plus one.
     if (x >= static_cast<double>(std::numeric_limits<To>::max())) return std::numeric_limits<To>::max();
     if (x <= static_cast<double>(std::numeric_limits<To>::min())) return std::numeric_limits<To>::min();
     return static_cast<To>(x);
   } else if constexpr (std::is_same_v<To, float> && kIsInt<From>) {
-    return static_cast<float>(x);  // not through double, which would round twice
+    return static_cast<float>(x);  // directly, because a conversion through double would round twice
   } else {
     return Element<To>::Store(static_cast<WideOf<To>>(x));
   }

@@ -1,13 +1,13 @@
 // The graph IR: a program as a flat list of ops in dependency order.
 //
 // Model:    A Graph has parameters, ops and results. Each op reads values and defines one or more values. `while`,
-//           variadic `reduce` and `sort` define several values; there are no tuples. An op may hold regions. A region
-//           is a closed graph that reads only its own parameters, such as a reduction's combiner or a loop's body.
-//           Every value is defined before the ops that read it. An op has the semantics of the XLA op of the same
-//           name. There are no implicit broadcasts: both operands of an elementwise op have the same shape.
-// Uses:     1. The user's whole step, as import creates it.
-//           2. The body of a StageProgram. Its shapes are those of one device's tiles. It may contain collective ops,
-//              which name mesh axes.
+//           variadic `reduce` and `sort` may define several values, because there are no tuples. An op may hold
+//           regions. A region is a closed graph that reads only its own parameters, such as a reduction's combiner or a
+//           loop's body. Every value is defined before the ops that read it. An op has the semantics of the XLA op of
+//           the same name. There are no implicit broadcasts: both operands of an elementwise op have the same shape.
+// Uses:     1. The user's whole step, which import reads.
+//           2. The body of a StageProgram. Its shapes are the shapes of one device's tiles. It may contain collective
+//              ops, which name mesh axes.
 // Threads:  A value type. Any thread may read a const Graph. Regions are shared and never change.
 // Start at: GraphBuilder in graph/builder.h to build a graph, graph/import.h to read one, graph/verify.h for the rules.
 #pragma once
@@ -177,7 +177,7 @@ struct Op {
   // region takes the remaining operands as arguments.
   std::vector<std::shared_ptr<const Graph>> regions;
   // Index into Graph::locations, or -1 if unknown. A location is the op's position in the user's code, such as
-  // "model.py:42 (jit(step)/attention/dot_general)". Messages show it; no decision depends on it.
+  // "model.py:42 (jit(step)/attention/dot_general)". Messages show the location; no decision depends on it.
   int32_t location = -1;
 
   template <typename T>
@@ -186,8 +186,8 @@ struct Op {
 
 struct Value {
   Shape shape;
-  OpId op;           // the op that defines it
-  int32_t result = 0;  // index among that op's results
+  OpId op;           // the op that defines this value
+  int32_t result = 0;  // the index of this value among the results of `op`
 };
 
 class Graph {

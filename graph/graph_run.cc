@@ -1,6 +1,6 @@
 // graph-run FILE INPUTS OUTPUTS [--simplify]: evaluates a serialized HloModuleProto with the reference evaluator. The
 // file INPUTS holds the raw row-major bytes of all parameters, one after the other. The program writes the bytes of all
-// results to the file OUTPUTS, in the same form.
+// results to the file OUTPUTS, also row-major and one after the other.
 #include <cstring>
 #include <fstream>
 #include <iostream>

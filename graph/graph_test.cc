@@ -142,7 +142,7 @@ TEST(CostTest, CountsFlopsAndBytes) {
   EXPECT_EQ(cost(y).bytes_read, 4 * (32 + 16));
   EXPECT_EQ(cost(y).bytes_written, 4 * 8);
   EXPECT_EQ(cost(t).flops, 8);
-  EXPECT_EQ(cost(r).flops, 6);  // 8 numbers are reduced to 2
+  EXPECT_EQ(cost(r).flops, 6);  // 6 additions reduce 8 numbers to 2
   EXPECT_EQ(cost(s).bytes_read, 32);
   EXPECT_EQ(cost(x).bytes_read + cost(x).bytes_written, 0);
   EXPECT_EQ(CostOf(graph).flops, 128 + 8 + 6);

@@ -55,7 +55,7 @@ class Importer {
     const Scope& scope;
     const Computation& computation;
     const Instruction& instruction;
-    Leaves operands;  // leaves of all operands in order
+    Leaves operands;  // the leaves of all operands, in order
 
     const hlo::Instruction& proto() const { return *instruction.proto; }
     GraphBuilder& builder() const { return *scope.builder; }
@@ -65,7 +65,7 @@ class Importer {
     emitted_ += amount;
     if (emitted_ <= limits_.max_instructions) return absl::OkStatus();
     return InvalidArgument(
-        "the program has more than %d instructions after calls are inlined and loops unrolled",
+        "the program has more than %d instructions after calls are inlined and loops are unrolled",
         limits_.max_instructions);
   }
 
@@ -91,7 +91,7 @@ class Importer {
           internal::Safe(computation.proto->name()), limits_.max_nesting);
     }
     if (computation.parameter_leaves != static_cast<int64_t>(scope.arguments.size())) {
-      return InvalidArgument("computation \"%s\" takes %d arrays, but is called with %d",
+      return InvalidArgument("computation \"%s\" takes %d arrays, but the call passes %d",
                              internal::Safe(computation.proto->name()), computation.parameter_leaves,
                              scope.arguments.size());
     }
@@ -102,7 +102,7 @@ class Importer {
       if (absl::Status status = Charge(std::max<int64_t>(1, instruction.leaves)); !status.ok()) return status;
       absl::StatusOr<Leaves> leaves = EmitInstruction(scope, computation, instruction, values);
       if (!leaves.ok()) {
-        // The innermost instruction has already added its name.
+        // The error already names the innermost instruction that failed.
         if (named_) return leaves;
         named_ = true;
         return At(leaves.status(), module_, computation, instruction,
@@ -116,14 +116,14 @@ class Importer {
   absl::StatusOr<Leaves> EmitInstruction(const Scope& scope, const Computation& computation,
                                          const Instruction& instruction, const std::vector<Leaves>& values) {
     const std::string& opcode = instruction.proto->opcode();
-    // Parameters and tuple elements come first, because they need no copy of their operands.
+    // Handle parameters and tuple elements first, because they do not need the copy of their operands in `site`.
     if (opcode == "parameter") {
       ALPA_ASSIGN_OR_RETURN(const std::vector<Shape> shapes, ShapesOf(instruction));
       const auto first = scope.arguments.begin() + instruction.parameter_base;
       Leaves leaves(first, first + instruction.leaves);
       for (size_t i = 0; i < leaves.size(); ++i) {
         if (scope.builder->shape(leaves[i]) != shapes[i]) {
-          return InvalidArgument("takes %s, but is called with %s", shapes[i].ToString(),
+          return InvalidArgument("takes %s, but the call passes %s", shapes[i].ToString(),
                                  scope.builder->shape(leaves[i]).ToString());
         }
       }
@@ -131,7 +131,7 @@ class Importer {
     }
     if (opcode == "get-tuple-element") {
       if (instruction.operands.size() != 1)
-        return InvalidArgument("has %d operands, needs 1", instruction.operands.size());
+        return InvalidArgument("has %d operands, but needs 1", instruction.operands.size());
       const Instruction& tuple = computation.instructions[instruction.operands[0]];
       const Leaves& from = values[instruction.operands[0]];
       const int64_t index = instruction.proto->tuple_index();
@@ -146,7 +146,7 @@ class Importer {
       return leaves;
     }
     Site site{scope, computation, instruction, {}};
-    int64_t leaves = 0;  // an instruction may read one large tuple many times
+    int64_t leaves = 0;  // counts each read of a tuple, because an instruction may read one large tuple many times
     for (int operand : instruction.operands) leaves += static_cast<int64_t>(values[operand].size()) - 1;
     ALPA_RETURN_IF_ERROR(Charge(std::max<int64_t>(0, leaves)));
     for (int operand : instruction.operands) {
@@ -230,7 +230,7 @@ class Importer {
     }
     std::vector<std::shared_ptr<const Graph>> regions;
     if (!HasRegions(*opcode) && !site.instruction.called.empty()) {
-      return InvalidArgument("calls %d computations, needs none", site.instruction.called.size());
+      return InvalidArgument("calls %d computations, but must call none", site.instruction.called.size());
     }
     for (int called : site.instruction.called) {
       ALPA_ASSIGN_OR_RETURN(std::shared_ptr<const Graph> region, Region(called, site));
@@ -289,7 +289,7 @@ class Importer {
 
   absl::StatusOr<Leaves> EmitCall(const Site& site) {
     if (site.instruction.called.size() != 1) {
-      return InvalidArgument("calls %d computations, needs 1", site.instruction.called.size());
+      return InvalidArgument("calls %d computations, but must call 1", site.instruction.called.size());
     }
     const std::string prefix = PrefixOf(site);
     ALPA_ASSIGN_OR_RETURN(Leaves results, Emit({site.scope.builder, site.instruction.called[0], site.operands,
@@ -302,14 +302,14 @@ class Importer {
     const std::string name = internal::Safe(site.proto().metadata().op_name());
     if (name.empty()) return site.scope.prefix;
     if (site.scope.prefix.empty() || name.rfind(site.scope.prefix, 0) == 0) return name;
-    // Beyond 400 bytes, the prefix is no longer extended, so that deep calls do not make locations long.
+    // Beyond 400 bytes, the prefix is no longer extended, so that locations in deeply nested calls stay short.
     const std::string longer = absl::StrCat(site.scope.prefix, "/", name);
     return longer.size() > 400 ? site.scope.prefix : longer;
   }
 
   absl::StatusOr<Leaves> EmitWhile(const Site& site) {
     if (site.instruction.called.size() != 2 || site.instruction.operands.size() != 1) {
-      return InvalidArgument("calls %d computations with %d operands, needs 2 computations (body, condition) and "
+      return InvalidArgument("calls %d computations with %d operands, but needs 2 computations (body, condition) and "
                              "1 operand",
                              site.instruction.called.size(), site.instruction.operands.size());
     }
@@ -355,7 +355,7 @@ class Importer {
     const std::vector<int>& branches = site.instruction.called;
     if (branches.empty() || site.instruction.operands.size() != branches.size() + 1 ||
         values[site.instruction.operands[0]].size() != 1) {
-      return InvalidArgument("has %d operands for %d branches, needs 1 scalar choice and 1 operand per branch",
+      return InvalidArgument("has %d operands for %d branches, but needs 1 scalar choice and 1 operand per branch",
                              site.instruction.operands.size(), branches.size());
     }
     GraphBuilder& builder = site.builder();
@@ -367,7 +367,7 @@ class Importer {
       if (taken < 0 || taken >= static_cast<int64_t>(branches.size()))
         taken = static_cast<int64_t>(branches.size()) - 1;
       if (predicate && branches.size() != 2)
-        return InvalidArgument("a pred choice has %d branches, needs 2", branches.size());
+        return InvalidArgument("a pred choice has %d branches, but needs 2", branches.size());
       ALPA_ASSIGN_OR_RETURN(Leaves results,
                             Emit({&builder, branches[taken], values[site.instruction.operands[taken + 1]],
                                   site.scope.depth + 1, PrefixOf(site), PositionOf(site)}));
@@ -421,10 +421,10 @@ class Importer {
   absl::flat_hash_map<int, std::shared_ptr<const Graph>> regions_;
   absl::flat_hash_map<const Instruction*, Literal> literals_;
   int64_t emitted_ = 0;
-  int64_t unrolled_ = 0;  // instructions from loops that are completely unrolled
+  int64_t unrolled_ = 0;  // instructions that the finished unrolled loops have added
   bool unrolling_ = false;
-  int64_t unroll_start_ = 0;  // value of emitted_ when the outermost unrolled loop began
-  bool named_ = false;        // the error already names its instruction
+  int64_t unroll_start_ = 0;  // the value of emitted_ when the outermost loop that is being unrolled began
+  bool named_ = false;        // whether the error already names its instruction
 };
 
 }  // namespace

@@ -128,7 +128,7 @@ absl::StatusOr<Attributes> ReadAttributes(Opcode opcode, const hlo::Instruction&
       return ReadConvolution(in);
     case Opcode::kSort: {
       if (in.dimensions_size() != 1)
-        return InvalidArgument("sorts along %d dimensions, needs 1", in.dimensions_size());
+        return InvalidArgument("sorts along %d dimensions, but must sort along 1", in.dimensions_size());
       return SortAttrs{in.dimensions(0), in.is_stable()};
     }
     case Opcode::kReducePrecision:

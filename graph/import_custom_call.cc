@@ -38,12 +38,13 @@ bool IsAnnotation(const std::string& target) {
 absl::StatusOr<std::vector<ValueId>> EmitTopK(const std::vector<ValueId>& operands, bool largest,
                                               const std::vector<Shape>& declared, const std::string& location,
                                               GraphBuilder& builder) {
-  if (operands.size() != 1) return InvalidArgument("has %d operands, needs 1", operands.size());
+  if (operands.size() != 1) return InvalidArgument("has %d operands, but needs 1", operands.size());
   const Shape input = builder.shape(operands[0]);
   const bool two = declared.size() == 2 && input.rank() > 0 && declared[0].rank() == input.rank();
   if (!two || declared[0].dims.back() > input.dims.back()) {
-    return InvalidArgument("operand %s does not match the results, which must be k values and their indices",
-                           input.ToString());
+    return InvalidArgument(
+        "operand %s does not match the results; they must be k values and the k indices of these values",
+        input.ToString());
   }
   Shape values = input;
   values.dims.back() = declared[0].dims.back();

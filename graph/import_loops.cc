@@ -17,8 +17,8 @@ constexpr int kMaxDepth = 400;
 
 }  // namespace
 
-// One run of a computation. `argument` returns the value of an argument leaf. `known` holds the values that are already
-// evaluated.
+// One run of a computation. `argument` returns the value of a leaf of the arguments. `known` holds the values that
+// Evaluate has already computed.
 struct LoopAnalysis::Frame {
   int computation;
   std::function<std::optional<Literal>(int64_t leaf, int depth)> argument;
@@ -118,13 +118,13 @@ std::optional<int64_t> LoopAnalysis::TripCount(const Instruction& loop,
     return std::nullopt;
   }
   std::vector<std::optional<Literal>> carried = initial;
-  std::vector<int64_t> needed;  // leaves on which the condition depends; the first iteration finds them all
+  std::vector<int64_t> needed;  // the leaves on which the condition depends; the first iteration finds all of them
   std::vector<bool> is_needed(initial.size());
   int64_t trips = 0;
   const auto argument = [&](int64_t leaf, int) -> std::optional<Literal> {
     if (leaf < 0 || leaf >= leaves) return std::nullopt;
     if (!is_needed[leaf]) {
-      if (trips > 0) return std::nullopt;  // the earlier iterations did not track its value
+      if (trips > 0) return std::nullopt;  // unknown: the earlier iterations did not compute this leaf
       is_needed[leaf] = true;
       needed.push_back(leaf);
     }

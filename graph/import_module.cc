@@ -171,7 +171,7 @@ absl::StatusOr<Module> Module::Read(const hlo::Module& proto, const ImportLimits
   for (const hlo::Computation& computation : proto.computations())
     instructions += computation.instructions_size();
   if (instructions > limits.max_instructions) {
-    return InvalidArgument("the module has %d instructions, at most %d are allowed", instructions,
+    return InvalidArgument("the module has %d instructions; at most %d are allowed", instructions,
                            limits.max_instructions);
   }
   module.computations_.resize(proto.computations_size());

@@ -75,7 +75,7 @@ absl::StatusOr<DType> ReadDType(int32_t type) {
 absl::StatusOr<Shape> ReadArrayShape(const hlo::ArrayShape& in, const ImportLimits& limits) {
   ALPA_ASSIGN_OR_RETURN(const DType dtype, ReadDType(in.element_type()));
   if (in.dimensions_size() > limits.max_rank) {
-    return InvalidArgument("shape has %d dimensions, at most %d are allowed", in.dimensions_size(),
+    return InvalidArgument("shape has %d dimensions; at most %d are allowed", in.dimensions_size(),
                            limits.max_rank);
   }
   for (const bool dynamic : in.is_dynamic_dimension()) {
@@ -106,7 +106,7 @@ absl::Status AddLeaves(const hlo::ArrayShape& in, const ImportLimits& limits, st
 template <typename T, typename Numbers>
 absl::StatusOr<std::vector<std::byte>> Pack(const Numbers& numbers, int64_t elements) {
   if (numbers.size() != elements)
-    return InvalidArgument("holds %d values, needs %d", numbers.size(), elements);
+    return InvalidArgument("the number of values is %d, but must be %d", numbers.size(), elements);
   std::vector<std::byte> bytes(static_cast<size_t>(elements) * sizeof(T));
   for (int64_t i = 0; i < elements; ++i) {
     const T value = static_cast<T>(numbers[static_cast<int>(i)]);
@@ -117,7 +117,7 @@ absl::StatusOr<std::vector<std::byte>> Pack(const Numbers& numbers, int64_t elem
 
 absl::StatusOr<std::vector<std::byte>> Pack(const std::string& data, const Shape& shape) {
   if (static_cast<Bytes>(data.size()) != shape.bytes()) {
-    return InvalidArgument("holds %d bytes, needs %d", data.size(), shape.bytes());
+    return InvalidArgument("the number of bytes is %d, but must be %d", data.size(), shape.bytes());
   }
   std::vector<std::byte> bytes(data.size());
   if (!data.empty()) std::memcpy(bytes.data(), data.data(), data.size());
@@ -190,8 +190,8 @@ absl::StatusOr<Literal> ReadLiteral(const hlo::LiteralValue& in, const ImportLim
 std::string Safe(const std::string& text) {
   constexpr size_t kLongest = 200;  // bytes of input
   std::string safe = absl::Utf8SafeCHexEscape(text.substr(0, kLongest));
-  // The cut may have split a character. If `safe` is not valid UTF-8, all non-ASCII bytes of the text become
-  // hexadecimal escapes.
+  // The limit may have cut a character in two, so `safe` may be invalid UTF-8. If so, escape all non-ASCII bytes of the
+  // text instead.
   for (size_t i = 0; i < safe.size();) {
     const unsigned char c = static_cast<unsigned char>(safe[i]);
     const size_t length = c < 0x80                ? 1

@@ -205,7 +205,7 @@ TEST(ImportTest, ReadsLiteralsOfEveryType) {
   }
 }
 
-// A change that damages Small(). The error must contain `says`.
+// A change that makes Small() invalid. Import must then fail with an error that contains `says`.
 struct Damage {
   const char* name;
   void (*apply)(hlo::Module*);
@@ -234,7 +234,7 @@ TEST(ImportTest, RefusesHostileModules) {
       {"cycle", [](hlo::Module* m) { At(m, 1)->set_operand_ids(0, 11); }, "not defined before"},
       {"id that is used twice", [](hlo::Module* m) { At(m, 1)->set_id(10); }, "used twice"},
       {"too few operands", [](hlo::Module* m) { At(m, 2)->mutable_operand_ids()->Truncate(1); }, "operands"},
-      {"too many operands", [](hlo::Module* m) { At(m, 1)->add_operand_ids(10); }, "has 2 operands, needs 1"},
+      {"too many operands", [](hlo::Module* m) { At(m, 1)->add_operand_ids(10); }, "has 2 operands, but needs 1"},
       {"result with a wrong shape", [](hlo::Module* m) { At(m, 2)->mutable_shape()->set_dimensions(0, 5); },
        "declared as f32[5]"},
       {"negative dimension", [](hlo::Module* m) { At(m, 0)->mutable_shape()->set_dimensions(0, -4); },
@@ -268,7 +268,7 @@ TEST(ImportTest, RefusesHostileModules) {
          At(m, 1)->add_called_computation_ids(1);
        },
        "nest deeper"},
-      {"computation whose combiner is itself",
+      {"computation that is its own combiner",
        [](hlo::Module* m) {
          At(m, 1)->set_opcode("reduce");
          At(m, 1)->add_operand_ids(10);
@@ -295,7 +295,7 @@ TEST(ImportTest, RefusesHostileModules) {
          *At(m, 1)->mutable_literal()->mutable_shape() = At(m, 1)->shape();
          At(m, 1)->mutable_literal()->add_f32s(1);
        },
-       "holds 1 values, needs 4"},
+       "the number of values is 1, but must be 4"},
       {"literal with a huge shape and no values",
        [](hlo::Module* m) {
          At(m, 1)->set_opcode("constant");
@@ -304,7 +304,7 @@ TEST(ImportTest, RefusesHostileModules) {
          At(m, 1)->mutable_literal()->mutable_shape()->set_dimensions(0, int64_t{1} << 50);
          At(m, 1)->mutable_shape()->set_dimensions(0, int64_t{1} << 50);
        },
-       "holds 0 values"},
+       "the number of values is 0"},
       {"parameter number out of range", [](hlo::Module* m) { At(m, 0)->set_parameter_number(2); },
        "parameter number 2"},
       {"conditional without branches", [](hlo::Module* m) { At(m, 1)->set_opcode("conditional"); },

@@ -49,7 +49,7 @@ absl::Status CheckAddressing(const Addressing& a) {
   }
   for (int64_t dim : a.array_batching) {
     if (Contains(a.removed, dim) || Contains(a.index_map, dim)) {
-      return InvalidArgument("dimension %d is a batching dimension, and also collapsed or indexed", dim);
+      return InvalidArgument("dimension %d is both a batching dimension and a collapsed or indexed dimension", dim);
     }
   }
   if (a.array_batching.size() != a.indices_batching.size()) {
@@ -78,7 +78,7 @@ std::vector<int64_t> BatchSizes(const Shape& indices, int64_t index_vector_dim) 
 
 absl::StatusOr<Shape> InferGather(const Shapes& operands, const GatherAttrs& attrs) {
   if (operands.size() != 2)
-    return InvalidArgument("has %d operands, needs an array and indices", operands.size());
+    return InvalidArgument("has %d operands, but needs an array and indices", operands.size());
   const Shape& array = operands[0];
   const Shape& indices = operands[1];
   ALPA_RETURN_IF_ERROR(CheckAddressing({array, indices, attrs.index_vector_dim, attrs.collapsed_slice_dims,
@@ -118,7 +118,7 @@ absl::StatusOr<Shape> InferGather(const Shapes& operands, const GatherAttrs& att
 
 absl::StatusOr<Shapes> InferScatter(const Shapes& operands, const ScatterAttrs& attrs, const Graph& region) {
   if (operands.size() < 3 || operands.size() % 2 == 0) {
-    return InvalidArgument("has %d operands, needs n arrays, indices and n updates", operands.size());
+    return InvalidArgument("has %d operands, but needs n arrays, indices and n updates", operands.size());
   }
   const size_t n = operands.size() / 2;
   const Shape& indices = operands[n];
@@ -157,8 +157,8 @@ absl::StatusOr<Shapes> InferScatter(const Shapes& operands, const ScatterAttrs& 
   for (size_t i = 0; i < n; ++i) {
     if (operands[i].dims != array.dims || operands[n + 1 + i].dims != update.dims ||
         operands[i].dtype != operands[n + 1 + i].dtype) {
-      return InvalidArgument("array %s and updates %s differ in element type, or in size from the first array and "
-                             "updates",
+      return InvalidArgument("array %s and updates %s differ in element type, or differ in size from the first array "
+                             "and its updates",
                              operands[i].ToString(), operands[n + 1 + i].ToString());
     }
     scalars.push_back(Shape{operands[i].dtype, {}});

@@ -73,7 +73,7 @@ absl::StatusOr<Shape> InferDynamicSlice(const Shapes& operands, const DynamicSli
 
 absl::StatusOr<Shape> InferDynamicUpdateSlice(const Shapes& operands) {
   if (operands.size() < 2)
-    return InvalidArgument("has %d operands, needs an array and an update", operands.size());
+    return InvalidArgument("has %d operands, but needs an array, an update and start indices", operands.size());
   const Shape& array = operands[0];
   const Shape& update = operands[1];
   ALPA_RETURN_IF_ERROR(CheckScalarIndices(operands, 2, array.rank()));
@@ -85,10 +85,10 @@ absl::StatusOr<Shape> InferDynamicUpdateSlice(const Shapes& operands) {
 
 absl::StatusOr<Shape> InferPad(const Shapes& operands, const PadAttrs& attrs) {
   if (operands.size() != 2)
-    return InvalidArgument("has %d operands, needs an array and a value", operands.size());
+    return InvalidArgument("has %d operands, but needs an array and a padding value", operands.size());
   const Shape& array = operands[0];
   if (operands[1] != Shape{array.dtype, {}}) {
-    return InvalidArgument("padding value is %s, needs %s[]", operands[1].ToString(), NameOf(array.dtype));
+    return InvalidArgument("padding value is %s, but must be %s[]", operands[1].ToString(), NameOf(array.dtype));
   }
   const size_t rank = array.dims.size();
   if (attrs.low.size() != rank || attrs.high.size() != rank || attrs.interior.size() != rank) {
@@ -101,7 +101,8 @@ absl::StatusOr<Shape> InferPad(const Shapes& operands, const PadAttrs& attrs) {
     const __int128 size =
         static_cast<__int128>(array.dims[i]) + attrs.low[i] + attrs.high[i] + gaps * attrs.interior[i];
     if (size < 0 || size > std::numeric_limits<int64_t>::max()) {
-      return InvalidArgument("padding takes the size of dimension %d of %s out of range", i, array.ToString());
+      return InvalidArgument("after padding, the size of dimension %d of %s would be out of range", i,
+                             array.ToString());
     }
     result.dims[i] = static_cast<int64_t>(size);
   }

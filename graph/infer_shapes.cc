@@ -52,7 +52,7 @@ absl::Status CheckRegion(const Graph& region, const Shapes& parameters, const Sh
   const Shapes found_parameters = ShapesOf(region, region.parameters());
   const Shapes found_results = ShapesOf(region, region.results());
   if (found_parameters != parameters || found_results != results) {
-    return InvalidArgument("%s has signature %s -> %s, needs %s -> %s", what, ToText(found_parameters),
+    return InvalidArgument("%s has signature %s -> %s, but must have %s -> %s", what, ToText(found_parameters),
                            ToText(found_results), ToText(parameters), ToText(results));
   }
   return absl::OkStatus();
@@ -67,7 +67,7 @@ using internal::Shapes;
 
 absl::Status CheckCount(const Shapes& operands, size_t count) {
   if (operands.size() == count) return absl::OkStatus();
-  return InvalidArgument("has %d operands, needs %d", operands.size(), count);
+  return InvalidArgument("has %d operands, but needs %d", operands.size(), count);
 }
 
 // The element types that an elementwise op takes.
@@ -201,8 +201,8 @@ absl::StatusOr<Shapes> InferConditional(const Shapes& operands,
   const Shape& choice = operands[0];
   const bool predicate = choice == Shape{DType::kPred, {}} && regions.size() == 2;
   if (!predicate && choice != Shape{DType::kS32, {}}) {
-    return InvalidArgument("choice is %s with %d branches, needs pred[] with 2 branches, or s32[]", choice.ToString(),
-                           regions.size());
+    return InvalidArgument("choice is %s with %d branches, but must be pred[] with 2 branches, or s32[]",
+                           choice.ToString(), regions.size());
   }
   const Shapes arguments(operands.begin() + 1, operands.end());
   Shapes results;
@@ -228,8 +228,8 @@ absl::StatusOr<Shapes> InferCollective(Opcode opcode, const Shapes& operands, co
   if (opcode == Opcode::kAllToAll) {
     ALPA_RETURN_IF_ERROR(internal::CheckDims({attrs.concat_dim}, operand.rank(), "concatenated dimension"));
   }
-  // The group size depends on the mesh, so Verify checks it. Here a dimension that changes must grow or shrink by an
-  // integer factor, and the other dimensions must stay equal.
+  // Verify checks the group size, because it knows the mesh. This function checks only that a dimension that changes
+  // grows or shrinks by an integer factor, and that the other dimensions stay equal.
   if (declared.size() != 1 || declared[0].dtype != operand.dtype || declared[0].rank() != operand.rank()) {
     return InvalidArgument("needs one declared result with the element type and rank of %s", operand.ToString());
   }
@@ -279,14 +279,14 @@ absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attrib
                              const std::vector<std::shared_ptr<const Graph>>& regions,
                              const Shapes& declared) {
   if (opcode != Opcode::kConditional && regions.size() != RegionCount(opcode)) {
-    return InvalidArgument("has %d regions, needs %d", regions.size(), RegionCount(opcode));
+    return InvalidArgument("has %d regions, but needs %d", regions.size(), RegionCount(opcode));
   }
   for (const auto& region : regions) {
     if (region == nullptr) return InvalidArgument("has a region without a graph");
   }
   const auto need_declared = [&]() -> absl::Status {
     if (declared.size() == 1) return absl::OkStatus();
-    return InvalidArgument("declares %d results, needs 1", declared.size());
+    return InvalidArgument("declares %d results, but must declare 1", declared.size());
   };
 #define ALPA_ATTRS(Type) ALPA_ASSIGN_OR_RETURN(const Type* a, Get<Type>(attrs))
   switch (opcode) {
@@ -294,7 +294,7 @@ absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attrib
       ALPA_ATTRS(ParameterAttrs);
       ALPA_RETURN_IF_ERROR(CheckCount(operands, 0));
       ALPA_RETURN_IF_ERROR(need_declared());
-      if (a->index < 0) return InvalidArgument("has index %d, needs 0 or more", a->index);
+      if (a->index < 0) return InvalidArgument("has index %d, but must have 0 or more", a->index);
       return declared;
     }
     case Opcode::kConstant: {
@@ -325,8 +325,8 @@ absl::StatusOr<Shapes> Infer(Opcode opcode, const Shapes& operands, const Attrib
     case Opcode::kReducePrecision: {
       ALPA_ATTRS(ReducePrecisionAttrs);
       if (a->exponent_bits < 1 || a->exponent_bits > 11 || a->mantissa_bits < 0 || a->mantissa_bits > 52) {
-        return InvalidArgument("has %d exponent and %d mantissa bits, needs 1 to 11 and 0 to 52", a->exponent_bits,
-                               a->mantissa_bits);
+        return InvalidArgument("has %d exponent bits (allowed: 1 to 11) and %d mantissa bits (allowed: 0 to 52)",
+                               a->exponent_bits, a->mantissa_bits);
       }
       return One(InferUnary(opcode, operands));
     }

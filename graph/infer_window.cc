@@ -17,7 +17,7 @@ absl::StatusOr<int64_t> WindowPositions(int64_t size, const WindowDim& w) {
   const __int128 padded = base + w.padding_low + w.padding_high;
   const __int128 window = static_cast<__int128>(w.size - 1) * w.window_dilation + 1;
   if (padded < 0 || padded > std::numeric_limits<int64_t>::max()) {
-    return InvalidArgument("padding of %d and %d takes a dimension of size %d out of range", w.padding_low,
+    return InvalidArgument("with a padding of %d and %d, a dimension of size %d would be out of range", w.padding_low,
                            w.padding_high, size);
   }
   if (padded < window) return 0;
@@ -39,7 +39,7 @@ absl::StatusOr<Shape> Windowed(const Shape& array, const WindowAttrs& attrs) {
 // Checks the operands (n arrays of the same size, then n initial scalars) and the region (2n scalars -> n scalars).
 absl::Status CheckVariadic(const Shapes& operands, const Graph& region) {
   if (operands.empty() || operands.size() % 2 != 0) {
-    return InvalidArgument("has %d operands, needs n arrays and n initial values", operands.size());
+    return InvalidArgument("has %d operands, but needs n arrays and n initial values", operands.size());
   }
   const size_t n = operands.size() / 2;
   Shapes scalars;
@@ -50,7 +50,7 @@ absl::Status CheckVariadic(const Shapes& operands, const Graph& region) {
     }
     scalars.push_back(Shape{operands[i].dtype, {}});
     if (operands[n + i] != scalars[i]) {
-      return InvalidArgument("initial value %d is %s, needs %s", i, operands[n + i].ToString(),
+      return InvalidArgument("initial value %d is %s, but must be %s", i, operands[n + i].ToString(),
                              scalars[i].ToString());
     }
   }
@@ -66,7 +66,7 @@ bool Contains(const std::vector<int64_t>& dims, int64_t dim) {
 }  // namespace
 
 absl::StatusOr<Shape> InferDot(const Shapes& operands, const DotAttrs& attrs, DType result_dtype) {
-  if (operands.size() != 2) return InvalidArgument("has %d operands, needs 2", operands.size());
+  if (operands.size() != 2) return InvalidArgument("has %d operands, but needs 2", operands.size());
   const Shape& lhs = operands[0];
   const Shape& rhs = operands[1];
   if (lhs.dtype == DType::kPred || rhs.dtype == DType::kPred || result_dtype == DType::kPred) {
@@ -102,14 +102,14 @@ absl::StatusOr<Shape> InferDot(const Shapes& operands, const DotAttrs& attrs, DT
 
 absl::StatusOr<Shape> InferConvolution(const Shapes& operands, const ConvolutionAttrs& attrs,
                                        DType result_dtype) {
-  if (operands.size() != 2) return InvalidArgument("has %d operands, needs 2", operands.size());
+  if (operands.size() != 2) return InvalidArgument("has %d operands, but needs 2", operands.size());
   const Shape& input = operands[0];
   const Shape& kernel = operands[1];
   const size_t spatial = attrs.window.size();
   if (attrs.input_spatial.size() != spatial || attrs.kernel_spatial.size() != spatial ||
       attrs.output_spatial.size() != spatial) {
-    return InvalidArgument("window has %d dimensions, but the operands' spatial dimensions differ in number",
-                           spatial);
+    return InvalidArgument(
+        "window has %d dimensions; the input, kernel and output must have as many spatial dimensions", spatial);
   }
   if (input.dims.size() != spatial + 2 || kernel.dims.size() != spatial + 2) {
     return InvalidArgument("%s and %s do not both have %d spatial dimensions", input.ToString(),
@@ -182,11 +182,12 @@ absl::StatusOr<Shapes> InferReduceWindow(const Shapes& operands, const WindowAtt
 absl::StatusOr<Shape> InferSelectAndScatter(const Shapes& operands, const WindowAttrs& attrs,
                                             const Graph& select, const Graph& scatter) {
   if (operands.size() != 3)
-    return InvalidArgument("has %d operands, needs array, source and initial value", operands.size());
+    return InvalidArgument("has %d operands, but needs an array, a source and an initial value", operands.size());
   const Shape scalar{operands[0].dtype, {}};
   const Shape predicate{DType::kPred, {}};
   if (operands[2] != scalar) {
-    return InvalidArgument("initial value is %s, needs a scalar of the array's element type", operands[2].ToString());
+    return InvalidArgument("initial value is %s, but must be a scalar of the array's element type",
+                           operands[2].ToString());
   }
   for (const WindowDim& w : attrs.window) {
     if (w.base_dilation != 1 || w.window_dilation != 1)

@@ -45,7 +45,8 @@ class Literal {
   std::shared_ptr<const std::vector<std::byte>> bytes_ = std::make_shared<std::vector<std::byte>>();
 };
 
-// Returns a scalar of type `dtype` with this value. An integer type saturates, and takes NaN as 0.
+// Returns a scalar of type `dtype` with this value. If the type is an integer type, a value out of range saturates and
+// NaN becomes 0.
 Literal ScalarOf(DType dtype, double value);
 
 // Conversions between f32 and bf16 or f16. They round to nearest even and keep NaN.

@@ -133,7 +133,8 @@ Graph Rewriter::Run(const Graph& graph) {
 
 std::vector<ValueId> Rewriter::Make(Candidate op) {
   if (op.opcode == Opcode::kOptimizationBarrier) {
-    // Barriers are never merged, so an op that reads a barrier's result is never merged with an op before the barrier.
+    // Each barrier stays a separate op. So an op that reads a barrier's result is never merged with an op that reads
+    // the barrier's operand.
     return builder_.AddOp(op.opcode, std::move(op.operands), std::move(op.shapes), std::move(op.attrs),
                           std::move(op.regions), location_);
   }
@@ -165,7 +166,7 @@ std::optional<Literal> Rewriter::AsUniform(ValueId value) const {
   const Op& op = def(value);
   if (op.opcode == Opcode::kBroadcast && shape(op.operands[0]).rank() == 0) value = op.operands[0];
   const Literal* literal = AsConstant(value);
-  constexpr int64_t kMostElements = 1024;  // of a constant that is compared element by element
+  constexpr int64_t kMostElements = 1024;  // limits the size of a constant, because its elements are compared
   if (literal == nullptr || literal->shape().elements() == 0 || literal->shape().elements() > kMostElements) {
     return std::nullopt;
   }

@@ -37,7 +37,7 @@ class RegionTable {
   absl::flat_hash_map<const Graph*, std::shared_ptr<const Graph>> by_source_;
   absl::flat_hash_map<std::string, std::shared_ptr<const Graph>> by_content_;
   absl::flat_hash_map<const Graph*, int> index_;
-  std::vector<std::shared_ptr<const Graph>> sources_;  // keeps the keys of by_source_ valid
+  std::vector<std::shared_ptr<const Graph>> sources_;  // holds the regions whose addresses are keys of by_source_
 };
 
 class Rewriter {
@@ -74,8 +74,8 @@ class Rewriter {
   std::optional<ValueId> BatchIndices(const Shape& array, ValueId indices, int64_t vector_dim,
                                       std::vector<int64_t>& index_map, std::vector<int64_t>& removed_dims,
                                       std::vector<int64_t>& array_batching, std::vector<int64_t>& indices_batching);
-  // Returns a dimension of more than one element such that each element of `value` equals its coordinate along it.
-  // Returns nothing if none is found. `steps`: the ops that were looked at before.
+  // Returns a dimension of more than one element such that each element of `value` equals its own coordinate along this
+  // dimension. Returns nothing if no such dimension is found. `steps`: the number of ops between the index and `value`.
   std::optional<int64_t> CoordinateDim(ValueId value, int steps) const;
 
   // simplify_fold.cc
@@ -100,16 +100,16 @@ class Rewriter {
   // A chain of dynamic-update-slices along one dimension.
   struct UpdateChain {
     size_t dim = 0;
-    int64_t covered = 0;  // elements of `dim` that the chain writes if no two updates overlap
+    int64_t covered = 0;  // the number of indices along `dim` that the chain writes if no two updates overlap
   };
-  absl::flat_hash_map<ValueId, UpdateChain> chains_;  // by result of the chain's last update
+  absl::flat_hash_map<ValueId, UpdateChain> chains_;  // by the result of the chain's last update
   // By concatenation: the end of each operand along the concatenated dimension.
   absl::flat_hash_map<ValueId, std::vector<int64_t>> ends_;
   const std::vector<int64_t>& EndsOf(ValueId concatenation);
 };
 
 // Returns a key that is equal for two ops if and only if their opcodes, operands, result shapes, attributes and regions
-// are equal. Constants above 64 bytes enter the key as a 128-bit hash.
+// are equal. The key contains a 128-bit hash in place of each constant above 64 bytes.
 std::string KeyOf(const Candidate& op, const RegionTable& regions);
 
 }  // namespace alpa::graph::internal

@@ -77,7 +77,7 @@ class Reader {
       absl::StatusOr<Graph> graph = ReadBody(in_.regions(i), &region);
       if (!graph.ok()) return Annotate(graph.status(), absl::StrCat("region ", i));
       if (region.depth > kMaxRegionDepth) {
-        return InvalidArgument("region %d nests %d levels deep, at most %d are allowed", i, region.depth,
+        return InvalidArgument("region %d nests %d levels deep; at most %d are allowed", i, region.depth,
                                kMaxRegionDepth);
       }
       region.graph = std::make_shared<const Graph>(*std::move(graph));
@@ -133,7 +133,7 @@ class Reader {
       results.push_back(std::move(shape));
     }
     if (opcode == Opcode::kParameter && results.size() != 1)
-      return InvalidArgument("has %d results, needs 1", results.size());
+      return InvalidArgument("has %d results, but needs 1", results.size());
     *values += static_cast<int64_t>(results.size());
     if (*values > std::numeric_limits<int32_t>::max())
       return InvalidArgument("the graph has more values than fit in 32 bits");

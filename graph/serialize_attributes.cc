@@ -134,7 +134,7 @@ struct AttributeWriter {
 absl::StatusOr<Literal> LiteralFromProto(const proto::Literal& in) {
   ALPA_ASSIGN_OR_RETURN(Shape shape, ShapeFromProto(in.shape()));
   if (static_cast<Bytes>(in.data().size()) != shape.bytes()) {
-    return InvalidArgument("literal %s has %d bytes, needs %d", shape.ToString(), in.data().size(),
+    return InvalidArgument("literal %s has %d bytes, but needs %d", shape.ToString(), in.data().size(),
                            shape.bytes());
   }
   if (shape.dtype == DType::kPred) {
@@ -161,7 +161,7 @@ absl::StatusOr<Shape> ShapeFromProto(const proto::Shape& in) {
     return InvalidArgument("element type %d is unknown", dtype);
   }
   if (in.dims_size() > kMaxRank) {
-    return InvalidArgument("shape has %d dimensions, at most %d are allowed", in.dims_size(), kMaxRank);
+    return InvalidArgument("shape has %d dimensions; at most %d are allowed", in.dims_size(), kMaxRank);
   }
   Shape shape{static_cast<DType>(dtype), Get(in.dims())};
   int64_t bytes = SizeOf(shape.dtype);

@@ -11,7 +11,7 @@ namespace {
 // Limits the rewriting passes. Most graphs need two, and later passes gain little.
 constexpr int kMaxPasses = 4;
 
-// Removes ops on which no result depends. Also removes the elements of a barrier whose results nothing reads.
+// Removes ops on which no result depends. Also removes each operand of a barrier whose result no op reads.
 Graph RemoveDead(const Graph& graph) {
   std::vector<bool> live(graph.values().size());
   for (ValueId result : graph.results()) live[result.value()] = true;

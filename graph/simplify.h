@@ -2,7 +2,7 @@
 // broadcasts, converts and transposes. Folds small constants.
 //
 // Keeps optimization barriers, which jax.checkpoint creates. Does not merge equal expressions on different sides of a
-// barrier, because the user requested this recomputation.
+// barrier, because the user requested the recomputation with jax.checkpoint.
 #pragma once
 
 #include "graph/graph.h"

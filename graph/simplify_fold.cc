@@ -8,13 +8,13 @@ namespace alpa::graph::internal {
 // Computes ops with constant operands and small results. Broadcasts and iotas stay, because they need less memory than
 // their results and cost nothing to split across devices.
 std::optional<std::vector<ValueId>> Rewriter::Fold(const Candidate& op) {
-  constexpr int64_t kMostElements = 1024;  // of each operand and result
+  constexpr int64_t kMostElements = 1024;  // limits each operand and each result
   switch (op.opcode) {
     case Opcode::kConstant:
     case Opcode::kIota:
     case Opcode::kBroadcast:
     case Opcode::kConvolution:
-    case Opcode::kReduceWindow:  // the window can be far larger than the result
+    case Opcode::kReduceWindow:  // not folded, because the window can be far larger than the result
     case Opcode::kSelectAndScatter:
     case Opcode::kWhile:
     case Opcode::kConditional:
@@ -45,7 +45,7 @@ std::optional<std::vector<ValueId>> Rewriter::Fold(const Candidate& op) {
   alone.SetResults(alone.AddOp(op.opcode, std::move(operands), op.shapes, op.attrs, op.regions));
   const Graph graph = alone.Build();
   absl::StatusOr<std::vector<Literal>> values = EvaluateOp(graph, graph.ops().back(), literals);
-  if (!values.ok()) return std::nullopt;  // the error shows up at run time
+  if (!values.ok()) return std::nullopt;  // the op stays, and the error appears at run time
   std::vector<ValueId> results;
   for (Literal& value : *values) {
     Shape shape = value.shape();

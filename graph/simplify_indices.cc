@@ -2,8 +2,8 @@
 //
 //   gather(x[B, C], concatenate(iota[B], y[B]))  →  gather(x[B, C], y[B]), with dimension 0 of x and of y batched
 //
-// `x[jnp.arange(B), y]` lowers to the left side. Each row reads its own part of x, but only the right side says so.
-// The rule table can split it along B; it has to replicate x for the left side.
+// JAX lowers `x[jnp.arange(B), y]` to the left side. In both forms, each row reads only its own part of x, but only the
+// right side states this. So the rule table can split the right side along B. For the left side, it has to replicate x.
 #include <algorithm>
 #include <utility>
 
@@ -12,13 +12,13 @@
 namespace alpa::graph::internal {
 namespace {
 
-// Elements of a constant up to which it is compared with coordinates.
+// The largest number of elements of a constant that is compared with coordinates.
 constexpr int64_t kMostElements = 1 << 16;
-// Limits the ops between an index and its iota.
+// The largest number of ops between an index and the iota from which the index is computed.
 constexpr int kMostSteps = 16;
 
-// Dimension of `to` that has the elements of dimension `dim` of `from` after a reshape that only adds or removes
-// dimensions of size 1. Nothing for any other reshape.
+// Returns the dimension of `to` to which a reshape moves dimension `dim` of `from`. Returns nothing unless the reshape
+// only adds or removes dimensions of size 1.
 std::optional<int64_t> AcrossOnes(const std::vector<int64_t>& from, int64_t dim, const std::vector<int64_t>& to) {
   size_t t = 0;
   std::optional<int64_t> found;
@@ -33,14 +33,15 @@ std::optional<int64_t> AcrossOnes(const std::vector<int64_t>& from, int64_t dim,
                                                                                                        : std::nullopt;
 }
 
-// Largest integer of a type, as far as coordinates may reach it.
+// Returns whether the type is an integer type that can represent `coordinate`.
 bool Holds(DType dtype, int64_t coordinate) {
   if (!IsInteger(dtype)) return false;
   const int bits = static_cast<int>(8 * SizeOf(dtype)) - (IsSigned(dtype) ? 1 : 0);
   return bits >= 63 || coordinate < (int64_t{1} << bits);
 }
 
-// Dimension whose coordinate each element of the literal equals.
+// Returns a dimension such that each element of the literal equals its own coordinate along this dimension. Returns
+// nothing if there is none.
 std::optional<int64_t> CoordinateOfLiteral(const Literal& literal) {
   const Shape& shape = literal.shape();
   if (!IsInteger(shape.dtype) || shape.elements() > kMostElements || shape.elements() == 0) return std::nullopt;
@@ -95,7 +96,8 @@ std::optional<int64_t> Rewriter::CoordinateDim(ValueId value, int steps) const {
       return std::find(permutation.begin(), permutation.end(), *dim) - permutation.begin();
     }
     case Opcode::kSelect: {
-      // JAX counts negative indices from the end: select(i < 0, i + n, i). A coordinate is never negative.
+      // JAX lowers an index that may count from the end to select(i < 0, i + n, i). A coordinate is never negative, so
+      // the select returns i.
       const Op& test = def(op.operands[0]);
       if (test.opcode != Opcode::kCompare || test.as<CompareAttrs>().direction != CompareDirection::kLt) {
         return std::nullopt;
@@ -116,8 +118,8 @@ std::optional<int64_t> Rewriter::CoordinateDim(ValueId value, int steps) const {
   }
 }
 
-// Takes the components that are coordinates out of `indices`, and records them as batching dimensions. Returns the
-// remaining indices, or nothing if there is no such component, or if no other would remain.
+// Removes the components that are coordinates from `indices`, and records them as batching dimensions. Returns the
+// remaining indices. Returns nothing if no component is a coordinate, or if all components are.
 std::optional<ValueId> Rewriter::BatchIndices(const Shape& array, ValueId indices, int64_t vector_dim,
                                               std::vector<int64_t>& index_map, std::vector<int64_t>& removed_dims,
                                               std::vector<int64_t>& array_batching,
@@ -164,7 +166,7 @@ std::optional<ValueId> Rewriter::RewriteGather(const Candidate& op) {
       BatchIndices(shape(op.operands[0]), op.operands[1], attrs.index_vector_dim, attrs.start_index_map,
                    attrs.collapsed_slice_dims, attrs.operand_batching_dims, attrs.start_indices_batching_dims);
   if (!indices) return std::nullopt;
-  attrs.indices_are_sorted = false;  // within one batch the order may be another
+  attrs.indices_are_sorted = false;  // the indices that remain may be in another order
   return MakeOne({Opcode::kGather, {op.operands[0], *indices}, op.shapes, std::move(attrs)});
 }
 

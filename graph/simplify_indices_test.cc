@@ -14,7 +14,8 @@ namespace {
 
 using testing::Count;
 
-// x[arange(rows)[:, None], arange(columns), y], as JAX lowers it: all indices are normalised and concatenated.
+// Builds programs such as x[arange(rows)[:, None], arange(columns), y] in the form to which JAX lowers them: each index
+// is normalised to be non-negative, and all indices are concatenated.
 class IndexedProgram {
  public:
   explicit IndexedProgram(std::vector<int64_t> array_dims) : dims_(std::move(array_dims)) {
@@ -42,7 +43,7 @@ class IndexedProgram {
     return b_.Concatenate(columns, static_cast<int64_t>(b_.shape(components[0]).dims.size()));
   }
 
-  // One element per index vector.
+  // Gathers one element per index vector.
   Graph Gather(const std::vector<ValueId>& components) {
     const Shape batch = b_.shape(components[0]);
     GatherAttrs attrs;
@@ -89,7 +90,7 @@ Graph Checked(const Graph& graph) {
     const Shape& shape = graph.shape(parameter);
     std::vector<std::byte> bytes(shape.bytes());
     for (int64_t i = 0; i < shape.elements(); ++i) {
-      // Indices also lie outside of the array.
+      // Some indices are outside the array.
       if (shape.dtype == DType::kS32) reinterpret_cast<int32_t*>(bytes.data())[i] = static_cast<int>(random() % 9) - 2;
       else reinterpret_cast<float*>(bytes.data())[i] = static_cast<float>(random() % 100);
     }
@@ -150,7 +151,7 @@ TEST(SimplifyIndicesTest, OtherIndicesStayIndices) {
     return simple.ops().back().as<GatherAttrs>().operand_batching_dims.size();
   };
   {
-    IndexedProgram p({5, 5});  // more rows than coordinates
+    IndexedProgram p({5, 5});  // the array has more rows than there are coordinates
     EXPECT_EQ(batching(p, p.Iota({4}, 0)), 0u);
   }
   {
@@ -163,7 +164,7 @@ TEST(SimplifyIndicesTest, OtherIndicesStayIndices) {
     EXPECT_EQ(batching(p, p.Given({4})), 0u);
   }
   {
-    IndexedProgram p({4, 5});  // a test against another bound changes coordinates
+    IndexedProgram p({4, 5});  // a select that tests against another bound than 0 changes coordinates
     const Shape shape{DType::kS32, {4}};
     GraphBuilder& b = p.builder();
     const ValueId iota = b.Iota(shape, 0);

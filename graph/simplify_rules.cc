@@ -46,7 +46,7 @@ bool Widens(DType from, DType to) {
   if (IsFloat(from)) {
     return (to == DType::kF64) || (to == DType::kF32 && from != DType::kF64);
   }
-  if (to == DType::kF16) return Digits(from) <= 8;  // at most 255, far below the largest f16
+  if (to == DType::kF16) return Digits(from) <= 8;  // an integer of 8 bits is at most 255, far below the largest f16
   if (IsFloat(to)) return Digits(from) <= Digits(to);
   return (IsSigned(to) || !IsSigned(from)) && Digits(from) <= Digits(to);
 }
@@ -259,16 +259,16 @@ const std::vector<int64_t>& Rewriter::EndsOf(ValueId concatenation) {
 }
 
 std::optional<ValueId> Rewriter::RewriteSlice(const Candidate& op) {
-  constexpr int kMostSteps = 256;  // ops to look through per slice
+  constexpr int kMostSteps = 256;  // limits the ops that are skipped per slice
   SliceAttrs cut = std::get<SliceAttrs>(op.attrs);
   ValueId a = op.operands[0];
   const bool dense = AllOf(cut.strides, 1);
   const auto inside = [&](size_t i, int64_t start, int64_t size) {
     return cut.starts[i] >= start && cut.limits[i] <= start + size;
   };
-  // Replace the sliced array by an earlier value, step by step. An update that covers the slice becomes the sliced
-  // array. An update that does not touch the slice is skipped. A concatenation is replaced by the operand that covers
-  // the slice.
+  // Go back from the sliced array to earlier values, step by step. If an update covers the slice, slice the update
+  // instead. If an update does not touch the slice, skip it. If one operand of a concatenation covers the slice, slice
+  // this operand instead.
   bool moved = false;
   for (int step = 0; step < kMostSteps && dense; ++step) {
     const Op& inner = def(a);
@@ -347,11 +347,11 @@ std::optional<ValueId> Rewriter::RewriteDynamicUpdateSlice(const Candidate& op) 
   size_t dim = array.dims.size();
   for (size_t i = 0; i < array.dims.size(); ++i) {
     if (update.dims[i] == array.dims[i]) continue;
-    if (dim != array.dims.size()) return std::nullopt;  // the update is smaller in two dimensions
+    if (dim != array.dims.size()) return std::nullopt;  // the update is smaller than the array in two dimensions
     dim = i;
   }
-  // Walk back along the chain only if the chain may have written the whole array. This needs one walk per chain, not
-  // one per update.
+  // Walk back along the chain only if its updates are large enough to cover the whole array. So there is one walk per
+  // chain, not one per update.
   UpdateChain chain{dim, update.dims[dim]};
   if (const auto before = chains_.find(op.operands[0]); before != chains_.end() && before->second.dim == dim) {
     chain.covered += before->second.covered;
@@ -359,7 +359,7 @@ std::optional<ValueId> Rewriter::RewriteDynamicUpdateSlice(const Candidate& op) 
   std::optional<ValueId> concatenation;
   if (chain.covered >= array.dims[dim] && array.dims[dim] > 0) {
     concatenation = AsConcatenation(op, dim);
-    chain.covered = 0;  // if the walk failed, for example at an overlap, start counting again
+    chain.covered = 0;  // after a failed walk (for example, because updates overlap), count again from 0
   }
   if (concatenation) return concatenation;
   const std::vector<ValueId> added = Add(op);
@@ -381,7 +381,7 @@ std::optional<ValueId> Rewriter::AsConcatenation(const Candidate& op, size_t dim
     if (!starts || piece.dims[dim] == 0) return std::nullopt;
     const int64_t start = (*starts)[dim], size = piece.dims[dim];
     const auto after = pieces.lower_bound(start);
-    if (after != pieces.end() && after->first < start + size) return std::nullopt;  // overlaps a later write
+    if (after != pieces.end() && after->first < start + size) return std::nullopt;  // the piece overlaps a later update
     if (after != pieces.begin()) {
       const auto& [before_start, before] = *std::prev(after);
       if (before_start + shape(before).dims[dim] > start) return std::nullopt;

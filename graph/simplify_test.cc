@@ -42,7 +42,7 @@ TEST(SimplifyTest, MergesEqualOps) {
   GraphBuilder b;
   const ValueId x = b.Parameter(F32({2}));
   const ValueId a = b.Reduce(b.Unary(Opcode::kTanh, x), ReduceKind::kSum, {0});
-  const ValueId c = b.Reduce(b.Unary(Opcode::kTanh, x), ReduceKind::kSum, {0});  // has its own, equal region
+  const ValueId c = b.Reduce(b.Unary(Opcode::kTanh, x), ReduceKind::kSum, {0});  // has a separate but equal region
   const ValueId m = b.Reduce(b.Unary(Opcode::kTanh, x), ReduceKind::kMax, {0});
   EXPECT_EQ(Simplified(b, {a, c, m}),
             "%0 = f32[2] parameter(0)\n"
@@ -65,7 +65,7 @@ TEST(SimplifyTest, NeverMergesAcrossABarrier) {
   EXPECT_EQ(Simplified(b, {before, after, last, b.Unary(Opcode::kTanh, again)}),
             "%0 = f32[2] parameter(0)\n"
             "%1 = f32[2] tanh(%0)\n"
-            "%2 = f32[2] opt-barrier(%0)\n"  // the element without a reader is removed
+            "%2 = f32[2] opt-barrier(%0)\n"  // the barrier loses the operand whose result no op reads
             "%3 = f32[2] opt-barrier(%0)\n"
             "%4 = f32[2] tanh(%2)\n"
             "%5 = f32[2] tanh(%3)\n"
@@ -89,7 +89,7 @@ TEST(SimplifyTest, OpsThatChangeNothingAreRemoved) {
   const Identity kIdentities[] = {
       {"copy", [](GraphBuilder& b, ValueId x) { return b.Unary(Opcode::kCopy, x); }},
       {"convert", [](GraphBuilder& b, ValueId x) { return b.Convert(x, DType::kF32); }},
-      {"convert to wider and back",
+      {"convert to a wider type and back",
        [](GraphBuilder& b, ValueId x) { return b.Convert(b.Convert(x, DType::kF64), DType::kF32); }},
       {"reshape",
        [](GraphBuilder& b, ValueId x) {
@@ -103,11 +103,11 @@ TEST(SimplifyTest, OpsThatChangeNothingAreRemoved) {
        [](GraphBuilder& b, ValueId x) {
          return b.Broadcast(x, {2, 3}, {0, 1});
        }},
-      {"slice of all",
+      {"slice of all elements",
        [](GraphBuilder& b, ValueId x) {
          return b.Slice(x, {0, 0}, {2, 3});
        }},
-      {"dynamic slice of all",
+      {"dynamic slice of all elements",
        [](GraphBuilder& b, ValueId x) {
          const ValueId i = b.Parameter({DType::kS32, {}});
          return b.DynamicSlice(x, {i, i}, {2, 3});
@@ -121,11 +121,11 @@ TEST(SimplifyTest, OpsThatChangeNothingAreRemoved) {
        [](GraphBuilder& b, ValueId x) {
          return b.Slice(b.Concatenate({b.Unary(Opcode::kTanh, x), x}, 0), {2, 0}, {4, 3});
        }},
-      {"select by true",
+      {"select with a true predicate",
        [](GraphBuilder& b, ValueId x) {
          return b.Select(b.Full({DType::kPred, {2, 3}}, 1), x, b.Unary(Opcode::kTanh, x));
        }},
-      {"select of equals",
+      {"select between equal values",
        [](GraphBuilder& b, ValueId x) {
          return b.Select(b.Parameter({DType::kPred, {2, 3}}), x, x);
        }},
@@ -147,7 +147,7 @@ TEST(SimplifyTest, OpsThatChangeNothingAreRemoved) {
        }},
       {"negated twice",
        [](GraphBuilder& b, ValueId x) { return b.Unary(Opcode::kNegate, b.Unary(Opcode::kNegate, x)); }},
-      {"slice that one of two updates wrote",
+      {"slice of a region that one of two updates wrote",
        [](GraphBuilder& b, ValueId x) {
          const ValueId one = b.Scalar(DType::kS32, 1), zero = b.Scalar(DType::kS32, 0);
          ValueId stack = b.Full({DType::kF32, {8, 3}}, 0);
@@ -181,9 +181,9 @@ TEST(SimplifyTest, OpsThatChangeBitsStay) {
        [](GraphBuilder& b, ValueId x) {
          return b.Binary(Opcode::kMultiply, x, b.Full({DType::kF32, {2, 3}}, 0));
        }},
-      {"convert to narrower and back",
+      {"convert to a narrower type and back",
        [](GraphBuilder& b, ValueId x) { return b.Convert(b.Convert(x, DType::kBF16), DType::kF32); }},
-      {"convert to integer and back",
+      {"convert to an integer type and back",
        [](GraphBuilder& b, ValueId x) { return b.Convert(b.Convert(x, DType::kS64), DType::kF32); }},
       {"reverse", [](GraphBuilder& b,
                      ValueId x) { return b.AddOp(Opcode::kReverse, {x}, {b.shape(x)}, DimsAttrs{{1}})[0]; }},
@@ -191,7 +191,7 @@ TEST(SimplifyTest, OpsThatChangeBitsStay) {
        [](GraphBuilder& b, ValueId x) {
          return b.Reshape(b.Transpose(x, {1, 0}), {2, 3});
        }},
-      {"slice that a later update overwrites in part",
+      {"slice of a region that a later update partly overwrites",
        [](GraphBuilder& b, ValueId x) {
          const ValueId zero = b.Scalar(DType::kS32, 0);
          ValueId stack = b.DynamicUpdateSlice(b.Full({DType::kF32, {8, 3}}, 0), x, {zero, zero});
@@ -325,7 +325,7 @@ TEST(SimplifyTest, KeepsTheResultsOfPrograms) {
       const Graph simple = Simplify(*graph);
       ASSERT_TRUE(Verify(simple).ok()) << name << ": " << Verify(simple);
       EXPECT_LE(simple.size(), graph->size());
-      EXPECT_EQ(Print(Simplify(simple)), Print(simple)) << name << ": a second Simplify changes the graph again";
+      EXPECT_EQ(Print(Simplify(simple)), Print(simple)) << name << ": Simplify changes a simplified graph";
       const std::vector<Literal> arguments = Unpack(*graph, graph->parameters(), ReadTestdata(name + ".in"));
       const std::vector<Literal> expected = Unpack(*graph, graph->results(), ReadTestdata(name + ".out"));
       const auto plain = Evaluate(*graph, arguments);
@@ -352,7 +352,7 @@ TEST(SimplifyTest, SimplifiesLargeGraphsInSeconds) {
   }
   b.SetResults({stack});
   const Graph graph = b.Build();
-  ASSERT_GT(graph.size(), 190'000);  // with a chain of 10 000 updates
+  ASSERT_GT(graph.size(), 190'000);  // the graph contains a chain of 10 000 updates
   const auto start = std::chrono::steady_clock::now();
   const Graph simple = Simplify(graph);
   EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 30);

@@ -18,7 +18,7 @@ class Verifier {
 
   absl::Status Check(const Graph& graph, int depth) {
     if (depth > kMaxNesting) return InvalidArgument("regions nest deeper than %d levels", kMaxNesting);
-    size_t defined = 0;  // values defined so far; the next op's results must have the next numbers
+    size_t defined = 0;  // number of values so far; the results of the next op must have the next numbers
     size_t parameters = 0;
     for (int i = 0; i < graph.size(); ++i) {
       const Op& op = graph.ops()[i];
@@ -56,7 +56,7 @@ class Verifier {
     if (op.opcode > Opcode::kAxisIndex)
       return InvalidArgument("opcode %d is unknown", static_cast<int>(op.opcode));
     if ((IsCollective(op.opcode) || op.opcode == Opcode::kAxisIndex) && !options_.allow_collectives) {
-      return InvalidArgument("is outside a stage program; collectives are allowed only inside one");
+      return InvalidArgument("is outside a stage program; collectives are allowed only in stage programs");
     }
     std::vector<Shape> operands;
     operands.reserve(op.operands.size());
@@ -88,7 +88,7 @@ class Verifier {
     ALPA_ASSIGN_OR_RETURN(const std::vector<Shape> inferred,
                           InferShapes(op.opcode, operands, op.attrs, op.regions, declared));
     if (inferred.size() != declared.size()) {
-      return InvalidArgument("has %d results, needs %d", declared.size(), inferred.size());
+      return InvalidArgument("has %d results, but needs %d", declared.size(), inferred.size());
     }
     for (size_t i = 0; i < inferred.size(); ++i) {
       if (inferred[i] != declared[i]) {
@@ -124,7 +124,7 @@ class Verifier {
       default:
         return InvalidArgument("element type %d is unknown", static_cast<int>(shape.dtype));
     }
-    // A dimension of size 0 counts as 1 here, so that the strides fit in 64 bits too.
+    // This product counts a dimension of size 0 as 1, so that it also limits the strides to 64 bits.
     for (int64_t dim : shape.dims) {
       if (dim < 0) return InvalidArgument("%s has a negative dimension", shape.ToString());
       if (__builtin_mul_overflow(bytes, std::max<int64_t>(dim, 1), &bytes)) {
@@ -138,8 +138,8 @@ class Verifier {
     const int64_t index = op.as<ParameterAttrs>().index;
     if (index != static_cast<int64_t>(parameters) || parameters >= graph.parameters().size() ||
         graph.parameters()[parameters] != op.results[0]) {
-      return InvalidArgument("is parameter %d, expected %d: parameters must be in the order of their index", index,
-                             parameters);
+      return InvalidArgument("is parameter %d, but must be parameter %d: parameters must be in order of their index",
+                             index, parameters);
     }
     return absl::OkStatus();
   }
@@ -152,14 +152,14 @@ class Verifier {
     std::vector<bool> seen(options_.mesh_shape.size());
     for (int64_t axis : attrs.mesh_axes) {
       if (axis < 0 || axis >= static_cast<int64_t>(seen.size()) || seen[axis]) {
-        return InvalidArgument("mesh axis %d is outside the mesh's %d axes, or is named twice", axis, seen.size());
+        return InvalidArgument("mesh axis %d is not one of the mesh's %d axes, or is named twice", axis, seen.size());
       }
       seen[axis] = true;
       group *= options_.mesh_shape[axis];
     }
     const auto resized = [&](int64_t dim, int64_t from, int64_t to) -> absl::Status {
       if (from == to) return absl::OkStatus();
-      return InvalidArgument("dimension %d of %s does not give %s in a group of %d devices", dim,
+      return InvalidArgument("with dimension %d of %s, the result cannot be %s in a group of %d devices", dim,
                              operands[0].ToString(), results[0].ToString(), group);
     };
     switch (opcode) {
@@ -184,7 +184,8 @@ class Verifier {
         std::vector<bool> receives(static_cast<size_t>(group));
         for (int64_t to : attrs.permutation) {
           if (to < -1 || to >= group || (to >= 0 && receives[to])) {
-            return InvalidArgument("rank %d is outside the group of %d devices, or receives twice", to, group);
+            return InvalidArgument("destination rank %d is outside the group of %d devices, or receives twice", to,
+                                   group);
           }
           if (to >= 0) receives[to] = true;
         }

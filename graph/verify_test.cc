@@ -77,7 +77,7 @@ std::vector<Row> Rows() {
   return {
       {Opcode::kTanh, {F32({2})}, {}, {F32({2})}, ""},
       {Opcode::kTanh, {S32({2})}, {}, {S32({2})}, "takes floats"},
-      {Opcode::kTanh, {F32({2}), F32({2})}, {}, {F32({2})}, "has 2 operands, needs 1"},
+      {Opcode::kTanh, {F32({2}), F32({2})}, {}, {F32({2})}, "has 2 operands, but needs 1"},
       {Opcode::kTanh, {F32({2})}, {}, {F32({3})}, "declared f32[3]"},
       {Opcode::kTanh, {F32({2})}, {}, {F32({2}), F32({2})}, "has 2 results"},
       {Opcode::kTanh, {F32({2})}, {}, {F32({2})}, "regions", {Sum()}},
@@ -203,7 +203,7 @@ std::vector<Row> Rows() {
        {F32({2, 5, 5, 4}), F32({3, 3, 4, 6})},
        Conv([](ConvolutionAttrs& a) { a.input_spatial = {1}; }),
        {F32({2, 5, 5, 6})},
-       "differ in number"},
+       "as many spatial dimensions"},
       {Opcode::kReduce, {F32({2, 3}), F32({})}, DimsAttrs{{0}}, {F32({3})}, "", {Sum()}},
       {Opcode::kReduce, {F32({2, 3}), F32({})}, DimsAttrs{{2}}, {F32({3})}, "outside rank", {Sum()}},
       {Opcode::kReduce, {F32({2, 3}), F32({1})}, DimsAttrs{{0}}, {F32({3})}, "initial value", {Sum()}},
@@ -278,7 +278,7 @@ TEST(VerifyTest, EachOpAcceptsValidShapesAndRefusesOthers) {
 
 TEST(VerifyTest, ValuesMustBeDefinedBeforeTheirUse) {
   GraphBuilder b;
-  b.SetResults(b.AddOp(Opcode::kTanh, {ValueId(0)}, {F32({2})}));  // it reads its own result
+  b.SetResults(b.AddOp(Opcode::kTanh, {ValueId(0)}, {F32({2})}));  // the op reads its own result
   EXPECT_THAT(std::string(Verify(b.Build()).message()), HasSubstr("before it is defined"));
 }
 

@@ -17,7 +17,7 @@ using graph::Opcode;
 using graph::ValueId;
 using Dims = std::vector<int64_t>;
 
-// Returns the run of a transpose by `permutation`: the number of contiguous elements that it moves together.
+// Returns the run of a transpose by `permutation`: the number of contiguous elements that the transpose moves together.
 int64_t RunOf(const Dims& operand_dims, const Dims& permutation) {
   int64_t run = 1, expected = static_cast<int64_t>(permutation.size()) - 1;
   for (size_t i = permutation.size(); i-- > 0;) {
@@ -35,7 +35,8 @@ struct Exchange {
   Dims permutation;    // of the transpose that reads the exchanged dot
 };
 
-// Returns the exchanged form of each dot whose transpose then has longer runs. The key is the index of the transpose.
+// Finds each dot whose transpose has longer runs after the exchange, and returns the exchanged form of the dot. The key
+// is the index of the transpose.
 std::map<int, Exchange> FindExchanges(const Graph& g) {
   std::vector<int> uses(g.values().size(), 0);
   for (ValueId id : g.results()) ++uses[id.value()];
@@ -95,7 +96,7 @@ std::shared_ptr<const Graph> ExchangeDots(std::shared_ptr<const Graph> graph) {
     const ValueId product = builder.AddOp(Opcode::kDot, {now[dot.operands[1].value()], now[dot.operands[0].value()]},
                                           {e.shape}, e.dot, {}, g.location(dot))[0];
     const bool same = RunOf(e.shape.dims, e.permutation) == e.shape.elements();
-    // If the bytes stay in place, only dimensions of size 1 move, and a reshape is enough.
+    // If the bytes stay in place, the transpose moves only dimensions of size 1, so a reshape can replace it.
     now[op.results[0].value()] =
         same ? builder.AddOp(Opcode::kReshape, {product}, {g.shape(op.results[0])}, {}, {}, g.location(op))[0]
              : builder.AddOp(Opcode::kTranspose, {product}, {g.shape(op.results[0])}, DimsAttrs{e.permutation}, {},

@@ -129,8 +129,8 @@ class Planner {
 
   struct Use {
     int op;
-    bool linear;     // iteration i of the group reads element i of the value
-    bool same_type;  // the use has the value's element type
+    bool linear;     // whether iteration i of the group reads element i of the value
+    bool same_type;  // whether the op reads the value in the value's element type
   };
 
   // Records the ops that read each root, from memory or within a group. A read through a view counts as a read of the
@@ -144,7 +144,7 @@ class Planner {
       const Op& op = g_.ops()[i];
       const bool tile = role == Role::kElement || role == Role::kReduce;
       if (role == Role::kView || role == Role::kIota) {
-        // The loop runs from last to first, so it has already visited all readers of this op.
+        // The loop visits ops from last to first, so it has already visited all readers of this op.
         stored_[i] = stored_[i] || is_result_[op.results[0].value()];
         if (role == Role::kView && stored_[i]) users_[Root(op.operands[0])].push_back({i, false, false});
         if (role == Role::kView) StoreOperand(op);
@@ -164,7 +164,7 @@ class Planner {
         if (tile && same_size && same_type && source == Role::kView) {
           users_[Root(g_.ops()[definition].operands[0])].push_back({i, false, false});
         } else if (tile && same_size && same_type && source == Role::kIota) {
-          // An iota is computed, not read.
+          // The group computes the iota, so it reads no value.
         } else {
           if (source == Role::kView || source == Role::kIota) stored_[definition] = true;
           users_[v].push_back({i, tile && same_size, same_type});
@@ -173,7 +173,8 @@ class Planner {
     }
   }
 
-  // Marks the operand of `view` as stored. The operand must be in memory even if it is a view or an iota itself.
+  // Marks the operand of `view` as stored. The operand must be in memory, even if the operand is itself a view or an
+  // iota.
   void StoreOperand(const Op& view) {
     const int definition = DefiningOp(Root(view.operands[0]));
     const Role role = plan_.roles[definition];
@@ -208,7 +209,7 @@ class Planner {
     }
   }
 
-  // Returns the group that the elementwise op of `value` joins, or -1 if it joins none.
+  // Returns the group that the elementwise op of `value` joins, or -1 if the op joins no group.
   int GroupToJoin(int value, int64_t n) const {
     int earliest = -1;
     for (const Use& use : users_[value]) {
@@ -290,7 +291,7 @@ class Planner {
   }
 
   // Returns the work, in additions, of recomputing `v` from values that stay in memory until unit `until` anyway.
-  // Appends `v` and the other recomputed values to `values`. A result of kNever or more means that `v` cannot be
+  // Appends `v` and the other recomputed values to `values`. A returned work of kNever or more means that `v` cannot be
   // recomputed.
   int WorkToRecompute(int v, const std::vector<int>& unit_of, int until, std::vector<int>& values) const {
     values.push_back(v);
@@ -323,8 +324,8 @@ class Planner {
   FusionPlan plan_;
   std::vector<bool> is_result_;
   std::vector<std::vector<Use>> users_;  // by root
-  std::vector<int> last_read_;           // by root: last unit that reads it
-  std::vector<bool> stored_;             // by op: whether it is a view or iota that must be in memory
+  std::vector<int> last_read_;           // by root: the last unit that reads the root
+  std::vector<bool> stored_;             // by op: whether the op is a view or iota that must be in memory
   std::vector<int> group_of_;
   std::vector<Group_> groups_;
 };

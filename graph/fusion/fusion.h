@@ -1,12 +1,12 @@
 // Divides a graph into units: groups of ops that one fused kernel computes, and single ops.
 //
-// Model:    A fused group iterates over n elements in row-major order, independent of their shape. Its members are
+// Model:    A fused group iterates over n elements in row-major order, whatever their shape is. Its members are
 //           elementwise ops on n elements and reductions of n elements. A read is linear if iteration i reads element i
-//           of a value of n elements. A member reads all other values through views (broadcast, static slice, some
-//           transposes), as scalars, or as iotas. Reshapes need no code.
+//           of a value of n elements. All other values that a member reads must be views (broadcast, static slice, some
+//           transposes), scalars or iotas. Reshapes need no code.
 // Method:   Ops are visited from last to first. An elementwise op joins the unit of its earliest reader if the unit
 //           has the same n and reads the op's result only linearly. Units execute in the order of their last op. This
-//           order is topological, because all other readers are in units that end later.
+//           order is topological, because all readers of the op outside its unit are in units that end later.
 //           A value is not stored if a few cheap ops can compute it from values that stay in memory anyway. Each unit
 //           that reads the value recomputes it, because memory is slower than arithmetic.
 #pragma once
@@ -35,7 +35,7 @@ enum class Role : uint8_t {
   kNothing,  // parameters, constants, dead ops, and ops whose result has the same bytes as their operand
   kElement,  // a member of a fused group
   kReduce,   // the last member of a fused group
-  kView,     // fused groups read its operand in place; a kernel of its own stores the result if another op needs it
+  kView,     // fused groups read its operand in place; if another op needs the result, a separate kernel stores it
   kIota,
   kOther,
 };
@@ -54,8 +54,8 @@ struct FusionPlan {
   std::vector<bool> recomputed;  // by value: whether each unit that reads the value computes it again
 };
 
-// Returns whether fused kernels support an elementwise op on operands of this type. An unsupported op becomes a unit of
-// its own.
+// Returns whether fused kernels support an elementwise op on operands of this type. An op that they do not support
+// becomes a separate unit.
 using Computes = std::function<bool(const graph::Op&, graph::DType)>;
 // If `computes` is null, fused kernels support every elementwise op.
 FusionPlan PlanFusion(const graph::Graph& graph, const Computes& computes = nullptr);

@@ -14,11 +14,11 @@
 namespace alpa::fusion {
 
 inline constexpr Bytes kAlignment = 64;          // bytes; every offset is a multiple of this
-inline constexpr size_t kMaxBySize = 20'000;     // most blocks that are placed by size, in quadratic time
+inline constexpr size_t kMaxBySize = 20'000;     // blocks; the largest number that is placed by size, in quadratic time
 
 struct Block {
   Bytes size = 0;
-  int first = 0, last = 0;  // lives from the start of step `first` to the end of step `last`
+  int first = 0, last = 0;  // the block lives from the start of step `first` to the end of step `last`
 };
 
 struct MemoryPlan {

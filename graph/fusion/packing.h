@@ -13,7 +13,7 @@ inline constexpr Bytes kPackBelow = 1 * kMiB;  // bytes; larger operands are sen
 
 struct Packing {
   std::vector<bool> packed;  // by operand
-  Bytes scratch = 0;         // bytes of the largest package; each element type has one package
+  Bytes scratch = 0;         // bytes of the largest message; the packed operands of one element type form one message
 };
 Packing PackingOf(const graph::Graph& graph, const graph::Op& all_reduce);
 

@@ -9,8 +9,8 @@ namespace {
 struct Storage {
   Place place;          // Finish sets the offset of a place in the arena
   Bytes size = 0;
-  int first = 0;        // unit that first writes it
-  int busy_until = -1;  // last unit that needs its current value
+  int first = 0;        // the first unit that writes to this storage
+  int busy_until = -1;  // the last unit that needs the current value
   bool writable = false;
 };
 
@@ -70,7 +70,7 @@ class Planner {
 
   bool Claimed(int storage) const { return std::find(claimed_.begin(), claimed_.end(), storage) != claimed_.end(); }
 
-  // Returns whether write `w` of unit `u` may take over `storage`. If `updates_only`, only kUpdate allows sharing.
+  // Returns whether write `w` of unit `u` may use `storage`. If `updates_only`, only kUpdate allows sharing.
   bool CanTake(int u, size_t w, int storage, bool updates_only) const {
     const Storage& s = storages_[storage];
     const int v = p_.units[u].writes[w];
@@ -118,7 +118,7 @@ class Planner {
   }
 
   // Adds a copy for each result that is not in its final buffer. If one copy reads a parameter's buffer and another
-  // copy overwrites it, the old value is first copied to the arena.
+  // copy overwrites it, the old value of the buffer is first copied to the arena.
   void Copies() {
     struct Pending {
       int storage, result;
@@ -186,7 +186,7 @@ class Planner {
   };
   const StorageProblem& p_;
   const int end_;
-  std::vector<Storage> storages_;  // parameters first, in order
+  std::vector<Storage> storages_;  // first the storages of the parameters, in order
   std::vector<int> last_use_, storage_of_, scratch_of_, claimed_;
   std::vector<std::vector<int>> results_of_;
   std::vector<StorageCopy> copies_;

@@ -3,9 +3,9 @@
 // Model:    Units (fused groups of ops, or single ops) run in order. Each unit reads and writes values. Values with
 //           the same bytes and different shapes share one root. Units name only roots. A storage holds one value at a
 //           time.
-// Aliases:  A result that is aliased to parameter p must be in p's buffer at the end. The result is written there
-//           directly if no later unit reads the value in that buffer. Otherwise it is stored elsewhere and copied at
-//           the end.
+// Aliases:  A result that is aliased to parameter p must be in p's buffer at the end. A unit writes the result directly
+//           to p's buffer if no later unit reads the old value in the buffer. Otherwise the result is stored elsewhere
+//           and copied at the end.
 // Rules:    A unit may write to the storage of a value that it reads only if the unit allows it (ShareOption). No
 //           storage is overwritten while a later unit or the program's results still need its value.
 #pragma once
@@ -35,9 +35,9 @@ struct StorageUnit {
 
 struct StorageProblem {
   std::vector<Bytes> sizes;      // by value
-  std::vector<int> parameters;   // value of each parameter
-  std::vector<int> results;      // root of each result
-  std::vector<int32_t> alias;    // by result: parameter or -1; may be empty
+  std::vector<int> parameters;   // the value of each parameter
+  std::vector<int> results;      // the root of each result
+  std::vector<int32_t> alias;    // by result: the aliased parameter, or -1; may be empty
   std::vector<bool> constant;    // by value: whether it is a constant of the program
   std::vector<StorageUnit> units;  // in order of execution
 };

@@ -70,7 +70,7 @@ void CopyRuns(const View& view, const T* from, int64_t begin, int64_t count, T* 
     std::fill(to, to + count, from[view.offset]);
     return;
   }
-  constexpr size_t kMaxRank = 32;  // dimensions of a collapsed view; by default, import allows 16
+  constexpr size_t kMaxRank = 32;  // limits the dimensions of a collapsed view; import allows 16 by default
   const size_t rank = std::min(view.dims.size(), kMaxRank);
   const int64_t inner = view.dims[rank - 1], step = view.strides[rank - 1];
   int64_t index[kMaxRank];
