@@ -37,7 +37,7 @@ def remove(closed, mode):
         return None
     places = sorted({_location(equation) for equation in found})
     warnings.warn(f"left out {len(found)} debug callbacks of the step, at {', '.join(places)}", stacklevel=2)
-    return closed.replace(jaxpr=_without(closed.jaxpr))
+    return _without(closed)
 
 
 def _is_callback(equation):
@@ -46,12 +46,13 @@ def _is_callback(equation):
 
 
 # A ClosedJaxpr holds a Jaxpr and its constants. JAX moves these classes between modules, so they are told by members.
-def _is_closed(value):
-    return hasattr(value, "jaxpr") and hasattr(value, "consts")
-
-
+# From JAX 0.11 on, one class is both.
 def _is_open(value):
     return hasattr(value, "eqns") and hasattr(value, "invars")
+
+
+def _is_closed(value):
+    return hasattr(value, "jaxpr") and hasattr(value, "consts") and not _is_open(value)
 
 
 def _inner(value):

@@ -8,7 +8,7 @@ import xxhash
 
 from alpa import callbacks, errors, plan as plan_module, program as program_module, rpc, run as run_module
 from alpa._proto import job_service_pb2 as pb
-from alpa._proto import job_service_pb2_grpc, plan_pb2
+from alpa._proto import plan_pb2
 
 _log = logging.getLogger("alpa")
 
@@ -26,7 +26,7 @@ class Cluster:
         self.address = address
         self._daemons = daemons
         self._channel = rpc.channel(address)
-        self._jobs = job_service_pb2_grpc.JobServiceStub(self._channel)
+        self._jobs = pb.JobServiceStub(self._channel)
         self._runs = weakref.WeakSet()
         try:
             self._jobs.GetCluster(pb.ClusterRequest(), timeout=timeout, wait_for_ready=True)

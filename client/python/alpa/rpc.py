@@ -5,7 +5,7 @@ import grpc
 from alpa import errors
 
 try:
-    from alpa._proto import job_service_pb2, job_service_pb2_grpc, plan_pb2, tensor_service_pb2  # noqa: F401
+    from alpa._proto import job_service_pb2, plan_pb2, tensor_service_pb2  # noqa: F401
 except ImportError as e:
     if "_pb2" not in str(e):
         raise

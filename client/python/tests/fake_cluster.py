@@ -17,15 +17,16 @@ import grpc
 import jax
 import numpy as np
 import xxhash
+from jax._src.interpreters import mlir
 from jax._src.lib import xla_client
-from jaxlib import _jax
+from jaxlib.mlir import ir
 
 from alpa import tensors
 from alpa._proto import job_service_pb2 as pb
-from alpa._proto import job_service_pb2_grpc, tensor_service_pb2, tensor_service_pb2_grpc
+from alpa._proto import tensor_service_pb2
 
 
-class FakeCluster(job_service_pb2_grpc.JobServiceServicer):
+class FakeCluster:
     def __init__(self, workers=2, devices_per_worker=2):
         self.step_gate = threading.Event()
         self.step_gate.set()
@@ -40,10 +41,7 @@ class FakeCluster(job_service_pb2_grpc.JobServiceServicer):
         self.devices_per_worker = devices_per_worker
         self.workers = [_Worker(self, f"worker-{i}", range(i * devices_per_worker, (i + 1) * devices_per_worker))
                         for i in range(workers)]
-        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(16))
-        job_service_pb2_grpc.add_JobServiceServicer_to_server(self, self.server)
-        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
-        self.server.start()
+        self.server, self.address = _serve(pb.JobService, self)
 
     def stop(self):
         self.step_gate.set()
@@ -137,6 +135,21 @@ class FakeCluster(job_service_pb2_grpc.JobServiceServicer):
         return self.jobs[request.job_id]
 
 
+def _serve(methods, servicer):
+    """Starts a server for a service, whose methods `servicer` has. Returns the server and its address."""
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(16))
+    for name, method in methods.items():
+        if hasattr(servicer, name):
+            handler = getattr(grpc, method.kind + "_rpc_method_handler")(
+                getattr(servicer, name), request_deserializer=method.request.FromString,
+                response_serializer=method.reply.SerializeToString)
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(
+                method.path.split("/")[1], {name: handler}),))
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    return server, address
+
+
 class _Job:
     """A job's program, placement and state."""
 
@@ -151,8 +164,12 @@ class _Job:
         results = shape.result_shape()
         self.outputs = results.tuple_shapes() if results.is_tuple() else [results]
         module = xla_client._xla.mlir.xla_computation_to_mlir_module(computation)
-        cpu = jax.devices("cpu")[:1]
-        self._execute = cpu[0].client.compile_and_load(module, _jax.DeviceList(tuple(cpu)), xla_client.CompileOptions())
+        cpu = jax.devices("cpu")[0]
+        if hasattr(cpu.client, "compile_and_load"):
+            devices = xla_client._xla.DeviceList((cpu,))
+            self._execute = cpu.client.compile_and_load(module, devices, xla_client.CompileOptions())
+        else:  # JAX before 0.6
+            self._execute = cpu.client.compile(_without_layouts(module), xla_client.CompileOptions())
         assert len(self.roles.inputs) == len(self.inputs) and len(self.roles.outputs) == len(self.outputs)
         devices = request.plan.devices or sum(len(w.devices) for w in cluster.workers)
         self.proto = pb.Job(job_id=job_id, name=request.name, epoch=1, devices=range(devices),
@@ -219,13 +236,21 @@ class _Job:
         return placement
 
 
-class _Worker(tensor_service_pb2_grpc.TensorServiceServicer):
+def _without_layouts(text):
+    """Returns a module without the layouts of its parameters and results. The CPU client of JAX 0.4.35 crashes if the
+    layout of a tuple is given."""
+    with mlir.make_ir_context():
+        module = ir.Module.parse(text)
+        attributes = module.operation.attributes
+        for name in [a.name for a in attributes if a.name.startswith("mhlo.xla_entry_computation")]:
+            del attributes[name]
+        return mlir.module_to_string(module)
+
+
+class _Worker:
     def __init__(self, cluster, name, devices):
         self.cluster, self.name, self.devices = cluster, name, list(devices)
-        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(16))
-        tensor_service_pb2_grpc.add_TensorServiceServicer_to_server(self, self.server)
-        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
-        self.server.start()
+        self.server, self.address = _serve(tensor_service_pb2.TensorService, self)
 
     def Put(self, requests, context):
         chunks = list(requests)

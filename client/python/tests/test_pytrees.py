@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors import safe_open
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3) / 10
 
@@ -143,10 +143,15 @@ def check(cluster, tmp_path, step, state, batch):
         assert_same(alpa.fetch(got), second)
         run.close()
     alpa.save_job(tmp_path, step, state, [batch])
-    saved = load_file(str(tmp_path / "state.safetensors"))
+    saved = saved_state(tmp_path)
     inputs = json.loads((tmp_path / "job.json").read_text())["inputs"]
-    assert set(saved) == {leaf["path"] for leaf in inputs if leaf["kind"] == "state"}
+    assert saved == {leaf["path"] for leaf in inputs if leaf["kind"] == "state"}
     assert len(saved) == len(jax.tree_util.tree_leaves(state))
+
+
+def saved_state(directory):
+    with safe_open(str(directory / "state.safetensors"), "numpy") as file:
+        return set(file.keys())
 
 
 # ---- functions among the leaves ----
@@ -169,7 +174,7 @@ def test_a_function_among_the_leaves_is_a_part_of_the_structure(cluster, tmp_pat
     with pytest.raises(alpa.InputError, match=r"state\.activation is <.*sin.*, and was <.*tanh"):
         cluster.parallelize(lambda s, b: (dataclasses.replace(s, activation=jnp.sin), None))(state, batch)
     alpa.save_job(tmp_path, activate, state, [batch])
-    assert set(load_file(str(tmp_path / "state.safetensors"))) == {"state.w"}
+    assert saved_state(tmp_path) == {"state.w"}
 
 
 def test_an_object_that_can_be_called_is_no_function(cluster):
@@ -224,7 +229,7 @@ def add(s, b):
     (Model(jnp.ones(3), None), Model(None, None), r"state\.w is missing"),
     (Point(jnp.ones(2), {"a": jnp.ones(1)}), Point(jnp.ones(2), {"b": jnp.ones(1)}), r"state\.y\['a'\] is missing"),
     (Point(jnp.ones(2), None), Point(jnp.ones(3), None), r"state\.x is f32\[3\]; .* traced with f32\[2\]"),
-    ({"k": jax.random.key(0)}, {"k": jax.random.PRNGKey(0)}, r"state\['k'\] is u32\[2\]; .*PRNG key threefry2x32"),
+    ({"k": jax.random.key(0)}, {"k": jax.random.PRNGKey(0)}, r"state\['k'\] is u32\[2\]; .*PRNG key"),
     ((jnp.ones(1),), [jnp.ones(1)], "in other containers"),
 ])
 def test_a_wrong_structure_is_refused_by_the_path_of_its_leaf(cluster, state, changed, message):

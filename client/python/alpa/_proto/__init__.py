@@ -1,1 +1,46 @@
-"""The generated modules of proto/*.proto. client/python/generate.py writes them. Git tracks only this file."""
+"""The messages and services of proto/*.proto. ../../generate.py writes the modules of this folder.
+
+The modules hold descriptors, not the code of a protoc. Generated code runs only with protobuf and gRPC from the version
+of its generator on, and protobuf accepts it for one more major version. Descriptors have no such limits.
+"""
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+_POOL = descriptor_pool.DescriptorPool()  # not the default pool, in which other packages can define the same names
+
+
+def define(names, serialized):
+    """Adds the message classes and the service stubs of a serialized FileDescriptorProto to `names`, the globals of a
+    module. The stub of a service Jobs is JobsStub, and Jobs is {method: Method}."""
+    proto = descriptor_pb2.FileDescriptorProto.FromString(serialized)
+    _POOL.AddSerializedFile(serialized)
+    file = _POOL.FindFileByName(proto.name)
+    for name, message in file.message_types_by_name.items():
+        names[name] = message_factory.GetMessageClass(message)
+    for service in proto.service:
+        full_name = f"{proto.package}.{service.name}"
+        descriptors = file.services_by_name[service.name].methods_by_name
+        names[service.name] = {method.name: Method(full_name, method, descriptors[method.name])
+                               for method in service.method}
+        names[service.name + "Stub"] = _stub(service.name, names[service.name])
+
+
+class Method:
+    """One call of a service. `kind` is the name of the functions of grpc for it, such as "unary_stream"."""
+
+    def __init__(self, service, proto, descriptor):
+        self.path = f"/{service}/{proto.name}"
+        self.kind = "_".join("stream" if streams else "unary" for streams in (proto.client_streaming,
+                                                                              proto.server_streaming))
+        self.request = message_factory.GetMessageClass(descriptor.input_type)
+        self.reply = message_factory.GetMessageClass(descriptor.output_type)
+
+
+def _stub(name, methods):
+    def connect(self, channel):
+        for method_name, method in methods.items():
+            make = getattr(channel, method.kind)
+            setattr(self, method_name, make(method.path, request_serializer=method.request.SerializeToString,
+                                            response_deserializer=method.reply.FromString))
+
+    return type(name + "Stub", (), {"__init__": connect, "__doc__": f"Calls the methods of {name} on a channel."})
