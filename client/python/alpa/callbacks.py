@@ -46,13 +46,13 @@ def _is_callback(equation):
 
 
 # A ClosedJaxpr holds a Jaxpr and its constants. JAX moves these classes between modules, so they are told by members.
-# From JAX 0.11 on, one class is both.
-def _is_open(value):
-    return hasattr(value, "eqns") and hasattr(value, "invars")
-
-
+# In JAX 0.12, one class is both, and its `jaxpr` is the object itself.
 def _is_closed(value):
-    return hasattr(value, "jaxpr") and hasattr(value, "consts") and not _is_open(value)
+    return hasattr(value, "jaxpr") and hasattr(value, "consts") and value.jaxpr is not value
+
+
+def _is_open(value):
+    return hasattr(value, "eqns") and hasattr(value, "invars") and not _is_closed(value)
 
 
 def _inner(value):
