@@ -33,12 +33,13 @@ struct ByteRun {
 class BoxWalk {
  public:
   // `stream` is the region that the stream holds. The tile begins at `tile_start`. Its buffer has shape `tile_dims`,
-  // which may reach past the end of a short tile. REQUIRES: `box` is not empty and lies inside both.
+  // which may reach past the end of a short tile. REQUIRES: `box` is not empty and lies inside both the stream's region
+  // and the tile.
   BoxWalk(const Region& box, const Region& stream, const std::vector<int64_t>& tile_start,
           const std::vector<int64_t>& tile_dims, int64_t element_bytes);
 
-  // Calls visit(ByteRun) for each run of the box between bytes `begin` and `end` of the stream, by increasing offset.
-  // Cost: O(log rows) to find the first run, then amortised O(1) per run.
+  // Calls visit(ByteRun) for each run of the box between bytes `begin` and `end` of the stream, in order of increasing
+  // offset. Cost: O(log rows) to find the first run, then amortised O(1) per run.
   template <typename Visit>
   void ForEach(int64_t begin, int64_t end, Visit&& visit) const {
     for (int64_t row = FirstRow(begin); row < rows_; ++row) {

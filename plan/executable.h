@@ -5,7 +5,7 @@
 //          slots persist from step to step. Input slots are filled from a batch before a step. Aux slots are read after
 //          a step. A temporary slot holds a value from its ALLOC, RECV or RUN until its FREE. If a result of a program
 //          aliases a parameter, the program writes the result over the parameter. The RUN must then name the same slot
-//          for both.
+//          for the result and the parameter.
 // Order:   Each device executes the list of its mesh in order. A step is done when all lists are done.
 // Threads: value types.
 #pragma once
@@ -24,14 +24,15 @@ namespace alpa::plan {
 
 using SlotId = StrongId<struct SlotTag>;
 
-// The part of a stage's computation that one device runs. Every device of the mesh runs the same graph. Its shapes are
-// those of tiles. Its collectives name axes of the mesh.
+// The part of a stage's computation that one device runs. Every device of the mesh runs the same graph. The graph's
+// values have the shapes of tiles, and its collectives name axes of the mesh.
 struct StageProgram {
   std::string name;         // such as "step", "microbatch" or "update"
   MeshId mesh;
   graph::Graph graph;
-  // By result: the parameter that the result overwrites in place, or -1. Both have the same shape. No two results name
-  // the same parameter. The backend must honour the alias, because the caller passes one buffer for both.
+  // By result: the parameter that the result overwrites in place, or -1. The result and the parameter have the same
+  // shape. No two results name the same parameter. The backend must honour the alias, because the caller passes one
+  // buffer for both.
   std::vector<int32_t> alias;
 };
 
@@ -49,11 +50,12 @@ struct RunInstruction {
   int32_t program = -1;              // in Executable::programs
   std::vector<SlotId> inputs;        // by program parameter; an invalid id stands for the loop index (s32[])
   std::vector<SlotId> outputs;       // by program result
-  int32_t index = -1;                // the loop index of a RUN outside of loops; -1: it has none
+  int32_t index = -1;                // the loop index of a RUN outside of loops; -1: the RUN has none
 };
 // Each device sends or receives its part of the edge's transfers. The instruction starts the messages. The device
-// finishes them before it touches the buffer again. Lists must not rely on this: they must make progress even if each
-// SEND and RECV waits for its messages. Each execution of SEND or RECV on an edge is a round. Rounds stay in order.
+// finishes them before it touches the buffer again. Lists must not rely on messages in the background: they must make
+// progress even if each SEND and RECV waits for its messages. Each execution of SEND or RECV on an edge is a round. The
+// i-th SEND round meets the i-th RECV round.
 struct SendInstruction { SlotId slot; int32_t edge = -1; };   // the slot holds the tile of `Edge::from`
 struct RecvInstruction { SlotId slot; int32_t edge = -1; };   // the slot gets the tile of `Edge::to`, padded with zeros
 struct BroadcastInstruction { SlotId slot; int32_t root_position = 0; std::vector<int64_t> mesh_axes; };
@@ -89,14 +91,14 @@ struct Executable {
   std::vector<Edge> edges;
   std::vector<LeafPlacement> inputs;       // by graph parameter: a state leaf or a batch leaf
   std::vector<bool> input_is_state;        // by graph parameter
-  std::vector<LeafPlacement> outputs;      // by graph result: an aux leaf; a state result has no regions here
+  std::vector<LeafPlacement> outputs;      // by graph result: an aux leaf; for a state result: without regions
 };
 
 // Returns OK, or kInvalidArgument that names the mesh and the instruction. Checks these rules:
 //   - Slots are defined before use and freed once. State slots hold a value at the end of the step.
 //   - The shapes of slots agree with programs and placements. An aliased result and its parameter use one slot.
 //   - Every edge is used. Sends and receives match, and make progress without buffering.
-//   - All devices of a collective issue it in the same order.
+//   - The devices of a group issue their collectives in the same order.
 //   - Loops do not nest.
 absl::Status Verify(const Executable& executable);
 

@@ -1,11 +1,11 @@
-// A plan: all decisions on how a program runs on a cluster. A plan is complete, so loading it solves nothing again.
-// After verification, a plan does not change.
+// A plan: all decisions on how a program runs on a cluster. A plan is complete, so nothing is left to plan when a plan
+// is loaded. After verification, a plan does not change.
 //
 // Model:   The program runs as stages, each on one mesh. The microbatch axis splits the batch into `microbatches` parts
 //          in time. Inside a stage, mesh axes split arrays in space. The plan describes an axis (of time or space)
 //          by the input dimensions that the axis splits. The states of all other values follow from the rule table
 //          (planner/strategy).
-// Region:  Here, the region is the part of the step that runs once per microbatch.
+// Region:  In this file, "the region" is the part of the step that runs once per microbatch.
 // Threads: value types and pure functions.
 #pragma once
 
@@ -45,9 +45,9 @@ enum class Remat : uint8_t {
   kLayer = 1,  // all values of a layer, from the values that are live at its start (Chen et al., arXiv 1604.06174)
 };
 
-// The priority of a cut. If two cuts meet in one op, the cut of higher rank stays, and the other value is gathered. A
-// value that is only stored sharded (ZeRO) is gathered if it meets a split batch. A weight that the user or the planner
-// cuts by name stays split.
+// The priority of a cut. If two cuts meet in one op, the cut of higher rank stays, and the value with the other cut is
+// gathered. A value that is only stored sharded (ZeRO) is gathered if it meets a split batch. A weight that the user or
+// the planner cuts by name stays split.
 enum class CutRank : uint8_t { kStored = 0, kBatch = 1, kPinned = 2 };
 
 // The split of an input leaf along a mesh axis. A state leaf that no cut names is stored in the state in which the step
@@ -60,14 +60,14 @@ struct Cut {
 };
 
 // Pins a value along a mesh axis: the op that computes value `value` of program `program` must produce it in `state`.
-// The numbers refer to the executable to which the axis is added. That executable is lowered along time, the data axis
-// and all earlier axes. Leaves that the axis does not divide are padded in it.
+// `program` and `value` are numbers in the executable to which the axis is added. That executable is lowered along
+// time, the data axis and all earlier axes. In that executable, leaves that the axis does not divide are padded.
 struct ValuePin {
   int32_t program = -1;
   int32_t value = -1;
   AxisState state;
   // The states in which that op reads its operands. If empty, lowering chooses from the states with which the op can
-  // produce `state`. It takes those that change the operands least.
+  // produce `state`. Lowering takes the states that change the operands least.
   std::vector<AxisState> operands;
   bool operator==(const ValuePin&) const = default;
 };
@@ -78,13 +78,14 @@ struct AxisCut {
   int64_t mesh_axis = -1;
   std::vector<Cut> cuts;
   // ZeRO: partial sums (gradients) of at least this number of elements are reduce-scattered, and values computed from
-  // the result stay sharded. 0: never. Wire name: shard_truths_from.
+  // the results stay sharded. 0: no partial sum. Wire name: shard_truths_from.
   int64_t reduce_scatter_from = 0;
   // ZeRO-2: accumulators of at least `reduce_scatter_from` elements are sharded too. This needs a reduce-scatter in
   // each microbatch.
   bool shard_accumulators = false;
-  // Sequence sharding between the products of tensor parallelism: other partial sums are reduce-scattered along the
-  // dimension that would be split if these leaves were split. Wire name: truths_along.
+  // Sequence sharding between the products of tensor parallelism. These cuts are not applied to the leaves. They only
+  // determine along which dimension the other partial sums are reduce-scattered: the dimension that would be split if
+  // these cuts were applied. Wire name: truths_along.
   std::vector<Cut> reduce_scatter_along;
   // Pins of values for which the rule table alone would choose another state. Must be empty if TakesRegionApart,
   // because lowering then splits the region into other programs.
@@ -96,7 +97,7 @@ struct StagePlan {
   // Several stages may share a mesh (an interleaved pipeline). They then have the same axes.
   MeshId mesh;
   // The mesh axis of data parallelism, or -1. It splits the same seeds as the microbatch axis. If TakesRegionApart
-  // (several stages, or remat), it is -1, and data parallelism is one of `axes`.
+  // (several stages, or remat), `data_axis` is -1, and data parallelism is one of `axes`.
   int64_t data_axis = -1;
   // The other axes of the mesh, in the order of the mesh. The data axis, if there is one, comes before them.
   std::vector<AxisCut> axes;
@@ -120,7 +121,7 @@ struct Plan {
   std::string schedule = "none";            // "none" (one stage), "gpipe", "1f1b", "zero-bubble" (planner/schedule)
   std::vector<StagePlan> stages;
   // The ops at which stages 1, 2, ... begin: increasing indices in the program of the region, as lowered for one
-  // device. They cut the forward; the stages of all other ops follow from them (planner/stage/labels.h).
+  // device. The cuts divide only the forward. The stages of all other ops follow from them (planner/stage/labels.h).
   std::vector<int64_t> stage_cuts;
   Remat remat = Remat::kNone;
   Prediction predicted;
@@ -136,8 +137,9 @@ bool TakesRegionApart(const Plan& plan);
 int64_t WaysCut(const StagePlan& stage, const cluster::Mesh& mesh, int32_t leaf, int64_t dim);
 
 // Returns whether microbatch m is the m-th contiguous part of the complete batch. If so, batches are replicated on
-// every device, and all devices share each microbatch. This holds for k > 1 with local statistics, because the examples
-// of a microbatch affect its statistics. Otherwise each device splits its own tile of the batch into microbatches.
+// every device, and all devices share each microbatch. The result is true if k > 1 and the statistics are local,
+// because the choice of examples for a microbatch then affects its statistics. If the result is false, each device
+// splits its own tile of the batch into microbatches.
 bool MicrobatchesAreContiguous(const Plan& plan);
 
 // Returns a few human-readable lines. Without the program, the lines name leaves by number instead of by path.

@@ -67,7 +67,7 @@ TEST(PlanFileTest, RoundTripKeepsValuePins) {
   }
 }
 
-// Plan files from before value pins existed have no `pins` field.
+// Plan files that are older than value pins have no `pins` field.
 TEST(PlanFileTest, ReadsFilesWithoutValuePins) {
   const auto read = ParsePlanFile(
       R"({"version": 1, "meshes": [{"shape": [2], "axis_names": ["tensor"], "devices": [0, 1]}],

@@ -8,7 +8,7 @@
 namespace alpa::plan {
 namespace {
 
-constexpr size_t kMostPins = 16;  // pins that are printed per axis; the number of the others follows
+constexpr size_t kMostPins = 16;  // most pins that are printed per axis; for the others, only their number is printed
 
 std::string Slots(const std::vector<SlotId>& slots) {
   return absl::StrJoin(slots, " ", [](std::string* out, SlotId s) {
@@ -75,8 +75,8 @@ void PrintAxis(const AxisCut& axis, const cluster::Mesh& mesh, const graph::Grap
   if (!axis.reduce_scatter_along.empty())
     absl::StrAppend(out, " other partial sums are reduce-scattered along the sequence;");
   const int64_t pinned = std::count_if(axis.cuts.begin(), axis.cuts.end(), [](const Cut& cut) { return cut.dim >= 0; });
-  absl::StrAppendFormat(out, " %d leaves are cut", pinned);
-  if (!axis.pins.empty()) absl::StrAppendFormat(out, ", %d values are pinned", axis.pins.size());
+  absl::StrAppendFormat(out, " cut leaves: %d", pinned);
+  if (!axis.pins.empty()) absl::StrAppendFormat(out, ", pinned values: %d", axis.pins.size());
   absl::StrAppend(out, "\n");
   for (const Cut& cut : axis.cuts) {
     if (cut.dim < 0) continue;

@@ -1,4 +1,5 @@
-// Resharding: the transfers that move an array from one placement to another. Edges between two meshes use them.
+// Resharding: the transfers that move an array from one placement to another. The edges between two meshes use these
+// transfers.
 //
 // Threads: pure functions.
 #pragma once
@@ -29,13 +30,13 @@ std::vector<DeviceTile> Tiles(const LeafPlacement& placement, const std::vector<
 // Returns transfers that fill every destination tile exactly once from source tiles. If several devices hold a piece,
 // the source is the destination itself if possible. Otherwise the source is the device with the largest part. Ties go
 // to the device that has sent the fewest bytes so far, then to the device with the lowest id.
-// REQUIRES: both placements have the same shape, and the source tiles cover it.
+// REQUIRES: both lists hold tiles of the same array, and the source tiles cover the array.
 std::vector<Transfer> Reshard(const std::vector<DeviceTile>& source, const std::vector<DeviceTile>& destination,
                               Bytes element_size);
 
 // Returns the transfers of one round of an edge. They fill every tile of `to` exactly once from tiles of `from`. A SEND
-// or RECV starts the messages of its device in this order, so the messages between two devices match. Empty tiles have
-// no transfers.
+// or RECV starts the messages of its device in the order of this list, so the messages between two devices match. Empty
+// tiles have no transfers.
 // REQUIRES: the edge's meshes exist, and its shardings fit them.
 std::vector<Transfer> Transfers(const Edge& edge, const std::vector<cluster::Mesh>& meshes);
 

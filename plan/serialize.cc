@@ -459,7 +459,7 @@ absl::StatusOr<Executable> FromProto(const proto::Executable& in) {
 uint64_t Fingerprint(const Plan& plan) {
   proto::Plan message;
   ToProto(plan, &message);
-  // A prediction does not affect what the plan runs.
+  // A prediction does not affect how the plan runs, so the fingerprint ignores it.
   message.clear_predicted_step_seconds();
   message.clear_predicted_peak_device_bytes();
   const std::string bytes = message.SerializeAsString();  // deterministic, because no field is a map

@@ -1,8 +1,9 @@
 // Converts plans, executables and their parts to and from messages (proto/plan.proto), for the wire and for files.
 //
 // Threads: pure functions.
-// Errors:  FromProto returns kInvalidArgument if a message is not well-formed. Its results are not verified, except
-//          that a mesh has passed cluster::Check. Call Verify on a plan, an executable or a role table.
+// Errors:  FromProto returns kInvalidArgument if a message is not well-formed. The results of FromProto are not
+//          verified, except that a mesh has passed cluster::Check. The caller must call Verify on a plan, an executable
+//          or a role table.
 #pragma once
 
 #include "absl/status/statusor.h"

@@ -5,7 +5,7 @@
 namespace alpa::plan {
 namespace {
 
-// The first and last top-level instruction that names a slot; -1: none does.
+// The indices of the first and the last top-level instruction that names a slot; -1: no instruction names it.
 struct Use {
   int64_t first = -1, last = -1;
 };

@@ -144,8 +144,8 @@ class ListVerifier {
     }
     return absl::OkStatus();
   }
-  // Checks that one end of the edge is on this mesh and that `slot` has the shape of its tile. `at` and `sharding`
-  // select the end.
+  // Checks that one end of the edge is on this mesh and that `slot` has the shape of the edge's tile at that end. `at`
+  // and `sharding` select the end.
   absl::Status CheckEdge(SlotId slot, int32_t edge, MeshId Edge::* at, Sharding Edge::* sharding) const {
     ALPA_RETURN_IF_ERROR(CheckSlot(slot));
     if (edge < 0 || edge >= static_cast<int32_t>(executable_.edges.size())) {
@@ -210,7 +210,8 @@ class ListVerifier {
                                slot.value(), list_.slots[slot.value()].shape.ToString());
       }
       if (!written.insert(slot).second) return InvalidArgument("two outputs go to slot %d", slot.value());
-      // A slot that the RUN both reads and writes is written in place. The program must alias the two.
+      // A slot that the RUN both reads and writes is written in place. The program must alias this output to this
+      // input.
       const auto input = std::find(run.inputs.begin(), run.inputs.end(), slot);
       const int32_t aliased = input == run.inputs.end() ? -1 : static_cast<int32_t>(input - run.inputs.begin());
       if (program.alias[r] != aliased) {

@@ -156,9 +156,9 @@ INSTANTIATE_TEST_SUITE_P(
                  }, "program 1"}),
     [](const auto& info) { return info.param.name; });
 
-// A valid pipeline: mesh 0 has 2 devices, mesh 1 has 3. In each of two microbatches they exchange an array f32[6]. On
-// the edge "there" it is split over the devices of both meshes. On the edge "back" it is replicated on mesh 1 and split
-// on mesh 0.
+// A valid pipeline: mesh 0 has 2 devices, mesh 1 has 3. In each of two microbatches, the meshes exchange an array
+// f32[6]. On the edge "there", the array is split over the devices of both meshes. On the edge "back", the array is
+// replicated on mesh 1 and split on mesh 0.
 constexpr int32_t kThere = 0, kBack = 1;
 const graph::Shape kArray{graph::DType::kF32, {6}}, kThird{graph::DType::kF32, {2}}, kHalf{graph::DType::kF32, {3}};
 
@@ -264,14 +264,15 @@ INSTANTIATE_TEST_SUITE_P(
                    ListOf(e, 0)[0] = {LoopInstruction{2, {ListOf(e, 0)[0]}}};
                  }, "RUN has index 0, but is in a loop"},
         Breakage{"missing_receive", [](Executable& e) { Erase(e, 0, 2), Erase(e, 0, 3); },
-                 "edge 1 is sent 2 times and received 1 times"},
-        Breakage{"missing_send", [](Executable& e) { Erase(e, 0, 6); }, "edge 0 is sent 1 times and received 2 times"},
+                 "edge 1: the number of sends (2) differs from the number of receives (1)"},
+        Breakage{"missing_send", [](Executable& e) { Erase(e, 0, 6); },
+                 "edge 0: the number of sends (1) differs from the number of receives (2)"},
         Breakage{"sent_in_each_round", [](Executable& e) {
                    ListOf(e, 0)[1] = {LoopInstruction{3, {ListOf(e, 0)[1]}}};
-                 }, "edge 0 is sent 4 times and received 2 times"},
-        // These lists would reach their ends if sends were buffered.
+                 }, "edge 0: the number of sends (4) differs from the number of receives (2)"},
+        // The lists of the next cases would reach their ends only if sends were buffered.
         Breakage{"both_send_first", [](Executable& e) {
-                   for (const int free : {9, 6, 4}) Erase(e, 1, free);   // slot 1 keeps its value, so SEND can read it
+                   for (const int free : {9, 6, 4}) Erase(e, 1, free);   // without FREE, slot 1 keeps its value
                    std::vector<Instruction>& list = ListOf(e, 1);
                    list = {{AllocInstruction{SlotId(1), 0}}, {SendInstruction{SlotId(1), kBack}},
                            {RecvInstruction{SlotId(0), kThere}}, {SendInstruction{SlotId(1), kBack}},

@@ -31,14 +31,14 @@ absl::Status VerifyCuts(const std::vector<Cut>& cuts, const graph::Graph& progra
 absl::Status VerifyState(const AxisState& state) {
   if (!state.split()) return absl::OkStatus();
   if (state.dim < 0 || state.outer < 1)
-    return InvalidArgument("a split along dimension %d with outer = %d; expected at least 0 and 1", state.dim,
-                           state.outer);
+    return InvalidArgument("a split along dimension %d with outer = %d; the dimension must be at least 0, and outer at "
+                           "least 1", state.dim, state.outer);
   return absl::OkStatus();
 }
 
 absl::Status VerifyPins(const Plan& plan, const std::vector<ValuePin>& pins) {
   if (!pins.empty() && TakesRegionApart(plan)) {
-    return InvalidArgument("%d values are pinned, but a plan with several stages or remat cannot have value pins",
+    return InvalidArgument("an axis has value pins (%d); a plan with several stages or remat cannot have any",
                            pins.size());
   }
   std::set<std::pair<int32_t, int32_t>> seen;
@@ -221,11 +221,11 @@ bool MicrobatchesAreContiguous(const Plan& plan) {
 absl::Status Verify(const Plan& plan, const graph::Graph& program, const Roles& roles,
                     const cluster::Cluster& cluster) {
   if (plan.version != kPlanVersion) {
-    return InvalidArgument("the plan has version %d, this build reads %d", plan.version, kPlanVersion);
+    return InvalidArgument("the plan has version %d; this build reads only version %d", plan.version, kPlanVersion);
   }
   ALPA_RETURN_IF_ERROR(Verify(roles, program));
   if (const uint64_t fingerprint = graph::Fingerprint(program); plan.program_fingerprint != fingerprint) {
-    return InvalidArgument("the plan is for program %016x, this is program %016x", plan.program_fingerprint,
+    return InvalidArgument("the plan is for program %016x, but this program is %016x", plan.program_fingerprint,
                            fingerprint);
   }
   if (plan.microbatches < 1 || plan.microbatches > (int64_t{1} << 20)) {

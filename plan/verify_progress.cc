@@ -12,7 +12,7 @@ namespace {
 // The most events of one mesh in one step. This limit bounds the time and memory of the check.
 constexpr size_t kMaxEvents = 10'000'000;
 
-// An instruction, or a collective inside a RUN, at which the devices of a mesh wait for others.
+// An instruction, or a collective inside a RUN, at which the devices of a mesh wait for other devices.
 struct Event {
   enum class Kind : uint8_t { kSend, kRecv, kGroup } kind = Kind::kGroup;
   int32_t target = 0;                // kSend and kRecv: the edge. kGroup: the index of the axis set
@@ -40,8 +40,8 @@ struct Script {
 struct Participant {
   int32_t mesh = 0;
   int64_t position = 0;
-  size_t next = 0;                   // its first event that it has not passed yet
-  bool waiting = false;              // it has entered event `next`
+  size_t next = 0;                   // index of the first event that the device has not passed yet
+  bool waiting = false;              // the device has entered event `next`
   int64_t missing = 0;               // at a SEND or RECV: the number of peers that have not entered the same round
 };
 
@@ -151,7 +151,8 @@ class Progress {
   absl::Status CountRounds() const {
     for (size_t e = 0; e < executable_.edges.size(); ++e) {
       if (sent_[e] != received_[e]) {
-        return InvalidArgument("edge %d is sent %d times and received %d times", e, sent_[e], received_[e]);
+        return InvalidArgument("edge %d: the number of sends (%d) differs from the number of receives (%d)", e,
+                               sent_[e], received_[e]);
       }
       if (sent_[e] == 0) return InvalidArgument("edge %d is never used", e);
     }
@@ -174,7 +175,7 @@ class Progress {
         from[participants_[source].position].push_back(destination);
         to[participants_[destination].position].push_back(source);
       }
-      // All messages between one pair of devices meet together, so each peer counts once.
+      // One SEND or RECV can have several messages to one peer. They count as one, so each list names a peer once.
       for (auto* side : {&from, &to}) {
         for (std::vector<int>& peers : *side) {
           std::sort(peers.begin(), peers.end());
@@ -199,7 +200,7 @@ class Progress {
   }
 
   // Device `i` enters its next event and meets the devices that already wait there. If two devices meet, only the later
-  // one counts the pair, for both of them.
+  // one updates `missing`, and it does so for both devices.
   void Enter(int i) {
     Participant& p = participants_[i];
     Script& script = scripts_[p.mesh];
@@ -246,8 +247,8 @@ class Progress {
                            event.loop_round, what);
   }
 
-  // Returns the first device for which `p` waits: one that has not reached this event yet. Returns null if there is
-  // none.
+  // Returns a device for which `p` waits: the first peer that has not reached the event of `p` yet. Returns null if
+  // there is no such device.
   const Participant* MissingPeer(const Participant& p) const {
     const Event& event = scripts_[p.mesh].events[p.next];
     if (event.kind == Event::Kind::kGroup) {
@@ -282,11 +283,11 @@ class Progress {
   const Executable& executable_;
   std::vector<Script> scripts_;                          // by mesh
   std::map<int32_t, std::vector<const graph::Op*>> collectives_;  // by program
-  std::vector<int32_t> sent_, received_;                 // by edge: number of SENDs and of RECVs in a step
+  std::vector<int32_t> sent_, received_;                 // by edge: number of SENDs and number of RECVs in a step
   std::vector<int> first_;                               // by mesh: its first device in `participants_`
   std::vector<Participant> participants_;
-  // By edge, for its source mesh and for its destination mesh, by position: the participants with which the device
-  // exchanges messages.
+  // By edge: lists for the source mesh and for the destination mesh, by position in the mesh. Each list holds the
+  // participants with which the device at that position exchanges messages.
   std::vector<std::pair<std::vector<std::vector<int>>, std::vector<std::vector<int>>>> peers_;
   std::vector<int> work_;                                // participants that must enter their next event
 };

@@ -136,7 +136,7 @@ def test_invalid_plan_files_are_refused(cluster, saved, job, tmp_path, edit, mes
 
 def test_a_plan_for_another_program_is_refused(cluster, saved):
     step, state, batches, _ = case("mlp", "sgd")
-    with pytest.raises(alpa.PlanError, match="the plan is for program .*, this is program"):
+    with pytest.raises(alpa.PlanError, match="the plan is for program .*, but this program is"):
         cluster.parallelize(step, alpa.load_plan(saved[0]), timeout=60)(state, batches[0])
 
 

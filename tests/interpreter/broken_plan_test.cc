@@ -72,7 +72,7 @@ TEST(BrokenPlanTest, TheVerifierRefusesEachFaultWithItsOwnMessage) {
     const char* error;
     std::function<void(Plan&)> damage;
   } rows[] = {
-      {"the plan has version 7, this build reads 1", [](Plan& p) { p.version = 7; }},
+      {"the plan has version 7; this build reads only version 1", [](Plan& p) { p.version = 7; }},
       {"the plan is for program", [](Plan& p) { ++p.program_fingerprint; }},
       {"microbatches = 0 is outside", [](Plan& p) { p.microbatches = 0; }},
       {"device 99 is not in the cluster", [](Plan& p) { p.meshes[1].devices[3] = DeviceId(99); }},
@@ -112,7 +112,7 @@ TEST(BrokenPlanTest, TheVerifierRefusesEachFaultWithItsOwnMessage) {
       {"a cut names input -1; the program has 14", [](Plan& p) { p.stages[0].axes[1].cuts[0].leaf = -1; }},
       {"two cuts along one axis name",
        [](Plan& p) { p.stages[0].axes[1].cuts.push_back(p.stages[0].axes[1].cuts[0]); }},
-      {"1 values are pinned, but a plan with several stages",
+      {"an axis has value pins (1); a plan with several stages",
        [](Plan& p) { p.stages[0].axes[1].pins = {{0, 1, {}, {}}}; }},
       {"axis 0 is out of order", [](Plan& p) { p.stages[0].axes[1].mesh_axis = 0; }},
       {"the mesh has 2 axes, but the stage uses 1", [](Plan& p) { p.stages[0].axes.pop_back(); }},
