@@ -2,8 +2,8 @@
 //
 // Model:     A Backend owns some devices of one node. Each device has memory and a Stream: a queue of work that is
 //            executed in order, asynchronously. Host code enqueues work. An Event reports when the stream has reached a
-//            certain point. A CompiledProgram belongs to one device. Its temporary memory is planned at compile time,
-//            and the device holds the memory from then on. All programs of the device share this memory.
+//            certain point. A CompiledProgram belongs to one device. Compile plans the temporary memory of the program,
+//            and the device holds this memory from then on. All programs of a device share one temporary memory.
 // Ownership: destroy buffers and programs before their backend, and only after the work that uses them is done.
 // Threads:   a Backend is thread-safe. Any thread may call a Stream's Enqueue. Only one thread at a time may call a
 //            CompiledProgram's Run.
@@ -35,7 +35,7 @@ class Buffer {
   virtual std::byte* data() = 0;
 };
 
-// A point in a stream. Copies refer to the same point.
+// A point in a stream. Copies of the shared pointer refer to the same point.
 class Event {
  public:
   virtual ~Event() = default;
@@ -59,7 +59,7 @@ class Stream {
 class CollectiveProvider {
  public:
   virtual ~CollectiveProvider() = default;
-  // Returns the group of devices that differ from this one only along `mesh_axes`. The provider owns it.
+  // Returns the group of devices that differ from this device only along `mesh_axes`. The provider owns the group.
   virtual absl::StatusOr<CollectiveGroup*> GroupFor(std::span<const int64_t> mesh_axes) = 0;
 };
 
@@ -71,11 +71,11 @@ struct CompileOptions {
 class CompiledProgram {
  public:
   virtual ~CompiledProgram() = default;
-  // Enqueues one execution. inputs[i] is parameter i, outputs[j] is result j. An aliased pair must be the same buffer;
-  // otherwise buffers must not overlap. Loop-index parameters are ordinary s32[] buffers.
+  // Enqueues one execution. inputs[i] is parameter i, outputs[j] is result j. The input and the output of an aliased
+  // pair must be the same buffer. No other two buffers may overlap. Loop-index parameters are ordinary s32[] buffers.
   virtual void Run(Stream& stream, std::vector<Buffer*> inputs, std::vector<Buffer*> outputs) = 0;
-  // Returns the bytes of temporary memory that the program needs. The device holds as much as its largest program
-  // needs.
+  // Returns the bytes of temporary memory that the program needs. The temporary memory of a device is as large as its
+  // largest program needs.
   virtual Bytes temporary_bytes() const = 0;
 };
 
@@ -88,8 +88,8 @@ class Backend {
   virtual bool host_addressable() const { return kind() == "cpu"; }
   virtual Stream& stream(int device) = 0;
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int device, Bytes size) = 0;
-  // Compiles `graph` for one device. A kUnimplemented error names the op that this backend does not support, and its
-  // location.
+  // Compiles `graph` for one device. If this backend does not support an op, the error is kUnimplemented and names the
+  // op and its location.
   virtual absl::StatusOr<std::unique_ptr<CompiledProgram>> Compile(int device, const graph::Graph& graph,
                                                                    const CompileOptions& options) = 0;
   // Enqueue a copy between host and device. The host memory must stay valid until the stream has passed the copy.

@@ -4,8 +4,8 @@
 // Model:     n ranks, one per device. All ranks call the same collectives in the same order with the same sizes. The
 //            device's stream issues a call, and the result is in place when the stream has passed the call. On a CPU,
 //            the stream is the calling thread, so a call blocks until it is done.
-// Errors:    after Abort, any call fails with the abort's status, including calls that were blocked at that time. After
-//            a failure, the group is unusable. Make a new group in a new epoch.
+// Errors:    after Abort, every call fails with the cause of the abort, including calls that are blocked when Abort is
+//            called. After a failure, the group is unusable. To continue, make a new group in a new epoch.
 // Same bits: the order of a reduction depends only on sizes and ranks, and every rank gets the same bits.
 #pragma once
 
@@ -41,8 +41,8 @@ class CollectiveGroup {
   virtual absl::Status Broadcast(std::span<std::byte> data, int root) = 0;
   virtual absl::Status Barrier() = 0;
 
-  // Makes every present and later call on this rank fail soon with `cause`, which must not be OK. The other ranks'
-  // processes abort them, or their calls fail. Thread-safe. The first cause wins.
+  // Makes every present and later call on this rank fail soon with `cause`, which must not be OK. Does not abort the
+  // other ranks: their own processes call Abort, or their calls fail. Thread-safe. The first cause wins.
   virtual void Abort(const absl::Status& cause) = 0;
 };
 

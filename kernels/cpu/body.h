@@ -16,16 +16,16 @@ namespace alpa::kernels::cpu {
 
 class Body {
  public:
-  // Compiles `graph` for a device with `threads` threads. A kUnimplemented error names the op that no kernel computes,
-  // and its location.
+  // Compiles `graph` for a device with `threads` threads. If no kernel computes an op, the error is kUnimplemented and
+  // names the op and its location.
   static absl::StatusOr<std::unique_ptr<Body>> Compile(std::shared_ptr<const graph::Graph> graph,
                                                        const CompileOptions& options, int threads);
 
   Bytes arena_bytes() const { return plan_.arena; }
   const graph::Graph& graph() const { return *graph_; }
 
-  // Executes the kernels in order. parameters[i] and results[j] may be the same address if the alias allows it. `arena`
-  // has arena_bytes() bytes and is aligned to kAlignment.
+  // Executes the kernels in order. parameters[i] and results[j] may be the same address if CompileOptions::alias allows
+  // this. `arena` has arena_bytes() bytes and is aligned to kAlignment.
   absl::Status Run(std::span<std::byte* const> parameters, std::span<std::byte* const> results, std::byte* arena,
                    ThreadPool& pool);
 

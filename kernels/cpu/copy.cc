@@ -8,10 +8,10 @@ namespace alpa::kernels::cpu {
 namespace {
 
 constexpr int64_t kBlock = 16;         // elements per side of a square block
-constexpr int64_t kPart = 16 * 1024;   // maximum elements of a run that one row copies
+constexpr int64_t kPart = 16 * 1024;   // maximum elements of the innermost loop that one row copies
 constexpr int64_t kGrain = 16 * 1024;  // minimum elements per thread
 
-// Copies element (i, j) for i < rows, j < columns. `to` is dense along j, `from` is dense along i.
+// Copies element (i, j) for all i < rows and j < columns. `to` is dense along j, and `from` is dense along i.
 template <typename T>
 void CopyBlock(int64_t rows, int64_t columns, const std::byte* from, int64_t from_column, std::byte* to,
                int64_t to_row) {
@@ -79,8 +79,8 @@ StridedCopy::StridedCopy(const std::vector<int64_t>& dims, const std::vector<int
     rows_ = 0;
     return;
   }
-  // Sorts the loops in the destination's order, the largest stride first. Merges neighbours that both sides walk with
-  // one stride.
+  // Sorts the loops in the destination's order, the largest stride first. Merges neighbouring loops if each side can
+  // walk both loops with one stride.
   std::stable_sort(loops.begin(), loops.end(),
                    [](const Loop& a, const Loop& b) { return std::abs(a.to) > std::abs(b.to); });
   std::vector<Loop> merged;

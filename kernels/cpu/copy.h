@@ -1,5 +1,5 @@
-// Copies elements between two arrays, each read or written with its own strides. Transposes, pads, slices, window
-// copies and packing for products all use it.
+// Copies elements from one array to another. Each array has its own strides. Transposes, pads, slices, window copies
+// and packing for products all use it.
 //
 // Method:   dimensions are merged if both sides allow it. The innermost loop is then one of four kinds: runs that are
 //           dense on both sides; runs filled with one element; square blocks, if the two sides are dense along
@@ -34,7 +34,7 @@ class StridedCopy {
  private:
   enum class Kind : uint8_t { kRuns, kFills, kBlocks, kSteps };
   struct Loop {
-    int64_t size = 1, from = 0, to = 0;  // strides in bytes
+    int64_t size = 1, from = 0, to = 0;  // from, to: strides in bytes
   };
   // Copies rows [begin, end). A row is one part of one pass over the innermost loop.
   void RunRows(const std::byte* from, std::byte* to, int64_t begin, int64_t end) const;
@@ -48,7 +48,7 @@ class StridedCopy {
   int64_t from_offset_ = 0, to_offset_ = 0;  // bytes
   int64_t elements_ = 1;
   int64_t parts_ = 1;  // parts of one pass over the innermost loop (and across_)
-  int64_t rows_ = 1;   // passes times parts_
+  int64_t rows_ = 1;   // number of passes over the innermost loop, times parts_
 };
 
 // Returns the strides, by dimension of `dims`, of a dense array in which order[i] is the i-th slowest dimension.

@@ -46,13 +46,13 @@ class MemoryCounter {
   std::atomic<Bytes> used_{0};
 };
 
-// Returns the machine's memory in bytes. If the system overcommits, an allocation larger than this succeeds, and the
-// process is killed later, when it uses the memory.
+// Returns the machine's memory in bytes. If the system overcommits, an allocation larger than the machine's memory
+// succeeds. The system kills the process later, when the process uses the memory.
 Bytes MachineMemory() {
   return static_cast<Bytes>(sysconf(_SC_PHYS_PAGES)) * static_cast<Bytes>(sysconf(_SC_PAGESIZE));
 }
 
-// Holds aligned memory. The counter includes its bytes as long as the object exists.
+// Holds aligned memory. The counter includes the bytes of a Memory object as long as the object exists.
 class Memory {
  public:
   static absl::StatusOr<std::unique_ptr<Memory>> Allocate(MemoryCounter& counter, Bytes size, absl::string_view what) {
@@ -99,7 +99,7 @@ class CpuBuffer : public Buffer {
 // arena outlives a run.
 class SharedArena {
  public:
-  // Makes the arena at least `size` bytes large. A run in progress keeps its memory.
+  // Makes the arena at least `size` bytes large. A run in progress keeps the memory that it has.
   absl::Status Grow(MemoryCounter& counter, Bytes size) {
     std::lock_guard lock(mutex_);
     const Bytes old_size = memory_ == nullptr ? 0 : memory_->size();
@@ -115,7 +115,7 @@ class SharedArena {
     }
     return larger.status();
   }
-  // Returns null if Grow failed and could not allocate memory of the old size again.
+  // Returns null if Grow could allocate neither the new size nor the old size again.
   std::shared_ptr<Memory> Use() {
     std::lock_guard lock(mutex_);
     return memory_;
@@ -146,7 +146,7 @@ class CpuProgram : public CompiledProgram {
       const std::shared_ptr<Memory> arena = arena_->Use();
       if (arena == nullptr) {
         return absl::ResourceExhaustedError(
-            "cannot run the program: its device has no temporary memory, because growing it failed");
+            "cannot run the program: its device has no temporary memory, because enlarging this memory failed");
       }
       return body_->Run(parameters, results, arena->data(), pool_);
     });
@@ -192,7 +192,7 @@ struct Device {
   }
   MemoryCounter memory;
   std::mutex mutex;
-  std::weak_ptr<SharedArena> arena;  // null if the device has no programs
+  std::weak_ptr<SharedArena> arena;  // null if the device has no program
   ThreadPool pool;
   CpuStream stream;  // last, so that its thread ends before the pool does
 };
@@ -270,7 +270,7 @@ class CpuBackend : public Backend {
   }
 
  private:
-  // Returns whether the range is inside the buffer. If not, makes the stream fail.
+  // Returns whether the range is inside the buffer. If the range is not inside, makes the stream fail.
   bool Inside(int device, Buffer& buffer, Bytes offset, size_t size) {
     if (offset >= 0 && offset <= buffer.size() && static_cast<Bytes>(size) <= buffer.size() - offset) return true;
     stream(device).Enqueue([offset, size, whole = buffer.size()] {

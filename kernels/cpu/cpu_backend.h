@@ -1,5 +1,5 @@
-// The devices of this machine's processor. Each is a share of the cores, with ordinary memory and one thread as its
-// stream.
+// The devices of this machine's processor. Each device is a share of the cores, with ordinary memory and one thread as
+// its stream.
 //
 // Model:    A device's stream is a thread that executes its queue. A program is compiled to a fixed list of kernels
 //           over one arena. Large kernels split their range among the device's threads, always in the same way. So a
@@ -18,7 +18,8 @@ namespace alpa::kernels::cpu {
 
 struct CpuBackendOptions {
   int devices = 1;
-  // Threads per device, including its stream's own thread. 0: an even share of the cores that this process may use.
+  // Threads per device, including the thread of the device's stream. 0: an even share of the cores that this process
+  // may use.
   int threads_per_device = 0;
   // Limit on the bytes that one device holds in buffers and in its programs' arena. 0: no limit from the backend.
   Bytes memory_limit = 0;

@@ -38,8 +38,8 @@ const std::byte* DenseOperand::Ready(const std::byte* operand, std::byte* scratc
 }
 
 void ConvertFloats(DType from_type, const std::byte* from, DType to_type, std::byte* to, int64_t n, ThreadPool& pool) {
-  // Loads from memory to a register, converts to the other type's register, and stores to memory. Steps that change
-  // nothing are left out.
+  // Loads from memory to a register, converts to the other type's register, and stores to memory. Skips each step that
+  // changes nothing.
   Prim steps[3];
   int count = 0;
   for (Prim step : {LoadPrim(from_type), ConvertPrim(from_type, to_type), StorePrim(to_type)}) {

@@ -1,6 +1,6 @@
 // Provides an operand as a dense array of T, with its dimensions in a chosen order. If the operand already has this
-// order, the array is the operand itself. Otherwise it is a copy in the unit's scratch memory. 16-bit floats can become
-// f32 or f64 in the same step.
+// order, the array is the operand itself. Otherwise the array is a copy in the unit's scratch memory. The copy can also
+// convert 16-bit floats to f32 or f64.
 #pragma once
 
 #include <functional>
@@ -35,8 +35,8 @@ class DenseOperand {
   DenseOperand(const graph::Shape& shape, const std::vector<int64_t>& order, const std::vector<int64_t>& reversed,
                graph::DType type, ScratchLayout& scratch);
 
-  // Returns the dense array, and copies if necessary. The array is valid as long as the operand and the scratch memory
-  // are unchanged.
+  // Returns the dense array. Copies the operand if necessary. The array is valid as long as the operand and the scratch
+  // memory are unchanged.
   const std::byte* Ready(const std::byte* operand, std::byte* scratch, ThreadPool& pool) const;
   template <typename T>
   const T* Ready(const std::byte* operand, std::byte* scratch, ThreadPool& pool) const {
@@ -45,7 +45,7 @@ class DenseOperand {
 
  private:
   std::shared_ptr<const StridedCopy> packing_;  // null: the operand is already in order
-  Bytes packed_at_ = 0, widened_at_ = -1;       // offsets in scratch; -1: not widened
+  Bytes packed_at_ = 0, widened_at_ = -1;       // offsets in scratch; widened_at_ is -1 if the operand is not widened
   graph::DType from_ = graph::DType::kF32, to_ = graph::DType::kF32;
   int64_t elements_ = 0;
 };

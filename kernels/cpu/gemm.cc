@@ -24,8 +24,8 @@ int64_t SizeOf(const Dims& dims, const Dims& list) {
   return size;
 }
 
-// Returns the stride with which a single loop visits the dimensions of `list` in order. Returns -1 if no single stride
-// does, or 0 if there is only one position.
+// Returns the stride with which a single loop visits the dimensions of `list` in order. Returns -1 if a single loop
+// cannot do this with one stride. Returns 0 if there is only one position.
 int64_t StrideOf(const Dims& dims, const Dims& strides, const Dims& list) {
   int64_t stride = 0;
   for (size_t i = list.size(); i-- > 0;) {
@@ -90,7 +90,8 @@ Gemm GemmOf(const Dims& lhs, const Dims& rhs, const graph::DotAttrs& attrs) {
   const Dims rhs_free = FreeDims(rhs.size(), attrs.rhs_batch, attrs.rhs_contracting);
   Gemm best;
   int best_copies = 3;
-  // Contracted dimensions may be walked in any order that is the same on both sides. Tries each side's own order.
+  // The product may walk the contracted dimensions in any order, but in the same order in both operands. Tries the
+  // order of the dimensions in each operand.
   Dims order(attrs.lhs_contracting.size());
   std::iota(order.begin(), order.end(), 0);
   Dims by_lhs = order, by_rhs = order;

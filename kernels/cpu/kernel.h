@@ -4,7 +4,7 @@
 //           as the value in its graph. Kernels know only slots, because they are built before memory is planned.
 //           Addresses are known only when the program runs.
 // Rules:    a kernel may write only its outputs and its scratch. An output may have the same address as an input only
-//           if the kernel's `shares` allow it. Inputs of zero bytes may have any address.
+//           if the kernel's `shares` allow this. Inputs of zero bytes may have any address.
 #pragma once
 
 #include <cstddef>

@@ -1,12 +1,13 @@
-// One product of row-major matrices, on the calling thread. Only its implementation calls the BLAS library.
+// One product of row-major matrices, on the calling thread. Only matrix_product.cc calls the BLAS library.
 #pragma once
 
 #include <cstdint>
 
 namespace alpa::kernels::cpu {
 
-// The arguments of C[m, n] = A[m, k] B[k, n]. If `add`, the product is added to C. Row r of a matrix begins at r times
-// the matrix's leading dimension. If the matrix is transposed, column r begins there.
+// The arguments of C[m, n] = A[m, k] B[k, n]. If `add`, the product is added to C. Row r of a matrix begins at element
+// r * leading, where `leading` is the matrix's leading dimension. If the matrix is transposed, column r begins at this
+// element.
 template <typename T>
 struct MatrixProduct {
   int64_t m = 0, n = 0, k = 0;

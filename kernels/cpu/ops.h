@@ -1,6 +1,6 @@
-// Builds the kernels of single ops. Each function below builds the kernel of an op of its family. For an op that the
-// function does not handle, it returns an empty kernel (`run` not set), and BuildOp tries the next function. The fast
-// families come first and the reference evaluator last.
+// Builds the kernels of single ops. Each function below builds the kernel of an op of its family. If the function does
+// not handle the op, it returns an empty kernel (`run` not set), and BuildOp tries the next function. BuildOp tries the
+// fast families first and the reference evaluator last.
 #pragma once
 
 #include "kernels/cpu/kernel.h"

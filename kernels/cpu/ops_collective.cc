@@ -29,7 +29,7 @@ absl::StatusOr<BuiltKernel> BuildAllReduce(const OpContext& context, CollectiveG
     std::vector<Piece> pieces;
     Bytes size = 0;
   };
-  std::vector<Bucket> buckets;               // small operands, one bucket per dtype
+  std::vector<Bucket> buckets;               // for small operands: one bucket per dtype
   std::vector<std::pair<graph::DType, Piece>> alone;
   std::map<graph::DType, size_t> bucket_of;
   const fusion::Packing packing = fusion::PackingOf(*context.graph, *context.op);
@@ -211,7 +211,8 @@ absl::StatusOr<BuiltKernel> BuildCollective(const OpContext& context) {
   const Opcode opcode = context.op->opcode;
   if (!graph::IsCollective(opcode) && opcode != Opcode::kAxisIndex) return BuiltKernel{};
   if (context.collectives == nullptr) {
-    return FailedPrecondition("cannot compile %s: the options have no provider of collective groups", context.Where());
+    return FailedPrecondition("cannot compile %s: the compile options have no provider of collective groups",
+                              context.Where());
   }
   absl::StatusOr<CollectiveGroup*> group =
       context.collectives->GroupFor(context.op->as<CollectiveAttrs>().mesh_axes);

@@ -2,9 +2,9 @@
 // column of A belongs to one window element and one input feature. B is the kernel.
 //
 // Operands are first converted to [batch, spatial..., feature] and [spatial..., input feature, output feature], in f32
-// (or f64), unless they are already in this form. A is never stored completely. Each thread fills a piece of A at a
-// time, with some rows and some columns. It adds the products of successive pieces of the same rows. A feature group
-// uses its own features of the input and its own columns of B. A batch group uses its own part of the batch.
+// (or f64), unless they are already in this form. A is never stored completely. Each thread fills one piece of A at a
+// time: some rows and some columns. For each group of rows, it adds the products of all pieces of these rows. A feature
+// group uses its own features of the input and its own columns of B. A batch group uses its own part of the batch.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -39,7 +39,7 @@ int64_t Product(const Dims& dims) {
 // The sizes of the convolution, with the dimensions in a fixed order.
 struct Problem {
   std::vector<WindowDim> window;
-  Dims in_spatial, out_spatial, taps;           // sizes; taps: of the window
+  Dims in_spatial, out_spatial, taps;           // sizes of the input, the output and the window
   int64_t batch = 1, in_features = 1;           // of the input
   int64_t group_batch = 1, group_features = 1;  // the part that one group reads
   int64_t groups = 1, out_features = 1;         // out_features: of all groups
@@ -213,7 +213,7 @@ BuiltKernel Build(const OpContext& c) {
   plan->narrow_at = out.dtype == kComputed ? -1 : scratch.Take(out.bytes());
 
   plan->piece_columns = std::clamp<int64_t>(p.columns, 1, kPieceColumns);
-  // If there are enough rows, every thread gets some.
+  // If there are enough rows, every thread gets at least one piece.
   const int64_t share = (p.rows * p.groups + c.threads - 1) / c.threads;
   plan->piece_rows = std::clamp<int64_t>(std::min(kPieceElements / plan->piece_columns, share), 1, p.rows);
   plan->piece_bytes = plan->piece_rows * plan->piece_columns * static_cast<Bytes>(sizeof(T));

@@ -65,8 +65,8 @@ void MultiplyAll(const Gemm& g, ThreadPool& pool, const T* a, const T* b, T* c) 
   }
 }
 
-// Multiplies integers. Sums the products in 64 bits and keeps the low bits, which equals wrapping arithmetic in the
-// result's type.
+// Multiplies integers. Sums the products in 64 bits and keeps the low bits. The result equals wrapping arithmetic in
+// the result's type.
 template <typename T, typename R>
 void MultiplyPlain(const Gemm& g, ThreadPool& pool, const T* a, const T* b, R* c) {
   const int64_t batches = static_cast<int64_t>(g.lhs.batch_offsets.size());

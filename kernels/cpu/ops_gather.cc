@@ -45,7 +45,7 @@ class Windows {
     int64_t vector_dim;
   };
   // `extent` is the size of a window along each dimension of the big array. `windows` has the dimensions of the array
-  // of all windows. `batch` lists those of them that number the windows.
+  // of all windows. `batch` lists the dimensions of this array along which the windows are numbered.
   Windows(const Shape& big, const Dims& extent, const Shape& indices, const Attrs& attrs, const Dims& windows,
           const Dims& batch)
       : reader_(indices.dtype), sizes_(Pick(windows, batch)), out_strides_(Pick(graph::Strides(windows), batch)) {
@@ -112,7 +112,7 @@ class Windows {
   };
   IndexReader reader_;
   Dims sizes_, out_strides_, index_strides_;
-  Dims big_strides_;  // by batch dimension: the step in the big array
+  Dims big_strides_;  // by dimension of `batch`: the stride in the big array
   std::vector<Component> components_;
   int64_t count_ = 1;
 };
@@ -165,8 +165,8 @@ BuiltKernel BuildGather(const OpContext& c) {
 // Computes to[i] = to[i] op from[i] for n elements in their memory form.
 class Combiner {
  public:
-  // Makes the combiner of `region`. Returns false unless the region returns its second parameter, or is a single op
-  // that has a loop (OpPrim).
+  // Makes the combiner of `region`. Returns false if this class does not support the region. It supports a region that
+  // returns its second parameter, and a region of a single op that has a loop (OpPrim).
   static bool Make(const graph::Graph& region, DType dtype, Combiner& combiner) {
     combiner.dtype_ = dtype;
     if (region.parameters().size() != 2 || region.results().size() != 1) return false;

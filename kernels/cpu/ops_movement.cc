@@ -17,7 +17,7 @@ using Dims = std::vector<int64_t>;
 
 int ElementOf(const Shape& shape) { return static_cast<int>(graph::SizeOf(shape.dtype)); }
 
-// Builds broadcast, slice, transpose and reverse. They read the operand in another order.
+// Builds broadcast, slice, transpose and reverse. These ops read the elements of the operand in another order.
 BuiltKernel BuildView(const OpContext& c) {
   const Shape& out = c.out_shape();
   BuiltKernel kernel;

@@ -1,4 +1,5 @@
-// Builds the reductions that no fused group computes. They have several operands (argmax) or a combiner of several ops.
+// Builds the reductions that no fused group computes. Such a reduction has several operands (argmax) or a combiner of
+// several ops.
 //
 // The combiner is compiled as a program on vectors, in which each lane computes one combination. The kernel transposes
 // operands to [reduced, kept] dimensions, and combines their rows one after the other into the results. If a row has

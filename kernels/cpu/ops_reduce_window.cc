@@ -22,7 +22,7 @@ using graph::WindowDim;
 using Dims = std::vector<int64_t>;
 
 // Describes the `count` outputs that have an operand element at one position of the window. The outputs are `first`,
-// `first + step`, and so on. They read the operand elements `from`, `from + from_step`, and so on.
+// `first + step`, and so on. These outputs read the operand elements `from`, `from + from_step`, and so on.
 struct Tap {
   int64_t first = 0, step = 1, count = 0, from = 0, from_step = 1;
 };
@@ -38,7 +38,7 @@ Tap TapOf(const WindowDim& w, int64_t k, int64_t in, int64_t out) {
     return padded >= 0 && padded % dilation == 0 && padded / dilation < in;
   };
   tap.first = at >= 0 ? 0 : std::min(out, (-at + w.stride - 1) / w.stride);
-  // The pattern of positions that hold an element repeats every tap.step outputs. So the search needs to try only one
+  // The pattern of positions that hold an element repeats every tap.step outputs. So the loop below tries only one
   // period.
   for (int64_t i = 0; i < tap.step && tap.first < out && !inside(tap.first); ++i) ++tap.first;
   if (tap.first >= out || !inside(tap.first)) return tap;
@@ -173,7 +173,7 @@ absl::StatusOr<BuiltKernel> BuildReduceWindow(const OpContext& c) {
   plan->in_strides = graph::Strides(in.dims);
   plan->dtype = in.dtype;
   const bool wide = graph::IsFloat(in.dtype) && (*kind == ReduceKind::kSum || *kind == ReduceKind::kProduct);
-  // The element type of a lane, by Lane.
+  // The element type that corresponds to each Lane, in the order of the enumerators.
   static constexpr DType kLaneTypes[] = {DType::kF32, DType::kF64, DType::kS32, DType::kU32, DType::kS64, DType::kU64};
   plan->accumulator = wide ? DType::kF64 : kLaneTypes[static_cast<int>(LaneOf(in.dtype))];
   const auto& window = c.op->as<graph::WindowAttrs>().window;

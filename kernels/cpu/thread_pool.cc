@@ -5,8 +5,8 @@
 namespace alpa::kernels::cpu {
 namespace {
 
-// The number of times that a worker checks for work before it sleeps. This takes some tens of microseconds. Within a
-// program, one kernel closely follows another.
+// The number of times that a worker checks for work before it sleeps. These checks take some tens of microseconds. They
+// are worth it, because within a program one kernel closely follows another.
 constexpr int kSpins = 2000;
 
 inline void Pause() {
@@ -34,7 +34,8 @@ void ThreadPool::Start(int parts, Function function, const void* context) {
   parts_ = parts;
   function_ = function;
   context_ = context;
-  // Every worker counts itself as done in every round, even if it has no part. So no worker can be a round behind.
+  // Every worker counts itself as done in every round, even if it has no part. So Run returns only after all workers
+  // have seen the round, and no worker can miss a round.
   pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   bool wake;
   {

@@ -2,7 +2,7 @@
 //
 // Threads:   only one thread at a time (the device's stream) may call Run. The calling thread runs the first part
 //            itself. Run returns when all parts are done. Workers spin briefly between calls and then sleep.
-// Same bits: the caller chooses the parts from array sizes and size() alone.
+// Same bits: the caller derives the parts only from array sizes and size().
 #pragma once
 
 #include <atomic>
@@ -36,8 +36,8 @@ class ThreadPool {
     Finish();
   }
 
-  // Calls f(begin, end) over [0, n), in at most size() parts of about equal size. Parts begin at multiples of `grain`.
-  // If n <= grain, there is one part.
+  // Splits [0, n) into at most size() parts of about equal size, and calls f(begin, end) for each part. Parts begin at
+  // multiples of `grain`. If n <= grain, there is one part.
   template <typename F>
   void For(int64_t n, int64_t grain, const F& f) {
     const int64_t grains = (n + grain - 1) / grain;

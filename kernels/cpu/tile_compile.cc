@@ -120,8 +120,8 @@ class Compiler {
       r = register_of_.at({root, root_dtype});
       if (dtype != root_dtype) r = Reinterpret(r, root_dtype, dtype);
     } else if (in_group) {
-      // This group computed the value as another type of the same size. A buffer holds the bytes for the change of
-      // type.
+      // This group computed the value as another type of the same size. Reinterpret changes the type through a buffer
+      // that holds the bytes.
       const int raw = register_of_.at({root, root_dtype});
       r = Reinterpret(raw, root_dtype, dtype);
     } else if (scalar) {
@@ -302,14 +302,14 @@ class Compiler {
     for (size_t i = 0; i < p_.instructions.size(); ++i) {
       const Instruction& x = p_.instructions[i];
       Register& d = p_.registers[x.d];
-      // Takes the result's buffer before the operands return their buffers. So no loop overwrites an operand of another
-      // width that it still reads.
+      // Takes the result's buffer before the operands return their buffers. Otherwise, a loop whose operand and result
+      // differ in width could overwrite elements of the operand that it has not read yet.
       if (d.kind == Register::Kind::kBuffer && d.buffer < 0) d.buffer = take(d.element);
       for (int r : {x.a, x.b, x.c, x.d}) {
         if (r < 0 || last[r] != static_cast<int>(i)) continue;
         Register& done = p_.registers[r];
         if (done.kind == Register::Kind::kBuffer && done.buffer >= 0) free[done.element].push_back(done.buffer);
-        last[r] = -1;  // returns each buffer only once
+        last[r] = -1;  // so that each buffer returns only once
       }
     }
     p_.thread_bytes = top;

@@ -4,8 +4,8 @@
 //            piece of one row. For each tile, the instructions run one after the other. Each instruction is a loop over
 //            the tile (tile_prims.h). Registers stay in the first-level cache. A register is either a buffer, or the
 //            memory of a value that is read or written linearly.
-// In place:  an output may have the address of an input that is only read linearly. The output is then computed in a
-//            buffer and stored when the tile is done.
+// In place:  an output may have the address of an input that is only read linearly. The program computes such an output
+//            in a buffer, and stores the buffer when the tile is done.
 // Same bits: the split of work depends only on sizes and thread count. Partial results are combined in order.
 #pragma once
 
@@ -36,7 +36,7 @@ struct TileProgram {
     enum class Kind : uint8_t { kPrim, kView, kIota };
     Kind kind = Kind::kPrim;
     Prim prim = nullptr;
-    int d = -1, a = -1, b = -1, c = -1;  // registers; kPrim uses all, the other kinds only d
+    int d = -1, a = -1, b = -1, c = -1;  // registers; kPrim uses all four, kView and kIota only d
     int index = -1;                      // kView: in `views`; kIota: in `iotas`
   };
   struct ViewLoad {
@@ -49,7 +49,7 @@ struct TileProgram {
     graph::DType dtype = graph::DType::kS32;
   };
   struct Reduction {
-    int source = -1;  // the register with the elements
+    int source = -1;  // the register that holds the elements to reduce
     int slot = -1, initial_slot = -1;
     graph::ReduceKind kind = graph::ReduceKind::kSum;
     graph::DType dtype = graph::DType::kF32;
@@ -64,7 +64,7 @@ struct TileProgram {
   std::vector<ViewLoad> views;
   std::vector<IotaLoad> iotas;
   std::vector<Reduction> reductions;
-  ReduceLayout layout;     // of the reductions
+  ReduceLayout layout;     // of all reductions
   Bytes thread_bytes = 0;  // per thread: the registers' buffers and pointers
     Bytes shared_bytes = 0;  // partial results of all threads
   Bytes scratch_bytes(int threads) const { return thread_bytes * threads + shared_bytes; }
@@ -84,7 +84,7 @@ absl::StatusOr<TileProgram> CompileTiles(const graph::Graph& graph, const Fusion
 // Executes the program. `scratch` has scratch_bytes(threads) bytes.
 void RunTiles(const TileProgram& program, const Frame& frame, std::byte* scratch);
 
-// The kernel of a fused unit, and the slots of the root values that the kernel reads and writes.
+// The kernel of a fused unit, and the slots that it reads and writes. These slots belong to root values.
 struct FusedUnit {
   BuiltKernel kernel;
   std::vector<int> reads, writes;

@@ -15,8 +15,8 @@ using Register = TileProgram::Register;
 using Instruction = TileProgram::Instruction;
 using Reduction = TileProgram::Reduction;
 
-// Each thread gets units of work of about half this number of element operations. A kernel of at most one unit runs on
-// one thread.
+// Threads get work in units of about half this number of element operations. A kernel of at most one unit runs on one
+// thread.
 constexpr int64_t kParallelWork = 64 * 1024;
 
 template <typename T>
@@ -249,8 +249,8 @@ class Tiles {
   const std::byte* at(int r) const { return registers_[r]; }
 
  private:
-  // Prefetches the next tile while this one is computed. Tiles of several arrays alternate, so the processor's own
-  // prefetcher does not detect the streams.
+  // Prefetches the next tile while the current tile is computed. Tiles of several arrays alternate, so the processor's
+  // own prefetcher does not detect the streams.
   static void Prefetch(const std::byte* from, int64_t bytes) {
     constexpr int64_t kLine = 64;  // bytes per cache line
     for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(from + at);
