@@ -1,9 +1,10 @@
 // Chooses the cheapest way to cut an executable along one more mesh axis.
 //
 // Model:   Finds the best solution of the problem that space.h describes, unless time runs out. The cuts that
-//          ChooseTensorCuts finds are a known solution, so the answer never costs more than these cuts in the same cost model.
-//          If no choice fits into memory, the memory limit is dropped. If no choice keeps all weights sharded, this
-//          constraint is dropped, too. `fits` and `rigid` report whether the answer meets the two constraints.
+//          ChooseTensorCuts finds are a known solution. In the same cost model, the answer therefore never costs more
+//          than these cuts. If no choice fits into memory, the memory limit is dropped. If no choice keeps all weights
+//          sharded, this constraint is dropped, too. `fits` and `rigid` report whether the answer meets the two
+//          constraints.
 //          In two cases the answer is that of ChooseTensorCuts: if time runs out before any choice that keeps all
 //          weights sharded is found, and if the space does not describe the request.
 // Costs:   seconds if the cluster is measured, otherwise fixed costs (cost_model.h).

@@ -11,8 +11,8 @@ namespace alpa::planner::intra_op {
 // Returns choices that cost no more than `start` and that fit into memory if `start` fits. `start` may be infeasible.
 std::vector<int> Descend(const Problem& problem, std::vector<int> start);
 
-// Returns, by node, the choice that shares the most parts with `before`. REQUIRES: Tied or Presolved made `problem` from
-// another problem, and `before` are choices of that problem.
+// For each node, returns the choice that shares the most parts with `before`. REQUIRES: Tied or Presolved made
+// `problem` from another problem, and `before` are choices of that problem.
 std::vector<int> NearestTo(const Problem& problem, const std::vector<int>& before);
 
 }  // namespace alpa::planner::intra_op

@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kMostPairs = 1024;  // maximum number of pairs of choices that a merge may combine
 constexpr size_t kMostJoined = 48;   // maximum number of choices of a merged node, unless one of the two nodes has more
-constexpr size_t kMostStates = 10;   // maximum number of states wanted at a site; each one doubles the size of the site's table
+constexpr size_t kMostStates = 10;   // maximum number of wanted states at a site; each doubles the size of its table
 constexpr double kSlack = 1e-12;     // relative rounding error of costs that are equal
 
 class Presolve {

@@ -228,7 +228,7 @@ class AxisPass {
       made.zero = false;
       const bool tiled = slot.kind != Slot::Kind::kTemporary || (!request_.exchanged.empty() && request_.exchanged[s]);
       if (tiled && (made.state.partial() || (made.state.split() && made.state.outer != 1))) made = {};
-      // A state leaf takes the state of its new value once. After that, its state is settled.
+      // A state leaf takes the state of its new value at most once. After that, the state of the leaf is settled.
       if (slot.kind == Slot::Kind::kState) {
         if (made.state.replicated()) continue;
         settled_[s] = true;
@@ -394,7 +394,8 @@ absl::StatusOr<AxisRequest> WithPins(const Executable& executable, AxisRequest r
   }
   ALPA_ASSIGN_OR_RETURN(const AxisStates states, StatesAlongAxis(executable, request));
   if (SameRules(states, rules, executable)) return request;
-  // If only some ops are pinned, slots can settle in other states. If all ops are pinned, only one solution remains.
+  // If only some ops are pinned, slots can settle in states that do not lead to `rules`. So pin all ops: only one
+  // solution then remains.
   request.pins = AllPins(executable, rules);
   ALPA_ASSIGN_OR_RETURN(const AxisStates all, StatesAlongAxis(executable, request));
   if (!SameRules(all, rules, executable)) {

@@ -4,9 +4,10 @@
 //
 // Model:  Every slot has one state along the axis. A leaf has the state that the request specifies, or the state of its
 //         new value. A temporary has the state that its writer produces. An accumulator has the state of the values
-//         that are added to it. The pass runs propagation over the instruction list until no state changes. Then it
-//         rewrites every program.
-//         A slot may hold a partial sum: a gradient that is partial in the loop is reduced once, after the loop.
+//         that are added to it. The pass runs propagation over the instruction list until no state changes. Then the
+//         pass rewrites every program.
+//         A slot may hold a partial sum. For example, a gradient that is partial in the loop is reduced once, after the
+//         loop.
 // Threads: a pure function.
 #pragma once
 
@@ -31,11 +32,11 @@ struct AxisRequest {
   bool shard_accumulators = false;
   std::vector<plan::Cut> reduce_scatter_along;
   std::vector<plan::ValuePin> pins;
-  // By slot, or empty: whether other meshes also hold the slot's value. Such a slot holds no partial sum, and its tiles
-  // are contiguous.
+  // By slot: whether other meshes also hold the slot's value. Such a slot holds no partial sum, and its tiles are
+  // contiguous. Empty: false for every slot.
   std::vector<bool> exchanged;
-  // Dimensions of leaves that a choice of cuts must not name, because the batch is split along them. Ranks do not
-  // matter.
+  // Dimensions of leaves that a choice of cuts must not name, because the batch is split along them. The ranks of these
+  // cuts do not matter.
   std::vector<plan::Cut> reserved;
   bool IsReserved(int32_t leaf, int64_t dim) const;
 };
@@ -45,8 +46,8 @@ struct AxisRequest {
 AxisRequest RequestFor(MeshId id, const cluster::Mesh& mesh, const plan::AxisCut& axis);
 
 // Returns the executable with mesh `request.mesh` cut along the new axis.
-// `tiles`: if not null, the sharding of each slot so far. The pass adds the new axis to it. The entry is not valid for
-// a slot that holds a partial sum or a split that is not contiguous.
+// `tiles`: if not null, the sharding of each slot before the pass. The pass adds the new axis to each sharding. The
+// entry is not valid for a slot that holds a partial sum or a split that is not contiguous.
 // REQUIRES: a verified executable.
 // Errors: kInvalidArgument if
 //           - the request names a mesh that does not exist, or a size below 1,

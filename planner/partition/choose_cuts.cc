@@ -25,8 +25,8 @@ double Value(const StepCost& cost) {
   return kProductFlopCost * cost.product_flops + cost.sent_bytes + kStateByteCost * cost.state_bytes;
 }
 
-// Adds the cost of running the instructions `times` times to `cost`. `program`: a function from a program's number to
-// its graph.
+// Adds to `cost` the cost of running the instructions `times` times. `program`: returns the graph of the program with a
+// given number.
 template <typename ProgramFn>
 void AddCost(const std::vector<Instruction>& instructions, double times, const ProgramFn& program,
              const cluster::Mesh& mesh, StepCost& cost) {
@@ -53,7 +53,7 @@ struct Group {
 
 // Finds the leaves that matrix products and gathers read, in groups of leaves that look alike. The groups are in the
 // order of first use, but tables (groups that a gather uses first) come last. The cut of a table decides the states of
-// all values after it. It is therefore chosen last, so that it suits the products.
+// all values after the table. This cut is therefore chosen last, so that it suits the matrix products.
 class Weights {
  public:
   Weights(const Executable& executable, int32_t mesh)
@@ -138,10 +138,10 @@ StepCost StepCostOf(const Executable& executable, MeshId mesh) {
 
 namespace {
 
-// Decides between several dimensions of a group that all lower the cost of the step.
+// How to decide between several dimensions of a group that all lower the cost of the step.
 enum class Taste {
-  kLowest,   // takes the dimension with the lowest cost
-  kThrifty,  // takes the dimension that saves the most FLOPs per additional byte sent
+  kLowest,   // take the dimension with the lowest cost
+  kThrifty,  // take the dimension that saves the most FLOPs per additional byte sent
 };
 
 double Thrift(const StepCost& before, const StepCost& after) {

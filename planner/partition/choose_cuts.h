@@ -2,14 +2,14 @@
 // devices.
 //
 // Model:  Leaves that look alike (same shape, read by the same kind of op) form a group and get the same cut. The
-//         search visits the groups in the order of first use. Each group gets the dimension that makes the whole step
-//         cheapest while all other groups stay unchanged. In this cost, arithmetic that every device repeats weighs
-//         most, then bytes sent, then bytes of state. For a transformer, the result is Megatron's layout. The first
-//         matrix of a block is cut by columns and the second one by rows, and each head is on one device. Each block
-//         then needs one all-reduce in the forward and one in the backward.
+//         algorithm visits the groups in the order of first use. Each group gets the dimension that makes the whole
+//         step cheapest while all other groups stay unchanged. In this cost, arithmetic that every device repeats
+//         weighs most, then bytes sent, then bytes of state. For a transformer, the result is Megatron's layout. The
+//         first matrix of a block is cut by columns and the second one by rows, and each head is on one device. Each
+//         block then needs one all-reduce in the forward and one in the backward.
 // Cost:   at most 2 x groups x dimensions drafts of the step. The factor 2 is for two searches: one takes the cheapest
-//         dimension of each group, the other the dimension that saves the most FLOPs per additional byte sent. The
-//         cheaper result wins.
+//         dimension of each group, the other takes the dimension that saves the most FLOPs per additional byte sent.
+//         The cheaper result wins.
 #pragma once
 
 #include <string>
@@ -20,7 +20,7 @@
 
 namespace alpa::planner {
 
-// The cost of an executable's step on one device. An op in a loop counts once per iteration.
+// The cost of one step of an executable on one device. An op in a loop counts once per iteration.
 struct StepCost {
   double product_flops = 0;  // of matrix products
   double sent_bytes = 0;

@@ -16,7 +16,7 @@
 namespace alpa::planner {
 
 struct MeshAxis {
-  int64_t index = 0;  // in the mesh
+  int64_t index = 0;  // position among the axes of the mesh
   int64_t size = 1;
 };
 

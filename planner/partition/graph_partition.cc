@@ -81,7 +81,7 @@ class GraphPartitioner {
       }
       return;
     }
-    // Other states of a result are converted from its own state.
+    // If readers need a result in other states, the result is converted from the state in which the op produces it.
     for (ValueId v : op.results) Need(v, State(v));
     for (size_t k = 0; k < op.operands.size(); ++k) Need(op.operands[k], propagation_.rules[index].operands[k]);
   }

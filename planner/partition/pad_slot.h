@@ -1,8 +1,8 @@
 // Stores a dimension that the axis size does not divide.
 //
-// Model:  The dimension is stored in n tiles of ceil(size / n), of which the last is short. The slot becomes n full
-//         tiles long, so the axis divides it. A program that reads the slot first removes the padding with a slice. A
-//         program that writes the slot pads its result. A computation on the slot gathers the array first.
+// Model:  The dimension is stored in n tiles of ceil(size / n), of which the last is short. The dimension is extended
+//         to n full tiles, so the axis divides it. A program that reads the slot first removes the padding with a
+//         slice. A program that writes the slot pads its result. A computation that uses the array gathers it first.
 #pragma once
 
 #include "plan/executable.h"

@@ -81,7 +81,7 @@ class Propagator {
     for (const plan::ValuePin& pin : options_.pins) pins_[pin.value] = pin;
   }
 
-  // Starts again whenever pins are added, so that no decision depends on an earlier set of pins.
+  // Runs all passes again whenever pins are added, so that no decision depends on an earlier set of pins.
   Propagation Run() {
     do {
       more_pins_ = false;

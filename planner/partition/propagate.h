@@ -30,7 +30,7 @@ struct ValueState {
 struct PropagateOptions {
   MeshAxis axis;
   // If a partial sum has at least this number of elements, its reduced value is split over the axis, provided that the
-  // axis divides one of its dimensions. 0: never.
+  // axis size divides one of the dimensions. 0: never.
   int64_t reduce_scatter_from = 0;
   // If not null: the states of the program's values in another propagation. If a value is split there, its reduced
   // value is split in the same way here, whatever its size.
@@ -54,7 +54,7 @@ Propagation Propagate(const graph::Graph& program, const std::vector<ValueState>
                       const PropagateOptions& options);
 
 // Returns kInvalidArgument if a pin names a value that does not exist, a parameter, or a state that the value's op
-// cannot produce. Also returns it if two pins name results of the same op. Otherwise returns OK.
+// cannot produce. Also returns kInvalidArgument if two pins name results of the same op. Otherwise returns OK.
 absl::Status CheckPins(const graph::Graph& program, const MeshAxis& axis, const std::vector<plan::ValuePin>& pins);
 
 // Returns the rule table's context for `program`. `values` must outlive the context.

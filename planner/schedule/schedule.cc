@@ -32,7 +32,7 @@ class ScheduleBuilder {
       // Find the mesh that can start a cell earliest.
       int mesh = -1;
       double start = kNever;
-      for (bool admit_all : {false, true}) {  // true: the schedule admits no ready cell, so ignore its limits
+      for (bool admit_all : {false, true}) {  // true: ignore the schedule's limits, because it admits no cell
         for (size_t m = 0; m < free_.size(); ++m) {
           for (int c : cells_of_mesh_[m]) {
             if (!admit_all && !Admitted(c)) continue;
@@ -77,7 +77,7 @@ class ScheduleBuilder {
       });
     }
     if (cell.pass != Cell::Pass::kForward) return true;
-    // `done`: the number of microbatches that every cell of this stage has started.
+    // `done`: the number of microbatches that all cells of this stage have started.
     int64_t done = microbatches_;
     for (int other : cells_of_stage_[cell.stage]) done = std::min(done, next_[other]);
     return next_[c] - done < stages_ - cell.stage;

@@ -12,7 +12,7 @@
 namespace alpa::planner {
 namespace {
 
-constexpr int kMostThreads = 16;  // threads; limits the memory of candidates that are lowered at once
+constexpr int kMostThreads = 16;  // maximum number of threads; limits the memory of candidates that are lowered at once
 
 int ThreadCount() { return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostThreads); }
 

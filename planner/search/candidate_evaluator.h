@@ -1,9 +1,11 @@
-// Evaluates candidates of the search, several at a time, and starts on expected ones before the search asks for them.
+// Evaluates candidates of the search, several at a time, and starts to evaluate expected candidates before the search
+// asks for them.
 //
-// Order:   A result depends only on the candidate's options, not on what is evaluated at the same time or before. The
-//          candidate that Evaluate asks for goes first. Idle threads work on the candidates of the last Expect call.
-// Threads: one caller. The evaluator lowers and simulates candidates on its own threads, one per core, at most 16. The
-//          destructor waits for the candidates in progress, about a second for large programs.
+// Order:   A result depends only on the candidate's options, not on other candidates. The candidate that Evaluate asks
+//          for is evaluated first. Idle threads work on the candidates of the last Expect call.
+// Threads: only one thread may call the evaluator. The evaluator lowers and simulates candidates on its own threads,
+//          one per core, at most 16. The destructor waits for the candidates in progress, about a second for large
+//          programs.
 #pragma once
 
 #include <deque>
@@ -22,8 +24,8 @@
 
 namespace alpa::planner {
 
-// Returns a human-readable name of a candidate. Options whose shares of work differ by less than a hundredth may have
-// the same name; they count as the same candidate.
+// Returns a human-readable name of a candidate. Two candidates whose shares of work differ by less than a hundredth may
+// have the same name. They then count as the same candidate.
 std::string NameOf(const PlanOptions& options);
 
 struct EvaluatedCandidate {
@@ -37,10 +39,11 @@ class CandidateEvaluator {
   CandidateEvaluator(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster);
   ~CandidateEvaluator();
 
-  // Returns the evaluated candidate and waits for it if necessary. The reference is valid as long as the evaluator.
+  // Returns the evaluated candidate and waits for it if necessary. The reference is valid until the evaluator is
+  // destroyed.
   const EvaluatedCandidate& Evaluate(const PlanOptions& options);
-  // Announces the candidates that the caller will ask for next, in this order. Candidates of an earlier call that have
-  // not started are dropped.
+  // Announces the candidates that the caller will ask for next, in this order. Drops the candidates of earlier calls
+  // whose evaluation has not started.
   void Expect(const std::vector<PlanOptions>& options);
 
  private:

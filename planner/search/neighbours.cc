@@ -7,7 +7,7 @@
 namespace alpa::planner {
 namespace {
 
-// Returns the load by mesh: its busy seconds, or its memory in bytes if the candidate does not fit.
+// Returns, by mesh, the load: the busy seconds of the mesh, or its memory in bytes if the candidate does not fit.
 std::vector<double> Load(const Candidate& candidate) {
   if (candidate.fits) return candidate.simulation.busy_seconds;
   std::vector<double> load;
@@ -35,9 +35,9 @@ std::vector<double> Balanced(const Candidate& candidate) {
   return shares;
 }
 
-// Returns the devices by mesh after the idlest mesh has given devices to the busiest one. The number that moves is the
-// least common multiple of the two tensor degrees, usually 1. A mesh that would have no device left gives none. Returns
-// nothing if no mesh can give devices.
+// Returns the number of devices by mesh after the idlest mesh has given devices to the busiest one. The number that
+// moves is the least common multiple of the two tensor degrees, usually 1. A mesh that would have no device left gives
+// none. Returns nothing if no mesh can give devices.
 std::vector<int> Shifted(const Candidate& candidate) {
   const PlanOptions& options = candidate.options;
   const std::vector<double>& busy = candidate.simulation.busy_seconds;

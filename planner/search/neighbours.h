@@ -27,7 +27,8 @@ struct PinnedOptions {
   bool data, tensor, microbatches, zero, remat, meshes, devices, sequence, stages, schedule;
 };
 
-// Returns the changed options. Pinned options keep their values. REQUIRES: candidate.status is OK.
+// Returns the options of each neighbour of the candidate. Pinned options keep their values. REQUIRES: candidate.status
+// is OK.
 std::vector<PlanOptions> Neighbours(const Candidate& candidate, const PinnedOptions& pinned);
 
 }  // namespace alpa::planner

@@ -19,10 +19,10 @@ namespace {
 constexpr size_t kRefined = 3;            // candidates of the first round that the second round refines
 constexpr size_t kRefinedInNeed = 6;      // the same number, if no candidate fits yet
 constexpr int kExact = 2;                 // candidates that are tried again with an exact tensor axis
-constexpr double kNearly = 1.3;           // times the best step: slower candidates get no exact tensor axis
+constexpr double kNearly = 1.3;           // multiple of the best step time; slower candidates get no exact tensor axis
 constexpr double kTensorSeconds = 5;      // time limit of the exact choice for one candidate
 constexpr int64_t kRung = 4;              // factor by which the microbatches grow while a split does not fit
-constexpr double kWorthwhile = 0.98;      // share of the memory: a change that needs more than this is no remedy
+constexpr double kWorthwhile = 0.98;      // a change is kept only if it needs less than this share of the memory
 
 class Searcher {
  public:
@@ -40,7 +40,7 @@ class Searcher {
     const int all = static_cast<int>(cluster_.devices.size());
     const int most = base_.devices > 0 ? base_.devices : all;
     for (int n = most; n >= 1 && !stopped_; --n) {
-      // If the user names a number of devices, a smaller number is tried only if no larger one gives a plan. If the
+      // If the user names a number of devices, a smaller number is tried only if no larger number gives a plan. If the
       // number is open, all divisors of the cluster's number of devices are tried. Fewer devices may be faster if
       // devices share cores or a slow link.
       if (base_.devices > 0 ? AnyPlan() : most % n != 0 || TooFew(n)) continue;
@@ -123,8 +123,8 @@ class Searcher {
     more_microbatches();
   }
 
-  // Tries a candidate. As long as there is no plan, halves the number of microbatches, because a smaller number may
-  // divide the batch.
+  // Tries a candidate. As long as the candidate gives no plan, halves its number of microbatches, because a smaller
+  // number may divide the batch.
   std::optional<size_t> TryWithFewerMicrobatches(PlanOptions options) {
     while (true) {
       const std::optional<size_t> tried = Try(options);
@@ -134,7 +134,7 @@ class Searcher {
     }
   }
 
-  // Lowers the candidate's plan and verifies the executable. On failure the candidate is no plan any more.
+  // Lowers the candidate's plan and verifies the executable. On failure, the status of the candidate becomes an error.
   bool VerifyLowered(Candidate& candidate) {
     const plan::Plan& plan = evaluator_.Evaluate(candidate.options).plan;
     const absl::StatusOr<plan::Executable> lowered = Lower(plan, program_, roles_);
@@ -213,8 +213,8 @@ class Searcher {
     evaluator_.Expect(options);
   }
 
-  // Announces `options` and then the remaining splits. If `and_next`, also announces, before these splits, the
-  // candidate that is tried if `options` does not fit.
+  // Announces `options` and then the remaining splits. If `and_next`, also announces the candidate that is tried if
+  // `options` does not fit, before these splits.
   void ExpectRung(const PlanOptions& options, bool and_next) {
     std::vector<PlanOptions> next = {options};
     if (and_next && !pinned_.microbatches) {
@@ -270,7 +270,7 @@ class Searcher {
     }
   }
 
-  // Changes a candidate, one change at a time, until no change makes it better.
+  // Improves a candidate by one change at a time until no change makes it better.
   void Refine(size_t best) {
     while (true) {
       const size_t before = best;

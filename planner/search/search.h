@@ -3,7 +3,7 @@
 //
 // Model:   A candidate is a set of pins. To evaluate it, the search makes its plan, lowers it, and simulates the
 //          executable. So the prediction is for the executable that the workers would run.
-//          The first round tries every way to write the number of devices as data x tensor x pipeline. If the number
+//          The first round tries every way to write the number of devices as data x tensor x pipeline. If this number
 //          is open, the round also tries its divisors.
 //          The second round refines the best few candidates by one change at a time until no change helps. A change
 //          concerns the microbatches, remat, ZeRO, sequence sharding, the schedule, the stages per mesh, or the
@@ -34,7 +34,7 @@ struct Candidate {
   absl::Status status;    // an error says why the options give no plan
   Simulation simulation;  // without spans; empty if `status` is an error
   bool fits = false;      // into the devices' memory
-  std::string note;       // on the exact choice of the tensor axis, if there was one
+  std::string note;       // about the exact choice of the tensor axis, if there was one
 };
 
 struct SearchProgress {
@@ -54,7 +54,8 @@ struct Searched {
   std::vector<Candidate> candidates;  // best first; those without a plan last
   double roofline_seconds = 0;        // bound of the step on all devices (RooflineSeconds)
   bool complete = true;               // false: time ran out
-  // Candidates that dropped out because of a bug in the planner, with its error. The plan is not affected.
+  // For each candidate that dropped out because of a bug in the planner: its name and the error. The bugs do not affect
+  // `plan`.
   std::vector<std::string> bugs;
 };
 
@@ -65,8 +66,9 @@ struct Searched {
 absl::StatusOr<Searched> Search(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster,
                                 const PlanOptions& options, const SearchLimits& limits);
 
-// Returns a human-readable table of the first `most` candidates: the step, and how the busiest mesh spends it. Below
-// the table are the roofline bound and the reason why the second candidate is slower.
+// Returns a human-readable table of the first `most` candidates. It shows the step time of each candidate, and how the
+// busiest mesh spends this time. Below the table are the roofline bound and the reason why the second candidate is
+// slower.
 std::string PrintCandidates(const Searched& searched, size_t most);
 
 }  // namespace alpa::planner

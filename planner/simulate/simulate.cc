@@ -35,7 +35,7 @@ void Flatten(const std::vector<Instruction>& instructions, std::vector<const Ins
   }
 }
 
-// One round of an edge, that is, one message of it.
+// One round of an edge: one message that is sent along it.
 struct Transfer {
   double from_ready = kNever, to_ready = kNever;  // when the sender and the receiver reached their instruction
   double done = kNever;
@@ -46,11 +46,11 @@ struct Actor {
   std::vector<const Instruction*> list;
   size_t at = 0;               // index of the next instruction
   double left = 0;             // seconds that the current program still takes if no device slows it down
-  double memory_share = 0;     // share of the program's time for bytes that no cache holds
+  double memory_share = 0;     // share of the program's time that moves bytes that are in no cache
   double waiting_share = 0;    // share of the program's time in collectives, in which devices wait for each other
   double delay_share = 0;      // extra wait in collectives if no core were available, as a share of the program's time
   double overhead = 0;         // seconds that the SENDs and RECVs since the last program cost (OverheadOf)
-  bool running = false;        // a program
+  bool running = false;        // whether the mesh runs a program
   Span span;                   // of the current program
   std::map<SlotId, std::vector<std::pair<int, int>>> filling, draining;  // slot -> (edge, round) of open transfers
   std::map<int, int> sent, received;                                      // rounds by edge
@@ -159,8 +159,8 @@ class Simulator {
   }
 
   // Returns the seconds that a message costs its sender and also its receiver, in addition to the transfer. This is the
-  // o of LogP (Culler et al., 1993). Each of them posts the message, sleeps and is woken. That takes about as long as
-  // an empty message and its answer.
+  // o of LogP (Culler et al., 1993). Each of the two posts the message, sleeps and is woken. These steps take about as
+  // long as an empty message and its answer.
   double OverheadOf(const plan::Edge& edge) const {
     double longest = 0;
     for (const plan::Transfer& transfer : plan::Transfers(edge, executable_.meshes)) {
@@ -185,8 +185,8 @@ class Simulator {
 
   // ---- Time ----
 
-  // Returns the time from which the actor's next instruction can run. By then, all transfers of the buffers that it
-  // touches are done. 0: there are no such transfers; kNever: one of them has not started yet.
+  // Returns the earliest time at which the actor's next instruction can run. At this time, all transfers of the buffers
+  // that the instruction touches are done. 0: there are no such transfers; kNever: one of them has not started yet.
   double ReadyAt(const Actor& actor) const {
     double ready = 0;
     const auto wait = [&](const std::map<SlotId, std::vector<std::pair<int, int>>>& flights, SlotId slot) {
@@ -212,7 +212,7 @@ class Simulator {
     return rounds_[edge][round];
   }
 
-  // Starts the transfer if both ends have reached it.
+  // Starts the transfer if the sender and the receiver have both reached it.
   void Arrived(int edge, int round) {
     Transfer& transfer = rounds_[edge][round];
     if (transfer.from_ready == kNever || transfer.to_ready == kNever) return;

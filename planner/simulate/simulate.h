@@ -1,15 +1,15 @@
 // Simulates an executable: runs its instruction lists in time only, and predicts the seconds and memory of a step.
 //
-// Model:   A discrete-event simulation. The devices of a mesh work in step, so a mesh is one actor. The actor goes
+// Model:   A discrete-event simulation. The devices of a mesh work in lockstep, so a mesh is one actor. The actor goes
 //          through its list as a worker does. A RUN takes the time of its program (cost/program_cost.h). A SEND or RECV
 //          does not block. The transfer starts when the sender has reached its SEND and the receiver its RECV. An
 //          instruction waits for the transfers of the buffers that it touches. All transfers from one mesh to another
 //          run one after the other.
 //          If the devices that compute at the same time want more cores than their host has, all of them slow down by
-//          the same factor. Their collectives also wait for members that have no core. If more devices use memory at
-//          the same time than their host serves at full speed, the memory traffic of all of them slows down by the same
-//          factor.
-// Memory:  of each device of a mesh: state, one batch, aux values, shared temporaries, and the arenas of programs.
+//          the same factor. The collectives of these devices also wait for members that have no core. If more devices
+//          use memory at the same time than their host serves at full speed, the memory traffic of all of them slows
+//          down by the same factor.
+// Memory:  for each device of a mesh: state, one batch, aux values, shared temporaries, and the arenas of programs.
 // Threads: pure functions.
 #pragma once
 
@@ -24,11 +24,12 @@
 namespace alpa::planner {
 
 // Seconds that a collective waits for a member without a core, if the devices want more cores than their host has. The
-// simulation multiplies it by the share of their cores that they do not get. The value is of the order of a scheduler's
-// time slice. It was fitted to measurements (bench/planner/predicted.py on 8 devices).
+// simulation multiplies this delay by the share of the wanted cores that the devices do not get. The value is of the
+// order of a scheduler's time slice. It was fitted to measurements (bench/planner/predicted.py on 8 devices).
 inline constexpr double kSchedulingDelay = 2e-4;
 
-// Bytes on one device of a mesh. temporaries: slots between programs; programs: the largest arena inside one program.
+// Bytes on one device of a mesh. `temporaries`: slots between programs. `programs`: the largest arena inside one
+// program.
 struct MeshMemory {
   Bytes state = 0, batch = 0, aux = 0, temporaries = 0, programs = 0;
   Bytes total() const { return state + batch + aux + temporaries + programs; }

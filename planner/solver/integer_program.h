@@ -1,9 +1,9 @@
 // Solves mixed-integer linear programs within a time limit.
 //
-// Model:   Minimises the sum of cost x value over bounded variables, some of them integer. Each row demands
+// Model:   Minimises the sum of cost x value over bounded variables. Some variables are integers. Each row demands
 //          lower <= sum of coefficient x value <= upper.
-// Outcome: Optimal, a solution with a bound, infeasible, and no solution in time are all results, not errors. Solve
-//          does not trust the solver: it checks the solver's values against the program and computes their objective
+// Outcome: Four outcomes are results, not errors: optimal, a solution with a bound, infeasible, and no solution in
+//          time. Solve does not trust CBC: it checks CBC's values against the program and computes their objective
 //          again.
 // Method:  branch and cut by CBC (COIN-OR) on one thread. The same program gives the same answer, unless time runs out.
 // Threads: any thread may call Solve. Programs are solved one at a time.

@@ -72,7 +72,8 @@ class ProgramSplitter {
 
   int DefOf(ValueId v) const { return program_.value(v).op.value(); }
 
-  // Finds the values that every reader recomputes. They include broadcasts: cells exchange the smaller operand instead.
+  // Finds the values that every reader recomputes. These values include broadcasts, because cells exchange the smaller
+  // operand instead.
   std::vector<bool> RecomputedAtReaders() const {
     std::vector<bool> recomputed = RecomputedEverywhere(in_, run_);
     for (const Op& op : program_.ops()) {

@@ -1,9 +1,10 @@
 // Splits the programs of a one-mesh executable into *cells*: pieces that run on one stage without waiting for another
 // stage.
 //
-// Model:  Each op gets a round. The round is later than that of any operand from another stage, and as late as the op's
-//         readers allow. A cell is the work of one stage in one round. With good labels, each stage of the region
-//         (labels.h) has one forward and one backward cell. The last of the S stages has a single cell for both:
+// Model:  Each op gets a round. The round of an op is later than the round of any operand from another stage, and as
+//         late as the op's readers allow. A cell is the work of one stage in one round. With good labels, each stage of
+//         the region (labels.h) has one forward and one backward cell. The last of the S stages has a single cell for
+//         both:
 //         F0 F1 .. FB(S-1) .. B1 B0. With any labels, the cells in order of rounds compute the same results as the
 //         program.
 //         With `split_weights`, the ops that only lead to accumulators form a separate cell after the backward. This is
@@ -37,8 +38,8 @@ struct CellRequest {
 };
 
 struct Cells {
-  // An executable on one mesh, in which each cell is a program. The RUNs of the cells replace the RUN of the program
-  // from which they come, in order of rounds.
+  // An executable on one mesh, in which each cell is a program. In order of rounds, the RUNs of the cells replace the
+  // RUN of the program from which the cells come.
   plan::Executable executable;
   std::vector<Cell> cells;       // by program
   std::vector<int> slot_mesh;    // by slot: the mesh on which its value is an input or is written

@@ -6,8 +6,8 @@
 namespace alpa::planner {
 namespace {
 
-// The weight of live bytes against imbalance. If the cuts have on average twice the live bytes of the thinnest place
-// (the place with the fewest), this costs the same as a slowest stage that takes 10 % longer than the ideal time.
+// The weight of live bytes against imbalance. The thinnest place is the place with the fewest live bytes. Cuts that
+// have on average twice these bytes cost the same as a slowest stage that takes 10 % longer than the ideal time.
 constexpr double kImbalancePerThickness = 0.1;
 // The limits that ChooseStageCuts tries for the time of the slowest stage, as multiples of the ideal time.
 constexpr double kSlack[] = {1.0, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2, 2.5, 3, 4, 8, 1e30};

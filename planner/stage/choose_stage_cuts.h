@@ -2,7 +2,7 @@
 //
 // Model:  The forward ops have a fixed order. A cut between two ops costs the bytes that are live there. The choice
 //         trades these bytes against the time of the slowest stage, compared with an even division of the work.
-// Source: the layer clustering of Alpa (OSDI'22, section 5.2), without its separate layers.
+// Source: the layer clustering of Alpa (OSDI'22, section 5.2). Here, it forms stages directly, without layers.
 #pragma once
 
 #include <cstdint>

@@ -108,7 +108,8 @@ class Kinship {
   std::vector<std::set<int>> kin_;
 };
 
-// The maximum size of the table of the gradients that depend on each op, in words of 64 bits (128 MiB).
+// The maximum size of the table that holds, for each op, the gradients that depend on it. The unit is a word of 64
+// bits, so this is 128 MiB.
 constexpr size_t kMostWords = size_t{1} << 24;
 
 // A layer may begin at an op if the live bytes there are at most `kThin` times the minimum.
@@ -129,7 +130,8 @@ class RegionLabels {
     for (ValueId v : program_.results()) result_of_[v.value()] = 1;
   }
 
-  // Labels the region. Cuts its forward at the requested cuts, or at the cuts that ChooseStageCuts returns.
+  // Labels the region. Cuts its forward at the requested cuts. If there are none, cuts it at the cuts that
+  // ChooseStageCuts returns.
   absl::Status LabelMain() {
     FindSides();
     std::vector<ForwardOp> forward = ForwardOps();

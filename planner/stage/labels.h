@@ -8,7 +8,7 @@
 //         earliest reader.
 //         A backward op gets the lowest stage of its backward operands, forward operands and weights. If it only leads
 //         to the gradient of one parameter, it gets the stage of this parameter instead. So the backward of each layer,
-//         and the gradients of its weights, get the stage of its forward.
+//         and the gradients of its weights, get the stage of the layer's forward.
 //         A leaf gets the stage of its earliest reader. Slots that are updated together get the same stage.
 // Correctness does not depend on the labels: with any labels, the split computes the same results (cells.h).
 #pragma once
@@ -24,7 +24,8 @@ namespace alpa::planner {
 struct LabelRequest {
   // The op indices in the region's program at which stages 1, 2, .. begin. Empty: LabelLoops chooses them.
   std::vector<int64_t> cuts;
-  // By stage: the work that its devices do in a given time, relative to other stages. Its size is the number of stages.
+  // By stage: the work that its devices do in a given time, relative to other stages. The size of the list is the
+  // number of stages.
   std::vector<double> shares;
 };
 

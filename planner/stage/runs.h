@@ -24,9 +24,9 @@ graph::ValueId AddedTo(const graph::Graph& program, const plan::RunInstruction& 
 // rearranging ops on such values.
 std::vector<bool> RecomputedEverywhere(const plan::Executable& executable, const ProgramRun& run);
 
-// Returns, by value of the run's program, the leaves that the value depends on, as bits. kFromState: it depends on a
-// state leaf. kFromBatch: it depends on a batch leaf or the loop index. `slots`: the same bits by slot. Pass an empty
-// vector for the first run. Each call adds the bits of the slots that the run writes.
+// Returns, by value of the run's program, the kinds of leaves that the value depends on, as bits. kFromState: it
+// depends on a state leaf. kFromBatch: it depends on a batch leaf or the loop index. `slots`: the same bits by slot.
+// Pass an empty vector for the first run. Each call adds the bits of the slots that the run writes.
 inline constexpr uint8_t kFromState = 1, kFromBatch = 2;
 std::vector<uint8_t> Origins(const plan::Executable& executable, const ProgramRun& run, std::vector<uint8_t>& slots);
 

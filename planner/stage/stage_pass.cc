@@ -86,7 +86,7 @@ class Assembly {
   }
 
  private:
-  static constexpr int64_t kOnce = -1;  // instead of a microbatch
+  static constexpr int64_t kOnce = -1;  // in place of a microbatch: the value has one instance
 
   int MeshOf(const plan::RunInstruction& run) const { return request_.mesh_of_stage[cells_.cells[run.program].stage]; }
   std::vector<Instruction>& List(int mesh) { return out_.mesh_programs[mesh].instructions; }

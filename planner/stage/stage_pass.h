@@ -1,10 +1,10 @@
 // Cuts a lowered step into pipeline stages and puts the stages on their meshes.
 //
 // Model:  1. Every op gets a stage (labels.h), sums over several stages are split (linear_sums.h), and programs become
-//            cells (cells.h). All of this is still on one mesh.
-//         2. For each kind of mesh, all cells are cut along the axes of that mesh. The result is a *mesh variant*. So a
-//            value that another mesh sends also has a sharding on the mesh that receives it. Each stage's cells come
-//            from the variant of its mesh.
+//            cells (cells.h). The step is still on one mesh.
+//         2. For each kind of mesh, all cells are cut along the axes of that mesh. The result is a *mesh variant*. The
+//            variant contains all cells, so a value from another mesh also has a sharding on the mesh that receives it.
+//            Each stage's cells come from the variant of its mesh.
 //         3. The schedule (schedule/schedule.h) orders cells and messages. A value that crosses between meshes becomes
 //            an edge with its sharding on both meshes. On each of these meshes, the value has one slot for each
 //            microbatch in flight.
@@ -42,8 +42,8 @@ struct Staged {
 // REQUIRES: an executable on one mesh of one device, as LowerInLoops writes it. Errors: as LabelLoops and CutAlongAxis.
 absl::StatusOr<Staged> CutIntoStages(const plan::Executable& executable, const StageRequest& request);
 
-// Runs the second half of CutIntoStages with given labels of the programs in loops, or of the only program. The
-// executable computes the same results with any labels.
+// Runs the part of CutIntoStages that follows LabelLoops. `labels`: as LabelLoops returns them. The executable computes
+// the same results with any labels.
 absl::StatusOr<plan::Executable> AssembleStages(const plan::Executable& executable, Labels labels,
                                                 const StageRequest& request);
 

@@ -13,12 +13,13 @@ using graph::Shape;
 
 namespace {
 
-// A constant with more elements is not searched: reading it would take longer than the op that it could move.
+// Constants with more elements are not examined, because reading them would take longer than the op that they could
+// move.
 constexpr int64_t kMaxFactorElements = 1 << 16;
 
 // Whether partial sums of this type are held and added in a type with a larger range (Widened). The reduced value
 // overflows where the partial sums do not. So only ops that move elements or change signs may come before the
-// reduction: any other op would see infinity in the whole program, and a finite number here.
+// reduction: any other op would see infinity in the original program, and a finite number in the partial sums.
 bool OverflowsBeforeItsPartials(DType dtype) { return dtype == DType::kF16; }
 
 // Whether every element of `value` is a constant whose magnitude is finite and in [lowest, highest].
@@ -41,7 +42,7 @@ bool IsConstantWithin(const graph::Graph& graph, graph::ValueId value, double lo
 // Whether converting each partial sum and adding the results gives the converted sum.
 bool ConvertCommutesWithSum(DType from, DType to) {
   // Integers wrap. Truncation to the same or to fewer bits keeps sums modulo a power of two; every other conversion
-  // sees the difference between a sum and the sum minus 2^bits.
+  // distinguishes a sum from the sum minus 2^bits.
   if (graph::IsInteger(from)) return graph::IsInteger(to) && graph::SizeOf(to) <= graph::SizeOf(from);
   if (!graph::IsFloat(from) || !graph::IsFloat(to)) return false;
   // A partial sum of a 16-bit type is held in f32, so narrowing f32 to it changes nothing before the reduction. Between
@@ -119,15 +120,15 @@ std::optional<OpRule> PartialRule(const RuleContext& context, const Op& op, cons
     case Opcode::kMultiply: {
       if (!linear || (partial(0) && partial(1))) return std::nullopt;
       const size_t factor = partial(0) ? 1 : 0;
-      // Integers wrap, so any factor commutes. Floats: terms of opposite sign times infinity give NaN, and a factor
-      // above 1 can make a term overflow that the sum would cancel.
+      // Integers wrap, so any factor commutes. With floats, terms of opposite sign times infinity give NaN, and a
+      // factor above 1 can make a term overflow that the sum would cancel.
       if (is_float && !IsConstantWithin(graph, op.operands[factor], std::numeric_limits<double>::min(), 1)) {
         return std::nullopt;
       }
       return want_partial(1 - factor) ? std::optional(rule) : std::nullopt;
     }
     case Opcode::kDivide:
-      // As a product with the inverse.
+      // Treat the division as a product with the inverse.
       if (!linear || partial(1) || !is_float) return std::nullopt;
       if (!IsConstantWithin(graph, op.operands[1], 1, std::numeric_limits<double>::max())) return std::nullopt;
       return want_partial(0) ? std::optional(rule) : std::nullopt;

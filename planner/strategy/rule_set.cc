@@ -13,7 +13,7 @@ using graph::ReduceKind;
 namespace {
 
 // The largest number of operands for which AddPartials tries every combination of partial operands. With more operands,
-// it only tries each operand as the single partial one, and all operands as partial.
+// it only tries combinations in which one operand is partial, and the combination in which all are.
 constexpr size_t kMostMasked = 3;
 
 bool Fits(const graph::Shape& shape, const AxisState& state, int64_t chunks) {

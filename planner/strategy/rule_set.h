@@ -1,8 +1,8 @@
-// Lists every sharding rule of an op. `ChooseRule` (rules.h) picks one of them from the operands' states.
+// Lists every sharding rule of an op. `ChooseRule` (rules.h) picks one of these rules by the states of the operands.
 //
 // Model:  A rule follows from one split operand, from partial operands, or from a slice of the result that a reader
-//         needs. One more rule has everything replicated. Barriers and collectives over other axes handle each operand
-//         separately: `RulesOfPart` lists the rules of one operand and its result.
+//         needs. One more rule keeps all operands and results replicated. Barriers and collectives over other axes
+//         handle each operand separately: `RulesOfPart` lists the rules of one operand and its result.
 // Threads: pure functions.
 #pragma once
 

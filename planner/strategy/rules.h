@@ -45,8 +45,8 @@ bool IndexesAlong(const graph::Graph& program, const graph::Op& op, int64_t dim)
 OpRule ChooseRule(const RuleContext& context, const graph::Op& op, const std::vector<AxisState>& states);
 
 // Returns the operand states from which the op computes one chunk's slice of its single result. `result`: the split
-// that defines the slice. Returns nullopt if the op can only slice its full result. Callers use these states to slice
-// the operands of a cheap replicated op instead of its result.
+// that defines the slice. Returns nullopt if the op can only slice its full result. Callers use these states if they
+// slice the operands of a cheap replicated op instead of its result.
 std::optional<std::vector<AxisState>> OperandsForSlice(const RuleContext& context, const graph::Op& op,
                                                        const AxisState& result);
 

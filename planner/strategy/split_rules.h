@@ -22,8 +22,8 @@ std::optional<OpRule> PartialRule(const RuleContext& context, const graph::Op& o
 // allows it. Otherwise the collective needs the operand replicated.
 OpRule CollectiveRule(const RuleContext& context, const graph::Op& op, const std::vector<AxisState>& states);
 
-// Returns the split of dimension `dim` as a row of blocks of `block` elements, each split into `chunks`. Returns
-// nullopt if the dimension does not consist of such blocks.
+// Views dimension `dim` as a row of blocks of `block` elements. Returns the state that splits each block into `chunks`
+// slices. Returns nullopt if the dimension does not consist of such blocks.
 std::optional<AxisState> SplitOfBlocks(const std::vector<int64_t>& dims, int64_t dim, int64_t block, int64_t chunks);
 
 // Returns the state of the result if an array with dimensions `from` in state `split` is reshaped to dimensions `to`.
