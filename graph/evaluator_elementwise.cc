@@ -312,8 +312,9 @@ Results EvaluateElementwise(const OpCall& call) {
   }
   const Kernel kernel = FindKernel(call.op, std::span(dtypes, n), shape.dtype);
   if (kernel == nullptr) {
-    return Unimplemented("the evaluator does not support %s from %s to %s", std::string(NameOf(call.op.opcode)),
-                         std::string(NameOf(dtypes[0])), std::string(NameOf(shape.dtype)));
+    return Unimplemented("the evaluator does not support %s of %s with result type %s",
+                         std::string(NameOf(call.op.opcode)), std::string(NameOf(dtypes[0])),
+                         std::string(NameOf(shape.dtype)));
   }
   kernel(args);
   return One(std::move(out));

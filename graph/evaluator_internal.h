@@ -1,4 +1,4 @@
-// Declarations that the evaluator's source files share. This is not an interface.
+// Declarations that the evaluator's source files share. No other code may include this header.
 //
 // Each element type T has a "wide" type: double for floats, bool for pred, T itself for integers. Kernels load elements
 // into the wide type, compute in it, and round once, when they store the result.

@@ -1,5 +1,5 @@
 // Runs regions over scalars. If all values of a region have one element and a kernel exists for each op, the region is
-// compiled to a list of one-element kernels. Otherwise it is evaluated as a graph.
+// compiled to a list of one-element kernels. Any other region is evaluated as a graph.
 #include "absl/container/inlined_vector.h"
 #include "graph/evaluator_internal.h"
 

@@ -8,7 +8,7 @@
 // Uses:     1. The user's whole step, which import reads.
 //           2. The body of a StageProgram. Its shapes are the shapes of one device's tiles. It may contain collective
 //              ops, which name mesh axes.
-// Threads:  A value type. Any thread may read a const Graph. Regions are shared and never change.
+// Threads:  A Graph is a value type. Any thread may read a const Graph. Regions are shared and never change.
 // Start at: GraphBuilder in graph/builder.h to build a graph, graph/import.h to read one, graph/verify.h for the rules.
 #pragma once
 
@@ -67,9 +67,9 @@ enum class Opcode : uint8_t {
 
 absl::string_view NameOf(Opcode opcode);
 absl::StatusOr<Opcode> ParseOpcode(absl::string_view name);
-bool IsElementwise(Opcode opcode);  // in one of the three elementwise groups above
-bool IsProduct(Opcode opcode);      // Dot or Convolution
-bool IsCollective(Opcode opcode);   // in the last group above, except AxisIndex
+bool IsElementwise(Opcode opcode);  // whether the opcode is in one of the three elementwise groups above
+bool IsProduct(Opcode opcode);      // whether the opcode is Dot or Convolution
+bool IsCollective(Opcode opcode);   // whether the opcode is in the last group above; false for AxisIndex
 
 // ---- Attributes: one struct per op family that has attributes ----
 

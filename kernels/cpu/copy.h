@@ -1,9 +1,9 @@
 // Copies elements from one array to another. Each array has its own strides. Transposes, pads, slices, window copies
 // and packing for products all use it.
 //
-// Method:   dimensions are merged if both sides allow it. The innermost loop is then one of four kinds: runs that are
-//           dense on both sides; runs filled with one element; square blocks, if the two sides are dense along
-//           different dimensions; single steps.
+// Method:   the constructor merges dimensions if the strides of both sides allow this. The innermost loop then copies
+//           in one of four ways: a run that is dense on both sides; a run that repeats one element; square blocks, if
+//           the two sides are dense along different dimensions; single elements.
 // Threads:  immutable once constructed. Run splits the work by sizes and thread count.
 #pragma once
 
@@ -40,7 +40,7 @@ class StridedCopy {
   void RunRows(const std::byte* from, std::byte* to, int64_t begin, int64_t end) const;
   void RunRow(const std::byte* from, std::byte* to, int64_t part) const;
 
-  std::vector<Loop> loops_;  // around the innermost loop
+  std::vector<Loop> loops_;  // the loops around the innermost loop
   Loop inner_;               // the last dimension of the destination
   Loop across_;              // kBlocks: the dimension along which the source is dense
   Kind kind_ = Kind::kRuns;

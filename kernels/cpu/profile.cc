@@ -99,7 +99,7 @@ absl::Status Main(int argc, char** argv) {
 
   std::vector<double> seconds;
   for (int i = -1; i < flags.runs; ++i) {
-    if (i == 0) EnableProfiling(*program);  // after one run, which touches the memory
+    if (i == 0) EnableProfiling(*program);  // after run -1, which makes the system map the memory
     const auto begin = std::chrono::steady_clock::now();
     program->Run(backend->stream(0), inputs, outputs);
     ALPA_RETURN_IF_ERROR(backend->stream(0).Record()->Wait());

@@ -56,7 +56,7 @@ class Compiler {
     return d;
   }
 
-  // Returns a register with the elements at `slot`, read through `view`, or linearly if `view` is null.
+  // Returns a register that holds the elements at `slot`. Reads them through `view`, or linearly if `view` is null.
   int Load(int slot, DType dtype, const View* view) {
     const Lane lane = LaneOf(dtype);
     const int element = static_cast<int>(graph::SizeOf(dtype));

@@ -413,7 +413,7 @@ class Run {
   }
 
  private:
-  // Returns the minimum number of rows of `length` elements per thread.
+  // Returns the minimum number of rows per thread. Each row has `length` elements.
   int64_t GrainOf(int64_t length) const {
     const int64_t work = length * std::max<int64_t>(1, static_cast<int64_t>(p_.instructions.size()) + 1);
     return std::max<int64_t>(1, kParallelWork / 2 / std::max<int64_t>(1, work));
