@@ -1,4 +1,4 @@
-// An interface for reading the time. With it, a test can give a daemon core a clock of its own.
+// An interface for reading the time. In tests, a daemon core reads a FakeClock.
 //
 // Threads: implementations are thread-safe.
 #pragma once

@@ -247,7 +247,7 @@ absl::Status Flags::Impl::ParseArguments(int argc, const char* const* argv, bool
     if (setting.is_bool) {
       setting.option = app.add_flag(names, bool_text[i]);
     } else {
-      // The flag takes one value each time. The next word is a positional argument.
+      // Each use of the flag takes one value. The word after that value is a positional argument.
       setting.option = app.add_option(names, setting.given)->expected(1)->allow_extra_args(false)->take_all();
     }
   }
@@ -450,7 +450,7 @@ std::string DidYouMean(absl::string_view word, const std::vector<std::string>& k
   std::string best;
   size_t best_distance = std::max<size_t>(2, word.size() / 3) + 1;
   for (const std::string& candidate : known) {
-    // If the edit distance is at least the length of the name, the two words share too little for a typing error.
+    // If the edit distance is at least the length of the name, the two words differ too much for a typing error.
     const size_t distance = EditDistance(word, candidate);
     if (distance < best_distance && distance < candidate.size()) {
       best_distance = distance;

@@ -1,11 +1,12 @@
-// The flags of a program. Each is declared once and set on the command line, in the environment or in a file.
+// The flags of a program. The program declares each flag once. The user sets it on the command line, in the environment
+// or in a file.
 //
 // Model:     Flags knows each setting by one name, such as "data-dir". The setting is flag --data-dir, environment
 //            variable ALPA_DATA_DIR, and key data-dir in the TOML file that --config names. A flag overrides the
 //            environment, the environment overrides the file, and the file overrides the default. The default is the
 //            value of the target variable at the declaration. Every program also has --help, --version, --config FILE
 //            and --print-config (which prints each value and its source).
-// Ownership: targets must outlive Parse. Only Parse writes them.
+// Ownership: targets must outlive Parse. Only Parse writes to the targets.
 // Threads:   not thread-safe. Use Flags at the start of main().
 // Errors:    kInvalidArgument names the flag, key or variable, the observed value and the allowed ones. For an unknown
 //            name, the error suggests the nearest known name. After an error, the targets are unspecified, so the
@@ -29,7 +30,8 @@ namespace alpa {
 // The version that all programs of this project share, such as "0.1.0".
 absl::string_view Version();
 
-// Exit codes of the daemons, after sysexits.h. A supervisor must not restart a daemon that ended with kExitConfig.
+// Exit codes of the daemons, with the values of sysexits.h. A supervisor must not restart a daemon that ended with
+// kExitConfig.
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitUnavailable = 69;
 inline constexpr int kExitInternal = 70;
@@ -109,12 +111,14 @@ struct CommonFlags {
   void Declare(Flags& flags);
   // Call after Parse. Starts the log for `component` ("coordinator") and checks `listen` with CheckListen.
   absl::Status Apply(absl::string_view component) const;
-  // Returns kInvalidArgument if `address` is not HOST:PORT, or is not a loopback address and --insecure is not set.
-  // Call it for each further address; `flag` is the name of the flag that set it.
+  // Returns kInvalidArgument if `address` is not HOST:PORT. Without --insecure, also returns kInvalidArgument if
+  // `address` is not a loopback address. Call this function for each address other than `listen`. `flag` is the name of
+  // the flag that sets the address.
   absl::Status CheckListen(absl::string_view flag, absl::string_view address) const;
 };
 
-// Returns whether the host of "host:port" is in 127.0.0.0/8, [::1] or localhost, or the address begins with unix:.
+// Returns whether `address` is reachable only from this machine. Its host must be in 127.0.0.0/8, [::1] or localhost,
+// or the address must begin with "unix:".
 bool IsLoopback(absl::string_view address);
 
 // Writes {"grpc": ..., "http": ...} to a temporary file and renames it to `path`. Omits an empty address. Does nothing

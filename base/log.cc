@@ -18,12 +18,12 @@
 namespace alpa {
 namespace {
 
-constexpr size_t kQueueLines = 8192;  // lines that can wait for the writing thread; one more drops the oldest
+constexpr size_t kQueueLines = 8192;  // most lines in the queue; a further line drops the oldest
 
 struct RunningLog {
   bool json = false;
   std::string component;
-  std::shared_ptr<spdlog::details::thread_pool> pool;  // the logger has only a weak reference to it
+  std::shared_ptr<spdlog::details::thread_pool> pool;  // owned here: the logger has only a weak reference
   std::shared_ptr<spdlog::async_logger> logger;
 };
 

@@ -47,7 +47,7 @@ class ALPA_SCOPED_CAPABILITY MutexLock {
   std::unique_lock<std::mutex> lock_;
 };
 
-// Releases a lock for the lifetime of this object, then takes it again.
+// The constructor releases a lock, and the destructor takes it again.
 class MutexUnlock {
  public:
   explicit MutexUnlock(MutexLock& lock) : lock_(lock.lock_) { lock_.unlock(); }
@@ -60,7 +60,8 @@ class MutexUnlock {
 class CondVar {
  public:
   void Wait(MutexLock& lock) { condition_.wait(lock.lock_); }
-  // Returns false if the deadline passed. Spurious wake-ups happen, so call it in a loop that tests the condition.
+  // Returns false if the deadline passed. Spurious wake-ups happen, so call WaitUntil in a loop that tests the
+  // condition.
   bool WaitUntil(MutexLock& lock, MonotonicTime deadline) {
     return condition_.wait_until(lock.lock_, deadline) == std::cv_status::no_timeout;
   }

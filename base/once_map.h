@@ -1,7 +1,8 @@
 // A map that computes each value once. The first caller of Get for a key computes the value. Callers that arrive
 // meanwhile wait for the value.
 //
-// Threads: thread-safe. `make` runs without the lock. It may call Get for other keys, but not for its own key.
+// Threads: thread-safe. `make` runs without the map's lock. `make` may call Get for other keys, but not for the key
+//          that it computes.
 #pragma once
 
 #include <map>

@@ -1,6 +1,6 @@
 // Reason words: a stable word that says why a call failed, such as "JOB_NOT_FOUND". A Status carries the word in
-// addition to code and message. Clients act on the word. Between processes, the gRPC trailing metadata "alpa-reason"
-// carries it.
+// addition to its code and message. Clients act on the word. A gRPC reply carries the word in the trailing metadata
+// "alpa-reason".
 //
 // Threads: pure functions.
 #pragma once

@@ -25,8 +25,8 @@ namespace alpa {
 // Returns the status with "context: " before its message. An OK status stays OK. Payloads are kept.
 absl::Status Annotate(const absl::Status& status, absl::string_view context);
 
-// Returns text from outside in a form for a message. Text of more than 200 bytes becomes its first 200 bytes and its
-// length, because messages travel in headers of bounded size.
+// Shortens text from a user or another process for use in a message. If the text has more than 200 bytes, returns its
+// first 200 bytes and its length, because messages travel in headers of bounded size.
 std::string Excerpt(absl::string_view text);
 
 template <typename... Args>
@@ -63,7 +63,7 @@ absl::Status Internal(const absl::FormatSpec<Args...>& format, const Args&... ar
   lhs = std::move(result).value()
 
 // Aborts the process if `condition` is false. Use it only for invariants of this code. No input, network message or
-// solver result may be able to trigger it.
+// solver result may be able to make `condition` false.
 #define ALPA_CHECK(condition)                                                  \
   do {                                                                         \
     if (!(condition)) ::alpa::CheckFailed(#condition, __FILE__, __LINE__);     \
