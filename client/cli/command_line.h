@@ -1,7 +1,7 @@
 // Splits a command line of `alpa` into the name of a command and the arguments of that command.
 //
-// Model:   "alpa [common flags] COMMAND [flags] [arguments]". A command name has one word, or two ("plan show"). The
-//          common flags are those that every command has. They become part of the command's arguments.
+// Model:   "alpa [common flags] COMMAND [flags] [arguments]". A command name has one word, or two ("plan show"). Every
+//          command has the common flags. Common flags in front of COMMAND become part of the command's arguments.
 // Threads: pure functions.
 // Errors:  kInvalidArgument, with a suggestion if a known word is similar to the unknown one.
 #pragma once

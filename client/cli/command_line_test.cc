@@ -148,7 +148,7 @@ TEST_F(JobFlagsTest, FlagsOverrideTheDirectorysPlan) {
   EXPECT_EQ(Plan({"--devices", "4"}).devices(), 4);
   EXPECT_EQ(Plan({"--devices", "4"}).data_parallel(), 4);
   EXPECT_EQ(Plan({"--data-parallel", "4"}).devices(), 4);
-  EXPECT_EQ(Plan({"--data-parallel", "2", "--devices", "4"}).devices(), 4);  // the coordinator refuses this
+  EXPECT_EQ(Plan({"--data-parallel", "2", "--devices", "4"}).devices(), 4);  // the coordinator refuses these counts
   EXPECT_EQ(Plan({"--data-parallel", "2", "--devices", "4"}).data_parallel(), 2);
   EXPECT_EQ(Plan({"--microbatches", "8"}).microbatches(), 8);
   EXPECT_EQ(Plan({"--local-statistics"}).statistics(), proto::Plan::LOCAL);

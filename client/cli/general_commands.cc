@@ -26,7 +26,7 @@ class ClusterCommand : public Command {
   }
   std::vector<Flags::Example> examples() const override {
     return {{"alpa cluster", "one line per device, host and link"},
-            {"alpa cluster --toml > cluster.toml", "the machines as a file for alpa plan make --cluster cluster.toml"},
+            {"alpa cluster --toml > cluster.toml", "describe the machines in a file for alpa plan make --cluster"},
             {"alpa cluster -o jsonl --address 10.0.0.1:7400", "another cluster, one JSON object per worker"}};
   }
   void Declare(Flags& flags) override {

@@ -141,7 +141,8 @@ class LogsCommand : public JobCommand {
         steps = now.steps_done();
         last_line = time;
       }
-      if (now.changed_unix_ms() != changed) ReadEvents(coordinator).IgnoreError();  // WatchJob reports errors
+      // An error is ignored here, because the surrounding WatchJob reports it.
+      if (now.changed_unix_ms() != changed) ReadEvents(coordinator).IgnoreError();
       changed = now.changed_unix_ms();
       return true;
     });

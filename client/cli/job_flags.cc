@@ -102,7 +102,7 @@ proto::PlanRequest PlanFlags::Over(const proto::PlanRequest& plan) const {
   PipelineOver(out);
   if (!remat.empty()) out.set_remat(remat);
   if (sequence) out.set_sequence(true);
-  // Adapts the directory's other counts to a count from a flag, so that devices = data_parallel * each.
+  // If a flag sets one count, adapts the directory's other counts, so that devices = data_parallel * `each`.
   const bool unequal = !out.pipeline().devices().empty();
   if (!stage_devices.empty()) out.clear_devices(), out.clear_data_parallel();
   const int64_t each = std::max(1, out.tensor_parallel()) * plan::MeshesOf(out);

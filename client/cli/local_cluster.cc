@@ -30,7 +30,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Time limit for one daemon to listen, and for all workers to register.
+// Time limit until one daemon listens, and time limit until all workers are registered.
 constexpr Duration kStartTime = std::chrono::seconds(30);
 constexpr Duration kStopTime = std::chrono::seconds(10);   // from SIGTERM to SIGKILL
 constexpr Duration kPoll = std::chrono::milliseconds(20);  // between two checks of a process or a file
@@ -42,8 +42,8 @@ std::string DescribeEnd(int wait_status) {
   return absl::StrCat("ended with exit code ", WEXITSTATUS(wait_status));
 }
 
-// Runs in the child, between fork and exec. Makes only async-signal-safe calls, because a thread of the parent may hold
-// any lock at the fork.
+// Runs in the child, between fork and exec. Makes only async-signal-safe calls, because another thread of the parent
+// may hold any lock at the time of the fork.
 [[noreturn]] void BecomeDaemon(int parent, int log, char* const* argv, char* const* environment) {
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) _exit(127);  // the parent ended before prctl took effect

@@ -27,7 +27,7 @@ std::string ClusterJson(const proto::ClusterReply& cluster);
 std::string WorkerJson(const proto::WorkerState& worker);
 std::string ClusterTable(const proto::ClusterReply& cluster);
 std::string EventLine(const proto::JobEvent& event, bool json);
-std::string StepsLine(const proto::Job& job, int64_t now_unix_ms, bool json);  // the progress, in the form of an event
+std::string StepsLine(const proto::Job& job, int64_t now_unix_ms, bool json);  // the job's progress, as in EventLine
 
 std::string Seconds(double seconds);    // "340 us", "12.3 ms", "4.56 s", "3 min 20 s"
 std::string Age(int64_t milliseconds);  // "12s", "5m", "3h", "2d"

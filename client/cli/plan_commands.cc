@@ -87,7 +87,7 @@ class PlanCommand : public Command {
     int64_t devices = 0;
     plan::Executable executable;
   };
-  // Reads the plan and lowers it. Only lowering shows whether the program can be cut as the plan says.
+  // Reads the plan and lowers it. Only lowering shows whether the program can be cut into the stages of the plan.
   absl::StatusOr<Lowered> ReadAndLower() const {
     Job job;
     proto::Plan message;
@@ -192,7 +192,7 @@ class SimulateCommand : public PlanCommand {
   }
   int Run() override {
     if (cluster_.empty()) {
-      return Report(UsageError("--cluster is missing; name a TOML file of the machines"), session, name());
+      return Report(UsageError("--cluster is missing; name a TOML file that describes the machines"), session, name());
     }
     const auto cluster = OpenCluster(cluster_);
     if (!cluster.ok()) return Report(cluster.status(), session, name());

@@ -30,7 +30,7 @@ class Progress {
   const bool fancy_;
   bool open_line_ = false;
   int64_t first_step_ = 0;
-  double smooth_seconds_ = 0;  // per step, an exponential moving average
+  double smooth_seconds_ = 0;  // seconds per step, as an exponential moving average
   MonotonicTime last_line_{};
 };
 

@@ -50,7 +50,7 @@ class Patience {
   std::thread thread_;
 };
 
-// Runs the job, shows its progress, and prints its data. The caller must report an error in the result.
+// Runs the job, shows its progress, and prints its data. Does not print the result's error: the caller must report it.
 RunResult RunAndReport(Coordinator& coordinator, const JobDirectory& directory, const JobFlags& flags,
                        const RunOptions& options, const Session& session) {
   Progress progress(flags.steps, FancyTerminal());
@@ -218,7 +218,7 @@ class RunCommand : public Command {
       return kExitInterrupted;
     }
     if (!result.status.ok()) {
-      // If a daemon died, its error is the cause and the job's error only follows from it.
+      // If a daemon ended early, report its error first, because the job's error only follows from it.
       if (const absl::Status daemons = (*cluster)->Check(); !daemons.ok()) Report(daemons, session, name());
     }
     return Report(result.status, session, name());

@@ -1,7 +1,7 @@
 // Cancels running calls, on Ctrl-C or after a time limit.
 //
-// Model:   Every Call registers its context until its destruction. Trigger cancels all registered calls, and every call
-//          that registers later. These calls then fail with the status of the first Trigger.
+// Model:   Every Call registers its context until the Call is destroyed. Trigger cancels all registered calls, and
+//          every call that registers later. These calls then fail with the status of the first Trigger.
 // Threads: thread-safe. Do not call Trigger from a signal handler; call it from a thread that waits for signals.
 #pragma once
 

@@ -61,7 +61,8 @@ TEST_F(PlacementTest, ListsTheWorkersOfEachPart) {
   EXPECT_EQ(placement->workers[1].address, "b:1");
   ASSERT_EQ(placement->inputs[0].parts.size(), 2u);
   EXPECT_THAT(placement->inputs[0].parts[0].region.size, ElementsAre(2, 3));
-  EXPECT_THAT(placement->inputs[0].parts[0].workers, ElementsAre(0));  // once, for two of its devices
+  // Two devices of this worker hold the part, but the worker is listed once.
+  EXPECT_THAT(placement->inputs[0].parts[0].workers, ElementsAre(0));
   EXPECT_THAT(placement->inputs[0].parts[1].region.start, ElementsAre(2, 0));
   EXPECT_THAT(placement->inputs[0].parts[1].workers, ElementsAre(1));
   ASSERT_EQ(placement->outputs[0].parts.size(), 1u);
@@ -69,7 +70,7 @@ TEST_F(PlacementTest, ListsTheWorkersOfEachPart) {
 }
 
 TEST_F(PlacementTest, TilesMayBeShortOrEmpty) {
-  // On two devices, size 3 gives tiles of 2 and 1. Size 1 gives a tile of 1 and an empty tile.
+  // A dimension of size 3 on two devices has tiles of sizes 2 and 1. A dimension of size 1 has tiles of sizes 1 and 0.
   for (auto [size, parts] : {std::pair<int64_t, size_t>{3, 2}, {1, 1}}) {
     proto.clear_inputs();
     Fill(proto.add_inputs(), "state", {size})->mutable_sharding()->add_dims()->add_axes(0);

@@ -20,7 +20,7 @@
 namespace alpa::client {
 namespace {
 
-// After a failed call: how long the client waits, in seconds, for the coordinator to report why the job failed.
+// Seconds that the client waits, after a failed call, until the coordinator reports why the job failed.
 constexpr double kFailureWaitSeconds = 2;
 
 std::string InFolder(const std::string& folder, const char* name) {
@@ -219,7 +219,7 @@ absl::Status JobRun::RunSteps() {
     command.set_count(next.last - next.first + 1);
     command.set_first_batch_slot(next.first_slot);
     command.set_batch_slots(next.slots);
-    if (!stream->Send(command)) return ReadUntil(*stream, options_.steps);  // returns why the stream ended
+    if (!stream->Send(command)) return ReadUntil(*stream, options_.steps);  // ReadUntil returns why the stream ended
     sent_ = next;
   }
   const int64_t last = options_.detach ? begin : options_.steps;

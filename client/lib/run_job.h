@@ -45,10 +45,10 @@ struct RunEvents {
 struct RunResult {
   absl::Status status;
   std::string job_id;          // empty: nothing was submitted
-  proto::Job job;              // as last seen
-  int64_t steps_accepted = 0;  // at least this number of steps runs even if no client watches
+  proto::Job job;              // the last state that this process received
+  int64_t steps_accepted = 0;  // the workers run at least this number of steps, even if no client watches
   int64_t steps_done = 0;
-  bool left_running = false;  // because of RunOptions::detach
+  bool left_running = false;  // RunJob returned early because of RunOptions::detach
 };
 
 RunResult RunJob(Coordinator& coordinator, const JobDirectory& directory, const RunOptions& options,

@@ -17,7 +17,7 @@ namespace {
 
 constexpr Bytes kChunk = kMiB;        // data per message, in bytes; the protocol allows at most 1 MiB
 constexpr Bytes kPiece = 16 * kMiB;   // approximate data per call, in bytes
-constexpr int kConnections = 2;       // to each worker
+constexpr int kConnections = 2;       // connections to each worker
 constexpr size_t kThreads = 8;        // calls at the same time
 constexpr double kCallSeconds = 600;  // deadline of the call that moves one piece
 
