@@ -21,18 +21,18 @@ namespace alpa::cluster {
 struct Device {
   DeviceId id;
   std::string node;       // the worker's name
-  int local_index = 0;    // its position on the node
+  int local_index = 0;    // position of the device on its node
   std::string kind;       // "cpu" or "cuda"
   Bytes memory = 0;       // 0: no limit
   int host = -1;          // index in Cluster::hosts; -1: unknown
   int profile = -1;       // index in Cluster::profiles; -1: not measured
-  double cores = 0;       // cores of its host that it uses while it computes; 0: it uses no shared core
+  double cores = 0;       // cores of its host that the device uses while it computes; 0: no shared core
   bool operator==(const Device&) const = default;
 };
 
 struct Host {
   std::string name;
-  double cores = 0;          // shared by its devices; 0: no limit
+  double cores = 0;          // cores that its devices share; 0: no limit
   // The number of devices that can run a memory-bound kernel at full speed at the same time. If n devices run such
   // kernels, each one takes max(1, n / memory_streams) times as long as alone. 0: no limit.
   double memory_streams = 0;

@@ -13,8 +13,8 @@
 
 namespace alpa::cluster {
 
-// The part of the facts that a worker measures. It stays the same across starts on one machine with the same settings,
-// because the worker keeps it (worker/measure/profile_cache.h).
+// The part of the facts that a worker measures. A worker that restarts on the same machine with the same settings
+// reports the same values, because it keeps them in a file (worker/measure/profile_cache.h).
 struct NodeProfile {
   DeviceProfile device;  // of each device of the worker
   LinkProfile inside, between, outside;
@@ -38,7 +38,7 @@ struct Node {
   std::string name, kind;
   Bytes memory = 0;                // of each device
   std::vector<DeviceId> devices;   // by local index
-  std::optional<NodeFacts> facts;  // if absent, its devices have no host and no profile
+  std::optional<NodeFacts> facts;  // if absent, the devices have no host and no profile
 };
 
 // Returns OK if all sizes are bounded and all numbers are valid. Otherwise returns kInvalidArgument.

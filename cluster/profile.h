@@ -28,11 +28,12 @@ struct DeviceProfile {
   // of 16-bit floats are as fast as those of 32-bit floats.
   std::vector<ProductPoint> products, half_products;
   Curve memory;                             // seconds against the bytes that one fused kernel reads and writes
-  double element_seconds = 0;               // of one cheap arithmetic op on one element in a fused kernel
+  double element_seconds = 0;               // seconds of one cheap arithmetic op on one element in a fused kernel
   double division_seconds = 0;              // of one division, remainder or square root
   double transcendental_seconds = 0;        // of one exponential, logarithm, sine, power, ...
   double reduced_seconds = 0;               // of one element that a fused kernel reduces
-  // Per contiguous run of elements in a strided read (of a broadcast, slice or transpose), and per row of a reduction.
+  // Seconds per contiguous run of elements in a strided read (of a broadcast, slice or transpose). Also seconds per row
+  // of a reduction.
   double run_seconds = 0;
   double slow_element_seconds = 0;          // of one element of an op outside fused kernels (sort, scatter, window)
   double kernel_seconds = 0;                // overhead of one kernel

@@ -14,7 +14,7 @@
 namespace alpa::cluster {
 
 struct EfficiencyPoint {
-  double size = 0;      // the common extent of m = n = k
+  double size = 0;      // extent of m, n and k, which are equal
   double fraction = 0;  // of the peak, 0 < fraction <= 1
 };
 

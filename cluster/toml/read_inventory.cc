@@ -258,8 +258,8 @@ class Reader {
     }
     if (last == nullptr) return Named(links_, section, "inside").status();
     if (several && !section.Has("outside")) return Named(links_, section, "outside").status();
-    // If the host does not name `inside`, it gets the first link that is named. Then a missing `between` becomes
-    // `inside`, and a missing `outside` becomes `between`.
+    // If the host does not name its `inside` link, `inside` is the first link that the host names. Then a missing
+    // `between` becomes `inside`, and a missing `outside` becomes `between`.
     if (!section.Has("inside")) host.inside = *last;
     if (!section.Has("between")) host.between = host.inside;
     if (!section.Has("outside")) host.outside = host.between;

@@ -52,7 +52,8 @@ void WriteProducts(std::string& out, absl::string_view key, const std::vector<Pr
   absl::StrAppend(&out, "]\n");
 }
 
-// The kind and memory in the table of a device profile. A node has its own values only if its devices differ.
+// The kind and memory that a [device.KEY] table lists. The table of a node lists its own kind or memory only if it
+// differs.
 struct Usual {
   std::string kind = "cpu";
   Bytes memory = 0;
