@@ -1,4 +1,4 @@
-// alpa-worker: offers this machine's devices to a coordinator and runs its jobs on them.
+// alpa-worker: offers this machine's devices to a coordinator, and runs the coordinator's jobs on them.
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -81,7 +81,7 @@ int Fail(int code, absl::string_view message) {
   return code;
 }
 
-// Returns the transport with the UCX settings that affect its speed, as the operator has set them.
+// Returns the name of the transport, followed by those UCX settings of the operator that affect its speed.
 std::string TransportSettings(const std::string& transport) {
   std::string text = transport;
   for (const char* name : {"UCX_TLS", "UCX_NET_DEVICES"}) {
@@ -90,8 +90,8 @@ std::string TransportSettings(const std::string& transport) {
   return text;
 }
 
-// Returns the facts of this machine. Its profile is read from the cache, measured, or assumed. A worker that cannot
-// measure still works.
+// Returns the facts of this machine. The profile in them is read from the cache, measured, or assumed. If the
+// measurement fails, the profile is assumed.
 cluster::NodeFacts FactsFor(const WorkerFlags& flags, const Machine& machine, const DeviceSettings& settings) {
   const std::string name = DeviceName(machine, settings);
   if (flags.measure == "never") return FactsOf(machine, settings, AssumedProfile(name, settings.threads));
@@ -232,7 +232,7 @@ int Main(int argc, char** argv) {
 
   WorkerFlags worker;
   worker.name = ReadMachine().host_name;
-  Flags flags("alpa-worker", "Offers this machine's devices to an Alpa coordinator and runs its jobs on them.",
+  Flags flags("alpa-worker", "Offers this machine's devices to an Alpa coordinator, and runs the coordinator's jobs.",
               {{"alpa-worker --coordinator 127.0.0.1:7400 --name a --devices 2", "two CPU devices on this machine"}});
   worker.common.Declare(flags);
   flags.Add("coordinator", &worker.coordinator, "HOST:PORT", "the coordinator's gRPC address");
@@ -244,7 +244,8 @@ int Main(int argc, char** argv) {
   flags.Add("transport", &worker.transport, "KIND",
             "transport between workers: ucx, or local if there is only one worker", OneOf({"ucx", "local"}));
   flags.Add("measure", &worker.measure, "WHEN",
-            "when to measure the machine: auto, at the first start; always, at each start; never, assume round numbers",
+            "when to measure the machine: auto (at the first start), always (at each start), "
+            "or never (assume round numbers)",
             OneOf({"auto", "always", "never"}));
   flags.Add("cache-dir", &worker.cache_dir, "DIR",
             "directory of the measurements; default: alpa in $XDG_CACHE_HOME or ~/.cache");

@@ -18,8 +18,8 @@ namespace alpa::worker {
 
 class BufferSet {
  public:
-  // Allocates a buffer for every tile of each leaf l with wanted[l]. Zeroes the buffers of short tiles, so that their
-  // padding is zero. Errors are those of DeviceMemory::Allocate and DeviceCopy::Flush.
+  // Allocates a buffer for every tile of each leaf l for which wanted[l] is true. Zeroes the buffers of short tiles, so
+  // that their padding is zero. Errors are those of DeviceMemory::Allocate and DeviceCopy::Flush.
   static absl::StatusOr<std::unique_ptr<BufferSet>> Make(const plan::Executable& executable, const JobLayout& layout,
                                                          const std::vector<LeafLayout>& leaves,
                                                          const std::vector<bool>& wanted, DeviceMemory& memory,
@@ -45,7 +45,7 @@ class BufferSetPool {
   void Close();
 
  private:
-  // Outlives the pool while sets are in use.
+  // Lives longer than the pool if sets are still in use.
   struct Shared {
     Mutex mutex;
     bool closed ALPA_GUARDED_BY(mutex) = false;

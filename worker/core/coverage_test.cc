@@ -18,7 +18,7 @@ TEST(Coverage, IsCompleteOnlyWhenEveryPartWasPut) {
   EXPECT_EQ(coverage.Missing(), "[3:4]");
   EXPECT_TRUE(coverage.Covers(Box(5, 2)));
   EXPECT_FALSE(coverage.Covers(Box(2, 2)));
-  // A second put of the same region does not cover the missing regions.
+  // A second put of the same region does not cover the regions that are still missing.
   ASSERT_TRUE(coverage.Begin(Box(0, 3)).ok());
   coverage.End(Box(0, 3), true);
   EXPECT_FALSE(coverage.complete());

@@ -10,7 +10,8 @@
 namespace alpa::worker {
 namespace {
 
-// The tags of edges have this bit set. The tags of collective groups have it clear (kMaxChannels).
+// The tags of messages over edges have this bit set. The tags of collectives do not, because channels are below
+// kMaxChannels.
 constexpr uint32_t kEdgeTag = 0x80000000u;
 constexpr std::byte kZero[1] = {};
 
@@ -236,8 +237,8 @@ void DeviceExecutor::Await(Flight& flight) {
   if (flight.waited) return;
   flight.waited = true;
   Enqueue(flight.prepared, [messages = &prepared_[flight.prepared].messages] {
-    // After a failed wait, the messages stay here until DropMessages, because some may end only after an abort of the
-    // endpoint.
+    // After a failed wait, `messages` keeps its elements until DropMessages, because some messages may end only after
+    // an abort of the endpoint.
     for (const auto& message : *messages) ALPA_RETURN_IF_ERROR(message->Wait());
     messages->clear();
     return absl::OkStatus();
@@ -288,7 +289,7 @@ void DeviceExecutor::StartMessages(plan::SlotId slot, int32_t edge, bool receive
     BeforeRead(buffer, cursor);
   }
   BeforeWrite(&end, cursor);
-  BeforeWrite(&prepared, cursor);   // messages of an earlier round of a loop
+  BeforeWrite(&prepared, cursor);   // waits for the messages of an earlier round of a loop
   if (!receives) CopyStaged(cursor.prepared, end, buffer, true);
   if (receives && end.parts.short_tile) parts_.backend->Fill(device().device, *buffer, kZero);
   Enqueue(cursor.prepared, [this, &end, &prepared, buffer, receives, tag = kEdgeTag | static_cast<uint32_t>(edge)] {

@@ -1,12 +1,13 @@
-// Runs a job's instruction list on one local device. It holds the compiled programs and the buffers for state and
-// temporaries. For each step it walks the list and enqueues the work.
+// A DeviceExecutor runs a job's instruction list on one local device. It holds the compiled programs and the buffers
+// for state and temporaries. For each step, it walks the list and enqueues the work.
 //
 // Model:     Temporary slots get fixed buffers when the executor is made. Slots that are never in use at the same time
 //            share a buffer. The stream runs work in order, so the same buffers serve every step, and a step allocates
 //            nothing.
 // Messages:  SEND and RECV start their messages on the stream and do not wait for them. Before work that writes the
 //            buffer of a SEND, the executor enqueues a wait for the SEND. Before work that reads or writes the buffer
-//            of a RECV, it enqueues a wait for the RECV. The end of a step waits for all messages of the step.
+//            of a RECV, it enqueues a wait for the RECV. At the end of a step, it enqueues a wait for all messages of
+//            the step.
 // Ownership: all of Parts must outlive the executor. The executor must outlive the work that it enqueued.
 // Threads:   only one thread may call EnqueueStep. Any thread may call CurrentOp and use CancelCell.
 #pragma once
@@ -39,7 +40,7 @@ class CancelCell {
 };
 
 // The times at which a device began and ended a step. The stream's thread writes them. Other threads may read them
-// after the event of the step.
+// after the step's event has been reached.
 struct DeviceTimes {
   MonotonicTime begin{}, end{};
   int64_t sent_bytes = 0;  // payload sent to other devices
@@ -65,8 +66,8 @@ class DeviceExecutor {
   // Enqueues one step. `io` has the buffers of input and aux slots, by slot; other entries are null. `times` must stay
   // valid until the stream has passed the step.
   void EnqueueStep(const std::vector<kernels::Buffer*>& io, DeviceTimes* times);
-  // Drops the messages of a failed step that are still in progress. REQUIRES: the endpoint was aborted, and no work is
-  // enqueued.
+  // Drops the messages of a failed step that are still in progress. REQUIRES: the endpoint was aborted, and no enqueued
+  // work is left.
   void DropMessages();
   // Returns the instruction that the device is running, or in which it failed. While the device waits for a message,
   // this is the instruction that started the message.
@@ -103,7 +104,7 @@ class DeviceExecutor {
     kernels::Buffer* buffer = nullptr;   // the slot's
     EdgeEnd* end = nullptr;
     bool receives = false;
-    bool waited = false;                 // the wait for its messages is enqueued, too
+    bool waited = false;                 // a wait for its messages is already enqueued
   };
   // The state of a walk over the instructions of one step.
   struct Cursor {
@@ -118,7 +119,7 @@ class DeviceExecutor {
   std::span<std::byte> BytesOf(plan::SlotId slot, const Cursor& cursor) const;
   void Walk(const std::vector<plan::Instruction>& instructions, Cursor& cursor);
   void Enqueue(size_t prepared, std::function<absl::Status()> work);
-  // Enqueue waits for the flights that must end before `used` may be read or written.
+  // These functions enqueue a wait for each flight that must end before `used` may be read or written.
   void BeforeRead(const void* used, Cursor& cursor);
   void BeforeWrite(const void* used, Cursor& cursor);
   void Await(Flight& flight);

@@ -21,8 +21,9 @@ namespace alpa::worker {
 // Maps (mesh, axes) to a channel. The axes are in the order in which the executable names them. All workers have the
 // same table, because it follows from the executable.
 using ChannelTable = std::map<std::pair<int32_t, std::vector<int64_t>>, uint32_t>;
-// Most channels of one executable. A collective's tag starts with 10 bits of channel (comm/collective.cc). The upper
-// half of all tags belongs to SEND and RECV.
+// The largest number of channels of one executable. The top 10 bits of a collective's tag are its channel
+// (comm/collective.cc). SEND and RECV use the upper half of all tags, so collectives can use only 512 of the 1024
+// channels.
 inline constexpr size_t kMaxChannels = 512;
 ChannelTable MakeChannelTable(const plan::Executable& executable);
 

@@ -52,7 +52,8 @@ class DeviceMemory {
     std::unique_ptr<kernels::Buffer> buffer_;
   };
 
-  // kResourceExhausted if the limit would be exceeded. The message has the bytes requested, in use and allowed.
+  // kResourceExhausted if the limit would be exceeded. The message reports the bytes that were requested, are in use,
+  // and are allowed.
   absl::StatusOr<std::unique_ptr<Allocation>> Allocate(int device, Bytes size);
   // Counts memory that another object holds, such as a program's temporaries. Errors as in Allocate.
   absl::StatusOr<Share> Reserve(int device, Bytes size);

@@ -19,7 +19,7 @@ struct EdgePart {
   // `offset` is an offset in the staging memory.
   bool direct = false;
   Bytes offset = 0;
-  plan::BoxWalk walk;     // between the message (the stream of the walk) and the buffer (its tile)
+  plan::BoxWalk walk;     // the walk's stream is the message, and its tile is the buffer
 };
 
 struct EdgeParts {

@@ -225,8 +225,9 @@ TEST(Edges, ASenderRunsAheadUntilItNeedsTheBuffer) {
   PutZeros(workers);
   HeldReceiver held(workers.backend());
   workers.Run(1, 1);
-  // The receiver has taken the first array and is held. The sender has two buffers. The first is free again, so the
-  // sender computes the third array into it. The second still holds the second array, so there is no fourth array.
+  // The receiver has taken the first array and is held. The sender has two buffers. Its first buffer is free again, so
+  // the sender computes the third array into that buffer. Its second buffer still holds the second array, so the sender
+  // cannot compute a fourth array.
   held.WaitUntilSent(3);
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_EQ(held.sent(), 3);
@@ -275,8 +276,8 @@ TEST(EdgeParts, APartThatIsContiguousInTheTileNeedsNoStaging) {
   const plan::Executable executable = ExchangeExecutable(exchange);
   const auto layout = MakeLayout(executable, TestRanks(4));
   ASSERT_TRUE(layout.ok());
-  // The edge goes from a split of rows to a split of columns. In the sender's tile, a part is 2 rows of 3 elements,
-  // which are not contiguous. In the receiver's tile the part is contiguous.
+  // The sending mesh splits the rows of the array, and the receiving mesh splits the columns. In the sender's tile, a
+  // part is 2 rows of 3 elements, which are not contiguous. In the receiver's tile the part is contiguous.
   const EdgeParts sends = PartsOf(executable, *layout, layout->devices[1], executable.edges[0]);
   ASSERT_EQ(sends.parts.size(), 2u);
   EXPECT_FALSE(sends.any_direct);

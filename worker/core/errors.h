@@ -1,6 +1,6 @@
-// Status payloads that describe a worker's failure in addition to code and message. They are the reason word for
-// clients (base/reason.h; job_service.proto lists the words), the op that failed, and a mark of secondary failures,
-// which only follow from another failure.
+// Status payloads that describe a worker's failure in addition to code and message. There are three payloads: the
+// reason word for clients (base/reason.h; job_service.proto lists the words), the op that failed, and a mark of
+// secondary failures. A secondary failure only follows from another failure.
 #pragma once
 
 #include <string>

@@ -17,8 +17,8 @@ struct JobRuntime::Step {
   absl::Status status;                                       // under JobRuntime::mutex_
 };
 
-// A local device: its end of the job's communication, its executor, and the steps whose events its waiter thread
-// awaits.
+// One local device: its endpoint, its collective groups, its executor, and the queue of steps that its waiter thread
+// waits for.
 struct JobRuntime::Device {
   std::unique_ptr<comm::CountingEndpoint> endpoint;
   std::unique_ptr<DeviceGroups> groups;

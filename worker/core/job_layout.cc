@@ -24,7 +24,7 @@ int Reporter(const plan::Executable& executable, const JobLayout& layout, const 
       plan::TileDims(placed.region.size, placed.sharding, mesh) != leaf.shape.dims) {
     return -1;
   }
-  for (const Rank& rank : layout.ranks) {  // the first rank that has the leaf
+  for (const Rank& rank : layout.ranks) {  // find the first rank that has the leaf
     for (DeviceId device : mesh.devices) {
       if (device != rank.device) continue;
       for (size_t l = 0; l < layout.devices.size(); ++l) {

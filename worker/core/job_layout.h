@@ -62,8 +62,8 @@ struct JobLayout {
 // local. REQUIRES: plan::Verify(executable) is OK.
 absl::StatusOr<JobLayout> MakeLayout(const plan::Executable& executable, std::vector<Rank> ranks);
 
-// Names another worker, and one of its devices, that holds a part of `box`. Returns "no worker" if there is none. For
-// error messages.
+// Returns text for an error message. The text names another worker that holds a part of `box`, and one of that worker's
+// devices. Returns "no worker" if there is no such worker.
 std::string WhereElse(const plan::Executable& executable, const JobLayout& layout, const plan::LeafPlacement& leaf,
                       const Region& box);
 

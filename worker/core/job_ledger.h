@@ -18,7 +18,7 @@
 
 namespace alpa::worker {
 
-// Most batch slots of a job, and most steps of one StepRange. The coordinator has the same limits.
+// The largest number of batch slots of a job, and of steps in one StepRange. The coordinator has the same limits.
 inline constexpr int32_t kMaxBatchSlots = 1024;
 inline constexpr int64_t kMaxStepsPerCommand = 10'000'000;
 // The number of the latest steps whose aux is kept.
@@ -72,7 +72,7 @@ class JobLedger {
 
   const JobLayout* layout_ = nullptr;
   std::map<int32_t, Coverage> state_;
-  std::map<int32_t, Coverage> batch_;          // of a batch slot before its first put
+  std::map<int32_t, Coverage> batch_;          // the coverage of any batch slot before its first put
   std::map<int64_t, BatchSlot> slots_;
   int64_t version_ = 0, accepted_ = 0;
   absl::Status failure_;

@@ -176,14 +176,15 @@ void JobRuntime::TearDown() {
     MutexLock lock(mutex_);
     queued_.clear();
   }
-  // If Release was called before the endpoints existed, they are not aborted yet.
+  // If Release was called before the endpoints existed, it could not abort them.
   AbortDevices(absl::CancelledError("the job was released"));
   for (const auto& device : devices_) {
-    // Returns when all enqueued work has run or was skipped. A failure is already recorded.
+    // This wait ends when all enqueued work has run or was skipped. Its status is ignored, because a failure is already
+    // recorded.
     if (device->executor != nullptr) static_cast<void>(device->executor->stream().Record()->Wait());
   }
   for (const auto& device : devices_) {
-    // Must happen before the buffers of batches and aux are freed.
+    // The messages must be dropped before the buffers of batches and aux are freed.
     if (device->executor != nullptr) device->executor->DropMessages();
   }
   for (const auto& device : devices_) {

@@ -28,7 +28,7 @@
 
 namespace alpa::worker {
 
-// Most steps of a job that are enqueued on the devices and not yet done.
+// The largest number of a job's steps that are enqueued on the devices and not yet done.
 inline constexpr size_t kMaxStepsInFlight = 16;
 
 // The value of a small aux output, reported with its step.
@@ -63,7 +63,7 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
   struct Spec {
     std::string job_id;
     uint64_t epoch = 0;
-    // Parses the executable. The driver thread calls it and verifies the result.
+    // Parses the executable. The driver thread calls this function and verifies the executable.
     std::function<absl::StatusOr<plan::Executable>()> load;
     std::vector<Rank> ranks;
     uint64_t transport_epoch = 0;
@@ -91,10 +91,10 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
   uint64_t epoch() const { return spec_.epoch; }
   const std::vector<Rank>& ranks() const { return spec_.ranks; }
 
-  // Queues steps. A refusal is reported as the result of the first step.
+  // Queues steps. A refusal is reported as the result of the range's first step.
   void RunSteps(const StepRange& range);
-  // Begins to abort running work and to free everything. OnReleased of the sink reports the end. Returns false if the
-  // job was released before; the sink then gets no call.
+  // Begins to abort running work and to free everything. OnReleased of the sink reports the end. If the job is already
+  // released, returns false, and the sink gets no call.
   bool Release(const absl::Status& cause);
   bool releasing() const;
   bool released() const;
@@ -107,8 +107,8 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
   std::optional<Progress> progress() const;
 
   class Transfer;
-  // Begins a put of one region. The caller then writes its bytes in order. The region stays missing until Finish
-  // succeeds. `version` is the number of steps done (state) or the batch slot (batch).
+  // Begins a put of one region. The caller then writes the region's bytes in order. The region stays missing until
+  // Finish succeeds. `version` is the number of steps done (state) or the batch slot (batch).
   absl::StatusOr<std::unique_ptr<Transfer>> BeginPut(LeafKind kind, int32_t leaf, int64_t version,
                                                      const Region& region);
   // Begins a get of one region. `version` is the number of steps done (state) or the step (aux).
@@ -144,7 +144,8 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
   DeviceCopy copy_;
   CancelCell cancel_;
 
-  // Only the driver thread writes these, in Prepare and TearDown. Other threads read them while phase_ is kReady.
+  // Only the driver thread writes the following members, in Prepare and TearDown. Other threads read them while phase_
+  // is kReady.
   plan::Executable executable_;
   JobLayout layout_;
   ChannelTable channels_;
@@ -157,11 +158,11 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
   Phase phase_ ALPA_GUARDED_BY(mutex_) = Phase::kPreparing;
   bool releasing_ ALPA_GUARDED_BY(mutex_) = false;
   bool report_release_ ALPA_GUARDED_BY(mutex_) = false;   // Release was called, so OnReleased must report the end
-  bool enqueuing_ ALPA_GUARDED_BY(mutex_) = false;        // a step is between queued_ and in_flight_
+  bool enqueuing_ ALPA_GUARDED_BY(mutex_) = false;        // a step has left queued_ and is not yet in in_flight_
   bool failure_reported_ ALPA_GUARDED_BY(mutex_) = false;
   absl::Status release_cause_ ALPA_GUARDED_BY(mutex_);
   JobLedger ledger_ ALPA_GUARDED_BY(mutex_);
-  std::deque<StepRange> queued_ ALPA_GUARDED_BY(mutex_);  // accepted, not yet enqueued; NextStep takes single steps
+  std::deque<StepRange> queued_ ALPA_GUARDED_BY(mutex_);  // accepted but not enqueued; NextStep takes one step
   std::deque<std::shared_ptr<Step>> in_flight_ ALPA_GUARDED_BY(mutex_);
   int state_accesses_ ALPA_GUARDED_BY(mutex_) = 0;        // copies of state that are in progress
   int other_accesses_ ALPA_GUARDED_BY(mutex_) = 0;
@@ -182,9 +183,9 @@ class JobRuntime::Transfer {
   ~Transfer();
   int64_t size() const { return size_; }  // bytes of the region
   // Writes the next bytes of a put. Fails if the put has more than size() bytes, or if the job has failed or is being
-  // released. The caller then drops the transfer.
+  // released. After a failure, the caller drops the transfer.
   absl::Status Write(std::span<const std::byte> data);
-  // Ends a put after all its bytes. The region then counts as put. kInvalidArgument if bytes are missing.
+  // Ends a put whose bytes were all written. The region then counts as put. kInvalidArgument if bytes are missing.
   absl::Status Finish();
   // Reads the next bytes of a get, at most size() in total.
   absl::Status Read(std::span<std::byte> data);

@@ -67,7 +67,7 @@ absl::Status JobRuntime::EnqueueStep(int64_t number, int32_t batch_slot) {
   {
     MutexLock lock(mutex_);
     ALPA_RETURN_IF_ERROR(ledger_.failure());
-    ALPA_ASSIGN_OR_RETURN(batch, BatchBuffers(batch_slot));  // made by the put, unless the program takes no batch
+    ALPA_ASSIGN_OR_RETURN(batch, BatchBuffers(batch_slot));  // a put made this set, unless the program takes no batch
     if (in_flight_.empty()) running_since_ = environment_.clock->Now();
     in_flight_.push_back(step);
   }
@@ -149,7 +149,7 @@ void JobRuntime::ReportFinishedSteps() {
     {
       MutexLock lock(mutex_);
       if (in_flight_.empty()) {
-        // No step is in flight, so the failure is of a step that could not be enqueued.
+        // No step is in flight. If there is a failure, a step could not be enqueued.
         if (ledger_.failure().ok() || failure_reported_ || releasing_) return;
         failure_reported_ = true;
         status = ledger_.failure();

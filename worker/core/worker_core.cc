@@ -69,7 +69,7 @@ void WorkerCore::Prepare(JobRuntime::Spec spec, std::shared_ptr<JobSink> sink) {
     }
     if (refusal.ok()) {
       JobRuntime::Environment environment{options_.backend, options_.transport, &memory_, options_.clock, sink};
-      // An older epoch is released below. The new epoch waits for the release on its own thread.
+      // Older epochs of the job are released below. The driver thread of the new epoch waits for their release.
       jobs_[job_id].push_back(JobRuntime::Start(std::move(spec), std::move(environment)));
     } else if (jobs_[job_id].empty()) {
       jobs_.erase(job_id);
@@ -156,7 +156,8 @@ bool WorkerCore::Drain(MonotonicTime deadline) {
   return WaitAllReleased(options_.clock->Now() + std::chrono::seconds(5)) && idle;
 }
 
-// Forgets released jobs. Their driver threads have nothing left to do, so the join in the destructor is short.
+// Forgets released jobs. The driver thread of a released job has nothing left to do, so the join in the job's
+// destructor is short.
 void WorkerCore::Reap() {
   for (auto it = jobs_.begin(); it != jobs_.end();) {
     std::erase_if(it->second, [](const auto& job) { return job->released(); });

@@ -72,7 +72,8 @@ class WorkerCoreTest : public ::testing::TestWithParam<bool> {
   }
   static Region Whole(std::vector<int64_t> dims) { return {std::vector<int64_t>(dims.size(), 0), dims}; }
 
-  // Starts a job of AddExecutable(2). All elements of its state are 0, and all of batch slot 0 are 1.
+  // Starts a job of AddExecutable(2). All elements of the job's state are 0, and all elements of its batch slot 0 are
+  // 1.
   void StartAddJob(const std::string& job, int first_device = 0) {
     plan::Executable executable = AddExecutable(2);
     executable.meshes = {TestMesh({2}, first_device)};
@@ -130,7 +131,7 @@ TEST_P(WorkerCoreTest, ALoopAccumulatesAndPassesItsIndex) {
   MustPut("job", LeafKind::kBatch, 1, 0, Whole({kRounds, 2}), batch);
   Run("job", 1, 2);
   ASSERT_TRUE(sink_->Step("job", 2).status.ok()) << sink_->Step("job", 2).status;
-  // The rows sum to (25, 30). The accumulator starts from 0.5 in each step.
+  // The rows of the batch sum to (25, 30). The accumulator starts from 0.5 in each step.
   EXPECT_THAT(*Get("job", LeafKind::kState, 0, 2, Whole({2})), ElementsAre(151, 261));
   EXPECT_EQ(ScalarOf<int32_t>(sink_->Step("job", 2).scalars[0]), 0 + 1 + 2 + 3 + 4);
 }
@@ -150,7 +151,7 @@ TEST_P(WorkerCoreTest, PutsOfSplitStateReachTheRightTiles) {
   MustPrepare("job", SplitStateExecutable(), TestRanks(2));
   std::vector<float> m(20);
   std::iota(m.begin(), m.end(), 0.0f);
-  // Puts two disjoint regions. Both cross the boundary between the tiles.
+  // Puts two disjoint regions. Both regions cross the boundary between the tiles.
   MustPut("job", LeafKind::kState, 0, 0, {{0, 0}, {2, 5}}, {m.begin(), m.begin() + 10});
   Run("job", 1, 1);
   EXPECT_EQ(sink_->Step("job", 1).status.code(), absl::StatusCode::kFailedPrecondition);
@@ -199,13 +200,13 @@ TEST_P(WorkerCoreTest, RefusesWrongVersionsAndPutsDuringSteps) {
   std::shared_future<void> open = gate.get_future().share();
   backend_.before_run = [open](int) { return open.wait(), absl::OkStatus(); };
   EXPECT_EQ(ReasonOf(Put("job", LeafKind::kState, 0, 1, Whole({4}), {1, 1, 1, 1})), "STALE_STATE");
-  Run("job", 2, 1);  // not the next step
+  Run("job", 2, 1);  // step 1 would be next
   EXPECT_EQ(ReasonOf(sink_->Step("job", 1).status), "STALE_STATE");
   Run("job", 1, 1);
   EXPECT_EQ(ReasonOf(Put("job", LeafKind::kState, 0, 0, Whole({4}), {1, 1, 1, 1})), "STALE_STATE");
   EXPECT_EQ(ReasonOf(Put("job", LeafKind::kBatch, 1, 0, Whole({8}), std::vector<float>(8, 1))), "STALE_STATE");
   EXPECT_EQ(ReasonOf(Get("job", LeafKind::kState, 0, 0, Whole({4})).status()), "STALE_STATE");
-  if (GetParam()) MustPut("job", LeafKind::kBatch, 1, 1, Whole({8}), std::vector<float>(8, 1));  // another slot is free
+  if (GetParam()) MustPut("job", LeafKind::kBatch, 1, 1, Whole({8}), std::vector<float>(8, 1));  // no step reads slot 1
   gate.set_value();
   ASSERT_TRUE(sink_->Step("job", 2).status.ok());
   EXPECT_EQ(ReasonOf(Get("job", LeafKind::kState, 0, 0, Whole({4})).status()), "STALE_STATE");
@@ -316,7 +317,7 @@ TEST_P(WorkerCoreTest, AReleaseUnblocksACollective) {
   gate.set_value();
   EXPECT_TRUE(sink_->Released("job"));
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
-  EXPECT_EQ(sink_->reports("job"), 0u);  // nobody waits for the step any more
+  EXPECT_EQ(sink_->reports("job"), 0u);  // a released job reports no steps
   EXPECT_EQ(core_->Find("job", 1).ok() ? core_->Find("job", 1).value()->released() : true, true);
   Run("other", 1, 1);
   EXPECT_TRUE(sink_->Step("other").status.ok());
@@ -375,7 +376,7 @@ TEST_P(WorkerCoreTest, ADrainLetsRunningStepsEndAndReleasesAllJobs) {
 TEST_P(WorkerCoreTest, APutBeyondTheMemoryLimitFailsWithResourceExhausted) {
   core_ = std::make_unique<WorkerCore>(WorkerCore::Options{&backend_, transport_.get(), 20, &Clock::Real()});
   Prepare("job", AddExecutable(1), TestRanks(1));
-  ASSERT_TRUE(sink_->Prepared("job").ok());  // 16 bytes of state
+  ASSERT_TRUE(sink_->Prepared("job").ok());  // its state takes 16 of the 20 bytes
   MustPut("job", LeafKind::kState, 0, 0, Whole({4}), {0, 0, 0, 0});
   EXPECT_EQ(Put("job", LeafKind::kBatch, 1, 0, Whole({4}), {0, 0, 0, 0}).code(), absl::StatusCode::kResourceExhausted);
   core_.reset();

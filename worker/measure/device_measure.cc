@@ -44,8 +44,8 @@ Graph Products(const cluster::ProductPoint& size, DType dtype, int64_t count) {
   return b.Build();
 }
 
-// Returns a program of `count` fused kernels. Each reads two arrays and writes one, in memory of its own: 12 bytes per
-// element.
+// Returns a program of `count` fused kernels. Each kernel reads two arrays and writes one (12 bytes per element), in
+// memory of its own.
 constexpr int64_t kBytesOfSum = 12;
 Graph Sums(int64_t elements, int64_t count) {
   GraphBuilder b;
@@ -58,9 +58,9 @@ Graph Sums(int64_t elements, int64_t count) {
   return b.Build();
 }
 
-// Returns a program of one fused kernel with `ops` ops per element, which cycle through `kinds`. Each op reads the last
-// value. Its second operand alternates between a constant and an earlier value. As many values and constants are live
-// as in the update of an optimizer.
+// Returns a program of one fused kernel with `ops` ops per element, which cycle through `kinds`. Each op reads the
+// result of the op before it. The second operand alternates between a constant and an earlier value. The number of live
+// values and constants is typical of an optimizer's update.
 Graph Chain(int64_t elements, const std::vector<Opcode>& kinds, int ops) {
   constexpr int kLive = 6;
   GraphBuilder b;
@@ -86,7 +86,8 @@ Graph Reduction(int64_t rows, int64_t columns, int64_t dim) {
   return b.Build();
 }
 
-// Returns a program like Sums with one kernel. Its second array has one number per `run` elements of the first.
+// Returns a program like Sums(elements, 1), but with a smaller second array: one number per `run` elements of the first
+// array.
 Graph Broadcast(int64_t elements, int64_t run) {
   GraphBuilder b;
   const ValueId x = b.Parameter({DType::kF32, {elements / run, run}}), y = b.Parameter({DType::kF32, {elements / run}});
@@ -106,9 +107,9 @@ Graph Functions(int64_t elements, int rounds) {
 }
 constexpr int kFunctions = 3;
 
-// Returns a program that repeats the following `times` times: one kernel that moves much memory, then `small` kernels
-// that do almost nothing and cannot be fused. The memory traffic of the large kernels drives the descriptions of the
-// small kernels out of the caches, as in real programs.
+// Returns a program of `times` groups of kernels. Each group has one large kernel, which moves much memory, and then
+// `small` small kernels, which do almost nothing and cannot be fused. The memory traffic of the large kernels drives
+// the descriptions of the small kernels out of the caches, as in real programs.
 Graph Kernels(int times, int small) {
   constexpr int64_t kMuch = 192 << 10, kFew = 32;
   GraphBuilder b;
@@ -171,14 +172,14 @@ struct Overhead {
 };
 
 // Extents of matrix products. Every combination of extents in `first` is measured. Then, while there is time, the other
-// combinations of extents in both lists follow. `first` spans the full range. Too little time therefore makes the grid
-// coarser, but not smaller.
+// combinations of extents in both lists follow. `first` spans the full range. If time is short, the grid is therefore
+// coarser, but it covers the same range.
 struct Extents {
   std::vector<int64_t> first, more;
 };
 
 struct ProductSizes {
-  std::vector<cluster::ProductPoint> needed, optional;  // each by increasing work
+  std::vector<cluster::ProductPoint> needed, optional;  // each in order of increasing work
 };
 
 ProductSizes SizesOf(const Extents& extents) {
@@ -202,7 +203,7 @@ ProductSizes SizesOf(const Extents& extents) {
   return sizes;
 }
 
-// Returns the points that were measured. The list is empty if the backend does not multiply `dtype`.
+// Returns the sizes that were measured, with their seconds. The list is empty if the backend does not multiply `dtype`.
 absl::StatusOr<std::vector<cluster::ProductPoint>> MeasureProducts(kernels::Backend& backend, DType dtype,
                                                                    const Extents& extents, const Overhead& overhead,
                                                                    const TimeLimit& limit) {
@@ -231,7 +232,7 @@ absl::StatusOr<cluster::Curve> MeasureMemory(kernels::Backend& backend, const Ov
   cluster::Curve curve;
   double per_byte = 0;
   for (double bytes = 1 << 10; bytes <= 96 << 20; bytes *= 4) {
-    // The estimate of 8 run times covers the rounds of the probe and the slow first access to its memory.
+    // Eight run times are enough for the rounds of the probe and for the slow first access to its memory.
     if (!curve.points.empty() && !limit.Allows(8 * bytes * per_byte)) break;
     const int64_t elements = std::max<int64_t>(1, static_cast<int64_t>(bytes) / kBytesOfSum);
     ALPA_ASSIGN_OR_RETURN(const double seconds, SecondsOf(backend, Sums(elements, 1), 2 * kPatience));
@@ -265,7 +266,8 @@ absl::StatusOr<cluster::DeviceProfile> MeasureDevice(kernels::Backend& backend, 
                                      Opcode::kSelect};
   ALPA_ASSIGN_OR_RETURN(const double short_chain, SecondsOf(backend, Chain(kElements, cheap, 5)));
   ALPA_ASSIGN_OR_RETURN(const double long_chain, SecondsOf(backend, Chain(kElements, cheap, 25)));
-  // The long chain has 20 more ops. 4 of them are selects, which count twice, because each has its own comparison.
+  // The long chain has 20 ops more than the short one. 4 of them are selects, which count twice, because each has its
+  // own comparison.
   profile.element_seconds = Slope(short_chain, long_chain, 24.0 * kElements);
   const std::vector<Opcode> divisions = {Opcode::kDivide, Opcode::kSqrt};
   ALPA_ASSIGN_OR_RETURN(const double few_divisions, SecondsOf(backend, Chain(kElements, divisions, 2)));

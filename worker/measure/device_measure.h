@@ -6,7 +6,7 @@
 //          one. Sizes that would begin after the time limit are left out, except for the coarse grid of 32-bit
 //          products.
 // Threads: the functions block. Nothing else should run on the backend.
-// Errors:  those of the backend. If it does not multiply 16-bit floats, `half_products` is empty.
+// Errors:  those of the backend. If the backend does not multiply 16-bit floats, `half_products` is empty.
 #pragma once
 
 #include "absl/status/statusor.h"

@@ -25,8 +25,7 @@ cluster::NodeFacts FactsOf(const Machine& machine, const DeviceSettings& setting
 // Returns, for example, "AMD EPYC 7763 64-Core Processor, 2 threads".
 std::string DeviceName(const Machine& machine, const DeviceSettings& settings);
 
-// Returns the key for ProfileCache: everything on which a measurement depends. `version` is the version of the
-// programs.
+// Returns the key for ProfileCache: everything on which a measurement depends. `version` is the version of this build.
 std::string CacheKey(const Machine& machine, const DeviceSettings& settings, absl::string_view version);
 
 // Returns how many devices to create for measuring: as many as can compute at the same time without sharing cores, from

@@ -21,7 +21,7 @@ constexpr double kPatience = 5e-3;  // seconds that the measurement of one numbe
 // Seconds that an end is busy between two messages, as a device computes between messages. During this time, a thread
 // that waits for a message falls asleep, and the message must wake it.
 constexpr double kBusy = 100e-6;
-constexpr int kExchanges = 6;    // most exchanges per round; an end can run ahead by one message, but not by a round
+constexpr int kExchanges = 6;    // most exchanges per round; an end can be ahead by one message, not by a round
 constexpr int kMaxRounds = 25;   // most rounds per measured number
 constexpr uint64_t kEpoch = 1;
 constexpr double kStuck = 5;  // seconds after the time limit until a link counts as broken
@@ -52,8 +52,8 @@ struct End {
   absl::Status Recv(size_t bytes) { return endpoint.Recv(peer(), 0, Out(bytes))->Wait(); }
 };
 
-// Runs the two ends. If one end fails, or if kStuck seconds have passed since the time limit, both ends are aborted, so
-// that neither keeps waiting.
+// Runs the two ends. If one end fails, or if they are not done kStuck seconds after the time limit, both ends are
+// aborted, so that neither keeps waiting.
 class Pair {
  public:
   Pair(End& a, End& b, const TimeLimit& limit)
@@ -67,8 +67,8 @@ class Pair {
     watchdog_.join();
   }
 
-  // Runs both parts at the same time. Returns the seconds of one exchange in the fastest of several rounds. Subtracts
-  // `busy`, the seconds of an exchange in which the ends are busy.
+  // Runs both parts at the same time. Returns the seconds of one exchange in the fastest of several rounds, minus
+  // `busy`. `busy` is the part of these seconds in which the ends compute.
   absl::StatusOr<double> Fastest(const Part& first, const Part& second, double busy) {
     ALPA_ASSIGN_OR_RETURN(const std::vector<double> tried, Times(first, second, 1, 2));
     const double once = std::max(*std::min_element(tried.begin(), tried.end()), 1e-9);
@@ -87,7 +87,7 @@ class Pair {
       for (int i = 0; i < exchanges * rounds && other.ok(); ++i) other = second();
       if (!other.ok()) Abort(other);
     });
-    const PinnedThread here(/*last=*/false);  // after the start of the other thread, which would inherit the pin
+    const PinnedThread here(/*last=*/false);  // pinned last, because a new thread would inherit the pin
     std::vector<double> seconds;
     absl::Status status;
     for (int round = 0; round < rounds && status.ok(); ++round) {
@@ -181,7 +181,7 @@ absl::StatusOr<cluster::LinkProfile> MeasureLink(comm::Endpoint& first, comm::En
     return there_and_back / 2;
   }));
   // In a ring, each further device adds two messages to an all-reduce, and one to the other collectives. The larger
-  // number is used for all.
+  // number, two, is used for all of them.
   link.seconds_per_member = 2 * link.message.points.front().seconds;
   const std::pair<graph::Opcode, cluster::Curve*> collectives[] = {
       {graph::Opcode::kAllReduce, &link.all_reduce},

@@ -1,9 +1,9 @@
 // Measures messages and collectives between two devices, over the endpoints and groups that jobs use.
 //
 // Model:   two threads, one at each end. The time of a message is half of a round trip. Between exchanges, both ends
-//          compute for a moment, as devices do. This time is not counted. Each size has several rounds of several
-//          exchanges, and the fastest round counts. The result includes the time to wake a sleeping thread. It excludes
-//          disturbances by other programs.
+//          compute for a moment, as devices do. The time of this computation is not counted. Each size has several
+//          rounds of several exchanges, and the fastest round counts. The result includes the time to wake a sleeping
+//          thread. It excludes disturbances by other programs.
 // Threads: the functions block, and start threads of their own.
 // Errors:  those of the endpoints.
 #pragma once

@@ -11,11 +11,12 @@
 namespace alpa::worker {
 
 struct Machine {
-  // Identifies the running kernel. All processes on one kernel have the same key, because they share its cores. This
-  // includes processes in other containers and network namespaces. Changes at each boot. Never empty.
+  // Identifies the running kernel. All processes on one kernel have the same key, because they share the machine's
+  // cores. This includes processes in other containers and network namespaces. The key changes at each boot and is
+  // never empty.
   std::string host_key;
   std::string host_name;
-  // Stays the same after a reboot. Copies of one disk image may have the same id.
+  // An id of the machine that stays the same after a reboot. Copies of one disk image may have the same id.
   std::string lasting_id;
   std::string cpu_model;
   std::vector<int32_t> cpus;  // processors on which this process may run, increasing

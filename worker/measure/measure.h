@@ -25,12 +25,12 @@ namespace alpa::worker {
 
 struct MeasureOptions {
   std::string device_name;  // human-readable name of a device
-  int devices = 1;          // to create for measuring
+  int devices = 1;          // number of devices to create for measuring
   std::function<std::unique_ptr<kernels::Backend>(int devices)> backend;
   // Creates a transport like that of a worker on this machine. With `far`, the transport only uses ways that reach
   // other machines.
   std::function<absl::StatusOr<std::unique_ptr<comm::Transport>>(bool far)> transport;
-  double seconds = 2.5;     // to spend on measuring
+  double seconds = 2.5;     // time to spend on measuring
 };
 
 struct Measured {

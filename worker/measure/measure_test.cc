@@ -63,8 +63,8 @@ TEST(MeasureNode, MeasuresSoundAndOrderedNumbersOfThisMachine) {
       ExpectNeverFalls(*curve);
     }
   }
-  // The large product has 512 times the work of the small one. Its rate is between 0.1 and 100 times that of the small
-  // one.
+  // The large product has 512 times the work of the small one. The rate of the large product is between 0.1 and 100
+  // times the rate of the small one.
   const double small = SecondsOfProduct(device, 8), large = SecondsOfProduct(device, 64);
   EXPECT_GT(large, 512.0 / 100 * small);
   EXPECT_LT(large, 5120 * small);

@@ -26,8 +26,8 @@ class Probe {
   // at least three rounds, after a warm-up round.
   absl::StatusOr<double> Fastest(double patience);
 
-  // The same for probes of different devices that run at the same time. The slowest device determines the time of a
-  // round.
+  // Does the same with probes of different devices that run at the same time. The slowest device determines the time of
+  // a round.
   static absl::StatusOr<double> FastestTogether(std::span<const std::unique_ptr<Probe>> probes, double patience);
 
  private:

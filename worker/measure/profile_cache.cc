@@ -25,7 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kMaxFileBytes = 1 << 20;  // size of the largest file that is read
-constexpr double kPatience = 60;           // seconds to wait for another worker's measurement, which takes about 2
+constexpr double kPatience = 60;           // seconds to wait for another worker's measurement, which takes about 2 s
 constexpr Duration kPoll = std::chrono::milliseconds(20);  // between two attempts to take the lock
 
 // Returns the FNV-1a hash, which keeps file names short. The first line of a file distinguishes keys with equal hashes.
@@ -84,7 +84,7 @@ absl::Status WriteAll(int descriptor, absl::string_view text) {
 }  // namespace
 
 std::string DefaultCacheFolder() {
-  // A relative path is ignored, because it depends on the working directory.
+  // A relative XDG_CACHE_HOME is ignored, because its meaning depends on the working directory.
   const char* cache = std::getenv("XDG_CACHE_HOME");
   if (cache != nullptr && cache[0] == '/') return absl::StrCat(cache, "/alpa");
   const char* home = std::getenv("HOME");
@@ -188,7 +188,7 @@ absl::StatusOr<Obtained> ObtainProfile(const ProfileCache& cache, bool always,
   const auto lock = ProfileCache::Lock::Take(cache, kPatience);
   if (!lock.ok()) out.remarks.emplace_back(lock.status().message());
   if (!always) {
-    auto kept = cache.Read();  // another worker may have written it in the meantime
+    auto kept = cache.Read();  // another worker may have written the file in the meantime
     if (kept.ok()) return finished(*std::move(kept));
     if (absl::IsDataLoss(kept.status())) {
       out.remarks.push_back(absl::StrCat("measuring again: ", kept.status().message()));

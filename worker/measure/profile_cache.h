@@ -4,7 +4,7 @@
 //          and its first line is the key. A file that cannot be read, or that has another key, counts as missing. If
 //          several workers start at the same time, one measures, and the others wait for its file.
 // Threads: thread-compatible. A file lock excludes other processes. The lock ends with the process that holds it.
-// Errors:  if the folder cannot be used, each start measures, and Obtained::remarks reports it.
+// Errors:  if the folder cannot be used, each start measures, and Obtained::remarks reports the error.
 // Start at: ObtainProfile.
 #pragma once
 

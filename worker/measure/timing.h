@@ -19,7 +19,7 @@ class TimeLimit {
   MonotonicTime end() const { return end_; }
   // Returns the seconds that are left; negative after the end.
   double left() const { return std::chrono::duration<double>(end_ - Clock::Real().Now()).count(); }
-  // Returns whether work of the given length may still begin.
+  // Returns whether work that takes `seconds` may still begin.
   bool Allows(double seconds) const { return left() >= seconds; }
 
  private:

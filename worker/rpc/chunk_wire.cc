@@ -20,7 +20,7 @@ class Reader {
   }
   size_t left() const { return left_; }
 
-  // Returns false if the bytes end or do not form a varint.
+  // Reads a varint. Returns false if the bytes end early or do not form a varint.
   bool Varint(uint64_t* value) {
     *value = 0;
     for (int shift = 0; shift < 64; shift += 7) {

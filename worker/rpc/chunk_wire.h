@@ -26,7 +26,8 @@ struct PutChunkView {
 // Parses a serialized PutChunk, given in pieces. The pieces must outlive the view. Unknown fields are skipped.
 absl::StatusOr<PutChunkView> ParsePutChunk(std::span<const ByteSpan> message);
 
-// Returns the bytes that precede the data in a serialized GetChunk with `size` bytes of data. At most 11 bytes.
+// Returns the bytes that precede the data in a serialized GetChunk with `size` bytes of data. The result has at most 11
+// bytes.
 std::string GetChunkHeader(size_t size);
 
 }  // namespace alpa::worker

@@ -9,7 +9,7 @@
 namespace alpa::worker {
 namespace {
 
-// Most bytes of executables whose last part has not arrived yet, over all jobs.
+// The largest total size, in bytes, of executables whose last part has not arrived yet.
 constexpr size_t kMaxCollected = size_t{1} << 30;
 
 absl::StatusOr<plan::Executable> Load(const std::string& bytes) {

@@ -23,13 +23,13 @@ constexpr std::chrono::seconds kWelcomeTimeout{15};
 constexpr std::chrono::seconds kGoodbyeTimeout{2};
 // The shortest time between two log lines about a missing session.
 constexpr std::chrono::seconds kLogInterval{10};
-// The longest time that the worker keeps trying if the coordinator refuses its name. It tries again because its own
-// broken session may still hold the name.
+// The longest time that the worker keeps trying if the coordinator refuses its name. The refusal may be temporary,
+// because the worker's own broken session may still hold the name.
 constexpr std::chrono::seconds kNameTimeout{60};
 
 std::shared_ptr<grpc::Channel> Dial(const std::string& address) {
   grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // no back-off from earlier attempts
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // no channel inherits the back-off of an earlier one
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
@@ -216,10 +216,10 @@ class Session::Connection {
   WorkerCore& core_;
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReaderWriter<proto::FromWorker, proto::ToWorker>> stream_;
-  // Shared with jobs, which may outlive the session for a moment.
+  // Jobs share the outbox, because they may outlive the session for a moment.
   const std::shared_ptr<Outbox> outbox_ = std::make_shared<Outbox>();
   std::unique_ptr<PrepareAssembler> assembler_;  // used by the reading thread only
-  std::thread drainer_;                          // started by the writer, joined after it
+  std::thread drainer_;                          // started by the writer thread, joined after that thread
   mutable Mutex mutex_;
   CondVar changed_;
   Duration heartbeat_interval_ ALPA_GUARDED_BY(mutex_){0};  // 0: no Welcome yet

@@ -108,7 +108,7 @@ grpc::Status TensorServiceImpl::Put(grpc::ServerContext* context, grpc::ServerRe
     message.Clear();
     if (!status.ok()) return ToGrpc(Annotate(status, Describe("put", ref)), *context);
   }
-  // The reads also end if the call was cancelled or its deadline passed. The region then stays missing.
+  // The reads above also end if the call was cancelled or its deadline passed. In this case, the region stays missing.
   if (context->IsCancelled()) return grpc::Status(grpc::StatusCode::CANCELLED, "the put was cancelled");
   if (transfer == nullptr) return ToGrpc(BadRequest("the put has no messages"), *context);
   if (const absl::Status status = transfer->Finish(); !status.ok()) {
@@ -137,7 +137,7 @@ grpc::Status TensorServiceImpl::Get(grpc::ServerContext* context, const grpc::By
     std::byte* const to = reinterpret_cast<std::byte*>(GRPC_SLICE_START_PTR(block));
     std::memcpy(to, header.data(), header.size());
     const absl::Status status = (*transfer)->Read({to + header.size(), static_cast<size_t>(size)});
-    const grpc::Slice owner(block, grpc::Slice::STEAL_REF);  // after the read, because a slice copies a small block
+    const grpc::Slice owner(block, grpc::Slice::STEAL_REF);  // made after Read, because a slice copies a small block
     if (!status.ok()) {
       return ToGrpc(Annotate(status, Describe("get", get.ref())), *context);
     }

@@ -2,7 +2,7 @@
 //
 // Model:   the calls of proto/tensor_service.proto are registered by hand with raw messages, so that tensor bytes are
 //          not copied through protobuf strings.
-// Threads: each call runs on a gRPC thread. It blocks on the network and on its copies to or from devices.
+// Threads: each call runs on a gRPC thread. The call blocks on the network and on its copies to or from devices.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -16,8 +16,9 @@ cluster::Mesh TestMesh(std::vector<int64_t> shape, int first_device = 0);
 // elements of w'.
 plan::Executable AddExecutable(int devices);
 
-// One device with state w f32[2], batch x f32[k, 2] and aux total s32[]. A LOOP of k rounds adds row i of x to an
-// accumulator, which starts from 0.5, and i to a counter. Then w' = w + accumulator and total = counter.
+// One device with state w f32[2], batch x f32[k, 2] and aux total s32[]. In round i, a LOOP of k rounds adds row i of x
+// to an accumulator and adds i to a counter. The accumulator starts from 0.5. Then w' = w + accumulator and total =
+// counter.
 plan::Executable LoopExecutable(int k);
 
 // Two meshes of one device each. Mesh 0 holds w f32[3], computes y = 2 w and w' = w + 1, and sends y. Mesh 1 holds v
@@ -38,7 +39,7 @@ struct Exchange {
   plan::Sharding from, to;
   int rounds = 1;
   bool answers = true;
-  bool in_a_loop = false;      // otherwise unrolled, with two slots for sent arrays and two for received ones
+  bool in_a_loop = false;      // false: unrolled, with two slots for sent arrays and two for received ones
 };
 plan::Executable ExchangeExecutable(const Exchange& exchange);
 
