@@ -39,7 +39,8 @@ class BoxWalk {
           const std::vector<int64_t>& tile_dims, int64_t element_bytes);
 
   // Calls visit(ByteRun) for each run of the box between bytes `begin` and `end` of the stream, in order of increasing
-  // offset. Cost: O(log rows) to find the first run, then amortised O(1) per run.
+  // offset.
+  // Cost: O(log rows) to find the first run, then amortised O(1) per run.
   template <typename Visit>
   void ForEach(int64_t begin, int64_t end, Visit&& visit) const {
     for (int64_t row = FirstRow(begin); row < rows_; ++row) {
