@@ -38,7 +38,7 @@ absl::StatusOr<plan::Plan> ReadGivenPlan(const proto::Plan& given, const JobProg
 absl::StatusOr<plan::Plan> PlanJob(const JobProgram& simplified, const proto::PlanRequest& request,
                                    const std::vector<DeviceId>& devices);
 
-// Returns the best verified plan for the cluster's devices that keeps to the request's pins, with its prediction.
+// For the cluster's devices, returns the best verified plan that keeps to the request's pins, with its prediction.
 // Errors: NO_FEASIBLE_PLAN, INTERNAL.
 // REQUIRES: plan::Check(request) is OK, the request has no plan of its own, and the cluster is measured.
 absl::StatusOr<Searched> SearchJob(const JobProgram& simplified, const proto::PlanRequest& request,

@@ -54,7 +54,7 @@ absl::Status CheckTensorCuts(const PlanOptions& options, const Graph& program, c
       return InvalidArgument("a tensor cut names dimension %d of %s, whose shape is %s", cut.dim, role.path,
                              shape.ToString());
     }
-    if (!seen.insert(cut.leaf).second) return InvalidArgument("two tensor cuts name %s; give one", role.path);
+    if (!seen.insert(cut.leaf).second) return InvalidArgument("two tensor cuts name %s; give only one", role.path);
   }
   if (!options.tensor_cuts.empty() && options.most_tensor() < 2) {
     return InvalidArgument("%d tensor cuts are given, but tensor_parallel=%d; it must be at least 2",
@@ -267,10 +267,11 @@ cluster::Mesh MakeMesh(int64_t data, int64_t tensor, bool keep_data_axis,
   return mesh;
 }
 
-// Returns the cuts for sequence sharding. They cut each batch leaf along the dimension after its batch dimension, or
-// along the dimension before it if the batch dimension is the last. A leaf is not cut if `tensor` does not divide the
-// size of that dimension. Partial sums of matrix products are reduce-scattered along the dimension that follows from
-// these cuts. The reduced slices are gathered before the next product (Korthikanti et al., arXiv 2205.05198).
+// Returns the cuts for sequence sharding. These cuts split each batch leaf along the dimension after its batch
+// dimension, or along the dimension before it if the batch dimension is the last. A leaf is not cut if `tensor` does
+// not divide the size of that dimension. Partial sums of matrix products are reduce-scattered along the dimension that
+// follows from these cuts. The reduced slices are gathered before the next product (Korthikanti et al., arXiv
+// 2205.05198).
 std::vector<plan::Cut> SequenceCuts(const Plan& plan, int64_t tensor, const Graph& program) {
   std::vector<plan::Cut> cuts;
   for (const plan::Seed& seed : plan.batch_seeds) {
@@ -389,8 +390,8 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
     for (const plan::Cut& cut : options.tensor_cuts) {
       if (cut.leaf != seed.leaf || cut.dim != seed.dim) continue;
       return InvalidArgument(
-          "the tensor axis is to split dimension %d of %s, but the batch is split along it; name another dimension in "
-          "the spec, or the batch dimensions with batch_dims",
+          "a tensor cut names dimension %d of %s, but the batch is split along this dimension; name another dimension "
+          "in the spec, or the batch dimensions with batch_dims",
           cut.dim, roles.inputs[cut.leaf].path);
     }
   }

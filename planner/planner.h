@@ -90,8 +90,8 @@ struct PlanAndExecutable {
 absl::StatusOr<PlanAndExecutable> MakeAndLower(const graph::Graph& program, const plan::Roles& roles,
                                                const std::vector<DeviceId>& devices, const PlanOptions& options);
 
-// Adds the parts of a plan that follow from the others: the shardings of leaves, and the stage cuts if the plan has
-// several stages and no cuts. Errors: as Lower.
+// Adds the parts of a plan that follow from the other parts: the shardings of leaves, and the stage cuts if the plan
+// has several stages and no cuts. Errors: as Lower.
 absl::Status Complete(plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);
 
 }  // namespace alpa::planner

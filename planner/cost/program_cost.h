@@ -4,8 +4,8 @@
 // Model:   Adds up the kernels into which graph/fusion turns the program, not the ops of the program. A fused kernel
 //          takes the time of its arithmetic plus the time of its memory traffic, because the two overlap little in
 //          practice. A matrix product takes the time that measured products of similar shapes take. Moving a value
-//          takes longer if many other bytes were moved since its last use. The time per byte is that of a measured
-//          kernel that moves this number of bytes.
+//          takes longer if many other bytes were moved since its last use. The time per byte is the time that a
+//          measured kernel takes per byte if it moves this number of bytes.
 // Memory:  the arena that a backend plans for these kernels. Scratch memory of the kernels is estimated.
 // Threads: pure functions.
 #pragma once

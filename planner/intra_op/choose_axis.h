@@ -5,8 +5,8 @@
 //          than these cuts. If no choice fits into memory, the memory limit is dropped. If no choice keeps all weights
 //          sharded, this constraint is dropped, too. `fits` and `rigid` report whether the answer meets the two
 //          constraints.
-//          In two cases the answer is that of ChooseTensorCuts: if time runs out before any choice that keeps all
-//          weights sharded is found, and if the space does not describe the request.
+//          In two cases the answer is the result of ChooseTensorCuts: if time runs out before a choice is found that
+//          keeps all weights sharded, and if the space does not describe the request.
 // Costs:   seconds if the cluster is measured, otherwise fixed costs (cost_model.h).
 // Threads: a pure function, except for the time limit.
 #pragma once

@@ -1,5 +1,5 @@
 // Improves a known solution locally: each node in turn takes the choice that is cheapest while all other nodes keep
-// theirs. This repeats until no node changes, but at most a fixed number of times.
+// theirs. The pass over all nodes repeats until no node changes, but at most a fixed number of times.
 //
 // Use: provides a starting solution for a solver that may run out of time. The result is a local optimum at best.
 #pragma once

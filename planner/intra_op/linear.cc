@@ -155,7 +155,7 @@ void LinearForm::AddSite(const Site& site, SiteVariables& variables) {
       counted.Add(any, -1);
       counted.AtMostZero(program_);
       // A split that is not in plain tiles is converted directly only if no other split is converted directly.
-      // Otherwise it comes from the full value.
+      // Otherwise it is a slice of the full value.
       if (problem_.states[key.second].outer == 1) continue;
       for (const auto& [other, h2] : direct) {
         if (other.first != m || other.second == key.second) continue;

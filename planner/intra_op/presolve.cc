@@ -223,7 +223,7 @@ class Presolve {
         both.cost +=
             v.cost + site.times * ConversionCost(out_, site, v.makes[site.result], {u.wants[operand]}, site.costs);
         if (!(both.cost < kForbidden)) continue;
-        both.wants[operand] = 0;  // the merged node no longer reads it
+        both.wants[operand] = 0;  // the merged node no longer reads this operand
         both.wants.insert(both.wants.end(), v.wants.begin(), v.wants.end());
         for (int r = 0; r < out_.memory_rows; ++r) both.memory[r] += v.memory[r];
         both.parts.insert(both.parts.end(), v.parts.begin(), v.parts.end());

@@ -5,8 +5,9 @@
 //            choose. The two choices are compared at every site that the node makes or reads, for all states that the
 //            other nodes may make or want there.
 //         2. Merge the producer of a value into its reader if there is only one reader. The pair becomes one node. Its
-//            choices are the cheapest ways to each combination of operand and result states. Chains of elementwise
-//            ops, reshapes and similar ops follow their operands, so a chain merges into the op at its start or end.
+//            choices are the cheapest ways to each combination of operand and result states. Elementwise ops,
+//            reshapes and similar ops take the states of their operands, so a chain of them merges into the op at its
+//            start or end.
 // Limits: Two nodes are not merged if the merged node would get too many choices. The choices of a node are not
 //         compared if one of its sites has too many states. These limits do not change the optimal cost.
 #pragma once

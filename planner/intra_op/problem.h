@@ -11,11 +11,11 @@
 //            from partial:    an all-reduce if a reader wants the reduced value, otherwise a reduce-scatter to the
 //                             first split, and an all-to-all or reduce-scatter to each further split.
 //          In two cases the full value is computed first and every reader uses it: if this is cheaper, and if a split
-//          is not in plain tiles (outer != 1). Exception: if such a split is the only state wanted of a partial sum,
-//          the sum is reduce-scattered to it.
+//          is not in plain tiles (outer != 1). Exception: if such a split is the only state that readers want of a
+//          partial sum, the sum is reduce-scattered to this split.
 //          The total cost is the sum over choices and conversions. A choice or conversion counts as often as it runs
 //          per step.
-//          The memory is the sum over the choices.
+//          The memory of a solution is the sum of the memory of its choices.
 // Exact:   Evaluate defines the cost. linear.h writes the same problem for the solver.
 // Threads: value types and pure functions.
 #pragma once
@@ -34,7 +34,7 @@ inline constexpr double kForbidden = std::numeric_limits<double>::infinity();
 struct Choice {
   double cost = 0;
   std::vector<int> wants;      // by operand: a state, as its index in Problem::states
-  std::vector<int> makes;      // by result: a state, as above
+  std::vector<int> makes;      // by result: a state, as its index in Problem::states
   std::vector<double> memory;  // bytes, by row of Problem::memory_rows
   // The (node, choice) pairs that Tied or Presolved combined into this choice. Empty in an original problem.
   std::vector<std::pair<int, int>> parts;

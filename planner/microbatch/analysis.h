@@ -43,7 +43,7 @@ struct AxisAnalysis {
   // possible. For a split or partial value: the first loop that needs it.
   std::vector<int> segment;
   std::vector<int> full_in;                     // by value: the once segment that completes its full value; -1: none
-  std::vector<bool> local;                      // by value: a statistic that each microbatch computes for itself
+  std::vector<bool> local;                      // by value: whether each microbatch computes this statistic itself
   std::vector<bool> chunk_local;                // by value: replicated, but loops use a version with local statistics
   std::vector<bool> split_result;               // by graph result: stays split at the end of the step
   std::vector<Coupling> couplings;              // not empty: the program is coupled

@@ -41,8 +41,8 @@ struct AxisRequest {
   bool IsReserved(int32_t leaf, int64_t dim) const;
 };
 
-// Returns the request that adds axis `axis` of a plan to mesh `id` of an executable. `mesh`: the mesh of the plan. It
-// has this axis and may have more axes after it.
+// Returns the request that adds axis `axis` of a plan to mesh `id` of an executable. `mesh`: the mesh of the plan. This
+// mesh has the axis and may have more axes after it.
 AxisRequest RequestFor(MeshId id, const cluster::Mesh& mesh, const plan::AxisCut& axis);
 
 // Returns the executable with mesh `request.mesh` cut along the new axis.

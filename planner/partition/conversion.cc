@@ -27,7 +27,7 @@ bool ReplicatedFirst(const AxisState& made, const std::vector<AxisState>& wanted
   if (made.split()) return whole || (splits > 0 && (!plain || splits > n));
   // For a partial value, a reduce-scatter followed by an all-gather costs the same as an all-reduce. So a single split
   // gains nothing from the replicated form. Without the replicated form, a reduce-scatter produces the first split, and
-  // an all-to-all converts this split to each of the others.
+  // an all-to-all converts this split to each other split.
   return splits > 1 && (whole || !plain || splits - 1 > n);
 }
 

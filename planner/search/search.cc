@@ -243,7 +243,7 @@ class Searcher {
     return best;
   }
 
-  // Returns all candidates, best first. Those without a plan are last, in the order in which they were tried.
+  // Returns all candidates, best first. Candidates without a plan are last, in the order in which they were tried.
   std::vector<size_t> Ranked() const {
     std::vector<size_t> ranked(found_.size());
     std::iota(ranked.begin(), ranked.end(), size_t{0});

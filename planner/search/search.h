@@ -2,7 +2,7 @@
 // schedule, remat, ZeRO and sequence sharding.
 //
 // Model:   A candidate is a set of pins. To evaluate it, the search makes its plan, lowers it, and simulates the
-//          executable. So the prediction is for the executable that the workers would run.
+//          executable. The prediction therefore describes the executable that the workers would run.
 //          The first round tries every way to write the number of devices as data x tensor x pipeline. If this number
 //          is open, the round also tries its divisors.
 //          The second round refines the best few candidates by one change at a time until no change helps. A change

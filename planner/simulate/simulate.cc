@@ -119,7 +119,8 @@ class Simulator {
     return sharers;
   }
 
-  // Returns the cost of a program on the slowest kind of device of its mesh. Also records its temporary memory.
+  // Returns the cost of a program on the slowest kind of device of its mesh. Also records the temporary memory of the
+  // program.
   ProgramCost CostOf(const plan::StageProgram& program) {
     const int m = program.mesh.value();
     const cluster::Mesh& mesh = executable_.meshes[m];

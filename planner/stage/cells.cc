@@ -143,7 +143,7 @@ class ProgramSplitter {
 
   // Finds the temporaries that other stages read after the loop, such as accumulators. Such a temporary may be a
   // partial sum over the devices of its mesh, which must be reduced before another mesh can read it. So a separate cell
-  // forwards it.
+  // forwards the temporary.
   void FindForwarded() {
     forwarded_.assign(program_.values().size(), false);
     if (run_.in_loop) return;

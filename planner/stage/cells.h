@@ -4,14 +4,13 @@
 // Model:  Each op gets a round. The round of an op is later than the round of any operand from another stage, and as
 //         late as the op's readers allow. A cell is the work of one stage in one round. With good labels, each stage of
 //         the region (labels.h) has one forward and one backward cell. The last of the S stages has a single cell for
-//         both:
-//         F0 F1 .. FB(S-1) .. B1 B0. With any labels, the cells in order of rounds compute the same results as the
-//         program.
+//         both: F0 F1 .. FB(S-1) .. B1 B0. With any labels, the cells in order of rounds compute the same results as
+//         the program.
 //         With `split_weights`, the ops that only lead to accumulators form a separate cell after the backward. This is
 //         the W cell of zero-bubble schedules (Qi et al., arXiv 2401.10241).
 //         With `recompute_layers`, the forward and the backward of a stage are always separate cells. For each layer,
 //         the backward recomputes the values that it needs from the values that are live at the beginning of the layer.
-//         It does not recompute the last layer, because the backward of that layer follows at once.
+//         The backward does not recompute the last layer, because the backward of that layer follows at once.
 //         Values that cross between cells become slots. Each cell recomputes constants and other cheap values.
 #pragma once
 

@@ -4,8 +4,8 @@
 //         is *forward* if every gradient depends on it. The plan's stage cuts divide the forward. An op is *backward*
 //         if it depends on the end of the forward. The other ops on the main path are *recomputed* forward: derivatives
 //         that are computed early, and recomputation after a checkpoint. A value that does not depend on both state and
-//         batch (a mask, a label, a converted or transposed weight) is off the main path. It gets the stage of its
-//         earliest reader.
+//         batch (a mask, a label, a converted or transposed weight) is off the main path. Such a value gets the stage
+//         of its earliest reader.
 //         A backward op gets the lowest stage of its backward operands, forward operands and weights. If it only leads
 //         to the gradient of one parameter, it gets the stage of this parameter instead. So the backward of each layer,
 //         and the gradients of its weights, get the stage of the layer's forward.

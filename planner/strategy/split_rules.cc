@@ -100,8 +100,8 @@ class SplitRuleApplication {
     return rule_;
   }
 
-  // A split with factor `outer` is a row of `outer` blocks, each of which is split alike. An op that joins, drops or
-  // adds whole blocks does the same to every chunk.
+  // A split with factor `outer` is a row of `outer` blocks, each of which is split in the same way. An op that
+  // joins, drops or adds whole blocks does the same to every chunk.
   int64_t Block() const { return operand(lead_).dims[split_.dim] / split_.outer; }
 
   // Gives a result of whole blocks the split that all its blocks share.
@@ -287,8 +287,8 @@ class SplitRuleApplication {
     if (lead_ == 1 && split_.dim == attrs.kernel_output_feature) {
       return batch_groups || feature_groups ? std::nullopt : Moved(attrs.output_feature);
     }
-    // Without feature groups, every output sums over all input features. So it does in the weight gradient of a
-    // depthwise convolution: there, the batch groups are the channels, and the input features are the examples.
+    // Without feature groups, every output sums over all input features. This also holds for the weight gradient
+    // of a depthwise convolution, whose batch groups are the channels and whose input features are the examples.
     if (feature_groups) return std::nullopt;
     if (lead_ == 0 && split_.dim == attrs.input_feature) {
       rule_.operands[1] = AxisState::Split(attrs.kernel_input_feature, split_.outer);
