@@ -12,10 +12,10 @@
 
 namespace alpa::comm {
 
-// Makes a group. `members` lists the group's ranks in the epoch of `endpoint`, in the group's order. It must contain
-// the endpoint's own rank. `channel` (0 to 1023) distinguishes the groups of one endpoint. All members of a group must
-// pass the same channel. Two groups that share two or more members must have different channels. `endpoint` must
-// outlive the group.
+// Makes a group. `members` lists the group's ranks in the epoch of `endpoint`, in the group's order. `members` must
+// contain the endpoint's own rank. `channel` (0 to 1023) distinguishes the groups of one endpoint. All members of a
+// group must pass the same channel. Two groups that share two or more members must have different channels. `endpoint`
+// must outlive the group.
 // kInvalidArgument: `endpoint` is not a member, a member is out of range or repeated, or `channel` is out of range.
 absl::StatusOr<std::unique_ptr<kernels::CollectiveGroup>> MakeGroup(Endpoint& endpoint, std::vector<int> members,
                                                                     uint32_t channel);

@@ -1,15 +1,15 @@
 // Tagged point-to-point messages between the devices of one job, matched as in MPI. The collectives (comm/collective.h)
 // use only this interface, so they work within one process and between processes.
 //
-// Model:    An Endpoint belongs to one device in one epoch of one job. It can send to and receive from every peer rank
-//           of that epoch. A receive matches a message by sender and tag. Messages with the same sender, receiver and
-//           tag arrive in order. A receive must be exactly as large as its message.
+// Model:    An Endpoint belongs to one device in one epoch of one job. The endpoint can send to and receive from every
+//           peer rank of that epoch. A receive matches a message by sender and tag. Messages with the same sender,
+//           receiver and tag arrive in order. A receive must be exactly as large as its message.
 // Epochs:   every message carries its epoch. Stale messages are dropped, so epochs never receive each other's messages.
 // Threads:  thread-safe. Waits block the calling thread.
 // Errors:   after Abort(cause), every present and later operation of this process in the epoch fails with `cause`. The
-//           transport notifies the epoch's other processes if it can reach them. Their operations then soon fail with
-//           kAborted. If a peer is lost, operations with it may fail with kUnavailable, or never complete. Heartbeats
-//           detect dead peers; the transport does not.
+//           transport notifies the epoch's other processes if it can reach them. The operations of these processes then
+//           soon fail with kAborted. If a peer is lost, operations with it may fail with kUnavailable, or never
+//           complete. Heartbeats detect dead peers; the transport does not.
 #pragma once
 
 #include <cstddef>

@@ -23,8 +23,8 @@ constexpr milliseconds kAbortFlushPatience{10}, kClosePatience{200}, kMeetPatien
 constexpr milliseconds kAskPatience{1000}, kAskPatienceAtTheEnd{100};
 constexpr std::byte kGreeting{1};
 
-// Keeps a UCX worker that cannot be destroyed, and its context, until the process ends. This occupies memory and some
-// file descriptors.
+// Keeps a UCX worker that cannot be destroyed, and its context, until the process ends. A kept worker occupies memory
+// and some file descriptors.
 void Abandon(ucp_worker_h worker, std::shared_ptr<UcxContext> context) {
   static Mutex& mutex = *new Mutex;
   static auto& abandoned = *new std::vector<std::pair<ucp_worker_h, std::shared_ptr<UcxContext>>>;
