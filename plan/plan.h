@@ -80,8 +80,8 @@ struct AxisCut {
   // ZeRO: partial sums (gradients) of at least this number of elements are reduce-scattered, and values computed from
   // the results stay sharded. 0: no partial sum. Wire name: shard_truths_from.
   int64_t reduce_scatter_from = 0;
-  // ZeRO-2: accumulators of at least `reduce_scatter_from` elements are sharded too. This needs a reduce-scatter in
-  // each microbatch.
+  // ZeRO-2: accumulators of at least `reduce_scatter_from` elements are sharded too. Sharded accumulators need a
+  // reduce-scatter in each microbatch.
   bool shard_accumulators = false;
   // Sequence sharding between the products of tensor parallelism. These cuts are not applied to the leaves. They only
   // determine along which dimension the other partial sums are reduce-scattered: the dimension that would be split if
@@ -94,10 +94,10 @@ struct AxisCut {
 };
 
 struct StagePlan {
-  // Several stages may share a mesh (an interleaved pipeline). They then have the same axes.
+  // Several stages may share a mesh (an interleaved pipeline). Stages that share a mesh have the same axes.
   MeshId mesh;
-  // The mesh axis of data parallelism, or -1. It splits the same seeds as the microbatch axis. If TakesRegionApart
-  // (several stages, or remat), `data_axis` is -1, and data parallelism is one of `axes`.
+  // The mesh axis of data parallelism, or -1. The data axis splits the same seeds as the microbatch axis. If
+  // TakesRegionApart (several stages, or remat), `data_axis` is -1, and data parallelism is one of `axes`.
   int64_t data_axis = -1;
   // The other axes of the mesh, in the order of the mesh. The data axis, if there is one, comes before them.
   std::vector<AxisCut> axes;

@@ -79,7 +79,7 @@ absl::Status VerifyAxes(const Plan& plan, const StagePlan& stage, const cluster:
   return absl::OkStatus();
 }
 
-// Checks one stage against the definitions in plan.h. It uses no code of the planner.
+// Checks one stage against the definitions in plan.h. This check uses no code of the planner.
 absl::Status VerifyStage(const Plan& plan, size_t s, const graph::Graph& program, const Roles& roles) {
   const StagePlan& stage = plan.stages[s];
   if (!stage.mesh.valid() || stage.mesh.value() >= static_cast<int32_t>(plan.meshes.size())) {
