@@ -43,8 +43,9 @@ struct LeafLayout {
   std::string path;
   graph::Shape shape;
   std::vector<Tile> tiles;       // of the local devices
-  // Aux only: the local device (index in JobLayout::devices) that reports this leaf with the step's result. It is -1 if
-  // the leaf is larger than kMaxInlineAux or split, or if a device of a lower rank on another worker reports it.
+  // Aux only: the local device (index in JobLayout::devices) that reports this leaf with the step's result. The value
+  // is -1 if the leaf is larger than kMaxInlineAux or split, or if a device of a lower rank on another worker reports
+  // it.
   int reporter = -1;
 };
 

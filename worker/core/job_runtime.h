@@ -1,7 +1,7 @@
 // One job epoch on this worker, from Prepare to Release: its programs, state, batches and aux, and the steps in flight.
 //
-// Model:     A driver thread prepares the job. It then enqueues accepted steps on the devices' streams, up to
-//            kMaxStepsInFlight at a time. One waiter thread per device waits for the device's events. A step is
+// Model:     A driver thread prepares the job. The driver thread then enqueues accepted steps on the devices' streams,
+//            up to kMaxStepsInFlight at a time. One waiter thread per device waits for the device's events. A step is
 //            reported when all local devices have passed it. The first failure aborts the endpoints of all local
 //            devices and makes the state invalid.
 // Ownership: everything in Environment must outlive the job. Uploads and downloads share ownership of the job.

@@ -3,7 +3,7 @@
 // Model:   two threads, one at each end. The time of a message is half of a round trip. Between exchanges, both ends
 //          compute for a moment, as devices do. The time of this computation is not counted. Each size has several
 //          rounds of several exchanges, and the fastest round counts. The result includes the time to wake a sleeping
-//          thread. It excludes disturbances by other programs.
+//          thread. The result excludes disturbances by other programs.
 // Threads: the functions block, and start threads of their own.
 // Errors:  those of the endpoints.
 #pragma once
@@ -19,8 +19,8 @@ namespace alpa::worker {
 // messages, and collectives, while there is time. Leaves the profile's name empty.
 absl::StatusOr<cluster::LinkProfile> MeasureLink(comm::Endpoint& first, comm::Endpoint& second, const TimeLimit& limit);
 
-// Opens an epoch of two ranks and measures the link between them. If `b` is null, both ranks are in `a`. Otherwise one
-// is in `a` and one in `b`. REQUIRES: neither transport was used before.
+// Opens an epoch of two ranks and measures the link between them. If `b` is null, both ranks are in `a`. Otherwise, one
+// rank is in `a`, and the other in `b`. REQUIRES: neither transport was used before.
 absl::StatusOr<cluster::LinkProfile> MeasureLinkOf(comm::Transport& a, comm::Transport* b, const TimeLimit& limit);
 
 }  // namespace alpa::worker

@@ -1,9 +1,9 @@
 // Measures the performance of a worker's machine and devices. The planner computes costs from these numbers
 // (cluster::NodeProfile).
 //
-// Model:   the measurement uses a backend and transports like the worker's own. It creates them and destroys them
-//          afterwards. If the machine has enough cores, the backend has several devices, so that several can be busy
-//          at the same time. docs/clusters.md describes each number.
+// Model:   the measurement uses a backend and transports like the worker's own. The measurement creates this backend
+//          and these transports, and destroys them afterwards. If the machine has enough cores, the backend has several
+//          devices, so that several can be busy at the same time. docs/clusters.md describes each number.
 // Time:    about `seconds`, also on a slow machine. A slow machine measures fewer of the optional numbers.
 // Threads: the functions block their caller and start threads of their own.
 // Errors:  those of the backend and of the transport between devices of one worker. If a link to other workers cannot

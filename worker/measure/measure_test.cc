@@ -166,7 +166,7 @@ TEST(Facts, FollowFromTheMachineAndTheSettings) {
   EXPECT_EQ(FactsOf(machine, {"cpu", 8, "ucx"}, {}).device_cores, 2.5);
   EXPECT_EQ(MeasuringDevices(machine, {"cpu", 1, "ucx"}), 2);
   EXPECT_EQ(MeasuringDevices(machine, {"cpu", 8, "ucx"}), 1);
-  // The key changes with everything that affects the numbers. It does not change with a reboot.
+  // The key changes with everything that affects the numbers. A reboot does not change the key.
   const std::string key = CacheKey(machine, {"cpu", 1, "ucx"}, "1.0");
   EXPECT_NE(key, CacheKey(machine, {"cpu", 2, "ucx"}, "1.0"));
   EXPECT_NE(key, CacheKey(machine, {"cpu", 1, "local"}, "1.0"));

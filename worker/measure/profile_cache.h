@@ -34,8 +34,8 @@ class ProfileCache {
   // Replaces the file in one step, or leaves it unchanged and returns an error. Creates the folder if needed.
   absl::Status Write(const cluster::NodeProfile& profile) const;
 
-  // A lock on the folder, held until the object is destroyed. It covers all keys, because two measurements at the same
-  // time would disturb each other.
+  // A lock on the folder, held until the object is destroyed. The lock covers all keys, because two measurements at the
+  // same time would disturb each other.
   class Lock {
    public:
     // Waits for the lock. kDeadlineExceeded if another process still holds it after `patience_seconds`. kUnavailable if
