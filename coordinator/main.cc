@@ -48,7 +48,7 @@ void NotifySupervisor(const char* state) {
 #endif
 }
 
-constexpr Bytes kLeastPlannerMemory = 512 * kMiB;  // for the planner's libraries, threads and a small program
+constexpr Bytes kLeastPlannerMemory = 512 * kMiB;  // enough to plan a small program
 
 // Returns the bytes of --planner-memory; 0: no limit.
 absl::StatusOr<Bytes> PlannerMemory(const std::string& text) {

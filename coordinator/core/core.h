@@ -33,12 +33,13 @@ class Actions {
  public:
   virtual ~Actions() = default;
   virtual void SendToWorker(uint64_t session, proto::ToWorker message) = 0;
-  // Closes the worker's stream. The owner may report the end of the stream to the core, which then ignores it.
+  // Closes the worker's stream. The owner may report the end of the stream to the core, and the core ignores that
+  // report.
   virtual void EndSession(uint64_t session, const absl::Status& why) = 0;
-  // Starts to plan the task on another thread. The answer is a call of OnPlanned, or of OnChecked if the task has no
-  // devices.
+  // Starts to plan the task on another thread. The owner answers with a call of OnPlanned, or of OnChecked if the task
+  // has no devices.
   virtual void StartPlanning(PlanTask task) = 0;
-  // The job may have changed: wakes its watchers.
+  // Wakes the watchers of a job that may have changed.
   virtual void Changed(const std::string& job_id) = 0;
 };
 
@@ -49,10 +50,10 @@ class Core {
 
   // Reads the store. Queues PENDING and PLANNING jobs again, and fails RUNNING jobs. Also fails a job whose planning
   // was interrupted Limits::planning_attempts times. kDataLoss if a stored record cannot be parsed.
-  // REQUIRES: called first, once.
+  // REQUIRES: this is the first call, and the only one.
   absl::Status Replay();
 
-  // ---- From workers. `session` is the number that the I/O layer gave the stream; it is never reused. ----
+  // ---- From workers. `session` is a number that the I/O layer assigns to the stream and never reuses. ----
   // Registers a worker. On kAlreadyExists, kFailedPrecondition or kInvalidArgument nothing has changed. Sends nothing
   // to the worker, because the caller must send the Welcome first.
   absl::StatusOr<proto::Welcome> OnRegister(uint64_t session, const proto::Register& message);
@@ -60,13 +61,13 @@ class Core {
   void OnSessionEnd(uint64_t session, const std::string& why);
 
   // ---- From the planner ----
-  // Shows the progress of a PlanTask to the job's watchers. Returns false if the answer is no longer wanted.
+  // Shows the progress of a PlanTask to the job's watchers. Returns false if the core no longer wants the answer.
   bool OnPlanning(const PlanTask& task, const std::string& progress);
   // Takes the answer to a PlanTask with devices. Drops a stale answer.
   void OnPlanned(const std::string& job_id, uint64_t epoch, absl::StatusOr<Planned> planned);
   // Takes the answer to a PlanTask without devices. An error fails the job if it is still PENDING.
   void OnChecked(const std::string& job_id, const absl::Status& status);
-  // Whether the task's answer is still wanted.
+  // Returns whether the core still wants the answer to this task.
   bool Wants(const PlanTask& task) const;
 
   // ---- From clients ----
@@ -82,18 +83,18 @@ class Core {
   absl::Status Delete(const std::string& job_id);
   absl::StatusOr<std::vector<StoredEvent>> Events(const std::string& job_id) const;
   absl::StatusOr<proto::Placement> GetPlacement(const std::string& job_id);
-  // OK means that the steps will run, even if the client disconnects. kUnavailable with reason BUSY if
-  // Limits::steps_in_flight steps are in flight already; call again when the job changes.
+  // Accepts a command of steps. Returns OK if the steps will run, even if the client disconnects. Returns kUnavailable
+  // with reason BUSY if Limits::steps_in_flight steps are already in flight; call again when the job changes.
   absl::Status RunSteps(const proto::StepCommand& command);
   struct Results {
     std::vector<proto::StepResult> results;
-    bool more = true;  // whether more results can follow
+    bool more = true;  // whether the job can have more results later
   };
   // Returns at most `limit` of the kept results, from `step` on. If there are none and the job is FAILED or STOPPED,
   // returns the cause as an error.
   absl::StatusOr<Results> ResultsFrom(const std::string& job_id, int64_t step, int limit) const;
-  // Counts the client streams that follow the job: `change` is +1 when one opens and -1 when one closes. A job with an
-  // open stream is not idle.
+  // Counts the client streams that follow the job: `change` is +1 when a stream opens and -1 when a stream closes. A
+  // job with an open stream is not idle.
   void CountStream(const std::string& job_id, int change);
 
   // ---- Time, status, shutdown ----
@@ -112,7 +113,8 @@ class Core {
   bool draining() const { return draining_; }
   bool StepsInFlight() const;
   // Stops all RUNNING jobs, at the end of a drain. PENDING and PLANNING jobs stay in the store, to be queued again. The
-  // current attempt to plan a job does not count, because an orderly end of the coordinator interrupts it.
+  // current attempt to plan a PLANNING job does not count as interrupted, because the coordinator ends in an orderly
+  // way.
   void StopRunning(const std::string& why);
 
  private:
@@ -120,8 +122,8 @@ class Core {
   absl::StatusOr<const JobRecord*> Find(const std::string& job_id) const;
   proto::Job JobOf(const JobRecord& record, bool with_plan) const;
   absl::Status JobFailure(const JobRecord& record) const;
-  // Records the job's new state and reason with `event`, then sets them. If the store fails, returns its error with
-  // reason STORAGE and changes nothing.
+  // Records the job's new state and reason with `event`, then sets the state and the reason. If the store fails,
+  // returns the store's error with reason STORAGE and changes nothing.
   absl::Status Change(JobRecord& record, proto::Job::State state, const std::string& reason, const std::string& event);
   void Fail(JobRecord& record, const PendingFailure& failure);
   void Fail(JobRecord& record, proto::Job::Cause cause, absl::string_view reason_word, const std::string& message,
@@ -172,7 +174,7 @@ class Core {
   std::map<std::string, WorkerRecord> workers_;              // by name
   std::map<std::string, std::vector<DeviceId>> device_ids_;  // by worker name; a name keeps its ids for the epoch
   std::map<std::string, JobRecord> jobs_;                    // by id
-  std::map<uint64_t, JobRecord*> order_;                     // by number; points into jobs_, as do the next two
+  std::map<uint64_t, JobRecord*> order_;                     // by number; order_, queue_ and live_ point into jobs_
   std::map<uint64_t, JobRecord*> queue_;                     // PENDING jobs
   std::map<uint64_t, JobRecord*> live_;                      // PLANNING and RUNNING jobs
   std::map<DeviceId, std::string> device_job_;               // device -> the job that holds it

@@ -307,8 +307,8 @@ void Core::Fail(JobRecord& record, const PendingFailure& failure) {
   record.job.set_failed_op(CleanText(failure.op, kMaxReasonBytes));
   record.pending_failure.reset();
   if (!Change(record, Job::FAILED, message, "failed").ok()) {
-    // The disk fails too, but clients must still see the failure. After a restart the store holds the job's earlier
-    // state: Replay fails a RUNNING job again, and queues any other.
+    // The store failed as well, but clients must still see the failure of the job. After a restart the store holds the
+    // job's earlier state: Replay fails the job again if it was RUNNING, and queues it otherwise.
     record.job.set_state(Job::FAILED);
     record.job.set_reason(CleanText(message, kMaxReasonBytes));
     queue_.erase(record.number);
@@ -365,7 +365,7 @@ void Core::StopRunning(const std::string& why) {
   for (const auto& [number, record] : std::map<uint64_t, JobRecord*>(live_)) {
     if (record->job.state() == Job::PLANNING && record->workers.empty()) {
       UncountAttempt(*record);
-      // If the store fails, the attempt counts. That is harmless.
+      // If the store fails, the interrupted attempt counts, which is harmless.
       (void)Change(*record, Job::PLANNING, record->job.reason(), "interrupted");
     }
     if (record->job.state() != Job::RUNNING) continue;

@@ -39,8 +39,9 @@ bool Serves(const WorkerRecord& worker, const proto::PlanRequest& plan) {
 
 }  // namespace
 
-// Orders the free devices so that a job gets few workers. Workers that suffice alone come first, those with the fewest
-// free devices in front. The others follow, those with the most free devices in front. Ties go by name.
+// Orders the free devices so that a job gets few workers. First come the workers with enough free devices for the job,
+// sorted by increasing number of free devices. The other workers follow, sorted by decreasing number of free devices.
+// Among workers with the same number, the order is by name.
 Core::Offer Core::OfferFor(const JobRecord& record, const Reserved& reserved) const {
   Offer offer;
   std::vector<std::vector<DeviceId>> by_worker;
@@ -78,8 +79,8 @@ void Core::Schedule() {
   Reserved reserved;
   for (auto next = queue_.begin(); next != queue_.end();) {
     JobRecord& record = *next->second;
-    ++next;  // before the call below, which may erase the job from the queue
-    // Keeps long queues cheap: skips a job if all workers are reserved and its reason already says so.
+    ++next;  // moves on now, because ScheduleOne may erase the job from the queue
+    // Keeps long queues cheap: skips a job if all workers are reserved and the job's reason already says so.
     const bool settled = !reserved.empty() && reserved.size() == up && record.request.plan().workers().empty() &&
                          record.job.reason() == absl::StrCat(kBehind, reserved.begin()->second);
     if (!settled) ScheduleOne(record, reserved);
@@ -99,7 +100,7 @@ void Core::ScheduleOne(JobRecord& record, Reserved& reserved) {
   const bool behind = needed <= offer.total && !offer.ahead.empty();
   const std::string why = behind ? absl::StrCat(kBehind, offer.ahead) : WaitReason(plan, offer.free, offer.total);
   if (record.job.reason() != why) {
-    record.job.set_reason(why);  // not stored, because a restart computes it again
+    record.job.set_reason(why);  // not stored, because the core computes the reason again after a restart
     actions_.Changed(record.job.job_id());
   }
 }

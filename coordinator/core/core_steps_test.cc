@@ -88,7 +88,8 @@ TEST(CoreStepsTest, ALongCommandIsNotSplit) {
   command.set_first_batch_slot(40);
   command.set_batch_slots(7);
   ASSERT_TRUE(world.core->RunSteps(command).ok());
-  // If it were split, the workers would let clients overwrite batches that its later steps still need.
+  // If the core split the command, the workers would let clients overwrite batches that later steps of the command
+  // need.
   EXPECT_THAT(world.SentSteps(a), ElementsAre(Pair(1, 1000)));
   EXPECT_EQ(world.actions.sent[a].back().run_step().first_batch_slot(), 40);
   EXPECT_EQ(world.actions.sent[a].back().run_step().batch_slots(), 7);

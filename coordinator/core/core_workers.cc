@@ -145,7 +145,8 @@ void Core::LoseWorker(WorkerRecord& worker, const std::string& why) {
     if (unplanned) UncountAttempt(record);
     if (unplanned &&
         Change(record, Job::PENDING, "waits for workers", "queued again: worker " + worker.name + " was lost").ok()) {
-      // No worker has received anything of this job yet. OnPlanned will drop the plan that is still being made.
+      // No worker has received anything of this job yet. The planner is still making a plan for the job. OnPlanned will
+      // drop this plan.
       std::erase_if(device_job_, [&](const auto& entry) { return entry.second == id; });
       record.devices.clear();
       continue;
@@ -180,7 +181,7 @@ void Core::OnWorkerError(JobRecord& record, const WorkerRecord& worker, const pr
     default: break;
   }
   if (!error.secondary()) return Fail(record, failure);
-  // The primary error of this secondary one will probably arrive soon, from another worker or as a lost session.
+  // The primary error will probably arrive soon, from another worker or as a lost session.
   if (!record.pending_failure) record.pending_failure = std::move(failure);
 }
 

@@ -14,11 +14,12 @@
 namespace alpa::coordinator {
 
 // Receives the progress of planning as human-readable text: "planning: 12 plans evaluated, ...". Returns false if the
-// answer is no longer wanted. An empty text is no progress: it only asks whether the answer is still wanted.
+// answer is no longer wanted. An empty text reports no progress: the caller only asks whether the answer is still
+// wanted.
 using PlanningProgress = std::function<bool(const std::string&)>;
 
-// Both functions call `progress` now and then. After it has returned false they soon return an error; the coordinator
-// ignores this error.
+// Both functions call `progress` now and then. If `progress` returns false, the function soon returns an error, which
+// the coordinator ignores.
 struct Planner {
   // Plans a task with devices.
   std::function<absl::StatusOr<Planned>(const PlanTask& task, absl::string_view program,

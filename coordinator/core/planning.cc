@@ -115,14 +115,14 @@ absl::StatusOr<Planned> Make(const PlanTask& task, absl::string_view serialized,
   return planned;
 }
 
-// Runs `body` and turns exceptions into errors, whose messages say more than a crash does. The libraries that `body`
-// uses throw only if memory runs out.
+// Runs `body` and turns exceptions into errors. An error message helps the user more than a crash does. The libraries
+// that `body` uses throw only if memory runs out.
 template <typename Result>
 Result Guarded(const std::function<Result()>& body) {
   try {
     return body();
   } catch (const std::bad_alloc&) {
-    return Because(absl::ResourceExhaustedError("planning needs more memory than there is; pin more of the plan"),
+    return Because(absl::ResourceExhaustedError("planning needs more memory than is available; pin more of the plan"),
                    reason::kNoFeasiblePlan);
   } catch (const std::exception& e) {
     return Because(absl::InternalError(absl::StrCat("planning threw an exception: ", e.what())), reason::kInternal);

@@ -1,8 +1,8 @@
 // Turns an uploaded program into a plan and an executable. The phases are: import, simplify, plan, verify, lower,
 // verify.
 //
-// Threads: thread-safe: no shared state. The functions take seconds for large programs. They run in a process of their
-//          own (planner_process/), because a bug here may end the process or use all memory.
+// Threads: thread-safe: no shared state. The functions take seconds for large programs. The coordinator runs them in a
+//          separate process (planner_process/), because a bug in them may end the process or use all memory.
 // Errors:  with a reason word: BAD_PROGRAM, UNSUPPORTED_OP, NO_FEASIBLE_PLAN, BAD_PLAN, or INTERNAL for a bug of ours.
 //          kCancelled without a reason word if `progress` returned false. The functions do not throw on
 //          the calling thread.

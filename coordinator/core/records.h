@@ -25,23 +25,24 @@ struct Limits {
   Duration heartbeat = std::chrono::seconds(1);           // time between two heartbeats of a worker
   Duration lease = std::chrono::seconds(10);              // a worker that is silent for longer is lost
   Duration watchdog_floor = std::chrono::seconds(30);     // a step is stuck after max(this, 10 x median of the last 50)
-  Duration idle_timeout = std::chrono::hours(1);          // a RUNNING job without steps or clients is then stopped
+  Duration idle_timeout = std::chrono::hours(1);          // RUNNING jobs without steps and clients stop after it
   Duration planning_timeout = std::chrono::minutes(10);   // from the start of planning to the plan
   Duration search_time = std::chrono::seconds(60);        // after this the search takes the best plan so far
-  Duration prepare_timeout = std::chrono::minutes(10);    // for compiling on all workers of a job
+  Duration prepare_timeout = std::chrono::minutes(10);    // limit for compiling on all workers of a job
   Duration primary_error_wait = std::chrono::seconds(1);  // how long a secondary error waits for its primary error
   Duration lost_worker_listed = std::chrono::hours(1);    // how long a lost worker stays in the list of workers
-  // Starts of planning, per job, that may be interrupted by the end of the coordinator. Then the job fails, because its
-  // program may be the cause. An orderly shutdown does not count.
+  // A job fails if the end of the coordinator has interrupted its planning this often, because its program may be the
+  // cause of that end. An orderly shutdown does not count.
   int32_t planning_attempts = 3;
   int64_t max_jobs = 10'000;  // number of jobs that are not in a final state
-  // Per job: while this many steps are in flight, the core accepts no further command. One command may hold more.
+  // While this number of steps of a job is in flight, the core accepts no further command for the job. A single command
+  // may contain more steps.
   int64_t steps_in_flight = 16;
   int64_t results_kept = 100'000;             // step results per job
-  int64_t results_kept_of_ended = 1'000'000;  // step results of all ended jobs; those of the oldest jobs go first
+  int64_t results_kept_of_ended = 1'000'000;  // step results of all ended jobs; the oldest are dropped first
 };
 
-// A request to the planner. It holds copies, because the planner runs outside the core's lock.
+// A request to the planner. The task holds copies, because the planner runs outside the core's lock.
 struct PlanTask {
   std::string job_id;
   uint64_t epoch = 0;
@@ -82,7 +83,7 @@ struct CommandRecord {
   MonotonicTime sent;
 };
 
-// Why a job fails. If the error is secondary, the core waits for its primary error before it fails the job.
+// Why a job fails. If the error is secondary, the core waits for the primary error before it fails the job.
 struct PendingFailure {
   MonotonicTime due;  // end of this wait
   proto::Job::Cause cause = proto::Job::NONE;
@@ -101,7 +102,7 @@ struct JobRecord {
   bool attempt_counted = false;    // job.planning_attempts() counts an attempt that goes on
 
   // Set while the job is PLANNING or RUNNING:
-  std::vector<DeviceId> devices;     // in rank order once planned
+  std::vector<DeviceId> devices;     // in rank order after planning
   std::vector<std::string> workers;  // workers that hold `devices`, sorted; empty until planned
   std::set<std::string> preparing;   // workers that have not answered Prepare
   proto::Placement placement;
@@ -132,7 +133,7 @@ struct WorkerRecord {
   uint64_t session = 0;
   std::vector<DeviceId> devices;
   int64_t device_memory = 0;
-  std::optional<cluster::NodeFacts> facts;  // its report about its machine
+  std::optional<cluster::NodeFacts> facts;  // facts that the worker reports about its machine
   std::vector<int64_t> bytes_in_use;        // by device, from the last heartbeat
   bool up = false;                          // false: lost
   MonotonicTime last_heard;

@@ -65,7 +65,7 @@ class StatusServerImpl : public StatusServer {
     }
     address_ = absl::StrCat(host, ":", bound);
     thread_ = std::thread([this] { ended_ = !server_.listen_after_bind(); });
-    // stop() has no effect until the server runs, so wait for that.
+    // stop() has no effect until the server runs, so wait until it runs.
     while (!server_.is_running() && !ended_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     return absl::OkStatus();
   }
@@ -151,7 +151,7 @@ bool HostAllowed(const std::string& host, const std::vector<std::string>& allowe
   const size_t colon = name.rfind(':');
   if (colon != std::string::npos && (bracket == std::string::npos || bracket < colon)) name.resize(colon);
   if (name == "localhost" || name == "[::1]") return true;
-  // Only digits and dots: a name such as 127.evil.example must not pass.
+  // The name may contain only digits and dots, so that 127.evil.example does not pass.
   const bool digits = std::all_of(name.begin(), name.end(), [](char c) { return absl::ascii_isdigit(c) || c == '.'; });
   if (digits && absl::StartsWith(name, "127.")) return true;
   return std::find(allowed.begin(), allowed.end(), name) != allowed.end();

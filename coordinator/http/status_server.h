@@ -30,8 +30,8 @@ absl::StatusOr<std::unique_ptr<StatusServer>> StartStatusServer(Coordinator& coo
                                                                 const std::string& listen,
                                                                 std::vector<std::string> allowed_hosts);
 
-// Whether to answer a request with this Host header. Without this check, a web page from elsewhere could read the
-// status under a host name of its own that resolves to this machine.
+// Whether to answer a request with this Host header. Without this check, a foreign web page could read the status: it
+// would use a host name that its owner resolves to this machine.
 bool HostAllowed(const std::string& host, const std::vector<std::string>& allowed);
 
 }  // namespace alpa::coordinator

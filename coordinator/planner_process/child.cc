@@ -31,8 +31,8 @@ constexpr bool kLimitMemory = false;
 constexpr bool kLimitMemory = true;
 #endif
 
-// The handler of `operator new`. It does not throw std::bad_alloc: on another thread nothing would catch it, and a
-// process at its limit may not be able to answer.
+// Called if `operator new` finds no memory. Ends the process instead of throwing std::bad_alloc, because only
+// the main thread catches exceptions, and because a process without memory may be unable to answer.
 [[noreturn]] void OnMemoryExhausted() { _exit(kExitMemoryExhausted); }
 
 absl::Status Limit(int resource, rlim_t value) {
@@ -44,8 +44,9 @@ absl::Status Limit(int resource, rlim_t value) {
 // Makes the kernel kill this process before any other if the machine runs out of memory.
 void VolunteerForOomKiller() {
   const int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (file < 0) return;                                             // there is no /proc: the memory limit must do
-  [[maybe_unused]] const ssize_t written = write(file, "1000", 4);  // without it the memory limit must do
+  // On an error, only the memory limit protects the machine.
+  if (file < 0) return;
+  [[maybe_unused]] const ssize_t written = write(file, "1000", 4);
   close(file);
 }
 
@@ -108,7 +109,8 @@ absl::StatusOr<ChildArguments> ParseArguments(int argc, const char* const* argv)
 }
 
 absl::Status BecomePlanner(const ChildArguments& arguments) {
-  // The signal comes when the thread that started this process ends. That thread waits for this process.
+  // The kernel sends this signal when the thread that started this process ends. That thread normally waits for this
+  // process.
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return FailedPrecondition("prctl: %s", std::strerror(errno));
   if (getppid() != arguments.parent) return FailedPrecondition("the coordinator has ended");
   ALPA_RETURN_IF_ERROR(Limit(RLIMIT_CORE, 0));
@@ -126,7 +128,7 @@ int PlanOneTask(int socket, absl::string_view version, const Planner& planner) {
   const absl::StatusOr<PlanTask> task = TaskFromWire((*frames)[0].payload, version);
   PlanningResult result{WithReason(task.status(), reason::kInternal), {}};
   if (task.ok()) result = Plan(*task, (*frames)[1].payload, planner, socket);
-  frames->clear();  // their memory is needed for the answer
+  frames->clear();  // frees memory for the answer
   std::string executable = std::move(result.planned.serialized_executable);
   if (result.status.ok() && !executable.empty() && !WriteFrame(socket, FrameKind::kExecutable, executable)) {
     return kExitNoTask;

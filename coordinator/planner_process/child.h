@@ -1,7 +1,7 @@
 // The planner process: reads one task from a socket, plans it, and writes the answer.
 //
-// Model:   A planner process plans one task and ends. The coordinator expects that it can die in any way. So nothing
-//          here tries to survive a bug: a crash ends the process, and the coordinator reports it.
+// Model:   A planner process plans one task and ends. Nothing here tries to survive a bug: a crash ends the process,
+//          and the coordinator reports the crash.
 // Threads: main() calls BecomePlanner before it starts threads.
 #pragma once
 
@@ -28,9 +28,10 @@ struct ChildArguments {
 // Reads "--memory=BYTES --parent=PID". kInvalidArgument for anything else.
 absl::StatusOr<ChildArguments> ParseArguments(int argc, const char* const* argv);
 
-// Makes this process safe to plan an untrusted program: it limits the memory, writes no core file, and dies when the
-// coordinator dies. If memory runs out, it is the kernel's first choice to be killed. An allocation that fails ends the
-// process with kExitMemoryExhausted, on any thread. kFailedPrecondition if the parent is gone or a limit cannot be set.
+// Prepares this process for planning an untrusted program: limits its memory, turns core files off, and makes the
+// process die when the coordinator dies. If the machine runs out of memory, the kernel kills this process first. A
+// failed allocation, on any thread, ends the process with kExitMemoryExhausted. kFailedPrecondition if the parent is
+// gone or a limit cannot be set.
 absl::Status BecomePlanner(const ChildArguments& arguments);
 
 // Plans the task that arrives on `socket` with `planner`. Returns the exit code of the process.

@@ -1,5 +1,5 @@
-// alpa-planner: plans one job for alpa-coordinator, which starts it. It has a process of its own so that no program can
-// end the coordinator.
+// alpa-planner: plans one job for alpa-coordinator, which starts it. Planning runs in a separate process, so that no
+// program can end the coordinator.
 #include <unistd.h>
 
 #include <cstdio>

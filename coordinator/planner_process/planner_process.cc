@@ -31,15 +31,15 @@ extern char** environ;
 namespace alpa::coordinator {
 namespace {
 
-constexpr Duration kExitTime = std::chrono::seconds(2);  // from the end of the socket to the end of the process
-constexpr size_t kReadBytes = 256 << 10;                 // size of one read
+constexpr Duration kExitTime = std::chrono::seconds(2);  // limit from the end of the socket to the end of the process
+constexpr size_t kReadBytes = 256 << 10;                 // limit of one read
 constexpr size_t kMaxProgressBytes = 1000;               // of a progress text; longer text is cut
 
 absl::Status InternalFault(const std::string& message) {
   return WithReason(absl::InternalError(message), reason::kInternal);
 }
 
-// A descriptor. The destructor closes it.
+// A file descriptor. The destructor closes the descriptor.
 class Descriptor {
  public:
   explicit Descriptor(int fd) : fd_(fd) {}
@@ -59,7 +59,7 @@ class Descriptor {
 // How a process ended.
 struct End {
   int wait_status = 0;
-  Bytes peak = 0;  // most memory that was resident
+  Bytes peak = 0;  // peak of the resident memory
 };
 
 // A started process. The destructor kills it and waits for its end.
@@ -74,7 +74,8 @@ class Process {
     siginfo_t info{};
     return waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid_;
   }
-  // Waits for the end of the process, and kills it after `limit`. Then kills the processes that it has started.
+  // Waits until the process ends, at most for `limit`. Then kills the process, if it still runs, and the rest of its
+  // process group.
   End WaitFor(Duration limit) {
     const MonotonicTime until = Clock::Real().Now() + limit;
     while (!HasEnded() && Clock::Real().Now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(2));
@@ -82,13 +83,14 @@ class Process {
   }
 
  private:
-  // Kills the process group before the process is waited for, because its number is free afterwards.
+  // Kills the process group before wait4, because after wait4 the kernel may give the group's number to other
+  // processes.
   End Kill() {
     if (pid_ < 0) return {};
     End end;
     rusage usage{};
     kill(-pid_, SIGKILL);
-    kill(pid_, SIGKILL);  // it may have left its group
+    kill(pid_, SIGKILL);  // the process may have left its group
     while (wait4(pid_, &end.wait_status, 0, &usage) < 0 && errno == EINTR) {
     }
     end.peak = static_cast<Bytes>(usage.ru_maxrss) * kKiB;
@@ -99,8 +101,8 @@ class Process {
   pid_t pid_;
 };
 
-// Starts the planner program with `socket` as its kPlannerSocket. Its standard output goes to stderr, so that nothing
-// that a library prints can mix with the frames.
+// Starts the planner program with `socket` as its kPlannerSocket. The program's standard output goes to stderr, so
+// that the text that libraries print appears in the coordinator's log.
 absl::StatusOr<pid_t> Spawn(const PlannerProcessOptions& options, int socket) {
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
@@ -110,8 +112,9 @@ absl::StatusOr<pid_t> Spawn(const PlannerProcessOptions& options, int socket) {
   posix_spawn_file_actions_addclosefrom_np(&files, kPlannerSocket + 1);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
-  // The coordinator blocks SIGTERM and SIGINT and ignores SIGPIPE. A group of its own keeps Ctrl-C on a terminal away
-  // from the planner: the coordinator decides when it ends.
+  // The coordinator blocks SIGTERM and SIGINT and ignores SIGPIPE. The planner must not inherit these settings. In a
+  // separate process group, the planner gets no Ctrl-C from the terminal: the coordinator decides when the planner
+  // ends.
   sigset_t none, reset;
   sigemptyset(&none);
   sigemptyset(&reset);
@@ -161,8 +164,8 @@ absl::Status DeathOf(const End& end, Bytes memory) {
   std::string message =
       absl::StrCat("the planner crashed (signal ", signal_number, ", ",
                    description != nullptr ? description : "unknown", ") while it planned the program");
-  // C libraries often crash if an allocation fails. Not all of the address space is resident, so three quarters count
-  // as near the limit.
+  // C libraries often crash if an allocation fails. The limit is one of address space, not all of which is resident. So
+  // a peak of three quarters of the limit counts as near it.
   if (limited && end.peak >= memory / 4 * 3) {
     absl::StrAppend(&message, "; it used ", BytesText(end.peak), " of memory, near the limit of ", BytesText(memory),
                     ": raise --planner-memory of the coordinator, or pin more of the plan");
@@ -184,8 +187,8 @@ class Conversation {
     unsent_.push_back(payload);
   }
 
-  // Sends and receives until the answer is there. Returns nothing if the process ends without an answer. kCancelled if
-  // the answer is no longer wanted; kInvalidArgument if the process breaks the rules.
+  // Sends and receives until the answer has arrived. Returns nothing if the process ends without an answer. Returns
+  // kCancelled if the answer is no longer wanted, and kInvalidArgument if the process breaks the rules of wire.h.
   absl::StatusOr<std::optional<PlanningResult>> Run(const Process& process) {
     MonotonicTime next_poll = Clock::Real().Now() + kPoll;
     bool process_ended = false, open = true;
@@ -199,7 +202,7 @@ class Conversation {
       pollfd events{socket_, static_cast<short>(POLLIN | (unsent_.empty() ? 0 : POLLOUT)), 0};
       const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(next_poll - now).count() + 1;
       const int ready = poll(&events, 1, process_ended ? 0 : static_cast<int>(wait));
-      // A process that it started may hold the socket open after its own end.
+      // After the planner has ended, a process that the planner started may still hold the socket open.
       if (ready == 0 && process_ended) break;
       if (ready <= 0) continue;
       if ((events.revents & POLLOUT) != 0) Send();
@@ -220,14 +223,14 @@ class Conversation {
       absl::string_view& next = unsent_.front();
       const ssize_t sent = next.empty() ? 0 : send(socket_, next.data(), next.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
-      // The process no longer reads. It may still have sent an answer.
+      // The process no longer reads. But it may have sent an answer before.
       if (sent < 0) return unsent_.clear();
       next.remove_prefix(static_cast<size_t>(sent));
       if (next.empty()) unsent_.erase(unsent_.begin());
     }
   }
 
-  // Returns whether more can arrive.
+  // Returns whether more bytes can arrive.
   absl::StatusOr<bool> Receive() {
     const ssize_t got = recv(socket_, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return true;
@@ -298,7 +301,8 @@ absl::StatusOr<PlanningResult> RunTask(const PlannerProcessOptions& options, con
   return **std::move(result);
 }
 
-// Answers that do not fit into the coordinator's own memory must not end it either.
+// Calls RunTask. Returns an error if the answer does not fit into the coordinator's memory, so that such an answer does
+// not end the coordinator.
 absl::StatusOr<PlanningResult> RunGuarded(const PlannerProcessOptions& options, const PlanTask& task,
                                           absl::string_view program, const PlanningProgress& progress) {
   try {

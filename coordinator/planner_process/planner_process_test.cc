@@ -34,7 +34,8 @@ int64_t OpenDescriptors() {
   return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
 }
 
-// Runs fake_planner, which does what the program tells it to do. Each test leaves no process and no descriptor.
+// Runs fake_planner, which follows the command in the program. Checks that each test leaves no process and no
+// descriptor.
 class PlannerProcessTest : public ::testing::Test {
  protected:
   PlannerProcessTest() {
@@ -57,7 +58,7 @@ class PlannerProcessTest : public ::testing::Test {
                                const PlannerProcessOptions& options = Options()) const {
     return MakePlannerProcess(options).plan(task_, program, progress);
   }
-  // Expects an error for which neither the user nor the machine is to blame.
+  // Expects an INTERNAL error, which blames neither the user nor the machine.
   void ExpectFault(absl::string_view program, const std::string& text) const {
     const absl::Status status = Plan(program).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << program << ": " << status;
@@ -146,7 +147,7 @@ TEST_F(PlannerProcessTest, ATaskThatIsNoLongerWantedIsKilledWithinASecond) {
   }
   EXPECT_EQ(Plan("tell and hang", [](const std::string& text) { return text.empty(); }).status().code(),
             absl::StatusCode::kCancelled)
-      << "the answer to a progress text counts too";
+      << "`progress` can also cancel the task in reply to a text that is not empty";
 }
 
 TEST_F(PlannerProcessTest, AProcessThatDoesNotReadItsTaskHoldsNothingUp) {
@@ -167,7 +168,7 @@ TEST_F(PlannerProcessTest, AProcessThatThePlannerStartedDiesWithIt) {
 TEST_F(PlannerProcessTest, TwoTasksRunAtTheSameTime) {
   std::atomic<int> running = 0;
   std::vector<std::thread> threads;
-  // Each task hangs until both of them hang.
+  // Each task runs until both tasks have reported progress.
   for (int i = 0; i < 2; ++i) {
     threads.emplace_back([&] {
       const auto progress = [&](const std::string& text) {

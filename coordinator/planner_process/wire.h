@@ -2,11 +2,11 @@
 //
 // Model:   A message is a frame: one byte for its kind, eight bytes for the size of the payload (little-endian), and
 //          the payload. The coordinator sends a task and a program. The planner process sends any number of progress
-//          texts, then the executable if there is one, then the answer. Program and executable are frames of their
-//          own, so that no protobuf message holds them: a protobuf message has at most 2 GiB.
+//          texts, then the executable if there is one, then the answer. The program and the executable have separate
+//          frames, because inside a protobuf message its limit of 2 GiB would apply to them.
 // Threads: pure functions; FrameReader is thread-compatible.
-// Errors:  kInvalidArgument if the other side breaks these rules. Its bytes are not trusted: every size is bounded, and
-//          memory grows only with the bytes that arrive.
+// Errors:  kInvalidArgument if the other side breaks these rules. The received bytes are not trusted: every size is
+//          bounded, and memory grows only with the bytes that arrive.
 #pragma once
 
 #include <cstddef>
@@ -37,7 +37,7 @@ std::string FrameHeader(FrameKind kind, size_t size);
 // Cuts a stream of bytes into frames.
 class FrameReader {
  public:
-  // Appends the frames that `bytes` complete to `frames`. After an error the stream cannot be read any further.
+  // Appends the frames that `bytes` complete to `frames`. After an error, do not call Feed again.
   absl::Status Feed(absl::string_view bytes, std::vector<Frame>* frames);
   // Returns whether the stream ends between two frames.
   bool empty() const { return header_.empty(); }
@@ -48,9 +48,9 @@ class FrameReader {
   Frame frame_;
 };
 
-// `version` is that of the program that sends the task.
+// `version` is the version of the sender.
 std::string TaskToWire(const PlanTask& task, absl::string_view version);
-// kFailedPrecondition if the sender does not have this version.
+// Returns kFailedPrecondition if the sender has another version than `version`.
 absl::StatusOr<PlanTask> TaskFromWire(absl::string_view payload, absl::string_view version);
 
 // The result of a task. `planned` is set if the task has devices and `status` is OK.
@@ -58,7 +58,8 @@ struct PlanningResult {
   absl::Status status;
   Planned planned;
 };
-// The executable is not part of the payload. If the payload would be too large, returns that of an error instead.
+// Returns the payload of the answer, without the executable. If this payload is too large, returns the payload of an
+// error instead.
 std::string AnswerToWire(const PlanningResult& result);
 absl::StatusOr<PlanningResult> AnswerFromWire(absl::string_view payload);
 

@@ -184,7 +184,7 @@ void Coordinator::PlanOne(const PlanTask& task) {
       WithReason(program.status(), absl::IsNotFound(program.status()) ? reason::kBadProgram : reason::kStorage);
   const MonotonicTime begun = Clock::Real().Now();
   if (task.devices.empty()) {
-    // The core limits the time of planning, but not that of a check.
+    // The core limits the time of planning, but not the time of a check.
     const auto in_time = [&] { return Clock::Real().Now() - begun <= check_timeout_; };
     const auto wanted = [&](const std::string&) {
       MutexLock lock(mutex_);
@@ -214,7 +214,7 @@ void Coordinator::PlanOne(const PlanTask& task) {
   };
   absl::StatusOr<Planned> planned = program.ok() ? planner_.plan(task, *program, progress) : unread;
   MutexLock lock(mutex_);
-  if (stopping_) return;  // the next life of the coordinator plans the job
+  if (stopping_) return;  // the coordinator plans the job after its restart
   LogIfInternal(task.job_id, planned.status());
   if (planned.ok()) {
     for (const auto& [phase, seconds] : planned->phase_seconds) counters_.planning_seconds[phase].Add(seconds);

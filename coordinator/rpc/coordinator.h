@@ -30,11 +30,11 @@ class Coordinator : private Actions {
   Coordinator(Limits limits, std::string version, std::unique_ptr<Store> store, std::unique_ptr<ProgramStore> programs,
               Planner planner);
   ~Coordinator() override;
-  // Replays the store and starts the threads. REQUIRES: called first, once.
+  // Replays the store and starts the threads. REQUIRES: this is the first call, and the only one.
   absl::Status Start();
-  // Closes the sessions, wakes all watches and ends the threads. Cancels the tasks of the planner, so this waits only
-  // as long as the planner takes to ask whether its answer is still wanted. Their jobs stay in the store as PLANNING or
-  // PENDING. The core stays readable. Further calls do nothing.
+  // Closes the sessions, wakes all watches and ends the threads. Cancels the planner's tasks, and returns as soon as
+  // each task has noticed the cancellation, which it does at its next call of `progress`. The jobs of these tasks stay
+  // in the store as PLANNING or PENDING. The core stays readable. Further calls of Shutdown do nothing.
   void Shutdown();
 
   // Runs `body(core)` under the lock.

@@ -47,9 +47,9 @@ bool SessionQueue::empty() const {
 
 namespace {
 
-// Passes the worker's messages to the core until the stream ends. Returns the reason if the worker was refused or the
-// coordinator closed the session. Only a refused worker receives this reason. If the coordinator closes the session
-// later, the worker only sees that the stream is cancelled.
+// Passes the worker's messages to the core until the stream ends. Returns an error that gives the reason if the
+// coordinator refused the worker or closed the session. Only a refused worker receives this reason. If the coordinator
+// closes the session later, the worker only sees that the stream is cancelled.
 absl::Status ReadAll(Coordinator& coordinator, uint64_t session, SessionQueue& queue,
                      grpc::ServerReaderWriter<proto::ToWorker, proto::FromWorker>* stream) {
   proto::FromWorker message;

@@ -12,8 +12,8 @@
 
 namespace alpa::coordinator {
 
-// Keeps the code and puts the reason word into the trailing metadata. Cuts a long message, because it travels in HTTP/2
-// headers, which clients limit to 8 KiB. A byte that is not printable ASCII takes three bytes there.
+// Keeps the status code and puts the reason word into the trailing metadata. Cuts a long message, because it travels in
+// HTTP/2 headers, which clients limit to 8 KiB. In a header, a byte that is not printable ASCII takes three bytes.
 inline grpc::Status ToGrpc(const absl::Status& status, grpc::ServerContextBase* context) {
   if (status.ok()) return grpc::Status::OK;
   constexpr size_t kMaxEncodedBytes = 6000;  // size of the encoded message

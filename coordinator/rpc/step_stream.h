@@ -1,7 +1,8 @@
 // One RunSteps call: passes commands to the core as fast as the core accepts them, and sends results as they arrive.
 //
-// Model:   The call is a reactor. A blocking handler could not end it with the job's failure while the client is
-// silent. Threads: a thread of its own calls the core and writes; gRPC's threads read.
+// Model:   The call is a reactor. While the client is silent, a blocking handler could not end the call with the job's
+//          failure.
+// Threads: a separate thread calls the core and writes; gRPC's threads read.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -28,8 +29,9 @@ class StepStream : public grpc::ServerBidiReactor<proto::StepCommand, proto::Ste
   void OnDone() override;
 
   void Run();
-  // Passes on at most one command and sends the available results. Sets `*progress` to whether it did either; there may
-  // then be more to do at once. Returns the status that ends the call, or nullptr if the call goes on.
+  // Passes on at most one command and sends the available results. Sets `*progress` to true if it passed on a command
+  // or sent a result. The caller must then call Turn again without waiting. Returns the status that ends the call, or
+  // nullptr if the call goes on.
   std::unique_ptr<grpc::Status> Turn(bool* progress);
   // Returns true if the core accepted or refused a command; sets `refused_` if it refused. Returns false if there is no
   // command, or if the core is busy.
@@ -39,7 +41,7 @@ class StepStream : public grpc::ServerBidiReactor<proto::StepCommand, proto::Ste
 
   Coordinator& coordinator_;
   grpc::CallbackServerContext* const context_;
-  std::unique_ptr<Watch> watch_;  // null if no watch could be opened; the call then ends at once
+  std::unique_ptr<Watch> watch_;  // null if opening a watch failed; the call then ends at once
   std::thread thread_;
   Mutex mutex_;
   CondVar written_;

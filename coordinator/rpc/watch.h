@@ -2,7 +2,7 @@
 //
 // Model:   A stream opens a Watch, names the job to follow as soon as it knows the job, and waits. Wait returns at once
 //          if a wake-up came since the last Wait. So the stream misses no change between reading the core and waiting.
-// Threads: one thread waits; any thread may wake it, even while it holds the coordinator's lock.
+// Threads: only one thread may call Wait. Any thread may call Wake, even while it holds the coordinator's lock.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,5 @@
-// An in-memory Store for tests. A test can make it fail. It outlives the core that wrote it, as a disk does.
+// An in-memory Store for tests. A test can make the store fail. The store outlives the core that writes to it, as a
+// disk does.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +15,7 @@ namespace alpa::coordinator {
 
 class FakeStore : public Store {
  public:
-  // While this is not OK, every write returns it and changes nothing.
+  // While `failure` is not OK, every write returns `failure` and changes nothing.
   absl::Status failure;
 
   absl::Status Record(const StoredJob& job, const StoredEvent& event) override {

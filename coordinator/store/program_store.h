@@ -19,14 +19,14 @@ namespace alpa::coordinator {
 
 class ProgramStore {
  public:
-  // Creates the folder if needed; kUnavailable if that fails.
+  // Creates the folder if it does not exist. Returns kUnavailable if creating it fails.
   static absl::StatusOr<std::unique_ptr<ProgramStore>> Open(const std::string& directory);
 
   // Returns the number of bytes that are stored; `total_size` if the program is complete.
   absl::StatusOr<int64_t> Received(uint64_t hash, int64_t total_size);
-  // Adds a chunk that starts at byte `offset` of the program, and skips its bytes that are stored already. `offset` may
-  // be at most the number of stored bytes. Returns the number of bytes that are stored then. The result `total_size`
-  // means that the program is complete, has the announced hash, and is safe on disk.
+  // Adds a chunk that starts at byte `offset` of the program. Skips bytes of the chunk that are already stored.
+  // `offset` may be at most the number of stored bytes. Returns the number of bytes that are stored after this call.
+  // The result `total_size` means that the program is complete, has the announced hash, and is safe on disk.
   absl::StatusOr<int64_t> Append(uint64_t hash, int64_t total_size, int64_t offset, absl::string_view data);
   // Returns a complete program; kNotFound if there is none with this hash.
   absl::StatusOr<std::string> Read(uint64_t hash);

@@ -1,7 +1,7 @@
-// Storage that survives `kill -9`: each job as it was last acknowledged, and the job's events.
+// Storage that survives `kill -9`: the last state of each job that Record has written, and the job's events.
 //
 // Threads: thread-compatible; the lock that guards the core guards the store.
-// Errors:  kUnavailable if the disk fails; then nothing has been recorded.
+// Errors:  kUnavailable if the disk fails; the failed call has recorded nothing.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ struct StoredJob {
 class Store {
  public:
   virtual ~Store() = default;
-  // Writes the job's current state and the event that led to it, both or neither. They are on disk when this returns.
-  // Only the first record of a job writes the request.
+  // Writes the job's current state and the event that led to this state, both or neither. Both are on disk when Record
+  // returns. Only the first record of a job writes the request.
   virtual absl::Status Record(const StoredJob& job, const StoredEvent& event) = 0;
   virtual absl::Status Remove(const std::string& job_id) = 0;
   // Returns all jobs, in the order of their first record.

@@ -78,7 +78,7 @@ class RpcWorld {
     jobs->GetJob(&context, request, &job);
     return job;
   }
-  // Waits until the job is in `state` or in a final state, at most 20 s. Returns the job as it is then.
+  // Waits until the job is in `state` or in a final state, at most 20 s. Returns the job after the wait.
   proto::Job WaitFor(const std::string& id, proto::Job::State state) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
@@ -114,7 +114,8 @@ class HandWorker {
   }
 
   void Send(const proto::FromWorker& message) { stream_->Write(message); }
-  // Returns the next message of this kind and drops all before it. Returns an empty message at the end of the stream.
+  // Returns the next message of this kind and drops all messages before it. Returns an empty message at the end of the
+  // stream.
   proto::ToWorker Receive(proto::ToWorker::MessageCase kind) {
     proto::ToWorker message;
     while (stream_->Read(&message)) {

@@ -1,5 +1,5 @@
-// A planner program for tests. It sets itself up as alpa-planner does. Then it does what the program, which is a word,
-// tells it to do.
+// A planner program for tests. It sets itself up as alpa-planner does. The program that it receives names its
+// behaviour, such as "hang".
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,11 +23,11 @@ int Overflow(volatile int* depth) {
   volatile char frame[4096];
   frame[0] = static_cast<char>(*depth);
   *depth = *depth + 1;
-  if (*depth < 0) return 0;  // never; without it the compiler complains
+  if (*depth < 0) return 0;  // never true; avoids a warning about endless recursion
   return Overflow(depth) + frame[0];
 }
 
-// Allocates and writes memory until there is none.
+// Allocates and writes memory until none is left.
 void AllocateWithoutEnd(bool with_malloc) {
   constexpr size_t kPiece = 4 << 20;
   for (;;) {
@@ -97,7 +97,7 @@ absl::Status Do(absl::string_view word, const PlanningProgress& progress) {
     Hang();
   }
   if (word == "descriptors") {
-    // Nothing but the usual three and the socket is open.
+    // Only stdin, stdout, stderr and the socket may be open.
     for (int fd = kPlannerSocket + 1; fd < 1000; ++fd) {
       if (dup2(fd, fd) >= 0) return absl::InternalError(absl::StrCat("descriptor ", fd, " is open"));
     }
