@@ -23,7 +23,7 @@ import models
 DEFAULT_TEXTS = [pathlib.Path("/usr/share/common-licenses") / name
                  for name in ("GPL-3", "GPL-2", "LGPL-2.1", "GFDL-1.3", "MPL-2.0", "Apache-2.0")]
 COMPARED_STEPS = 8  # the first steps, whose losses are compared with those of jax.jit
-PINNED_STEPS, PINNED_MICROBATCHES = 6, 4  # of the run with the pinned plan
+PINNED_STEPS, PINNED_MICROBATCHES = 6, 4  # steps and microbatches of the run with the pinned plan
 
 
 def parse():
