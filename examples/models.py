@@ -24,7 +24,7 @@ class Gpt:
     layers: int = 2
     dropout: float = 0.0
     tied: bool = True  # the output layer uses the embedding's weights
-    dtype: object = jnp.float32  # of the computation; parameters stay float32
+    dtype: object = jnp.float32  # type of the computation; parameters stay float32
 
 
 def init_gpt(config, key):
@@ -150,7 +150,7 @@ class Vit:
     heads: int = 4
     layers: int = 2
     classes: int = 10
-    patches_by: str = "reshape"  # or "convolution", with the same result
+    patches_by: str = "reshape"  # "reshape" or "convolution"; both give the same result
 
 
 def init_vit(config, key):
@@ -268,7 +268,7 @@ def start(params, optimizer=None, key=None):
 
 
 def train_step(loss, optimizer, report=True):
-    """Returns a step that updates the parameters with an optimizer. aux is {"loss": loss}, or None if not `report`."""
+    """Returns a step that updates the parameters with an optimizer. aux is {"loss": loss}, or None without `report`."""
 
     def step(state, batch):
         state = dict(state)
@@ -306,7 +306,7 @@ def flat_step(loss, optimizer):
 
 
 def _next_key(state):
-    """Splits the state's key, keeps one half in the state and returns the other. Returns None if there is no key."""
+    """Splits the state's key in two. Keeps one key in the state and returns the other. Returns None without a key."""
     if "key" not in state:
         return None
     state["key"], key = jax.random.split(state["key"])

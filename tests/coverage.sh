@@ -18,7 +18,7 @@ The table lists the runs of `tests/coverage.sh` and their results. `tests/e2e/co
 change of state equal those of single-device `jax.jit`, within the effect of rounding that the test measures. Continuous
 integration runs a seeded part of these runs.
 
-| what | of | result | when |
+| subject | test or model | result | date |
 |---|---|---|---|
 HEAD
 
@@ -36,8 +36,8 @@ matrix() {
 matrix "data parallelism, microbatches" tests/e2e/test_equality.py
 matrix "tensor parallelism, ZeRO, sequence, remat" tests/e2e/test_sharded.py
 matrix "pipelines" tests/e2e/test_pipeline.py
-matrix "bytes sent against formulas" tests/e2e/test_traffic.py
-matrix "state continues under another plan" tests/e2e/test_replan.py
+matrix "bytes sent, compared with formulas" tests/e2e/test_traffic.py
+matrix "a run continues under another plan" tests/e2e/test_replan.py
 
 "$python" tests/e2e/export_jobs.py "$jobs" >/dev/null || failed=1
 # One process per core. Each job's output is in JOB.out next to the job.

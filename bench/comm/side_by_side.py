@@ -4,8 +4,8 @@
 
 The rounds are interleaved. The table shows the median of the bandwidths, and the median of the ratios per round.
 ucx_perftest runs twice: over plain endpoints, and with -e over endpoints that survive the loss of their peer, as all of
-Alpa's endpoints do. Over TCP, UCX does not place data directly if -e is given (UCX issue 11929). So the two runs differ
-there.
+Alpa's endpoints do. Over TCP with -e, UCX does not receive data directly into its destination (UCX issue 11929). So the
+two runs of ucx_perftest differ in speed over TCP.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     .venv/bin/python bench/e2e/empty_step.py [--steps 400]
 
-Steps are submitted before earlier steps are done. The state counts the steps, so the benchmark detects a lost or
-repeated step.
+The benchmark submits steps without waiting for earlier steps. The state counts the steps, so the benchmark detects a
+lost or repeated step.
 """
 
 import argparse
@@ -38,7 +38,8 @@ def main():
         for _ in range(20):
             state, aux = run(state, batch)
         alpa.block_until_ready(aux)
-        # First, Python submits the steps one by one, up to the limit of steps in flight. Then one message submits all.
+        # First, Python submits the steps one by one, up to the limit of steps in flight. Then one message submits all
+        # steps.
         started = time.perf_counter()
         for _ in range(args.steps):
             state, aux = run(state, batch)

@@ -4,9 +4,9 @@
 
 The first part runs each model under several plans on at most 2 devices. It compares the predicted step time and memory
 with the measured values. The second part runs many random plans of one model on 4 and on 8 devices that share this
-machine's cores. It prints the rank correlation (Spearman) of predicted and measured times. It also prints the ratio of
-the time of the planner's own choice to the time of the best measured plan. Steps run one at a time, and a plan's time
-is the median of its steps.
+machine's cores. This part prints the rank correlation (Spearman) of predicted and measured times. It also prints the
+ratio of the time of the planner's own choice to the time of the best measured plan. Steps run one at a time, and a
+plan's time is the median of its steps.
 """
 
 import argparse
@@ -149,7 +149,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1000,
                         help="seed of the random plans, multiplied by the number of devices")
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS), metavar="MODEL",
-                        help="models of the first part; an empty list skips it")
+                        help="models of the first part; an empty list skips this part")
     args = parser.parse_args()
     print(common.machine())
     if args.models:
