@@ -40,7 +40,7 @@ if ((${#missing[@]})); then
 fi
 
 # Updates the Python environment if one of its inputs has changed.
-inputs=(client/python/requirements.txt client/python/pyproject.toml client/python/generate.py proto/*.proto)
+inputs=(client/python/{requirements.txt,pyproject.toml,setup.py,generate.py} proto/*.proto)
 stamp=$(cat "${inputs[@]}" | sha256sum | cut -d' ' -f1)
 if [[ "$(cat .venv/alpa-stamp 2>/dev/null || true)" != "$stamp" ]]; then
   echo "updating the Python environment .venv" >&2
