@@ -116,7 +116,8 @@ void ServeUntilDrained(Coordinator& coordinator, RpcServer& rpc, const sigset_t&
 }
 
 int Run(const CoordinatorFlags& flags) {
-  // Only this thread takes signals. It blocks them before it starts other threads, which inherit the mask.
+  // Only this thread waits for signals. It blocks the signals before it starts other threads, which inherit its signal
+  // mask.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);

@@ -131,7 +131,7 @@ class Measured:
 
 
 def try_pinned(cluster, step, state, data):
-    """Runs a plan that is pinned by hand: 2 pipeline stages on 2 data-parallel devices each. Returns its Measured."""
+    """Runs a plan that is pinned by hand: 2 pipeline stages on 2 data-parallel devices each."""
     plan = alpa.Megatron(dp=2, pp=2, microbatches=PINNED_MICROBATCHES)
     with cluster.parallelize(step, plan, name="demo-pinned") as run:
         for batch in data[:PINNED_STEPS]:

@@ -25,7 +25,7 @@ class SessionQueue {
   bool Pop(proto::ToWorker* message);
   // Closes the queue. Only the first call has an effect.
   void Close(const absl::Status& why);
-  absl::Status why() const;  // the status that Close was given
+  absl::Status why() const;  // the status that was passed to Close
   // Whether the writer has taken all messages.
   bool empty() const;
 

@@ -9,7 +9,7 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr int kResultsAtOnce = 256;             // step results that are copied under one lock
+constexpr int kResultsAtOnce = 256;             // most step results that are copied while the lock is held
 constexpr std::chrono::seconds kLookAnyway{1};  // longest wait between two turns without a wake-up
 
 std::unique_ptr<grpc::Status> End(grpc::Status status) { return std::make_unique<grpc::Status>(std::move(status)); }

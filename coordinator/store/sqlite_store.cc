@@ -143,7 +143,8 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path) 
   };
   if (opened != SQLITE_OK) return failure(opened, absl::UnavailableError(sqlite3_errmsg(db)));
   sqlite3_busy_timeout(db, kBusyMillis);
-  // Only one coordinator may use the database: the first write takes the lock, and SQLite keeps it until the end.
+  // Only one coordinator may use the database: the first write takes the lock, and SQLite keeps the lock until the
+  // coordinator ends.
   for (const char* sql :
        {"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL",
         "CREATE TABLE IF NOT EXISTS jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, job_id BLOB UNIQUE, request BLOB, "
