@@ -65,7 +65,8 @@ Literal EdgeLiteral(const Shape& shape, Random& random);
 // Returns an array of `values`, converted to `dtype`.
 Literal LiteralOf(DType dtype, std::vector<int64_t> dims, const std::vector<double>& values);
 
-// Builds one program. Ends the process if the shapes of an op do not fit, so only tests with fixed programs use it.
+// Builds one program. Ends the process if the shapes of an op do not fit, so only tests with fixed programs use this
+// class.
 class Maker {
  public:
   explicit Maker(absl::string_view seed) : random_(seed) {}

@@ -17,7 +17,7 @@ constexpr double kLargest = 100;  // bound on |value| of floats; low enough that
 
 struct Node {
   ValueId id;
-  double bound = 0;  // of |value|; infinity for an integer that may wrap
+  double bound = 0;  // bound on |value|; infinity for an integer that may wrap
   double error = 0;  // bound on the absolute error of an implementation
   bool exact = true;
 };
@@ -74,14 +74,14 @@ class Generator {
   Node Push(ValueId id, double bound, double error, bool exact) {
     Node node{id, bound, error, exact};
     if (IsFloatNode(node) && bound > kLargest) {
-      // The value is too large: later ops could overflow. tanh bounds it.
+      // The value is too large: later ops could overflow. So the node is replaced by its tanh.
       const DType dtype = type(node);
       node = {m_->Unary(Opcode::kTanh, id), 1, error + Unit(dtype), false};
     }
     nodes_.push_back(node);
     return node;
   }
-  // Adds the result of an op that rounds. `error`: the error that the errors of its operands cause.
+  // Adds the result of an op that rounds. `error`: the error of the result that the errors of the operands cause.
   Node Rounded(ValueId id, double bound, double error) {
     return Push(id, bound, error + bound * Unit(m_.shape(id).dtype), false);
   }

@@ -76,7 +76,7 @@ class ThreadStream : public kernels::Stream {
   }
   void Enqueue(std::function<absl::Status()> work) override { Push({std::move(work), nullptr}); }
   std::shared_ptr<kernels::Event> Record() override {
-    auto event = std::make_shared<PointEvent>();  // shared with the queue, because the caller may drop it early
+    auto event = std::make_shared<PointEvent>();  // the queue shares it, because the caller may drop the event early
     Push({nullptr, event});
     return event;
   }

@@ -1,6 +1,6 @@
 // Evaluates a program on all devices of a mesh with the reference evaluator. The program may contain collectives. Each
-// device runs in a thread, and the threads meet at every collective. The results of a collective follow its definition
-// in graph/graph.h, from the operands of all devices.
+// device runs in a thread, and the threads meet at every collective. At a collective, the result on each device is
+// computed by the definition in graph/graph.h, from the operands of all devices of the group.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,5 @@
-"""Defines the models, batches and steps of the tests, with cached references. Two cores are enough to run them."""
+"""Defines the models, batches and steps of the tests, and caches their reference results. Two cores are enough to run
+the models."""
 
 import functools
 

@@ -31,7 +31,9 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def cluster():
-    """Starts the cluster that all tests share. pair-0 and pair-1 have two devices each, single-0 and single-1 one."""
+    """Starts the cluster that all tests share. pair-0 and pair-1 have two devices each.
+
+    single-0 and single-1 have one each."""
     connected = start_cluster({"pair-0": 2, "pair-1": 2, "single-0": 1, "single-1": 1})
     yield connected
     connected.close()
@@ -39,7 +41,9 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def wide():
-    """Starts a larger cluster for one module. quad-0 and quad-1 have four devices each, one-0 and one-1 one."""
+    """Starts a larger cluster for one module. quad-0 and quad-1 have four devices each.
+
+    one-0 and one-1 have one each."""
     connected = start_cluster({"quad-0": 4, "quad-1": 4, "one-0": 1, "one-1": 1})
     yield connected
     connected.close()

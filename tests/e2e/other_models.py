@@ -1,8 +1,9 @@
-"""Defines models whose structure differs from those of examples/models.py. All are harder to cut into stages.
+"""Defines models whose structure differs from those of examples/models.py. The models here are harder to cut into
+stages.
 
     scan_gpt     The layers run in a scan, and one leaf holds the weights of all layers.
     vector_gpt   One vector holds all parameters.
-    bert         Normalisation follows the residual addition, so each layer ends in a norm.
+    bert         Normalisation follows the residual addition, so each layer ends with a normalisation.
     translator   An encoder and a decoder. Each layer of the decoder reads the output of the encoder.
 """
 

@@ -1,6 +1,7 @@
 """Tests that results equal those of jax.jit for awkward values: integers that wrap, 16-bit overflow, 0 and infinity.
 
-A rule that holds for real numbers only would give another value here. Each case is one that did.
+A rule that holds only for real numbers would give other results here. Each case once gave a wrong result because of
+such a rule.
 """
 
 import alpa
@@ -89,7 +90,7 @@ def test_f16_loss_scaling_skips_the_steps_that_jit_skips(cluster, plan):
     for batch in batches:
         expected_state, aux = reference(expected_state, batch)
         skipped.append(bool(aux["skipped"]))
-    assert 0 < sum(skipped) < steps, "the test needs steps of both kinds"
+    assert 0 < sum(skipped) < steps, "the test needs skipped steps and steps that are not skipped"
     with cluster.parallelize(loss_scaling_step, plan, workers=("pair-0",), timeout=60) as run:
         got, ours = state, []
         for batch in batches:

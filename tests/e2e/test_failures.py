@@ -374,7 +374,7 @@ def test_a_killed_coordinator_restarts_with_everything_that_it_acknowledged(fres
         again._channel.close()
 
 
-# ---- planning that dies ----
+# ---- planners that crash or hang ----
 
 # The socket to the coordinator is descriptor 3. The job's id is at the start of the task, which stays in the socket.
 PLANNER = """#!{python} -SE
@@ -394,9 +394,8 @@ os.execv("{planner}", ["{planner}", *sys.argv[1:]])
 
 @pytest.fixture
 def bad_planner(tmp_path):
-    """The path of a planner that crashes for the job "crashes" and hangs for the job "hangs".
-
-    Also a function that returns the ids of the processes that hang or hung."""
+    """Returns the path of a planner that crashes for the job "crashes" and hangs for the job "hangs". Also returns a
+    function that returns the ids of all planner processes that have hung, including those that have ended."""
     path, pids = tmp_path / "planner", tmp_path / "pids"
     pids.touch()
     path.write_text(PLANNER.format(python=sys.executable, planner=find_binary("alpa-planner"), pids=pids))
@@ -477,7 +476,7 @@ def test_planning_that_the_end_of_the_coordinator_interrupts_is_not_repeated_for
     cluster = fresh_cluster({"one": 1}, "--planner", planner)
     daemons = cluster._daemons
     submit_as(cluster, "hangs")
-    # An orderly shutdown does not wait for the plan, and does not count.
+    # The first shutdown is orderly: it does not wait for the plan, and does not count as an interruption.
     for life, end in enumerate([signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, signal.SIGKILL]):
         wait_until(lambda: len(pids()) == life + 1)
         begin = time.monotonic()

@@ -97,7 +97,7 @@ def rows(seed, *shape):
 
 
 def indexed_rows():
-    """The usual cross entropy: each row of the log-probabilities is indexed by its own number and its label."""
+    """The usual cross entropy: in the log-probabilities, example i is indexed with the row number i and with its label."""
     def loss(w, batch):
         import jax
         import jax.numpy as jnp

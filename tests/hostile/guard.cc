@@ -17,7 +17,8 @@ extern "C" void __sanitizer_set_death_callback(void (*)()) __attribute__((weak))
 namespace alpa::testing {
 namespace {
 
-// Limit on the CPU seconds of a case. It is high because sanitizers are slow. It only has to catch exponential time.
+// Limit on the CPU seconds of a case. The limit is high because sanitizers are slow. It only has to detect a case that
+// takes exponential time.
 constexpr double kMaxSeconds = 20;
 // Limits in bytes: on one allocation, and on all allocations that are live at the same time.
 constexpr size_t kMaxAllocation = size_t{256} << 20, kMaxLive = size_t{1} << 30;
@@ -90,8 +91,8 @@ CaseGuard::~CaseGuard() {
 
 void* operator new(size_t bytes) { return alpa::testing::Allocate(bytes); }
 void* operator new[](size_t bytes) { return alpa::testing::Allocate(bytes); }
-// These versions are needed because the default nothrow versions would allocate from the sanitizer's heap. The deletes
-// below would not match such allocations.
+// The default nothrow versions would allocate from the sanitizer's heap. The deletes below would not match such
+// allocations, so this file replaces the nothrow versions, too.
 void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
   try {
     return alpa::testing::Allocate(bytes);

@@ -1,5 +1,5 @@
-// Programs, plans and executables are untrusted. Reading a damaged one must end soon. The result must be an error that
-// names the fault, or an object that passes its verifier.
+// Programs, plans and executables are untrusted input. Reading a damaged input must end soon. The result must be an
+// error that names the fault, or an object that passes its verifier.
 
 #include <gtest/gtest.h>
 
@@ -37,7 +37,7 @@ void ExpectRefusal(const absl::Status& status, const std::string& name) {
 }
 
 // Returns the number of cases to run: `n`, multiplied by the environment variable ALPA_HOSTILE_CASES if it is set.
-// A run overnight sets it.
+// Set this variable for a run overnight.
 int Cases(int n) {
   const char* factor = std::getenv("ALPA_HOSTILE_CASES");
   return n * (factor == nullptr ? 1 : std::max(1, std::atoi(factor)));

@@ -68,7 +68,7 @@ void Damage::ChangeOne(google::protobuf::Message& root) {
   }
   const google::protobuf::Descriptor& type = *message.GetDescriptor();
   if (type.field_count() == 0) return;
-  std::vector<const FieldDescriptor*> fields;   // the set fields; most changes are to these
+  std::vector<const FieldDescriptor*> fields;   // the fields that are set; most changes are to these
   message.GetReflection()->ListFields(message, &fields);
   const FieldDescriptor& field = fields.empty() || Below(3) == 0
                                      ? *type.field(static_cast<int>(Below(static_cast<size_t>(type.field_count()))))

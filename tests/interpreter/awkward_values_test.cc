@@ -1,6 +1,6 @@
-// Every rule holds for every value: random short programs over reductions of the batch, with infinities, NaN, signed
-// zeros, subnormals, the largest numbers and wrapping integers among inputs and constants. For any number of devices
-// and microbatches, the lowered program computes the same as the whole program.
+// Tests that every rule holds for every value. Random short programs compute with reductions of the batch. Their inputs
+// and constants include infinities, NaN, signed zeros, subnormals, the largest numbers and integers that wrap. For any
+// number of devices and microbatches, the lowered program must give the same results as the whole program.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -67,7 +67,7 @@ double Largest(DType dtype) {
     case DType::kU8: return 255;
     case DType::kS32: return 2147483647.0;
     case DType::kU32: return 4294967295.0;
-    default: return 9007199254740992.0;  // 2^53: the largest that ValueAt keeps
+    default: return 9007199254740992.0;  // 2^53: ValueAt returns a double, which holds every integer up to 2^53
   }
 }
 
@@ -75,8 +75,8 @@ class Drawing {
  public:
   explicit Drawing(int seed) : random_(seed) {}
 
-  // The evaluator adds the products of a dot in f64. So a product that overflows in f32 does not overflow there: the
-  // largest numbers are left out of programs with dots of these types.
+  // The evaluator adds the products of a dot in f64, which has room for sums that overflow f32. Programs with dots
+  // therefore do not use the largest numbers. f16 is an exception, because its products fit into f32.
   bool LeavesOutLargest(DType dtype) const { return has_dot_ && dtype != DType::kF16; }
 
   double AwkwardValue(DType dtype) {
@@ -137,7 +137,7 @@ class Drawing {
     }
   }
 
-  // A value [columns] that is a reduction over the rows.
+  // Adds a value of shape [columns] that is a reduction over the rows.
   ValueId Statistic() {
     if (Below(3) == 0) {
       graph::DotAttrs attrs;
@@ -204,7 +204,7 @@ class Drawing {
   std::vector<ValueId> pool_;
 };
 
-// The same batch with its rows in another order.
+// Returns the inputs with the rows of the batch in another order.
 std::vector<Literal> Permuted(const std::vector<Literal>& inputs, std::vector<int> rows) {
   std::vector<Literal> out = inputs;
   for (int leaf : {0, 1}) {
@@ -227,7 +227,7 @@ std::string Text(const std::vector<Literal>& literals) {
   return text;
 }
 
-// The type of the program's values with the fewest digits. Its rounding reaches all results.
+// Returns the least precise float type of the program's values. Rounding to this type may affect all results.
 DType Coarsest(const graph::Graph& program) {
   DType coarsest = DType::kF32;
   for (const graph::Value& value : program.values()) {
@@ -258,7 +258,8 @@ TEST_P(AwkwardValuesTest, TheLoweredProgramComputesTheSameAsTheWholeProgram) {
     const DType coarsest = Coarsest(step.graph);
     const auto expected = graph::Evaluate(step.graph, inputs);
     ASSERT_TRUE(expected.ok()) << expected.status() << "\n" << graph::Print(step.graph);
-    // An element that depends on the order of the rows is unspecified: XLA may add the rows in any order.
+    // XLA may add the rows in any order, so an element that depends on this order is unspecified. Such elements are not
+    // compared.
     std::vector<std::vector<Literal>> reordered;
     std::vector<int> rows = {0, 1, 2, 3};
     while (std::next_permutation(rows.begin(), rows.end())) {

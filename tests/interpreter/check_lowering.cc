@@ -5,11 +5,11 @@
 //
 // A PLAN is a list of settings, separated by commas:
 //   data=2 tensor=2 zero=3 pipeline=2 interleave=2 schedule=gpipe k=4 remat=layer sequence=1 shard_from=16
-//                                Each of these pins the option of planner::PlanOptions with the same meaning.
+//                                Each setting pins the option of planner::PlanOptions with the same meaning.
 //   stages=1:4 ways=1:2          Pins the number of devices and the tensor degree of each mesh of a pipeline.
 //   axes=2 seed=7                Cuts the executable, which must have one stage, along two more random axes.
 //   print=1                      Prints the plan and the instruction lists. print=2 also prints the programs.
-//   random=300 seed=1 devices=8  Draws 300 random plans on at most 8 devices. All settings above are ignored.
+//   random=300 seed=1 devices=8  Draws 300 random plans on at most 8 devices. Ignores all settings above.
 //   write=DIRECTORY              With `random`: writes the plans as plan files, and interprets nothing.
 //
 // The evaluator is slow, so the model should be small.
@@ -73,8 +73,8 @@ std::vector<Literal> Inputs(const graph::Graph& program) {
 }
 
 // These constants define the tolerance of a result. A nudged run changes every float input by one rounding, so it shows
-// the effect of rounding. A result may be off by kMoves times its largest change in the nudged runs, plus kOfLargest
-// times its largest value.
+// the effect of rounding. A result may be off by kMoves times the largest change of the result in the nudged runs, plus
+// kOfLargest times the largest value of the result.
 constexpr double kMoves = 10;
 constexpr double kOfLargest = 1e-4;
 constexpr float kOneRounding = 3e-7f, kOneHalfRounding = 4e-3f;  // relative change of an f32, of a bf16

@@ -12,9 +12,10 @@
 
 namespace alpa::testing {
 
-// Runs one step. `inputs`: the full leaves, by graph parameter. Returns full values, by graph result of the program. It
-// reads aux values as Executable::outputs places them, and new state from its slots after the step.
-// `state_input_of_result[i]`: the graph parameter that result i replaces, or -1 if result i is aux.
+// Runs one step. `inputs`: the full leaves, by graph parameter. Returns full values, by graph result of the program.
+// Reads each aux value from the meshes and devices that Executable::outputs names, and each new state leaf from the
+// leaf's slots after the step. `state_input_of_result[i]`: the graph parameter that result i replaces, or -1 if result
+// i is aux.
 // Errors: kInternal if devices that hold the same tile do not hold the same bits, if a mesh waits for a message that no
 //         mesh sends, or if a message is not received. kUnimplemented for BROADCAST and collective instructions.
 absl::StatusOr<std::vector<graph::Literal>> Interpret(const plan::Executable& executable,

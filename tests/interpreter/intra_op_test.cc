@@ -1,5 +1,6 @@
-// Tests the exact choice along one axis. Its optimum equals that of a brute-force search. The lowered executable sends
-// as many bytes as predicted. With any choices and any pins, the executable computes the results of the program.
+// Tests the exact choice along one axis. The cost of the choice equals the optimum that a brute-force search finds. The
+// executable that is lowered from the choice sends as many bytes as predicted. With any choices and any pins, the
+// executable computes the results of the program.
 
 #include <gtest/gtest.h>
 
@@ -290,7 +291,7 @@ TEST(ChooseAxisTest, APairOfProductsIsCutByColumnsThenRows) {
   for (const plan::Cut& cut : chosen->request.cuts) dims[cut.leaf] = cut.dim;
   EXPECT_EQ(dims.at(0), 1);
   EXPECT_EQ(dims.at(1), 0);
-  // The result keeps a cut of the user, as its first cut.
+  // The result keeps the user's cut, and lists it first.
   AxisRequest given = Axis(*executable, 2);
   given.cuts = {{0, -1, plan::CutRank::kPinned}};
   const auto kept = planner::ChooseAxis(*executable, given, mesh, {});

@@ -84,7 +84,8 @@ class Drawing {
     return axis;
   }
 
-  // Cuts random state leaves along random dimensions. The axis divides the dimension, or no other axis cuts it.
+  // Cuts random state leaves along random dimensions. A dimension that the axis does not divide is cut only if no other
+  // axis cuts this dimension.
   void CutLeaves(plan::AxisCut& axis, int64_t size, int one_in, plan::CutRank rank) {
     for (size_t p = 0; p < tiles_.size(); ++p) {
       if (roles_.inputs[p].kind != plan::InputRole::Kind::kState || Below(one_in) != 0) continue;

@@ -1,4 +1,4 @@
-// Draws small random steps with many kinds of ops. They serve tests of properties that hold for every program.
+// Draws small random steps with many kinds of ops. Tests of properties that hold for every program use these steps.
 #pragma once
 
 #include <random>

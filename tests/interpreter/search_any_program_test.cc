@@ -1,5 +1,5 @@
-// The search plans any program, on any number of devices: no candidate fails because of a bug, and the plan that it
-// returns computes what the program computes.
+// Tests that the search can plan any program on any number of devices. No candidate fails because of a bug. The plan
+// that the search returns computes the results of the program.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -56,7 +56,8 @@ void CheckSearch(const Step& step, int devices, const planner::PlanOptions& opti
   EXPECT_TRUE(close.ok()) << close << "\n" << graph::Print(step.graph);
 }
 
-// A step of SGD on mean(x @ w). The gradient does not depend on w, so at k > 1 the update is a program of few ops.
+// Returns a step of SGD on mean(x @ w). The gradient does not depend on w, so at k > 1 the update is a program of few
+// ops.
 Step LinearStep() {
   GraphBuilder b;
   Step step;
@@ -77,7 +78,8 @@ Step LinearStep() {
   return step;
 }
 
-// A decoding step: a cache [layers, batch, positions, width] in the state gets a row per example and layer.
+// Returns a decoding step. It writes one row per example and layer into a cache [layers, batch, positions, width],
+// which is a state leaf.
 Step DecodingStep() {
   GraphBuilder b;
   Step step;

@@ -25,7 +25,7 @@ using testing::Step;
 
 constexpr double kRate = 1e9;  // FLOP/s and bytes/s
 
-// Returns a measured cluster of `n` devices on one host with `cores` cores. A device wants one core while it computes.
+// Returns a measured cluster of `n` devices on one host with `cores` cores. A device uses one core while it computes.
 // Products and memory run at kRate.
 Cluster Measured(int n, double cores, Bytes memory = 0) {
   Cluster cluster = testing::ClusterOf(n);
@@ -124,7 +124,7 @@ TEST(ProgramCost, DivisionsReductionsAndRunsHaveTheirMeasuredCosts) {
   using graph::Opcode;
   EXPECT_NEAR(cost([](auto& b, auto x) { return b.Binary(Opcode::kAdd, x, x); }), 32e-9, 1e-12);
   EXPECT_NEAR(cost([](auto& b, auto x) { return b.Binary(Opcode::kDivide, x, x); }), 32e-7, 1e-12);
-  // 32 numbers are added, in eight runs.
+  // The reduction adds 32 numbers in eight rows. A row costs as much as a run.
   EXPECT_NEAR(cost([](auto& b, auto x) { return b.Reduce(x, graph::ReduceKind::kSum, {1}); }), 32e-5 + 8e-3, 1e-9);
   EXPECT_NEAR(cost([](auto& b, auto x) { return b.Reduce(x, graph::ReduceKind::kSum, {0}); }), 32e-5, 1e-9);
   // The broadcast writes eight runs of four equal numbers.
@@ -145,7 +145,7 @@ TEST(Simulate, FourDevicesThatShareACoreTakeFourTimesAsLong) {
   EXPECT_GT(delays, 0);
   EXPECT_LE(shared.step_seconds - delays, 4 * apart);
   EXPECT_NEAR(shared.step_seconds - delays, 4 * apart, 0.02 * shared.step_seconds)
-      << "the rest must only be time for which devices wait for each other";
+      << "the rest must only be time in which devices wait for each other";
 }
 
 TEST(Simulate, DevicesThatShareMemoryBandwidthSlowDown) {
@@ -199,7 +199,7 @@ TEST(Simulate, MessagesKeepBothEndsBusy) {
   EXPECT_GT(more, 0.5 * all) << "messages after the last program do not count";
 }
 
-// With four devices of one mesh on two cores, computing takes twice as long. Waiting in collectives does not.
+// If the four devices of a mesh share two cores, computing takes twice as long. Waiting in collectives takes no longer.
 TEST(Simulate, WaitingInACollectiveNeedsNoCore) {
   const Step step = testing::MakeDeepStep(4, false);
   const auto with = [&](double cores, double latency) {
@@ -272,7 +272,7 @@ TEST(Search, FindsAPlanAtLeastAsGoodAsTheGridOfDegrees) {
 TEST(Search, UsesFewerDevicesIfTheyShareACore) {
   const Step step = testing::MakeDeepStep(8, false);
   Cluster cluster = Measured(4, 1);
-  cluster.hosts[0].inside.message = Curve::Line(1e-3, kRate);  // messages are slow, too
+  cluster.hosts[0].inside.message = Curve::Line(1e-3, kRate);  // messages are slow, which also favours fewer devices
   const auto open = planner::Search(step.graph, step.roles, cluster, {}, {});
   ASSERT_TRUE(open.ok()) << open.status();
   EXPECT_EQ(open->plan.meshes[0].size(), 1);

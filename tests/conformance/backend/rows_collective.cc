@@ -126,7 +126,7 @@ void AddPlain(Rows& rows, const Mesh& mesh, const std::vector<int64_t>& axes) {
         results.push_back(
             Collective(m, Opcode::kAllGather, m.Input({dtype, dims}), {.mesh_axes = axes, .dim = dim}, wide));
         for (int64_t to = 0; to < 3; ++to) {
-          // Splits along `dim` and joins along `to`.
+          // The all-to-all splits its operand along `dim` and joins the received blocks along `to`.
           std::vector<int64_t> out = wide;
           out[dim] /= n;
           out[to] *= n;

@@ -184,7 +184,7 @@ void AddConvolutions(Rows& rows) {
   ConvolutionAttrs batched = FeatureLast({same, same});
   batched.batch_group_count = 2;
   AddConvolution(rows, "batch-groups", {6, 5, 6, 3}, {3, 3, 3, 4}, batched);
-  // These layouts are feature-first. The layout of a weight gradient also exchanges batch and features.
+  // The next two layouts are feature-first. The layout of a weight gradient also exchanges batch and features.
   ConvolutionAttrs first;
   first.window = {same, same};
   first.input_spatial = {2, 3};

@@ -12,7 +12,7 @@ namespace {
 
 using graph::DimsAttrs;
 
-// These are one type of each element size, and pred.
+// pred, and one type of each element size.
 const DType kWidths[] = {DType::kPred, DType::kS8, DType::kBF16, DType::kF32, DType::kF64};
 
 void AddBroadcastRows(Rows& rows) {

@@ -63,8 +63,8 @@ void AddModelParts(Rows& rows) {
       AddProgram(rows, absl::StrCat("pattern/layer-norm/", type, "/", n), [=] {
         Maker m("layer-norm");
         Math f{m};
-        // At n = 1 the centered value is 0. The factor rsqrt(1e-5) amplifies rounding errors in it, so the tolerance is
-        // large.
+        // At n = 1 the exact centered value is 0. The factor rsqrt(1e-5) amplifies rounding errors in the centered
+        // value, so the tolerance is large.
         return m.Finish({f.LayerNorm(m.Input({dtype, {6, n}}, -3, 3), m.Input({dtype, {n}}), m.Input({dtype, {n}}))},
                         SizeOf(dtype) == 2 ? Normwise(24) : Normwise(256));
       });

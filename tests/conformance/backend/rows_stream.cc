@@ -93,7 +93,7 @@ absl::Status OrderRow(Backend& backend) {
   go = true;
   ALPA_RETURN_IF_ERROR(late->Wait());
   ALPA_RETURN_IF_ERROR(early->Wait());
-  if (too_early) return Internal("an event was done before the work that was enqueued before it");
+  if (too_early) return Internal("an event was done before the work that precedes the event in the stream");
   if (!early->Done() || !late->Done()) return Internal("Wait returned, but Done of the event is false");
   for (int i = 0; i < 100; ++i) {
     if (order.size() != 100 || order[i] != i) return Internal("the stream did not run its work in order");
