@@ -97,7 +97,7 @@ def rows(seed, *shape):
 
 
 def indexed_rows():
-    """The usual cross entropy: in the log-probabilities, example i is indexed with the row number i and with its label."""
+    """The usual cross entropy: the log-probabilities are indexed with the row numbers and the labels of all rows."""
     def loss(w, batch):
         import jax
         import jax.numpy as jnp
