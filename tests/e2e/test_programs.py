@@ -1,4 +1,5 @@
-"""Tests programs that differ from a plain training step. Most must run correctly, and some must be refused."""
+"""Tests programs that differ from a plain training step. Most of these programs must run correctly, and some must be
+refused."""
 
 import alpa
 import cases
@@ -60,7 +61,8 @@ def test_batch_normalisation_equals_jit_at_k_1(cluster, layout):
 
 @pytest.mark.parametrize("layout,k", [("one", 4), ("data2_two_workers", 2), ("data4_two_workers", 2)])
 def test_batch_normalisation_equals_jit_with_local_statistics(cluster, layout, k):
-    """Microbatch m is the m-th contiguous part of the batch. Its statistics cover its rows on all devices."""
+    """Microbatch m is the m-th contiguous part of the batch. The statistics of a microbatch cover its rows on all
+    devices."""
     step, state = batch_norm()
     grouped, _ = batch_norm(k)
     batches = cases.batches_of("mlp")
@@ -81,7 +83,7 @@ def test_bf16_sums_over_64_chunks_are_accumulated_in_f32(cluster, layout, k):
 
 @pytest.mark.parametrize("layout,k", [("one", 64), ("data2_one_worker", 8)])
 def test_gradients_of_bf16_parameters_are_summed_in_f32(cluster, layout, k):
-    """The gradient of a bf16 parameter is bf16 too. It is rounded once, from the f32 sum over all chunks."""
+    """The gradient of a bf16 parameter is bf16 too. The gradient is rounded once, from the f32 sum over all chunks."""
     config = models.Mlp(dtype=jnp.bfloat16)
     params = cases.narrow(models.init_mlp(config, jax.random.key(0)))
     step, state = cases.training(models.mlp_loss(config), params, "sgd")

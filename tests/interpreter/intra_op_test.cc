@@ -237,7 +237,8 @@ TEST_P(RandomProgramsTest, TiesNeverLowerTheOptimum) {
   EXPECT_LE(free->evaluation.cost(), tied->evaluation.cost() * (1 + 1e-5));
 }
 
-// The steps have loops and accumulators. Some are already cut along a data axis. Pins must never change their results.
+// The steps have loops and accumulators. Some steps are already cut along a data axis. Pins must never change the
+// results of a step.
 class PinnedStepsTest : public ::testing::TestWithParam<int> {};
 
 TEST_P(PinnedStepsTest, PinnedExecutablesComputeTheResultsOfTheProgram) {

@@ -1,5 +1,5 @@
 // Tests that lowering preserves the results of a step. The executable is interpreted on n devices with k microbatches.
-// The program is evaluated on the whole batch. Both give the same results.
+// The program is evaluated on the whole batch. Interpreting and evaluating must give the same results.
 
 #include <gtest/gtest.h>
 

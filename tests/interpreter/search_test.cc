@@ -236,8 +236,8 @@ TEST(Simulate, RefusesAClusterThatIsNotMeasuredOrLacksADevice) {
   EXPECT_FALSE(planner::Simulate(*executable, Measured(1, 0)).ok());
 }
 
-// The grid has plans with all power-of-two degrees. None of them may have a lower predicted step time than the search's
-// plan. The search's plan must also compute the results of the program.
+// The grid has plans with all power-of-two degrees. None of these plans may have a lower predicted step time than the
+// search's plan. The search's plan must also compute the results of the program.
 TEST(Search, FindsAPlanAtLeastAsGoodAsTheGridOfDegrees) {
   const Step step = testing::MakeDeepStep(8, true);
   for (int n : {1, 2, 4}) {

@@ -189,7 +189,8 @@ void AddDonationRows(Rows& rows) {
                     return CheckAliased(backend, m.Finish({a, b}), {0, 1});
                   }});
   rows.push_back({"donation/donated-value-is-also-a-result", [](Backend& backend) {
-                    // The donated value is also a result. Its buffer differs from that of the replacement.
+                    // The donated value is also a result. The buffer of this result differs from the buffer of the new
+                    // value.
                     Maker m("also");
                     const ValueId a = m.Input({DType::kF32, {65}}), doubled = m->Binary(Opcode::kAdd, a, a);
                     return CheckAliased(backend, m.Finish({doubled, a, doubled}), {0, -1, -1});
