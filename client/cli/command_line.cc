@@ -23,8 +23,8 @@ absl::Status UnknownCommand(const std::string& word, const std::vector<std::stri
   return InvalidArgument("there is no command '%s'%s", word, Hint(word, commands, "alpa "));
 }
 
-// Reads a command name of one or two words at words[at], and moves `at` past it. Returns an empty name if the words
-// request help for a group of commands ("plan --help").
+// Reads the command name that begins at words[at], and moves `at` past the name. The name has one or two words. If the
+// words request help for a group of commands ("plan --help"), returns an empty name.
 absl::StatusOr<std::string> TakeCommand(const std::vector<std::string>& words, const std::vector<std::string>& commands,
                                         size_t& at) {
   std::string command = words[at++];
@@ -36,7 +36,7 @@ absl::StatusOr<std::string> TakeCommand(const std::vector<std::string>& words, c
   if (group.empty()) return UnknownCommand(command, commands);
   if (at == words.size()) return InvalidArgument("alpa %s needs a subcommand: %s", command, absl::StrJoin(group, ", "));
   if (words[at] == "--help" || words[at] == "-h") return std::string();
-  // `make` is the default of its group: "alpa plan --job job" means "alpa plan make --job job".
+  // `make` is the default of the group `plan`: "alpa plan --job job" means "alpa plan make --job job".
   if (absl::StartsWith(words[at], "-") && Contains(commands, command + " make")) return command + " make";
   command += " " + words[at++];
   if (!Contains(commands, command)) return UnknownCommand(command, commands);

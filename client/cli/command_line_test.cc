@@ -34,7 +34,7 @@ TEST(CommandLineTest, PassesLeadingFlagsToTheCommand) {
   EXPECT_EQ(line.command, "list");
   EXPECT_THAT(line.arguments,
               ElementsAre("--address", "h:1", "-o", "json", "--format=table", "-ojsonl", "--state", "failed"));
-  // A flag's value is not the command, even if it is the name of one.
+  // The value of a flag is not taken for the command, even if the value equals a command's name.
   EXPECT_EQ(Split({"--address", "list", "status", "list"}).command, "status");
   EXPECT_THAT(Split({"submit", "list"}).arguments, ElementsAre("list"));
 }
@@ -178,7 +178,7 @@ TEST_F(JobFlagsTest, PipelineFlagsPinThePipelineAndItsDevices) {
   ASSERT_TRUE(Parse({"--pipeline", "4"}).ok());
   EXPECT_TRUE(flags.PlanOver(unequal)->pipeline().devices().empty());
   ASSERT_TRUE(Parse({"--pipeline", "1"}).ok());
-  EXPECT_EQ(flags.PlanOver(unequal)->pipeline().meshes(), 1);  // one mesh is a pin too, so the search makes no pipeline
+  EXPECT_EQ(flags.PlanOver(unequal)->pipeline().meshes(), 1);  // a pin: the search makes no pipeline
   EXPECT_TRUE(flags.PlanOver(unequal)->pipeline().devices().empty());
   ASSERT_TRUE(Parse({"--microbatches", "2"}).ok());
   EXPECT_EQ(flags.PlanOver(unequal)->pipeline().devices_size(), 2);

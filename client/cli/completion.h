@@ -14,7 +14,7 @@ namespace alpa::client {
 struct CommandWords {
   std::string name, summary;
   std::vector<std::string> flags;      // without "--"
-  std::vector<std::string> arguments;  // words that may follow the name; empty: complete file names
+  std::vector<std::string> arguments;  // words that may follow the name; empty: file names are completed
 };
 // Returns the completion script. `shell`: bash, zsh or fish.
 std::string CompletionScript(absl::string_view shell, const std::vector<CommandWords>& commands);

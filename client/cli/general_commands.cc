@@ -1,4 +1,4 @@
-// alpa cluster, version, completion.
+// The commands alpa cluster, alpa version and alpa completion.
 
 #include <algorithm>
 #include <utility>
@@ -99,7 +99,7 @@ class CompletionCommand : public Command {
       if (parts.second.empty() || words.empty() || words.back().name != parts.first) {
         words.push_back({parts.first, command->summary(), {}, {}});
       }
-      // Two-word commands with the same first word share one entry, which lists the flags of all these commands.
+      // Two-word commands with the same first word share one entry. This entry lists the flags of all these commands.
       for (const std::string& flag : flags) {
         std::vector<std::string>& known = words.back().flags;
         if (std::find(known.begin(), known.end(), flag) == known.end()) known.push_back(flag);

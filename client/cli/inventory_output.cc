@@ -19,7 +19,7 @@ std::string Rate(double per_second, absl::string_view unit) {
   return absl::StrFormat("%.3g %s%s", per_second / (tera ? 1e12 : 1e9), tera ? "T" : "G", unit);
 }
 
-// Returns the highest rate of a profile's matrix products, in FLOP/s.
+// Returns the highest rate, in FLOP/s, among the measured matrix products of a profile.
 double Peak(const std::vector<cluster::ProductPoint>& products) {
   double peak = 0;
   for (const cluster::ProductPoint& p : products) {
@@ -29,7 +29,7 @@ double Peak(const std::vector<cluster::ProductPoint>& products) {
   return peak;
 }
 
-// Returns the rate at the largest measured amount, because small amounts of data stay in caches.
+// Returns the rate for the largest measured amount of data, because smaller amounts can stay in caches.
 double Bandwidth(const cluster::Curve& curve) {
   return curve.points.empty() ? 0 : curve.points.back().amount / curve.points.back().seconds;
 }
@@ -38,7 +38,7 @@ std::string Latency(const cluster::Curve& curve) {
   return curve.points.empty() ? "-" : Seconds(curve.points.front().seconds);
 }
 
-// Returns ascending ids as ranges: "0-3, 6".
+// Returns ascending ids as text with ranges: "0-3, 6".
 std::string Ranges(const std::vector<int32_t>& ids) {
   std::string out;
   for (size_t i = 0; i < ids.size();) {
@@ -55,7 +55,7 @@ std::string Ranges(const std::vector<int32_t>& ids) {
 
 std::string InventoryText(const cluster::Cluster& cluster) {
   if (cluster.hosts.empty()) return "";
-  std::map<std::pair<int, int>, std::vector<int32_t>> devices;  // by host and profile
+  std::map<std::pair<int, int>, std::vector<int32_t>> devices;  // key: (host, profile)
   for (const cluster::Device& device : cluster.devices) {
     if (device.host >= 0) devices[{device.host, device.profile}].push_back(device.id.value());
   }

@@ -1,4 +1,4 @@
-// Prints the performance of a cluster's machines as human-readable tables.
+// Formats the performance of a cluster's machines as human-readable tables.
 //
 // Threads: pure functions.
 #pragma once
@@ -9,7 +9,8 @@
 
 namespace alpa::client {
 
-// Returns two tables: the hosts with their devices, then the links. Returns an empty string if no host is known.
+// Returns two tables. The first one has the hosts with their devices, the second one has the links. If no host is
+// known, returns an empty string.
 std::string InventoryText(const cluster::Cluster& cluster);
 
 }  // namespace alpa::client

@@ -1,4 +1,4 @@
-// alpa status, list, logs, stop, delete.
+// The commands alpa status, list, logs, stop and delete.
 
 #include <algorithm>
 #include <cmath>
@@ -16,13 +16,13 @@
 namespace alpa::client {
 namespace {
 
-constexpr Duration kBetweenStepLines = std::chrono::seconds(1);  // least time between two step lines of `logs -f`
+constexpr Duration kBetweenStepLines = std::chrono::seconds(1);  // minimum time between two step lines of `logs -f`
 
 int64_t NowMillis() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::Real().WallNow().time_since_epoch()).count();
 }
 
-// The base of the commands about jobs. By default, a command takes the id of one job.
+// The base class of the commands about jobs. By default, such a command takes the id of one job.
 class JobCommand : public Command {
  public:
   void Declare(Flags& flags) override { flags.AddPositional("JOB", &job_id_, "the job's id, as alpa list shows it"); }
@@ -141,7 +141,7 @@ class LogsCommand : public JobCommand {
         steps = now.steps_done();
         last_line = time;
       }
-      // An error is ignored here, because the surrounding WatchJob reports it.
+      // An error of ReadEvents is ignored here: if the coordinator does not answer, WatchJob reports that.
       if (now.changed_unix_ms() != changed) ReadEvents(coordinator).IgnoreError();
       changed = now.changed_unix_ms();
       return true;
@@ -152,7 +152,7 @@ class LogsCommand : public JobCommand {
   }
 
  private:
-  // Prints the events that no earlier call has printed. With -o json, appends them to lines_ instead.
+  // Prints the events that no earlier call has read. With -o json, appends these events to lines_ and prints nothing.
   absl::Status ReadEvents(Coordinator& coordinator) {
     return coordinator.GetEvents(job_id_, [&](const proto::JobEvent& event) {
       if (event.sequence() <= seen_) return;

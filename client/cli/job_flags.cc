@@ -16,7 +16,7 @@
 namespace alpa::client {
 namespace {
 
-constexpr Bytes kMaxPlanFile = 64 * kMiB;  // largest accepted plan file, in bytes
+constexpr Bytes kMaxPlanFile = 64 * kMiB;  // maximum size of a plan file, in bytes
 
 absl::StatusOr<std::vector<int32_t>> DeviceCounts(const std::vector<std::string>& words) {
   std::vector<int32_t> counts;
@@ -102,7 +102,8 @@ proto::PlanRequest PlanFlags::Over(const proto::PlanRequest& plan) const {
   PipelineOver(out);
   if (!remat.empty()) out.set_remat(remat);
   if (sequence) out.set_sequence(true);
-  // If a flag sets one count, adapts the directory's other counts, so that devices = data_parallel * `each`.
+  // If a flag sets a count, adapts the other counts, which come from the directory, so that
+  // devices = data_parallel * each.
   const bool unequal = !out.pipeline().devices().empty();
   if (!stage_devices.empty()) out.clear_devices(), out.clear_data_parallel();
   const int64_t each = std::max(1, out.tensor_parallel()) * plan::MeshesOf(out);

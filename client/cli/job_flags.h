@@ -14,7 +14,7 @@
 
 namespace alpa::client {
 
-// The pins of a plan. 0, empty and false mean: not pinned.
+// The flags that pin a part of the plan. 0, empty and false mean: not pinned.
 struct PlanFlags {
   int64_t devices = 0, data_parallel = 0, tensor_parallel = 0, zero = 0, microbatches = 0;
   int64_t pipeline = 0, interleave = 0;
@@ -26,7 +26,7 @@ struct PlanFlags {
   void Declare(Flags& flags);
   // Returns a copy of `plan` in which the pins of these flags override its pins. REQUIRES: flags were parsed.
   proto::PlanRequest Over(const proto::PlanRequest& plan) const;
-  // Returns these flags as command-line text, with a space before each flag. The text is empty if nothing is pinned.
+  // Returns the flags that pin something as command-line text, with a space before each flag.
   std::string Typed() const;
 
  private:
@@ -36,8 +36,8 @@ struct PlanFlags {
 struct JobFlags {
   std::string directory, output, name;
   int64_t steps = 0;
-  PlanFlags pins;         // override the pins of the directory
-  std::string plan_file;  // replaces all pins
+  PlanFlags pins;         // these override the pins of the directory
+  std::string plan_file;  // the path of a plan file; empty: none. A plan file replaces all pins.
   std::vector<std::string> only_workers;
 
   void Declare(Flags& flags);
@@ -45,14 +45,14 @@ struct JobFlags {
 
   // Opens the directory. Fails if --steps is missing.
   absl::StatusOr<std::unique_ptr<JobDirectory>> Open() const;
-  // `plan` is the directory's request. Returns a copy in which the pins of these flags override its pins, or the plan
-  // file replaces them.
+  // `plan` is the request from the directory. Returns a copy with other pins: if there is a plan file, it replaces the
+  // pins of `plan`; otherwise the pins of these flags override them.
   absl::StatusOr<proto::PlanRequest> PlanOver(const proto::PlanRequest& plan) const;
   // Returns the directory and these flags as command-line text that repeats the command.
   std::string Typed() const;
 };
 
-// Reads and parses a plan file. Errors name the file.
+// Reads and parses a plan file. An error's message names the file.
 absl::StatusOr<proto::Plan> ReadPlanFile(const std::string& path);
 
 }  // namespace alpa::client

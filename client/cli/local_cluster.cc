@@ -30,10 +30,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Time limit until one daemon listens, and time limit until all workers are registered.
+// Time limit for one daemon to listen, and time limit for all workers to register.
 constexpr Duration kStartTime = std::chrono::seconds(30);
-constexpr Duration kStopTime = std::chrono::seconds(10);   // from SIGTERM to SIGKILL
-constexpr Duration kPoll = std::chrono::milliseconds(20);  // between two checks of a process or a file
+constexpr Duration kStopTime = std::chrono::seconds(10);   // time from SIGTERM to SIGKILL
+constexpr Duration kPoll = std::chrono::milliseconds(20);  // time between two checks of a process or a file
 
 void Sleep(Duration d) { std::this_thread::sleep_for(d); }
 
@@ -42,11 +42,11 @@ std::string DescribeEnd(int wait_status) {
   return absl::StrCat("ended with exit code ", WEXITSTATUS(wait_status));
 }
 
-// Runs in the child, between fork and exec. Makes only async-signal-safe calls, because another thread of the parent
-// may hold any lock at the time of the fork.
+// Runs in the child process, between fork and exec. Makes only async-signal-safe calls, because another thread of the
+// parent may hold any lock at the time of the fork.
 [[noreturn]] void BecomeDaemon(int parent, int log, char* const* argv, char* const* environment) {
   prctl(PR_SET_PDEATHSIG, SIGTERM);
-  if (getppid() != parent) _exit(127);  // the parent ended before prctl took effect
+  if (getppid() != parent) _exit(127);  // the parent ended before the call of prctl
   setpgid(0, 0);                        // Ctrl-C must reach only the parent, which stops the daemons
   sigset_t none;
   sigemptyset(&none);
@@ -177,7 +177,7 @@ absl::Status LocalCluster::Check() {
 }
 
 std::string LocalCluster::LogTail(const std::string& name) const {
-  constexpr size_t kLines = 8;  // most log lines in an error message
+  constexpr size_t kLines = 8;  // maximum number of log lines in an error message
   std::ifstream file(folder_ + "/" + name + ".log");
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   std::vector<absl::string_view> lines = absl::StrSplit(text, '\n', absl::SkipEmpty());
@@ -189,7 +189,7 @@ std::string LocalCluster::LogTail(const std::string& name) const {
 }
 
 LocalCluster::~LocalCluster() {
-  // Stops the workers first, so that the coordinator sees them leave.
+  // Stops the workers first, while the coordinator still runs and can remove them from the cluster.
   for (auto child = children_.rbegin(); child != children_.rend(); ++child) {
     if (!child->ended) kill(child->pid, SIGTERM);
   }

@@ -1,10 +1,10 @@
 // Runs a coordinator and workers as child processes, on free loopback ports.
 //
 // Ownership: the destructor stops the processes (SIGTERM, then SIGKILL after 10 s) and removes their folder.
-// Threads:   thread-compatible. Call Start from a thread that outlives the cluster: when that thread ends, the children
-//            get SIGTERM.
+// Threads:   thread-compatible. When the thread that called Start ends, the child processes get SIGTERM, so that
+//            thread must outlive the cluster.
 // Errors:    kUnavailable with the reason word NO_DAEMON (outcome.h) if a daemon's program is missing. kUnavailable
-//            without a reason word if a daemon does not start, or ends early; the message contains the end of its log.
+//            without a reason word if a daemon does not start, or ends early. Such a message ends with its log.
 //            kFailedPrecondition if the system cannot create a folder, a file or a process.
 #pragma once
 
@@ -29,8 +29,8 @@ class LocalCluster {
 
   const std::string& address() const { return address_; }
   const std::string& http_address() const { return http_address_; }
-  // Returns OK while all processes run. Otherwise the error names a process that ended, its exit code or signal, and
-  // the end of its log.
+  // Returns OK while all processes run. Otherwise returns an error with the name of a process that has ended, its exit
+  // code or signal, and the last lines of its log.
   absl::Status Check();
 
  private:
@@ -41,8 +41,8 @@ class LocalCluster {
     bool ended = false;
   };
   LocalCluster() = default;
-  // Starts a process and waits until it has written its port file. Sets `grpc` to the gRPC address in the file, and
-  // `http` to the HTTP address if the file has one.
+  // Starts a process and waits until it has written its port file. Sets `grpc` to the gRPC address in the file. If the
+  // file has an HTTP address, sets `http` to it.
   absl::Status StartChild(const std::string& name, const std::string& program, std::vector<std::string> arguments,
                           std::string* grpc, std::string* http);
   absl::Status WaitForWorkers(int64_t count);

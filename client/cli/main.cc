@@ -50,14 +50,15 @@ int Usage(absl::string_view message, absl::string_view help) {
   return kExitUsage;
 }
 
-// Handles SIGINT and SIGTERM in one thread. The first signal triggers `interruption`, the second ends the process.
+// Starts a thread that handles SIGINT and SIGTERM. The first signal triggers `interruption`. The second signal ends the
+// process.
 void WatchSignals(Interruption* interruption) {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);  // a write to a closed pipe returns EPIPE instead
+  signal(SIGPIPE, SIG_IGN);  // a write to a closed pipe fails with EPIPE and does not end the process
   std::thread([interruption, signals] {
     int number = 0;
     for (bool first = true; sigwait(&signals, &number) == 0; first = false) {
@@ -68,9 +69,9 @@ void WatchSignals(Interruption* interruption) {
 }
 
 int Main(int argc, char** argv) {
-  // Turns off gRPC's log, which reports every lost connection. The commands report the failures that matter.
+  // Turns off gRPC's log, because it reports every lost connection. The commands report the failures that matter.
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
-  static Interruption& interruption = *new Interruption;  // must outlive the thread that waits for signals
+  static Interruption& interruption = *new Interruption;  // never destroyed, because the thread for signals uses it
   WatchSignals(&interruption);
 
   const std::vector<std::unique_ptr<Command>> commands = AllCommands();

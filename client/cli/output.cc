@@ -26,11 +26,11 @@ std::string StepsOf(const proto::Job& job) {
                                : absl::StrCat(job.steps_done());
 }
 
-// Returns `text` as one table cell or one line: without control characters and line ends.
+// Returns `text` without control characters and line ends, for a table cell or a line.
 std::string Plain(absl::string_view text) { return absl::StrReplaceAll(Harmless(text), {{"\n", " "}}); }
 
 size_t Width(const std::string& text) {
-  // Counts code points. For the names in these tables, their number is close enough to the width on a terminal.
+  // Counts code points. For the text in these tables, this number is close enough to the width on a terminal.
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
 

@@ -1,5 +1,5 @@
-// alpa plan show, verify, lower, make, and alpa simulate. These commands read, check, make and simulate plan files on
-// this machine, without a running cluster.
+// The commands alpa plan show, alpa plan verify, alpa plan lower, alpa plan make and alpa simulate. They work with plan
+// files on this machine and need no running cluster.
 
 #include <filesystem>
 #include <fstream>
@@ -28,7 +28,7 @@ struct Job {
   planner::JobProgram program;
 };
 
-// Opens a job directory and imports its program. `path`: the directory, or the program file in it.
+// Opens a job directory and imports its program. `path` is the directory, or the program file in the directory.
 absl::StatusOr<Job> OpenJob(const std::string& path) {
   if (path.empty()) return UsageError("--job is missing; name the job directory of the plan's program");
   std::error_code none;
@@ -68,7 +68,7 @@ class PlanCommand : public Command {
   }
 
  protected:
-  // Reads the job directory and the plan file into the three outputs, and verifies the plan.
+  // Reads the job directory and the plan file, and verifies the plan. Sets the three outputs.
   absl::Status Read(Job* job, proto::Plan* message, plan::Plan* plan) const {
     auto given = ReadPlanFile(file_);
     if (!given.ok()) return given.status();
@@ -214,7 +214,7 @@ class SimulateCommand : public PlanCommand {
   }
 
  private:
-  // Returns Chrome trace events: one row per mesh, times in microseconds.
+  // Returns the events of a trace in Chrome's format, with one row per mesh and times in microseconds.
   static std::string TraceOf(const planner::Simulation& simulation, const plan::Executable& executable) {
     std::vector<std::string> events;
     for (const planner::Span& span : simulation.spans) {

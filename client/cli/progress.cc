@@ -11,8 +11,8 @@ namespace alpa::client {
 namespace {
 
 constexpr int kBarWidth = 24;                                       // in characters
-constexpr Duration kBetweenLines = std::chrono::seconds(1);         // least time between two lines
-constexpr Duration kBetweenDraws = std::chrono::milliseconds(100);  // least time between two drawings of the bar
+constexpr Duration kBetweenLines = std::chrono::seconds(1);         // minimum time between two lines
+constexpr Duration kBetweenDraws = std::chrono::milliseconds(100);  // minimum time between two drawings of the bar
 
 }  // namespace
 

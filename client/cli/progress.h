@@ -1,4 +1,4 @@
-// Shows the progress of a job on stderr: a bar that redraws itself on a terminal, plain lines elsewhere.
+// Shows the progress of a job on stderr, as a bar that redraws itself on a terminal, or as plain lines elsewhere.
 //
 // Threads: thread-compatible.
 #pragma once
@@ -13,8 +13,8 @@ namespace alpa::client {
 
 class Progress {
  public:
-  // `total_steps`: 0 if not known. `fancy`: whether to draw the bar. Without the bar, prints at most one line per
-  // second, but always a line for the first and the last step.
+  // `total_steps`: 0 if not known. `fancy`: whether to draw a bar. Without a bar, prints at most one line per second,
+  // but the first step and the last step always get a line.
   Progress(int64_t total_steps, bool fancy);
   ~Progress() { End(); }
 

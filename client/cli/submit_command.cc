@@ -1,4 +1,4 @@
-// alpa submit and alpa run. Both run a job directory and write its results to files.
+// The commands alpa submit and alpa run. Both commands run a job directory and write its results to files.
 
 #include <algorithm>
 #include <optional>
@@ -20,7 +20,8 @@
 namespace alpa::client {
 namespace {
 
-// Triggers the interruption after `seconds`, unless the Patience object is destroyed first. 0 seconds: never.
+// Triggers the interruption after `seconds`, unless the Patience object is destroyed earlier. If `seconds` is 0, never
+// triggers it.
 class Patience {
  public:
   Patience(double seconds, Interruption* interruption) {
@@ -50,7 +51,8 @@ class Patience {
   std::thread thread_;
 };
 
-// Runs the job, shows its progress, and prints its data. Does not print the result's error: the caller must report it.
+// Runs the job, shows its progress, and prints the job for the user. Does not print the error in the result, because
+// the caller reports it.
 RunResult RunAndReport(Coordinator& coordinator, const JobDirectory& directory, const JobFlags& flags,
                        const RunOptions& options, const Session& session) {
   Progress progress(flags.steps, FancyTerminal());
@@ -218,7 +220,7 @@ class RunCommand : public Command {
       return kExitInterrupted;
     }
     if (!result.status.ok()) {
-      // If a daemon ended early, report its error first, because the job's error only follows from it.
+      // If a daemon has ended, reports that first, because the error of the job only follows from it.
       if (const absl::Status daemons = (*cluster)->Check(); !daemons.ok()) Report(daemons, session, name());
     }
     return Report(result.status, session, name());
