@@ -5,8 +5,8 @@
 namespace alpa::client {
 namespace {
 
-constexpr int64_t kSlots = 1024;    // most batch slots of a job; the coordinator and the workers refuse more
-constexpr Bytes kMostBytes = kGiB;  // most bytes of batches on the workers; two batches are always allowed
+constexpr int64_t kSlots = 1024;    // maximum batch slots of a job; the coordinator and the workers refuse more
+constexpr Bytes kMostBytes = kGiB;  // maximum size of all batches on the workers; two batches are always allowed
 
 }  // namespace
 

@@ -7,8 +7,8 @@
 namespace alpa::client {
 namespace {
 
-// Simulates a job that starts at step `first` and ends with step `last`. Each step is done as late as its command
-// allows. Checks that each step reads its own batch.
+// Simulates a job that starts at step `first` and ends with step `last`. Each step is done as late as its
+// command allows. Checks that each step reads its own batch.
 void Play(int64_t batches, Bytes bytes, int64_t first, int64_t last) {
   const BatchSlots slots(batches, bytes, last);
   std::map<int32_t, int64_t> content;  // slot -> batch

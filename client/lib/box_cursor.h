@@ -1,4 +1,4 @@
-// Walks the bytes of a box inside a dense row-major array, in the box's own row-major order.
+// Visits the bytes of a box inside a dense row-major array, in the row-major order of the box.
 //
 // Ownership: the array belongs to the caller and must outlive the cursor.
 // Threads:   thread-compatible.
@@ -18,18 +18,19 @@ class BoxCursor {
   BoxCursor(const std::vector<int64_t>& dims, const plan::Region& box, Bytes element_size);
 
   Bytes remaining() const { return remaining_; }
-  // Copies the next `size` bytes of the box out of `array` or into `array`. REQUIRES: size <= remaining().
+  // CopyOut copies the next `size` bytes of the box from `array`. CopyIn copies them to `array`.
+  // REQUIRES: size <= remaining().
   void CopyOut(const uint8_t* array, uint8_t* to, Bytes size);
   void CopyIn(uint8_t* array, const uint8_t* from, Bytes size);
 
  private:
-  // Calls move(offset in the array, offset in this call's bytes, number of bytes) for each run of bytes that is
-  // contiguous in both.
+  // Goes over the next `size` bytes of the box. For each range of them that is contiguous in the array, calls
+  // move(offset in the array, offset among the `size` bytes, length of the range).
   template <typename Move>
   void Advance(Bytes size, Move move);
 
   plan::BoxWalk walk_;
-  Bytes at_ = 0;  // offset of the next byte in the box
+  Bytes at_ = 0;  // offset of the next byte, within the box
   Bytes remaining_;
 };
 

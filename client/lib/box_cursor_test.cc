@@ -8,7 +8,7 @@
 namespace alpa::client {
 namespace {
 
-// Returns the index in the array of each element of the box, in the box's row-major order.
+// Returns for each element of the box, in row-major order, its index in the array.
 std::vector<int64_t> Walk(const std::vector<int64_t>& dims, const plan::Region& box) {
   std::vector<int64_t> out;
   for (int64_t i = 0; i < box.elements(); ++i) {
@@ -94,7 +94,7 @@ TEST(BoxCursorTest, PiecesHaveAboutTheRequestedSize) {
   EXPECT_EQ(pieces.size(), 10u);
   for (const plan::Region& piece : pieces) EXPECT_EQ(piece.elements() * 4, 100'000);
   EXPECT_EQ(CutBox(box, 4, 1'000'000).size(), 1u);
-  EXPECT_EQ(CutBox({{0, 0}, {1, 250}}, 4, 100).size(), 10u);  // along the first dimension longer than 1
+  EXPECT_EQ(CutBox({{0, 0}, {1, 250}}, 4, 100).size(), 10u);  // cut along the second dimension
   EXPECT_EQ(CutBox({{}, {}}, 4, 1).size(), 1u);
   const plan::Region large{{0}, {int64_t{1} << 40}};  // no product overflows
   EXPECT_EQ(CutBox(large, 8, int64_t{1} << 36).size(), 128u);

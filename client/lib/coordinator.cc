@@ -140,7 +140,7 @@ absl::StatusOr<proto::Job> Coordinator::WatchJob(const std::string& job_id,
   }
   if (enough) {
     call.context()->TryCancel();
-    (void)reader->Finish();  // the status is our own cancellation or the normal end
+    (void)reader->Finish();  // the status is ignored, because the last state has arrived
     return last;
   }
   const absl::Status status = call.Finish(reader->Finish(), doing);
@@ -175,7 +175,7 @@ absl::Status Coordinator::WatchSteps(const std::string& job_id, int64_t first, i
     seen(result);
     if (last > 0 && result.step() >= last) {
       call.context()->TryCancel();
-      (void)reader->Finish();  // the status does not matter: all requested results have arrived
+      (void)reader->Finish();  // the status is ignored, because all requested results have arrived
       return absl::OkStatus();
     }
   }
@@ -188,7 +188,7 @@ Coordinator::StepStream::StepStream(proto::JobService::Stub& stub, Interruption*
 Coordinator::StepStream::~StepStream() {
   if (finished_) return;
   call_.context()->TryCancel();
-  (void)stream_->Finish();  // the status is our own cancellation
+  (void)stream_->Finish();  // the status is ignored: it says that this client cancelled the call
 }
 
 bool Coordinator::StepStream::Send(const proto::StepCommand& command) { return stream_->Write(command); }

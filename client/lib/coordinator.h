@@ -1,10 +1,11 @@
 // Calls the coordinator's JobService.
 //
-// Ownership: the interruption, which may be null, must outlive the object.
-// Threads:   thread-safe. Calls block. WatchSteps, RunSteps, and WatchJob without a time limit have no deadline. They
+// Ownership: the interruption must outlive the object. It may be null.
+// Threads:   thread-safe. Calls block. WatchSteps, RunSteps, and WatchJob without a time limit have no deadline: they
 //            return when the job ends or the interruption triggers. All other calls have a deadline.
-// Errors:    gRPC's status, with the attempted action before its message and the coordinator's reason word (outcome.h).
-//            kUnavailable and kDeadlineExceeded without a reason word: no coordinator answers at this address.
+// Errors:    the status from gRPC, with the coordinator's reason word (outcome.h). The message begins with the
+//            attempted action. kUnavailable or kDeadlineExceeded without a reason word: no coordinator answers at this
+//            address.
 #pragma once
 
 #include <functional>
@@ -37,18 +38,18 @@ class Coordinator {
   absl::StatusOr<proto::ClusterReply> GetCluster();
 
   // Calls `seen` with each state of the job until `seen` returns false or the job has ended. Returns the last state.
-  // `seconds` > 0 is a time limit. After this time, fails with kDeadlineExceeded. The error has the reason word
-  // WAIT_TIMED_OUT if the coordinator has sent at least one state.
+  // If `seconds` > 0, fails with kDeadlineExceeded after this time. If the coordinator has sent at least one state, the
+  // error has the reason word WAIT_TIMED_OUT.
   absl::StatusOr<proto::Job> WatchJob(const std::string& job_id, const std::function<bool(const proto::Job&)>& seen,
                                       double seconds = 0);
-  // Calls `seen` with each event of the job so far.
+  // Calls `seen` with each event that the job has had so far.
   absl::Status GetEvents(const std::string& job_id, const std::function<void(const proto::JobEvent&)>& seen);
-  // Calls `seen` with the result of each step from `first` on. Returns when the job ends, or after step `last` if
-  // `last` > 0.
+  // Calls `seen` with the result of each step from `first` on. Returns when the job ends. If `last` > 0, returns after
+  // the result of step `last`.
   absl::Status WatchSteps(const std::string& job_id, int64_t first, int64_t last,
                           const std::function<void(const proto::StepResult&)>& seen);
 
-  // One RunSteps call. Different threads may call Send and Next.
+  // One RunSteps call. One thread may call Send while another thread calls Next.
   class StepStream {
    public:
     StepStream(proto::JobService::Stub& stub, Interruption* interruption, std::string job_id);

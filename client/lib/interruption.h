@@ -1,7 +1,7 @@
-// Cancels running calls, on Ctrl-C or after a time limit.
+// Cancels running gRPC calls, on Ctrl-C or after a time limit.
 //
 // Model:   Every Call registers its context until the Call is destroyed. Trigger cancels all registered calls, and
-//          every call that registers later. These calls then fail with the status of the first Trigger.
+//          every call that registers later. A cancelled call fails with the status of the first Trigger.
 // Threads: thread-safe. Do not call Trigger from a signal handler; call it from a thread that waits for signals.
 #pragma once
 
@@ -32,7 +32,7 @@ class Interruption {
 // Owns the context of one gRPC call.
 class Call {
  public:
-  // `interruption`, if it is not null, can cancel the call, and must outlive it. `seconds` > 0 is the call's deadline.
+  // `interruption` can cancel the call and must outlive it; null: none. If `seconds` > 0, the call has this deadline.
   Call(Interruption* interruption, double seconds);
   ~Call();
   Call(const Call&) = delete;

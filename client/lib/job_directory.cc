@@ -21,9 +21,9 @@ using json = nlohmann::json;
 using plan::InputRole;
 using plan::OutputRole;
 
-constexpr Bytes kMaxProgram = 2 * kGiB - 1;    // largest program.hlo.pb, in bytes: protobuf parses no larger message
-constexpr Bytes kMaxDescription = 256 * kMiB;  // largest accepted job.json, in bytes
-constexpr int kMaxRank = 16;                   // largest accepted rank of a leaf
+constexpr Bytes kMaxProgram = 2 * kGiB - 1;    // maximum bytes of program.hlo.pb; protobuf parses no larger message
+constexpr Bytes kMaxDescription = 256 * kMiB;  // maximum bytes of job.json
+constexpr int kMaxRank = 16;                   // maximum rank of a leaf
 
 // Reads the members of one JSON object by name and type. `where` names the object in error messages.
 class Reader {
@@ -131,7 +131,8 @@ absl::Status ReadOutputs(const json& list, JobDescription& out) {
   return absl::OkStatus();
 }
 
-// Checks that paths are unique, and that exactly one output replaces each state input, with the same shape and dtype.
+// Checks that paths are unique. Checks that exactly one output replaces each state input, and that it has the input's
+// shape and dtype.
 absl::Status CheckRoles(const JobDescription& job) {
   std::set<std::pair<bool, std::string>> inputs;
   for (const InputRole& role : job.roles.inputs) {
@@ -273,7 +274,7 @@ absl::Status ReadPlan(const json& value, const JobDescription& job, proto::PlanR
   return absl::OkStatus();
 }
 
-// Checks that a file holds exactly the input leaves of one kind, with their shapes and dtypes.
+// Checks that a file holds the input leaves of one kind and no other tensors, with the shapes and dtypes of the leaves.
 absl::Status CheckTensors(const SafetensorsFile& file, const JobDescription& job, InputRole::Kind kind) {
   std::set<std::string> expected;
   for (size_t i = 0; i < job.inputs.size(); ++i) {
@@ -345,8 +346,8 @@ absl::StatusOr<std::unique_ptr<JobDirectory>> JobDirectory::OpenProgram(const st
     return InvalidArgument("program %sprogram.hlo.pb has %d bytes; expected 1 to %d", prefix, out->program().size(),
                            kMaxProgram);
   }
-  // Parsing detects a truncated file, or a file of another kind, before anything is sent. The coordinator makes
-  // all other checks of the program.
+  // Parses the program here to detect a truncated file, or a file of another kind, before anything is sent. The
+  // coordinator makes all other checks of the program.
   hlo::Module module;
   if (!module.ParseFromArray(out->program().data(), static_cast<int>(out->program().size()))) {
     return InvalidArgument("program %sprogram.hlo.pb is not a serialized HLO module: truncated or damaged", prefix);

@@ -1,12 +1,13 @@
-// Reads a job directory, the files of one job. The Python package's save_job() writes it, and `alpa submit` runs it.
+// Reads a job directory, which has the files of one job. save_job() of the Python package writes a job directory, and
+// `alpa submit` runs it.
 //
 //   program.hlo.pb            the step, a serialized HloModuleProto
 //   job.json                  {"version": 1, "name", "inputs", "outputs", "plan", "batches"}
-//   state.safetensors         the initial state, by state input path
-//   batch-00000.safetensors   one file per batch, by batch path; steps use the batches in turn
+//   state.safetensors         the initial state: one tensor per state input, named by its path
+//   batch-00000.safetensors   a batch: one tensor per batch input, named by its path; steps use the batches in turn
 //
-// Model:     Open makes every check that does not need the planner: the files must be complete, and the members of
-//            job.json must have the expected types. The tensors must be those that job.json names, with its shapes and
+// Model:     Open makes every check that does not need the planner. The files must be complete. The members of job.json
+//            must have the expected types. The tensors must be those that job.json names, with its shapes and
 //            dtypes. Each state output must have the shape and dtype of the state input that it replaces. A directory
 //            that passes can be submitted.
 // Ownership: spans point into the object.
@@ -28,24 +29,24 @@
 
 namespace alpa::client {
 
-inline constexpr int64_t kMaxBatches = 16384;  // most batches in one job directory
+inline constexpr int64_t kMaxBatches = 16384;  // maximum number of batches in one job directory
 
 // The content of job.json.
 struct JobDescription {
   std::string name;
   plan::Roles roles;
-  std::vector<graph::Shape> inputs, outputs;  // by graph parameter; by graph result
+  std::vector<graph::Shape> inputs, outputs;  // one entry per graph parameter; one entry per graph result
   proto::PlanRequest plan;
   int64_t batches = 0;
 };
-// Parses the content of job.json. Errors do not name the file.
+// Parses the content of job.json. The message of an error does not name the file.
 absl::StatusOr<JobDescription> ParseJobDescription(absl::string_view text);
 
 class JobDirectory {
  public:
   static absl::StatusOr<std::unique_ptr<JobDirectory>> Open(const std::string& directory);
-  // Opens only the description and the program, without tensors, for planning. Do not call state() or batch() on the
-  // result.
+  // Opens only job.json and the program, which suffice for planning. The result has no tensors. Do not call state() or
+  // batch() on it.
   static absl::StatusOr<std::unique_ptr<JobDirectory>> OpenProgram(const std::string& directory);
 
   const JobDescription& description() const { return description_; }

@@ -58,7 +58,8 @@ absl::StatusOr<std::unique_ptr<NewFile>> NewFile::Create(const std::string& path
   file->fd_ = open(file->temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (file->fd_ < 0) return Failed("creating", file->temporary_);
   if (size == 0) return file;
-  // Reserves the space now, so that a full disk is an error here and not a SIGBUS at a later write.
+  // Reserves the space on the disk now, so that a full disk is an error here. Otherwise a later write would raise
+  // SIGBUS.
   if (const int error = posix_fallocate(file->fd_, 0, size); error != 0) {
     errno = error;
     return Failed(absl::StrCat("reserving ", size, " bytes for"), path);

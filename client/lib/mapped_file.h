@@ -1,10 +1,10 @@
-// Maps files into memory, to read them or to fill new ones in place.
+// Maps files into memory: existing files to read them, and new files to fill them in place.
 //
 // Ownership: a mapping lasts as long as its object. Spans into the mapping must not outlive the object.
 // Threads:   any thread may use the spans. The objects themselves are not thread-safe.
 // Errors:    kNotFound if the file does not exist, kFailedPrecondition for other system errors. Each error names the
-//            path. If a file is truncated while it is mapped, a read of the missing part ends the process with SIGBUS:
-//            do not truncate the files of a job.
+//            path. If a file is truncated while it is mapped, a read of the missing part ends the process with SIGBUS.
+//            So do not truncate the files of a job.
 #pragma once
 
 #include <cstdint>
@@ -36,11 +36,11 @@ class MappedFile {
   Bytes size_ = 0;
 };
 
-// A new file that appears under its name only when it is complete. It is written as "PATH.tmp.PID". Commit syncs and
-// renames it. The destructor removes a file that was not committed.
+// A new file that appears under its name only when it is complete. Until then, its name is "PATH.tmp.PID". Commit syncs
+// the file and renames it. Without Commit, the destructor removes the file.
 class NewFile {
  public:
-  // Creates a file of exactly `size` zero bytes. Also fails with kFailedPrecondition if the disk lacks the space.
+  // Creates a file of exactly `size` zero bytes. If the disk has too little space, fails with kFailedPrecondition.
   static absl::StatusOr<std::unique_ptr<NewFile>> Create(const std::string& path, Bytes size);
   ~NewFile();
   NewFile(const NewFile&) = delete;

@@ -77,7 +77,7 @@ std::string JsonNumber(double value, bool single_precision) {
                                        ? std::to_chars(text, text + sizeof(text), static_cast<float>(value))
                                        : std::to_chars(text, text + sizeof(text), value);
   std::string out(text, end.ptr);
-  // An integral value gets ".0", so that readers see a float.
+  // Appends ".0" to an integral value, so that JSON readers parse it as a float.
   if (out.find_first_of(".e") == std::string::npos) out += ".0";
   return out;
 }

@@ -30,7 +30,7 @@ TEST(OutcomeTest, EachErrorHasItsExitCode) {
       {absl::InvalidArgumentError(""), "BAD_REQUEST", kExitRefused},
       {absl::AlreadyExistsError(""), "JOB_EXISTS", kExitRefused},
       {absl::UnimplementedError(""), "UNSUPPORTED_OP", kExitRefused},
-      {absl::AbortedError(""), "UNSUPPORTED_OP", kExitRefused},  // the reason word of a failed job
+      {absl::AbortedError(""), "UNSUPPORTED_OP", kExitRefused},  // the reason word comes from a failed job
       {absl::AbortedError(""), "BAD_PROGRAM", kExitRefused},
       {absl::AbortedError(""), "BAD_PLAN", kExitRefused},
       {absl::InternalError(""), "", kExitRefused},

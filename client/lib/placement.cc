@@ -57,7 +57,7 @@ absl::StatusOr<LeafParts> PartsOf(const plan::LeafPlacement& leaf, const graph::
       }
     }
   }
-  // Different tiles are disjoint, so the number of their elements shows whether they cover the leaf.
+  // Tiles are disjoint, so they cover the leaf if they have as many elements as the leaf.
   if (!leaf.regions.empty() && covered != shape.elements()) {
     return Bad(absl::StrCat(leaf.path, " is not covered by its regions"));
   }

@@ -11,8 +11,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// A 2 x 2 mesh of devices 0 and 1 on worker a, and 2 and 3 on worker b. The state f32[4,3] is split along the outer
-// axis. The aux f32[] is replicated.
+// A 2 x 2 mesh. Worker a has devices 0 and 1, and worker b has devices 2 and 3. The state f32[4,3] is split along the
+// outer mesh axis. The aux output f32[] is replicated.
 struct PlacementTest : ::testing::Test {
   PlacementTest() {
     proto.set_epoch(7);

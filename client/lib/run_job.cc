@@ -20,7 +20,7 @@
 namespace alpa::client {
 namespace {
 
-// Seconds that the client waits, after a failed call, until the coordinator reports why the job failed.
+// After a failed call, the client waits this number of seconds for the coordinator to report why the job failed.
 constexpr double kFailureWaitSeconds = 2;
 
 std::string InFolder(const std::string& folder, const char* name) {
@@ -58,7 +58,7 @@ class JobRun {
   absl::Status TakePastSteps();
   absl::Status PutState();
   absl::Status PutBatches(const BatchSlots::Command& command);
-  // Requests all steps that remain and reads their results. With RunOptions::detach, reads only the first result.
+  // Requests all steps that remain, and reads their results. With RunOptions::detach, reads only the first result.
   absl::Status RunSteps();
   absl::Status ReadUntil(Coordinator::StepStream& stream, int64_t step);
   // Watches steps that another process has requested, up to the end of the command that contains the next step.
@@ -76,7 +76,7 @@ class JobRun {
   Interruption* const interruption_;
   const BatchSlots slots_;
   std::unique_ptr<TensorLink> link_;
-  BatchSlots::Command sent_;  // the last command that was sent
+  BatchSlots::Command sent_;  // the last step command that was sent
   std::ofstream metrics_;
   std::string metrics_temporary_;
 };
@@ -103,7 +103,7 @@ absl::Status JobRun::RunAll() {
   ALPA_RETURN_IF_ERROR(TakePastSteps());
   while (result.steps_done < options_.steps && !result.left_running) {
     absl::Status ran = RunSteps();
-    // The coordinator has steps of this job that another process requested. Follow these steps first.
+    // STALE_STATE: another process has requested steps of this job. Follows these steps first.
     if (ReasonOf(ran) == "STALE_STATE" && !options_.job_id.empty()) ran = FollowSteps();
     ALPA_RETURN_IF_ERROR(ran);
   }
@@ -131,7 +131,7 @@ absl::Status JobRun::OpenOutput() {
 absl::Status JobRun::SubmitAndWait() {
   ALPA_ASSIGN_OR_RETURN(const uint64_t hash, coordinator_.UploadProgram(directory_.program()));
   proto::SubmitRequest request;
-  // The client makes the id, so that a repeated request reaches the same job.
+  // The client chooses the id, so that a repeated request refers to the same job.
   request.set_job_id(options_.job_id.empty() ? NewJobId(job_.name) : options_.job_id);
   request.set_name(options_.name.empty() ? job_.name : options_.name);
   request.set_program_hash(hash);
@@ -140,7 +140,7 @@ absl::Status JobRun::SubmitAndWait() {
   request.set_total_steps(options_.steps);
   absl::StatusOr<proto::Job> submitted = coordinator_.Submit(request);
   if (!submitted.ok()) {
-    // An interrupted request may still have reached the coordinator.
+    // The request may have reached the coordinator although it was interrupted.
     if (interruption_ != nullptr && interruption_->triggered()) result.job_id = request.job_id();
     return submitted.status();
   }
@@ -304,8 +304,8 @@ absl::Status JobRun::WriteOutput() {
 absl::Status JobRun::Explain(const absl::Status& status) {
   if (interruption_ != nullptr && interruption_->triggered()) return interruption_->status();
   if (status.ok() || result.job_id.empty()) return status;
-  // If a worker is lost, a call of the client can fail before the coordinator notices. Waits for the coordinator's
-  // report of the failure.
+  // If a worker is lost, a call of the client can fail before the coordinator notices the loss. So waits until the
+  // coordinator reports the failure.
   absl::StatusOr<proto::Job> job = coordinator_.WatchJob(
       result.job_id, [](const proto::Job&) { return true; }, kFailureWaitSeconds);
   if (interruption_ != nullptr && interruption_->triggered()) return interruption_->status();

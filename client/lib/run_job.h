@@ -3,11 +3,11 @@
 // Model:     RunJob uploads the program, submits the job, and waits for devices and a plan. It puts the initial state
 //            and the batches on the workers, requests all steps, and collects their metrics. At the end it fetches the
 //            final state and finishes the job.
-//            Accepted steps continue when this process exits. The same call with the same job id attaches to the job
-//            and continues it.
+//            The steps that the coordinator has accepted continue when this process exits. A second call with the same
+//            job id attaches to the job and continues it.
 //            If all batches fit on the workers (at most 1024 batches and 1 GiB), they stay there for the whole job.
-//            Otherwise this process sends the batches in turn. Without this process, only the steps whose batches were
-//            sent continue. Only one process at a time may run such a job.
+//            Otherwise this process sends the batches while the steps run. If it exits, only the steps whose batches
+//            were sent continue. Only one process at a time may run such a job.
 // Ownership: all arguments must outlive the call.
 // Threads:   blocks; the callbacks run on the calling thread.
 // Errors:    ExitCodeOf (outcome.h) returns the exit code of a status. The output folder gets its files at the end.
@@ -25,14 +25,14 @@
 
 namespace alpa::client {
 
-inline constexpr int64_t kMaxSteps = 10'000'000;  // most steps of a job; workers refuse a longer command
+inline constexpr int64_t kMaxSteps = 10'000'000;  // maximum number of steps of a job; workers refuse a longer command
 
 struct RunOptions {
   int64_t steps = 1;        // 1 to kMaxSteps
-  std::string output;       // folder for metrics.jsonl, state.safetensors, aux.safetensors; empty: none
+  std::string output;       // folder for metrics.jsonl, state.safetensors and aux.safetensors; empty: no output
   std::string job_id;       // empty: a new id, made from the job's name
-  bool detach = false;      // leave after the first step
-  std::string name;         // display name; empty: the directory's
+  bool detach = false;      // return after the first step and leave the job running
+  std::string name;         // display name; empty: the name in the directory
   proto::PlanRequest plan;  // the directory's request, overridden by the user's pins
 };
 
@@ -54,9 +54,9 @@ struct RunResult {
 RunResult RunJob(Coordinator& coordinator, const JobDirectory& directory, const RunOptions& options,
                  const RunEvents& events, Interruption* interruption);
 
-// True for 1 to 63 characters of a-z, 0-9 and -.
+// Returns true for 1 to 63 of the characters a-z, 0-9 and -.
 bool IsJobId(absl::string_view id);
-// Returns a new job id with a random part: "gpt-step-3f9a2c41" for the name "GPT step".
+// Returns a new job id with a random suffix. For the name "GPT step", it may be "gpt-step-3f9a2c41".
 std::string NewJobId(absl::string_view name);
 
 }  // namespace alpa::client

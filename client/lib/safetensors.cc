@@ -59,7 +59,7 @@ absl::StatusOr<TensorEntry> ParseEntry(const std::string& name, const json& valu
     std::optional<int64_t> n = NonNegative(size);
     if (!n.has_value()) return InvalidArgument("tensor '%s': an entry of shape is not a size", name);
     entry.shape.dims.push_back(*n);
-    // Multiplies as if each size were at least 1, so that a zero does not hide an overflow.
+    // Counts a size of 0 as 1 in this product, so that a zero does not hide an overflow.
     if (bytes.has_value()) bytes = CheckedMultiply(*bytes, std::max<int64_t>(*n, 1));
   }
   if (!bytes.has_value()) return InvalidArgument("tensor '%s' is too large: its size overflows", name);
@@ -158,7 +158,7 @@ absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(con
                                                                              const std::vector<std::string>& names,
                                                                              const std::vector<graph::Shape>& shapes) {
   ALPA_CHECK(names.size() == shapes.size());
-  // Puts the arrays with the widest elements first, so that each array is aligned to its element size.
+  // Orders the arrays by element size, the largest first, so that each array is aligned to its element size.
   std::vector<size_t> order(names.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),

@@ -1,13 +1,14 @@
 // Reads and writes safetensors files, which contain named arrays. A file has three parts: the length of the header (8
-// bytes, little-endian), a JSON header {"name": {"dtype", "shape", "data_offsets"}, ...}, and the arrays' bytes. The
-// arrays are row-major and little-endian, without gaps.
+// bytes, little-endian), a JSON header {"name": {"dtype", "shape", "data_offsets"}, ...}, and the data. The data is the
+// bytes of the arrays, which are row-major and little-endian, without gaps.
 //
 // Model:     The reader trusts nothing. It checks every length, offset, shape and type in the header against the file
 //            before it reads any data.
 // Ownership: a tensor's bytes belong to the file object.
-// Threads:   any thread may read an open file. Different threads may fill a writer's spans, but only one thread may
-//            write each byte.
-// Errors:    kInvalidArgument that names the file and its fault. kNotFound if the file does not exist.
+// Threads:   any thread may read an open file. Several threads may fill the spans of a writer, but no two threads may
+//            write the same byte.
+// Errors:    kInvalidArgument, which names the file and the fault, if the file is damaged. kNotFound if the file does
+//            not exist.
 // Start at:  SafetensorsFile::Open, SafetensorsWriter::Create.
 #pragma once
 
@@ -24,17 +25,17 @@
 
 namespace alpa::client {
 
-inline constexpr Bytes kMaxSafetensorsHeader = 100 * kMiB;  // largest accepted JSON header, in bytes
+inline constexpr Bytes kMaxSafetensorsHeader = 100 * kMiB;  // maximum bytes of the JSON header
 
 struct TensorEntry {
   graph::Shape shape;
-  Bytes begin = 0, end = 0;  // offsets in the data, which follows the header
+  Bytes begin = 0, end = 0;  // offsets from the beginning of the data
 };
 struct SafetensorsHeader {
   std::map<std::string, TensorEntry> tensors;
   Bytes data_begin = 0;  // offset of the data in the file
 };
-// Checks and reads the header. `file` is the content of the file. Errors do not name the file.
+// Checks and reads the header. `file` is the content of the file. The message of an error does not name the file.
 absl::StatusOr<SafetensorsHeader> ParseSafetensors(std::span<const uint8_t> file);
 
 class SafetensorsFile {

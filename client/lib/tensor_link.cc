@@ -15,11 +15,11 @@
 namespace alpa::client {
 namespace {
 
-constexpr Bytes kChunk = kMiB;        // data per message, in bytes; the protocol allows at most 1 MiB
-constexpr Bytes kPiece = 16 * kMiB;   // approximate data per call, in bytes
-constexpr int kConnections = 2;       // connections to each worker
-constexpr size_t kThreads = 8;        // calls at the same time
-constexpr double kCallSeconds = 600;  // deadline of the call that moves one piece
+constexpr Bytes kChunk = kMiB;        // bytes of data per message; the protocol allows at most 1 MiB
+constexpr Bytes kPiece = 16 * kMiB;   // approximate bytes of data per call
+constexpr int kConnections = 2;       // number of connections to each worker
+constexpr size_t kThreads = 8;        // number of calls at the same time
+constexpr double kCallSeconds = 600;  // deadline of a call, which moves one piece
 
 }  // namespace
 
@@ -31,8 +31,8 @@ struct TensorLink::Piece {
   plan::Region region;
   int worker;
   size_t turn;            // selects one of the connections to the worker
-  const uint8_t* source;  // the leaf to put; null: this is a get
-  uint8_t* target;        // the leaf to get
+  const uint8_t* source;  // the bytes of the leaf to put; null: this piece is read from the worker
+  uint8_t* target;        // the bytes of the leaf to get
 };
 
 TensorLink::TensorLink(std::string job_id, Placement placement, Interruption* interruption)
@@ -102,7 +102,7 @@ absl::Status TensorLink::RunAll(std::vector<Piece> pieces) {
       absl::Status status = pieces[i].source != nullptr ? RunPut(pieces[i], call) : RunGet(pieces[i], call);
       if (status.ok()) continue;
       if (absl::IsUnavailable(status) && ReasonOf(status).empty()) status = WithReason(status, kReasonNoWorker);
-      next = pieces.size();  // the other threads stop after their current piece
+      next = pieces.size();  // makes the other threads stop after their current piece
       MutexLock lock(mutex);
       if (first.ok()) first = std::move(status);
     }

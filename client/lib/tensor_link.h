@@ -1,13 +1,13 @@
-// Moves tensors directly between this process and the workers of one job, not through the coordinator.
+// Moves tensors directly between this process and the workers of one job, without the coordinator.
 //
-// Model:     A TensorLink cuts each leaf into the parts that workers hold, and large parts into pieces. The pieces move
-//            over several connections at once. Put sends directly from the caller's memory (a mapped file) and makes
-//            no copy of the leaf.
-// Ownership: the placement is copied. Spans must stay valid during a call.
+// Model:     A TensorLink cuts each leaf into the parts that workers hold, and cuts large parts into pieces. One call
+//            moves one piece. Pieces move over several connections at once. Put sends directly from the caller's memory
+//            (a mapped file) and makes no copy of the leaf.
+// Ownership: holds a copy of the placement. The spans in the arguments must stay valid during a call.
 // Threads:   thread-compatible. Calls block until every piece is done or has failed.
-// Errors:    the first error of any piece, which names the worker and the leaf. After an error, the content of the
-//            targets is undefined. If a worker does not answer: kUnavailable with the reason word WORKER_UNREACHABLE
-//            (outcome.h).
+// Errors:    the first error of any piece. Its message names the worker and the leaf. After an error, the content of
+//            the targets is undefined. kUnavailable with the reason word WORKER_UNREACHABLE (outcome.h) if a worker
+//            does not answer.
 #pragma once
 
 #include <memory>
@@ -27,7 +27,7 @@ class TensorLink {
   using Kind = proto::LeafRef::Kind;
   struct Source {
     int leaf = 0;         // graph parameter
-    int64_t version = 0;  // as in LeafRef: the version of the state, or the batch slot
+    int64_t version = 0;  // the version of the state, or the batch slot (LeafRef)
     std::span<const uint8_t> bytes;
   };
   struct Target {
@@ -39,9 +39,9 @@ class TensorLink {
   TensorLink(std::string job_id, Placement placement, Interruption* interruption);
   ~TensorLink();
 
-  // Writes complete leaves: sends each part to all workers that hold it. REQUIRES: each span has the size of its leaf.
+  // Writes complete leaves. Sends each part to all workers that hold it. REQUIRES: each span has the size of its leaf.
   absl::Status Put(Kind kind, const std::vector<Source>& sources);
-  // Reads complete leaves. `version` is as in LeafRef: the version of the state, or the step of the aux. REQUIRES: each
+  // Reads complete leaves. `version` (LeafRef): the version of the state, or the step of the aux output. REQUIRES: each
   // span has the size of its leaf.
   absl::Status Get(Kind kind, int64_t version, const std::vector<Target>& targets);
 
@@ -58,7 +58,7 @@ class TensorLink {
   const std::string job_id_;
   const Placement placement_;
   Interruption* const interruption_;
-  std::vector<std::vector<std::unique_ptr<proto::TensorService::Stub>>> stubs_;  // by worker
+  std::vector<std::vector<std::unique_ptr<proto::TensorService::Stub>>> stubs_;  // one entry per worker
 };
 
 }  // namespace alpa::client

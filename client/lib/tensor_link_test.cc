@@ -20,7 +20,7 @@ using ::testing::HasSubstr;
 constexpr int kRows = 5, kColumns = 7;
 const graph::Shape kShape{graph::DType::kF32, {kRows, kColumns}};
 
-// A worker that stores complete leaves by kind, leaf and version, and counts the calls.
+// A fake worker that stores complete leaves and counts the calls.
 class FakeWorker : public proto::TensorService::Service {
  public:
   FakeWorker() {
@@ -63,7 +63,7 @@ class FakeWorker : public proto::TensorService::Service {
     ++gets;
     while (cursor.remaining() > 0) {
       proto::GetChunk chunk;
-      const Bytes size = std::min<Bytes>(cursor.remaining(), 10);  // a chunk may end inside an element
+      const Bytes size = std::min<Bytes>(cursor.remaining(), 10);  // 10 bytes: a message may end inside an element
       chunk.mutable_data()->resize(static_cast<size_t>(size));
       cursor.CopyOut(reinterpret_cast<const uint8_t*>(Leaf(request->ref()).data()),
                      reinterpret_cast<uint8_t*>(chunk.mutable_data()->data()), size);
@@ -137,7 +137,7 @@ TEST_F(TensorLinkTest, GetAssemblesALeafFromItsParts) {
   ASSERT_TRUE(link.Get(proto::LeafRef::STATE, 9, {{0, Span(replicated)}, {1, Span(split)}}).ok());
   EXPECT_EQ(replicated, values);
   EXPECT_EQ(split, values);
-  EXPECT_EQ(workers[0].gets + workers[1].gets, 3);  // replicas are read once
+  EXPECT_EQ(workers[0].gets + workers[1].gets, 3);  // of several replicas, only one is read
 }
 
 TEST_F(TensorLinkTest, ARefusalKeepsItsReasonWord) {

@@ -1,4 +1,4 @@
-// Helpers of this folder's tests: temporary folders, and job directories like those of alpa.save_job().
+// Helpers for the tests of this folder. They make temporary folders, and job directories like those of alpa.save_job().
 #pragma once
 
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@
 
 namespace alpa::client {
 
-// A new temporary folder. The destructor removes it and its content.
+// A new temporary folder. The destructor removes the folder and its content.
 class Folder {
  public:
   Folder() {
@@ -45,7 +45,8 @@ inline std::string Safetensors(absl::string_view header, absl::string_view data)
   return absl::StrCat(out, header, data);
 }
 
-// The job.json of a step with state f32[2] "state['w']", batch s32[] "batch" and aux f32[] "aux['loss']".
+// The content of job.json for a step. Its state leaf "state['w']" is f32[2], its batch leaf "batch" is s32[], and its
+// aux leaf "aux['loss']" is f32[].
 inline constexpr char kJobJson[] = R"({
  "version": 1, "name": "a step",
  "inputs": [{"kind": "state", "path": "state['w']", "dtype": "f32", "shape": [2]},
