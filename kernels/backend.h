@@ -54,8 +54,8 @@ class Stream {
   virtual void Reset() = 0;
 };
 
-// Provides the collective groups of one device: one group for each set of mesh axes that the program's collectives
-// name.
+// Provides the collective groups of one device: one group for each set of mesh axes that a collective of the program
+// names.
 class CollectiveProvider {
  public:
   virtual ~CollectiveProvider() = default;
@@ -65,7 +65,7 @@ class CollectiveProvider {
 
 struct CompileOptions {
   std::vector<int32_t> alias;                    // as in StageProgram::alias
-  CollectiveProvider* collectives = nullptr;     // must outlive the program; null if the program has no collectives
+  CollectiveProvider* collectives = nullptr;     // null if the program has no collectives; must outlive the program
 };
 
 class CompiledProgram {

@@ -8,8 +8,8 @@ namespace alpa::kernels::cpu {
 namespace {
 
 constexpr int64_t kBlock = 16;         // elements per side of a square block
-constexpr int64_t kPart = 16 * 1024;   // maximum elements of the innermost loop that one row copies
-constexpr int64_t kGrain = 16 * 1024;  // minimum elements per thread
+constexpr int64_t kPart = 16 * 1024;   // maximum number of elements of the innermost loop in one row
+constexpr int64_t kGrain = 16 * 1024;  // minimum number of elements per thread
 
 // Copies element (i, j) for all i < rows and j < columns. `to` is dense along j, and `from` is dense along i.
 template <typename T>
@@ -125,7 +125,7 @@ void StridedCopy::RunHere(const std::byte* from, std::byte* to) const { RunRows(
 
 void StridedCopy::RunRows(const std::byte* from, std::byte* to, int64_t begin, int64_t end) const {
   if (begin >= end) return;
-  constexpr size_t kMaxRank = 64;  // limit on the number of loops
+  constexpr size_t kMaxRank = 64;  // maximum number of loops
   int64_t index[kMaxRank];
   int64_t part = begin % parts_, rest = begin / parts_;
   from += from_offset_;

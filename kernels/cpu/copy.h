@@ -1,9 +1,9 @@
 // Copies elements from one array to another. Each array has its own strides. Transposes, pads, slices, window copies
 // and packing for products all use it.
 //
-// Method:   the constructor merges dimensions if the strides of both sides allow this. The innermost loop then copies
-//           in one of four ways: a run that is dense on both sides; a run that repeats one element; square blocks, if
-//           the two sides are dense along different dimensions; single elements.
+// Method:   the constructor merges dimensions if the strides of both sides allow this. The innermost loop copies in one
+//           of four ways: a run that is dense on both sides; a run that repeats one element; square blocks, if the two
+//           sides are dense along different dimensions; single elements.
 // Threads:  immutable once constructed. Run splits the work by sizes and thread count.
 #pragma once
 
@@ -47,11 +47,11 @@ class StridedCopy {
   int element_ = 1;
   int64_t from_offset_ = 0, to_offset_ = 0;  // bytes
   int64_t elements_ = 1;
-  int64_t parts_ = 1;  // parts of one pass over the innermost loop (and across_)
+  int64_t parts_ = 1;  // number of rows in one pass over the innermost loop (kBlocks: over inner_ and across_)
   int64_t rows_ = 1;   // number of passes over the innermost loop, times parts_
 };
 
-// Returns the strides, by dimension of `dims`, of a dense array in which order[i] is the i-th slowest dimension.
+// Returns the strides of a dense array with dimensions `dims`, in which order[i] is the i-th slowest dimension.
 std::vector<int64_t> StridesInOrder(const std::vector<int64_t>& dims, const std::vector<int64_t>& order);
 
 }  // namespace alpa::kernels::cpu

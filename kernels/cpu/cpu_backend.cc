@@ -99,7 +99,7 @@ class CpuBuffer : public Buffer {
 // arena outlives a run.
 class SharedArena {
  public:
-  // Makes the arena at least `size` bytes large. A run in progress keeps the memory that it has.
+  // Makes the arena at least `size` bytes large. A run in progress keeps the memory with which it started.
   absl::Status Grow(MemoryCounter& counter, Bytes size) {
     std::lock_guard lock(mutex_);
     const Bytes old_size = memory_ == nullptr ? 0 : memory_->size();
@@ -194,7 +194,7 @@ struct Device {
   std::mutex mutex;
   std::weak_ptr<SharedArena> arena;  // null if the device has no program
   ThreadPool pool;
-  CpuStream stream;  // last, so that its thread ends before the pool does
+  CpuStream stream;  // the last member, so that its thread ends before the pool is destroyed
 };
 
 int UsableCores() {
@@ -260,7 +260,7 @@ class CpuBackend : public Backend {
             return InvalidArgument("cannot fill a buffer with a pattern of %d bytes: use 1, 2, 4 or 8", step);
           Bytes done = std::min(step, size);
           std::memcpy(data, element.data(), done);
-          while (done < size) {  // doubles the filled part
+          while (done < size) {  // each pass doubles the filled part of the buffer
             const Bytes more = std::min(done, size - done);
             std::memcpy(data + done, data, more);
             done += more;

@@ -38,8 +38,8 @@ const std::byte* DenseOperand::Ready(const std::byte* operand, std::byte* scratc
 }
 
 void ConvertFloats(DType from_type, const std::byte* from, DType to_type, std::byte* to, int64_t n, ThreadPool& pool) {
-  // Loads from memory to a register, converts to the other type's register, and stores to memory. Skips each step that
-  // changes nothing.
+  // Loads from memory to a register, converts to a register of the other type, and stores to memory. Skips each step
+  // that changes nothing.
   Prim steps[3];
   int count = 0;
   for (Prim step : {LoadPrim(from_type), ConvertPrim(from_type, to_type), StorePrim(to_type)}) {
@@ -47,7 +47,7 @@ void ConvertFloats(DType from_type, const std::byte* from, DType to_type, std::b
   }
   const Bytes from_size = graph::SizeOf(from_type), to_size = graph::SizeOf(to_type);
   pool.For(n, 16384, [&](int64_t begin, int64_t end) {
-    constexpr int64_t kPiece = 512;  // elements per pass over the steps
+    constexpr int64_t kPiece = 512;  // number of elements that each pass over the steps converts
     alignas(64) std::byte registers[2][kPiece * 8];
     for (int64_t i = begin; i < end; i += kPiece) {
       const int64_t m = std::min(kPiece, end - i);

@@ -11,7 +11,7 @@
 
 namespace alpa::kernels::cpu {
 
-// Divides a unit's scratch memory into parts, in the order of the calls.
+// Divides a unit's scratch memory into parts. Each call of Take adds a part after the existing parts.
 class ScratchLayout {
  public:
   // Adds a part of `size` bytes, and returns its offset.
@@ -44,7 +44,7 @@ class DenseOperand {
   }
 
  private:
-  std::shared_ptr<const StridedCopy> packing_;  // null: the operand is already in order
+  std::shared_ptr<const StridedCopy> packing_;  // null: the operand already has the chosen order
   Bytes packed_at_ = 0, widened_at_ = -1;       // offsets in scratch; widened_at_ is -1 if the operand is not widened
   graph::DType from_ = graph::DType::kF32, to_ = graph::DType::kF32;
   int64_t elements_ = 0;

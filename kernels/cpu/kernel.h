@@ -22,7 +22,7 @@
 
 namespace alpa::kernels::cpu {
 
-using namespace fusion;  // the division of a program into kernels, and the places of its values
+using namespace fusion;  // declares the division of a program into kernels, and the places of its values
 
 struct Frame {
   std::byte* const* slots;
@@ -37,7 +37,7 @@ using Kernel = std::function<absl::Status(const Frame&)>;
 // One op that is being compiled.
 struct OpContext {
   std::shared_ptr<const graph::Graph> graph;  // shared with kernels that need it at run time
-  const graph::Op* op = nullptr;              // of *graph
+  const graph::Op* op = nullptr;              // an op of *graph
   std::vector<int> in, out;                   // slots of the operands and results
   int scratch = -1;                           // slot of the unit's scratch memory
   CollectiveProvider* collectives = nullptr;
@@ -51,9 +51,9 @@ struct OpContext {
 
 struct BuiltKernel {
   Kernel run;
-  const char* kind = "";                         // for profiles
+  const char* kind = "";                         // name of the kernel's kind in profiles
   Bytes scratch = 0;
-  std::vector<std::vector<ShareOption>> shares;  // by output
+  std::vector<std::vector<ShareOption>> shares;  // one list per output
 };
 
 }  // namespace alpa::kernels::cpu

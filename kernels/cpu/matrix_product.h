@@ -26,7 +26,7 @@ struct MatrixProduct {
 void Multiply(const MatrixProduct<float>& product);
 void Multiply(const MatrixProduct<double>& product);
 
-// Makes the BLAS library use only the calling thread, for calls from this thread. Every thread must call this before it
+// From now on, all BLAS calls of the calling thread run on this thread only. Every thread must call this before it
 // multiplies, because the threads of a device split the work among themselves.
 void KeepBlasOnThisThread();
 

@@ -29,7 +29,7 @@ absl::StatusOr<BuiltKernel> BuildAllReduce(const OpContext& context, CollectiveG
     std::vector<Piece> pieces;
     Bytes size = 0;
   };
-  std::vector<Bucket> buckets;               // for small operands: one bucket per dtype
+  std::vector<Bucket> buckets;               // one bucket per dtype, for small operands
   std::vector<std::pair<graph::DType, Piece>> alone;
   std::map<graph::DType, size_t> bucket_of;
   const fusion::Packing packing = fusion::PackingOf(*context.graph, *context.op);
@@ -74,10 +74,10 @@ absl::StatusOr<BuiltKernel> BuildAllReduce(const OpContext& context, CollectiveG
   return kernel;
 }
 
-// Views an array as [outer, dimension, inner], around one dimension.
+// Describes an array as [outer, dimension, inner], where `dimension` is one chosen dimension.
 struct Cut {
   int64_t outer = 1;
-  Bytes inner = 1;  // bytes per index of the dimension
+  Bytes inner = 1;  // number of bytes per index of the dimension
 };
 Cut CutAt(const graph::Shape& shape, int64_t dim) {
   Cut cut;
@@ -162,7 +162,7 @@ absl::StatusOr<BuiltKernel> BuildAllToAll(const OpContext& context, CollectiveGr
         "cannot compile %s: a dimension of size %d is not divisible by %d ranks, or the result has another size",
         context.Where(), in.dims[attrs.dim], n);
   }
-  graph::Shape block = in;  // the part that one rank sends to another
+  graph::Shape block = in;  // the shape of the part that one rank sends to another
   block.dims[attrs.dim] /= n;
   const Cut split = CutAt(block, attrs.dim), join = CutAt(block, attrs.concat_dim);
   const Bytes split_row = split.inner * block.dims[attrs.dim], join_row = join.inner * block.dims[attrs.concat_dim];

@@ -22,7 +22,7 @@ absl::StatusOr<std::shared_ptr<Body>> CompileRegion(const OpContext& c, size_t r
   return std::shared_ptr<Body>(*std::move(body));
 }
 
-// Carried values alternate between the results' buffers and a second set of buffers.
+// The values that the loop carries alternate between the results' buffers and a second set of buffers.
 absl::StatusOr<BuiltKernel> BuildWhile(const OpContext& context) {
   ALPA_ASSIGN_OR_RETURN(const std::shared_ptr<Body> condition, CompileRegion(context, 0));
   ALPA_ASSIGN_OR_RETURN(const std::shared_ptr<Body> body, CompileRegion(context, 1));

@@ -2,9 +2,10 @@
 // column of A belongs to one window element and one input feature. B is the kernel.
 //
 // Operands are first converted to [batch, spatial..., feature] and [spatial..., input feature, output feature], in f32
-// (or f64), unless they are already in this form. A is never stored completely. Each thread fills one piece of A at a
-// time: some rows and some columns. For each group of rows, it adds the products of all pieces of these rows. A feature
-// group uses its own features of the input and its own columns of B. A batch group uses its own part of the batch.
+// (or f64), unless they are already in this form. A is never stored completely. It is divided into pieces: a piece is a
+// range of rows and a range of columns. Each thread fills one piece at a time. For each range of rows, the thread adds
+// the products of all pieces of these rows. A feature group uses its own features of the input and its own columns of
+// B. A batch group uses its own part of the batch.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -40,10 +41,10 @@ int64_t Product(const Dims& dims) {
 struct Problem {
   std::vector<WindowDim> window;
   Dims in_spatial, out_spatial, taps;           // sizes of the input, the output and the window
-  int64_t batch = 1, in_features = 1;           // of the input
-  int64_t group_batch = 1, group_features = 1;  // the part that one group reads
-  int64_t groups = 1, out_features = 1;         // out_features: of all groups
-  int64_t rows = 1, columns = 1;                // of A
+  int64_t batch = 1, in_features = 1;           // sizes of the complete input
+  int64_t group_batch = 1, group_features = 1;  // sizes of the part of the input that one group reads
+  int64_t groups = 1, out_features = 1;         // out_features: the total of all groups
+  int64_t rows = 1, columns = 1;                // sizes of A
 };
 
 Problem ProblemOf(const OpContext& c) {
@@ -144,7 +145,7 @@ struct Plan {
     placed->Run(computed, frame.slots[out], *frame.pool);
   }
 
-  // Splits the row pieces of all groups among the threads.
+  // Divides the rows of each group into ranges, and splits the ranges of all groups among the threads.
   void Multiply(const Frame& frame, const T* a, const T* b, T* c) const {
     const int64_t per_group = (p.rows + piece_rows - 1) / piece_rows, pieces = per_group * p.groups;
     const int64_t group_out = p.out_features / p.groups;
@@ -213,7 +214,7 @@ BuiltKernel Build(const OpContext& c) {
   plan->narrow_at = out.dtype == kComputed ? -1 : scratch.Take(out.bytes());
 
   plan->piece_columns = std::clamp<int64_t>(p.columns, 1, kPieceColumns);
-  // If there are enough rows, every thread gets at least one piece.
+  // If there are enough rows, every thread gets at least one range of rows.
   const int64_t share = (p.rows * p.groups + c.threads - 1) / c.threads;
   plan->piece_rows = std::clamp<int64_t>(std::min(kPieceElements / plan->piece_columns, share), 1, p.rows);
   plan->piece_bytes = plan->piece_rows * plan->piece_columns * static_cast<Bytes>(sizeof(T));

@@ -41,12 +41,12 @@ void MultiplyPart(const Gemm& g, const T* a, const T* b, T* c, int64_t m0, int64
 
 template <typename T>
 void MultiplyAll(const Gemm& g, ThreadPool& pool, const T* a, const T* b, T* c) {
-  const int64_t work = 2 * g.m * g.n * g.k;  // operations of one matrix
+  const int64_t work = 2 * g.m * g.n * g.k;  // number of operations for one matrix of the batch
   const int64_t batches = static_cast<int64_t>(g.lhs.batch_offsets.size());
   auto matrix = [&](int64_t i, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
     MultiplyPart(g, a + g.lhs.batch_offsets[i], b + g.rhs.batch_offsets[i], c + i * g.m * g.n, m0, m1, n0, n1);
   };
-  constexpr int64_t kWorthAThread = 1 << 19;  // minimum operations per thread
+  constexpr int64_t kWorthAThread = 1 << 19;  // minimum number of operations per thread
   if (batches >= pool.size()) {
     pool.For(batches, std::max<int64_t>(1, kWorthAThread / std::max<int64_t>(work, 1)),
              [&](int64_t begin, int64_t end) {
@@ -87,7 +87,7 @@ void MultiplyPlain(const Gemm& g, ThreadPool& pool, const T* a, const T* b, R* c
            });
 }
 
-// Both operands as dense arrays.
+// Provides both operands as dense arrays.
 struct Operands {
   int slots[2], scratch;
   std::array<DenseOperand, 2> dense;

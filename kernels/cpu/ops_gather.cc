@@ -67,8 +67,8 @@ class Windows {
 
   int64_t count() const { return count_; }
 
-  // Calls f(offset in the big array, offset in the array of windows), in elements, for windows [begin, end). If kClamp,
-  // clamps the starts. Otherwise skips windows that do not fit.
+  // Calls f(offset in the big array, offset in the array of windows) for windows [begin, end). Both offsets count
+  // elements. If kClamp, clamps the starts. Otherwise skips windows that do not fit.
   template <bool kClamp, typename F>
   void ForEach(const std::byte* indices, int64_t begin, int64_t end, const F& f) const {
     if (begin >= end) return;
@@ -112,7 +112,7 @@ class Windows {
   };
   IndexReader reader_;
   Dims sizes_, out_strides_, index_strides_;
-  Dims big_strides_;  // by dimension of `batch`: the stride in the big array
+  Dims big_strides_;  // one entry per dimension of `batch`: the stride in the big array
   std::vector<Component> components_;
   int64_t count_ = 1;
 };
@@ -188,7 +188,7 @@ class Combiner {
     const Prim load = LoadPrim(dtype_), store = StorePrim(dtype_);
     if (load == nullptr && store == nullptr) return op_(n, to, to, from, nullptr);
     const Prim wrap = WrapPrim(dtype_);
-    constexpr int64_t kPiece = 256;  // elements per piece
+    constexpr int64_t kPiece = 256;  // number of elements that are combined at a time
     alignas(64) std::byte a[kPiece * 8], b[kPiece * 8];
     for (int64_t i = 0; i < n; i += kPiece) {
       const int64_t count = std::min(kPiece, n - i);
@@ -209,7 +209,7 @@ class Combiner {
 // Cuts a window into rows that are dense in the big array and in the updates. If no dimension is dense, a row is one
 // element.
 struct WindowRows {
-  Dims sizes, big_strides, update_strides;  // of the dimensions around the rows
+  Dims sizes, big_strides, update_strides;  // one entry per dimension around the rows
   int64_t length = 1, rows = 1;
 
   WindowRows(const Dims& window, const Dims& big, const Dims& update) {

@@ -65,9 +65,9 @@ struct Reduction {
   int64_t kept = 1, reduced = 1;
   int64_t together = 1;                // number of rows that one run of `wide` combines
   std::vector<DenseOperand> operands;  // [reduced, kept]
-  std::vector<Bytes> elements;         // bytes per element
-  std::vector<Bytes> parts_at;         // offsets in scratch of the accumulators for `together` rows
-  std::shared_ptr<Body> wide, narrow;  // combiners for together * kept lanes, and for kept lanes
+  std::vector<Bytes> elements;         // one entry per operand: bytes per element
+  std::vector<Bytes> parts_at;         // one entry per operand: offset in scratch of the accumulators of `wide`
+  std::shared_ptr<Body> wide, narrow;  // `wide` combines together * kept lanes, `narrow` combines kept lanes
   Bytes arena_at = 0;
   std::vector<int> in, out;
   int scratch = -1;
@@ -118,7 +118,7 @@ struct Reduction {
 
 absl::StatusOr<BuiltKernel> BuildReduce(const OpContext& c) {
   if (c.op->opcode != Opcode::kReduce || c.out_shape().elements() == 0) return BuiltKernel{};
-  constexpr int64_t kLanes = 512;  // maximum lanes if several rows fill them
+  constexpr int64_t kLanes = 512;  // maximum number of lanes that several rows fill together
   const Dims& reduced = c.op->as<graph::DimsAttrs>().dims;
   auto r = std::make_shared<Reduction>();
   r->n = c.out.size();

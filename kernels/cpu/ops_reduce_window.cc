@@ -51,12 +51,12 @@ Tap TapOf(const WindowDim& w, int64_t k, int64_t in, int64_t out) {
 
 struct WindowPlan {
   Dims in_dims, out_dims, in_strides;
-  std::vector<std::vector<Tap>> taps;  // by dimension, then by position in the window
+  std::vector<std::vector<Tap>> taps;  // one list per dimension, with one entry per position in the window
   DType dtype = DType::kF32;
   FoldPrim fold = nullptr;
   DType accumulator = DType::kF32;
   int in = -1, initial = -1, out = -1, scratch = -1;
-  Bytes row_bytes = 0;  // scratch per thread: accumulators, lanes, raw elements
+  Bytes row_bytes = 0;  // bytes of scratch per thread: accumulators, lanes and raw elements
 
   void Run(const Frame& frame) const;
   void RunRow(const Frame& frame, int64_t row, std::byte* memory) const;
@@ -66,7 +66,7 @@ struct WindowPlan {
 void WindowPlan::Fold(const Tap& tap, const std::byte* from, std::byte* accumulators, std::byte* lanes) const {
   const int64_t element = graph::SizeOf(dtype), width = graph::SizeOf(accumulator);
   const Prim load = LoadPrim(dtype);
-  constexpr int64_t kPiece = 512;  // elements per piece
+  constexpr int64_t kPiece = 512;  // number of elements that are combined at a time
   std::byte* const raw = lanes + kPiece * 8;
   for (int64_t i = 0; i < tap.count; i += kPiece) {
     const int64_t n = std::min(kPiece, tap.count - i);

@@ -1,5 +1,5 @@
 // cpu-profile FILE [--runs N] [--threads N] [--top N] [--print]: compiles a serialized HloModuleProto for the CPU
-// backend, runs it on random inputs, and prints the time by kernel.
+// backend, runs it on random inputs, and prints the time of each kernel.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -99,7 +99,7 @@ absl::Status Main(int argc, char** argv) {
 
   std::vector<double> seconds;
   for (int i = -1; i < flags.runs; ++i) {
-    if (i == 0) EnableProfiling(*program);  // after run -1, which makes the system map the memory
+    if (i == 0) EnableProfiling(*program);  // not in run -1, in which the system maps the memory
     const auto begin = std::chrono::steady_clock::now();
     program->Run(backend->stream(0), inputs, outputs);
     ALPA_RETURN_IF_ERROR(backend->stream(0).Record()->Wait());

@@ -25,7 +25,7 @@ class CpuStream : public Stream {
   class CpuEvent;
   struct Item {
     std::function<absl::Status()> work;
-    std::shared_ptr<CpuEvent> event;  // if set: a recorded point, without work
+    std::shared_ptr<CpuEvent> event;  // if set, the item is a recorded point and has no work
   };
   void Push(Item item);
   void Work();

@@ -34,8 +34,8 @@ void ThreadPool::Start(int parts, Function function, const void* context) {
   parts_ = parts;
   function_ = function;
   context_ = context;
-  // Every worker counts itself as done in every round, even if it has no part. So Run returns only after all workers
-  // have seen the round, and no worker can miss a round.
+  // Each call of Start begins a round. Every worker counts itself as done in every round, even if it has no part. So
+  // Run returns only after all workers have seen the round, and no worker can miss a round.
   pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   bool wake;
   {

@@ -16,7 +16,7 @@ namespace alpa::kernels::cpu {
 
 class ThreadPool {
  public:
-  // `threads` >= 1 counts the caller.
+  // `threads` includes the calling thread. REQUIRES: threads >= 1.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -60,7 +60,7 @@ class ThreadPool {
   std::atomic<uint64_t> round_{0};
   std::atomic<int> pending_{0};
   std::atomic<bool> stopping_{false};
-  int sleeping_ = 0;  // workers; guarded by mutex_
+  int sleeping_ = 0;  // number of workers that sleep; guarded by mutex_
   int parts_ = 0;
   Function function_ = nullptr;
   const void* context_ = nullptr;

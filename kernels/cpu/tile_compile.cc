@@ -284,7 +284,7 @@ class Compiler {
     const int end = static_cast<int>(p_.instructions.size());
     for (const auto& reduction : p_.reductions) last[reduction.source] = end;
     Bytes top = static_cast<Bytes>((p_.registers.size() * sizeof(void*) + 63) / 64 * 64);
-    std::map<int, std::vector<Bytes>> free;  // by lane size
+    std::map<int, std::vector<Bytes>> free;  // key: lane size
     auto take = [&](int lane) {
       std::vector<Bytes>& list = free[lane];
       if (!list.empty()) {
@@ -309,7 +309,7 @@ class Compiler {
         if (r < 0 || last[r] != static_cast<int>(i)) continue;
         Register& done = p_.registers[r];
         if (done.kind == Register::Kind::kBuffer && done.buffer >= 0) free[done.element].push_back(done.buffer);
-        last[r] = -1;  // so that each buffer returns only once
+        last[r] = -1;  // so that each buffer is returned only once
       }
     }
     p_.thread_bytes = top;

@@ -18,7 +18,7 @@
 
 namespace alpa::kernels::cpu {
 
-// Elements per tile: few enough that the registers of a group stay in the first-level cache.
+// The number of elements per tile. It is small enough that the registers of a group stay in the first-level cache.
 inline constexpr int64_t kTile = 512;
 
 struct TileProgram {
@@ -36,8 +36,8 @@ struct TileProgram {
     enum class Kind : uint8_t { kPrim, kView, kIota };
     Kind kind = Kind::kPrim;
     Prim prim = nullptr;
-    int d = -1, a = -1, b = -1, c = -1;  // registers; kPrim uses all four, kView and kIota only d
-    int index = -1;                      // kView: in `views`; kIota: in `iotas`
+    int d = -1, a = -1, b = -1, c = -1;  // numbers of registers; kPrim uses all four, kView and kIota only d
+    int index = -1;                      // kView: index in `views`; kIota: index in `iotas`
   };
   struct ViewLoad {
     View view;
@@ -55,7 +55,7 @@ struct TileProgram {
     graph::DType dtype = graph::DType::kF32;
     FoldPrim row = nullptr, column = nullptr;
     int lane = 4, accumulator = 8;  // bytes
-    Bytes partials = 0;             // offset in the shared part of scratch
+    Bytes partials = 0;             // offset of the partial results in the shared part of scratch
   };
 
   int64_t n = 0;
@@ -64,9 +64,9 @@ struct TileProgram {
   std::vector<ViewLoad> views;
   std::vector<IotaLoad> iotas;
   std::vector<Reduction> reductions;
-  ReduceLayout layout;     // of all reductions
-  Bytes thread_bytes = 0;  // per thread: the registers' buffers and pointers
-    Bytes shared_bytes = 0;  // partial results of all threads
+  ReduceLayout layout;     // the common layout of all reductions
+  Bytes thread_bytes = 0;  // bytes per thread for the registers' buffers and pointers
+    Bytes shared_bytes = 0;  // bytes for the partial results of all threads
   Bytes scratch_bytes(int threads) const { return thread_bytes * threads + shared_bytes; }
 };
 

@@ -52,7 +52,7 @@ void LoadIota(const TileProgram::IotaLoad& iota, int64_t begin, int64_t count, s
   }
 }
 
-// ---- Accumulators ----
+// ---- Accumulators of reductions ----
 
 // Calls f with a value of a reduction's accumulator type: double, or the lane's type.
 template <typename F>
@@ -199,7 +199,7 @@ void Finish(const Reduction& r, const Frame& frame, int64_t begin, int64_t n, co
   });
 }
 
-// ---- One thread's registers ----
+// ---- Registers of one thread ----
 
 class Tiles {
  public:
@@ -307,7 +307,7 @@ class Tiles {
   bool buffered_ = false;
 };
 
-// ---- Traversals of the elements ----
+// ---- Traversals of the elements of a fused group ----
 
 class Run {
  public:
