@@ -346,7 +346,7 @@ class EndpointGroup : public kernels::CollectiveGroup {
   const uint32_t channel_;
   uint32_t call_ = 0;
   Scratch scratch_;   // received terms
-  Scratch wide_;      // 16-bit floats as f32
+  Scratch wide_;      // copies of 16-bit floats as f32
   Scratch passing_;   // partial sums of the blocks that pass through
 };
 

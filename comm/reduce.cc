@@ -31,8 +31,7 @@ inline void FromFloat(float f, Bf16& out) {
   out.bits = static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? nan : rounded);
 }
 
-// Multiplication by a power of two changes the bias of the exponent. The multiplication also converts denormals
-// correctly.
+// Changes the bias of the exponent through a multiplication by a power of two, which converts denormals correctly.
 inline float ToFloat(F16 x) {
   const uint32_t magnitude = x.bits & 0x7fffu, sign = uint32_t{x.bits & 0x8000u} << 16;
   const float scaled = std::bit_cast<float>(magnitude << 13) * std::bit_cast<float>(uint32_t{254 - 15} << 23);

@@ -12,8 +12,8 @@ namespace {
 // The largest chunk, in bytes. A received chunk of this size is still in a core's cache when the ring adds it. Copying
 // the chunk takes far longer than the rendezvous handshake of its message, so the handshake's cost is small.
 constexpr size_t kChunkBytes = 512 << 10;
-// The number of receives that are open at a time during the reduce half. A run of only the gather half keeps twice this
-// number open.
+// The number of receives that are open at a time during the reduce half. If a run consists of only the gather half, it
+// keeps twice this number open.
 constexpr size_t kSlots = 4;
 constexpr size_t kNone = static_cast<size_t>(-1);
 
@@ -23,7 +23,7 @@ class Ring {
       : exchange_(exchange), run_(run), chunks_(run.blocks->chunks()), half_(static_cast<size_t>(exchange.size() - 1)),
         first_(run.reduce ? 0 : half_ * chunks_), last_((run.gather ? 2 * half_ : half_) * chunks_),
         // A receive of the gather half overwrites memory that a send of the reduce half reads. That send is
-        // half_ * chunks_ places earlier. This window is small enough that the send has started before the receive is
+        // half_ * chunks_ places earlier. The window is small enough that this send has started before the receive is
         // opened.
         window_(std::min({run.reduce ? kSlots : 2 * kSlots, half_ * chunks_, last_ - first_})),
         slot_bytes_(run.blocks->max_chunk_bytes()), sends_(last_ + chunks_, kNone), receives_(last_, kNone) {
@@ -90,7 +90,7 @@ class Ring {
   Exchange& exchange_;
   const RingRun& run_;
   const size_t chunks_, half_, first_, last_, window_, slot_bytes_;
-  std::vector<size_t> sends_, receives_;   // by place: the number of the request in the exchange
+  std::vector<size_t> sends_, receives_;   // one entry per place: the number of the request in the exchange
   std::span<std::byte> slots_;
 };
 
@@ -98,7 +98,7 @@ class Ring {
 
 Blocks::Blocks(size_t elements, size_t element_bytes, int n)
     : elements_(elements), element_bytes_(element_bytes), n_(static_cast<size_t>(n)) {
-  const size_t bytes = block(0).size;   // the largest block
+  const size_t bytes = block(0).size;   // block 0 is a largest block
   chunks_ = std::max<size_t>(1, (bytes + kChunkBytes - 1) / kChunkBytes);
 }
 

@@ -29,8 +29,8 @@ class Blocks {
   struct Range {
     size_t begin, size;   // bytes
   };
-  Range block(int b) const;                // in the array
-  Range chunk(int b, size_t c) const;      // in the block
+  Range block(int b) const;                // counted from the start of the array
+  Range chunk(int b, size_t c) const;      // counted from the start of block b
   size_t chunks() const { return chunks_; }
   size_t max_chunk_bytes() const;
 

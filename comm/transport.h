@@ -52,7 +52,7 @@ class Transport {
   virtual std::string address() const = 0;
 
   struct Peer {
-    std::string address;   // of the process that holds this rank's device
+    std::string address;   // the address of the process that holds this rank's device
     bool local = false;    // this process holds the device
   };
   // Returns one endpoint for each local rank of an epoch, in order of rank. `epoch` must be the same on all processes

@@ -298,7 +298,7 @@ TEST_P(CollectiveTest, DifferentSizesFailInsteadOfHanging) {
   });
 }
 
-// ---- Independent of the transport ----
+// ---- Tests that do not depend on the transport ----
 
 class ReducingTest : public ::testing::Test {
  protected:

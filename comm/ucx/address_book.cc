@@ -33,11 +33,12 @@ constexpr uint32_t kNotOpen = 0, kClosing = 0xfffffffcu, kAbandoned = 0xfffffffd
 // The number of ended epochs that the book remembers. Epochs are never reused, so the book only has to remember epochs
 // that a peer may still be opening.
 constexpr size_t kEndsRemembered = 1024;
-// Limits on the resources that other processes can occupy here: bytes of one UCX address, and open connections of
-// visitors.
+// Limits on the resources that other processes can occupy in this process. kMaxAddressBytes limits the size of one UCX
+// address, and kMaxVisitors limits the number of open connections of visitors.
 constexpr uint32_t kMaxAddressBytes = 64 << 10;
 constexpr size_t kMaxVisitors = 256;
-// Time limits: kPatience for a visitor to send its question, kNotifyTimeout for one whole call of NotifyAborted.
+// Time limits. kPatience is the time that a visitor has to send its question. kNotifyTimeout limits one complete call
+// of NotifyAborted.
 constexpr std::chrono::milliseconds kPatience{1000}, kNotifyTimeout{300};
 // The number of sockets that NotifyAborted connects at a time.
 constexpr size_t kDialsAtOnce = 64;
@@ -298,7 +299,7 @@ void NotifyAborted(const std::vector<ProcessAddress>& addresses, uint64_t epoch)
   const MonotonicTime deadline = Clock::Real().Now() + kNotifyTimeout;
   for (size_t first = 0; first < addresses.size(); first += kDialsAtOnce) {
     const size_t last = std::min(addresses.size(), first + kDialsAtOnce);
-    std::deque<Socket> sockets;   // connecting at the same time
+    std::deque<Socket> sockets;   // these sockets connect at the same time
     for (size_t i = first; i < last; ++i) sockets.push_back(addresses[i].ipv4 != 0 ? Dial(addresses[i]) : Socket(-1));
     for (size_t i = first; i < last; ++i) {
       const int fd = sockets[i - first].fd();

@@ -80,7 +80,7 @@ struct ProcessAddress {
   std::string host;
   uint16_t port = 0;
   uint64_t nonce = 0;
-  uint32_t ipv4 = 0;   // of the host, in network order; 0 until the host is looked up
+  uint32_t ipv4 = 0;   // address of the host, in network order; 0 until the host is looked up
 };
 absl::StatusOr<ProcessAddress> ParseProcessAddress(const std::string& address);
 

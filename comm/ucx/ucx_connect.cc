@@ -61,7 +61,7 @@ void UcxEpoch::Attend(std::vector<ProcessAddress>& processes) {
     Lock lock(*this);
     DestroyWorker();
   }
-  if (notify) NotifyAborted(processes, epoch_);   // a second time, for peers that opened the epoch in the meantime
+  if (notify) NotifyAborted(processes, epoch_);   // again, for peers that have opened the epoch in the meantime
 }
 
 // Asks the peers for their UCX addresses until all have answered or the epoch ends.
@@ -165,7 +165,7 @@ bool UcxEpoch::AllMet() const {
   return std::all_of(peers_.begin(), peers_.end(), [](const Peer& peer) { return peer.met || !peer.failure.ok(); });
 }
 
-// ---- The end ----
+// ---- The end of an epoch ----
 
 // UCX calls OnLost only while this class calls a UCX function, so the mutex is held.
 void UcxEpoch::OnLost(void* argument, ucp_ep_h endpoint, ucs_status_t status) {
@@ -261,8 +261,8 @@ void UcxEpoch::AbortAs(const absl::Status& cause, bool notify_peers) {
   } else if (worker_ != nullptr) {
     (void)CloseEndpoints();
     CancelReceives(nullptr);
-    // UCX cannot cancel the receive of a message that has arrived in part. Without a worker, no thread calls UCX again,
-    // so UCX no longer writes to the message's memory.
+    // UCX cannot cancel the receive of a message that has arrived in part. After DestroyWorker, no thread calls UCX
+    // again, so UCX no longer writes to the message's memory.
     for (Operation* operation = open_; operation != nullptr && worker_ != nullptr; operation = operation->next) {
       if (!operation->greeting && operation->receive != nullptr) DestroyWorker();
     }

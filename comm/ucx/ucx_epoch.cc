@@ -123,7 +123,7 @@ void UcxEpoch::Abort(const absl::Status& cause) { AbortAs(cause, true); }
 void UcxEpoch::SignalStop() { Signal(stop_event_); }
 void UcxEpoch::WakeDriver() { Signal(driver_event_); }
 
-// ---- Operations ----
+// ---- Sends and receives ----
 
 // Returns the UCX tag of a message. Bits 63..56 are the epoch's lowest 8 bits. They keep epochs apart a second time,
 // because each epoch also has a UCX worker of its own. Bits 55..44 are the sender, bits 43..32 the receiver, and bits
@@ -234,7 +234,7 @@ std::unique_ptr<Request> UcxEpoch::Recv(int from, int to, uint32_t tag, std::spa
   return operation;
 }
 
-// ---- Progress ----
+// ---- Progress of operations ----
 
 // UCX's events do not wake a sleeping thread if this process itself adds an operation, so this function wakes the
 // threads.
@@ -295,7 +295,7 @@ absl::Status UcxEpoch::Drive(Operation& operation) {
     if (!asleep) {
       sched_yield();
       const MonotonicTime now = Clock::Real().Now();
-      if (moved) spin_until = now + spin_;  // a long message arrives in pieces: the next piece may come soon
+      if (moved) spin_until = now + spin_;  // a long message arrives in fragments, and the next fragment may come soon
       may_sleep = now >= spin_until;
       continue;
     }

@@ -82,9 +82,9 @@ class UcxEpoch {
     bool met = false;
     bool half_open = false;                    // not met, but a connection may be under way
     std::unique_ptr<Operation> greeting_out, greeting_in;
-    int greetings = 0;                         // how many of the two greetings are done
+    int greetings = 0;                         // number of the two greetings that are done
     std::byte received{};
-    std::deque<Operation*> early;              // sends that wait for the meeting
+    std::deque<Operation*> early;              // sends that wait until the processes have met
   };
   // Locks the mutex with priority over the driver, which would otherwise lock the mutex again at once.
   class Lock {
@@ -111,7 +111,7 @@ class UcxEpoch {
   void StartSend(Operation& operation, ucp_ep_h endpoint) ALPA_REQUIRES(mutex_);
   void PostReceive(Operation& operation, void* memory) ALPA_REQUIRES(mutex_);
   bool IsHere(const Operation& operation) ALPA_REQUIRES(mutex_);
-  void CancelReceives(const Peer* from) ALPA_REQUIRES(mutex_);   // null: those of all peers, except greetings
+  void CancelReceives(const Peer* from) ALPA_REQUIRES(mutex_);   // `from` null: from all peers, except greetings
   static void OnSent(void* request, ucs_status_t status, void* user_data);
   static void OnReceived(void* request, ucs_status_t status, const ucp_tag_recv_info_t* info, void* user_data);
 
@@ -139,11 +139,11 @@ class UcxEpoch {
   static void OnLost(void* peer, ucp_ep_h endpoint, ucs_status_t status);
   void Fail(Peer& peer) ALPA_REQUIRES(mutex_);
 
-  // The end.
+  // The end of the epoch.
   void AbortAs(const absl::Status& cause, bool notify_peers);
   void SignalStop();
   void Flush(Duration patience) ALPA_REQUIRES(mutex_);
-  bool CloseEndpoints() ALPA_REQUIRES(mutex_);   // false: some connections are not closed
+  bool CloseEndpoints() ALPA_REQUIRES(mutex_);   // returns false if some connections are not closed
   void DestroyWorker() ALPA_REQUIRES(mutex_);
 
   const std::shared_ptr<UcxContext> context_;
@@ -154,7 +154,7 @@ class UcxEpoch {
   int driver_event_ = -1, watcher_event_ = -1;   // eventfds that wake the driver and the watching thread
   int stop_event_ = -1;                          // written on abort, at the end, or if a peer has aborted; never read
   int ucx_event_ = -1;                           // a duplicate of the worker's descriptor, which outlives the worker
-  std::vector<int> peer_of_rank_;                // -1: this process
+  std::vector<int> peer_of_rank_;                // one entry per rank: index in peers_; -1: a rank of this process
   int first_rank_ = -1;                          // the lowest rank of this process
   bool published_ = false;
   std::thread watcher_, connector_;

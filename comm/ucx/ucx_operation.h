@@ -26,8 +26,8 @@ class UcxEpoch::Operation : public Request {
   bool waited = false;
   // Guarded by the epoch's mutex:
   bool done = false;
-  bool greeting = false;             // part of meeting the peer, started by the epoch itself
-  bool blocked = false;              // its waiter sleeps on `changed`
+  bool greeting = false;             // one of the two greetings, which the epoch itself starts
+  bool blocked = false;              // the thread that waits for the operation sleeps on `changed`
   ucs_status_ptr_t receive = nullptr;   // UCX's request, while the receive can be cancelled
   absl::Status status;
   CondVar changed;

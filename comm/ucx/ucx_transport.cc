@@ -39,8 +39,8 @@ class SharedEpoch {
   }
 
  private:
-  const std::shared_ptr<Process> process_;   // ucx_ uses the context and the address book in it
-  const std::vector<bool> local_;            // by rank
+  const std::shared_ptr<Process> process_;   // ucx_ uses its context and its address book
+  const std::vector<bool> local_;            // one entry per rank: whether this process holds the rank's device
   const std::unique_ptr<Mailbox> mailbox_;   // ucx_ aborts the mailbox if another process aborts the epoch
   const std::unique_ptr<UcxEpoch> ucx_;      // null if all ranks are local
 };
