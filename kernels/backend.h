@@ -74,8 +74,8 @@ class CompiledProgram {
   // Enqueues one execution. inputs[i] is parameter i, outputs[j] is result j. The input and the output of an aliased
   // pair must be the same buffer. No other two buffers may overlap. Loop-index parameters are ordinary s32[] buffers.
   virtual void Run(Stream& stream, std::vector<Buffer*> inputs, std::vector<Buffer*> outputs) = 0;
-  // Returns the bytes of temporary memory that the program needs. The temporary memory of a device is as large as its
-  // largest program needs.
+  // Returns the number of bytes of temporary memory that the program needs. The temporary memory of a device is as
+  // large as its largest program needs.
   virtual Bytes temporary_bytes() const = 0;
 };
 

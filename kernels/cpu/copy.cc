@@ -11,7 +11,7 @@ constexpr int64_t kBlock = 16;         // elements per side of a square block
 constexpr int64_t kPart = 16 * 1024;   // maximum number of elements of the innermost loop in one row
 constexpr int64_t kGrain = 16 * 1024;  // minimum number of elements per thread
 
-// Copies element (i, j) for all i < rows and j < columns. `to` is dense along j, and `from` is dense along i.
+// Copies the elements (i, j) with i < rows and j < columns. `to` is dense along j, and `from` is dense along i.
 template <typename T>
 void CopyBlock(int64_t rows, int64_t columns, const std::byte* from, int64_t from_column, std::byte* to,
                int64_t to_row) {

@@ -1,5 +1,5 @@
-// Copies elements from one array to another. Each array has its own strides. Transposes, pads, slices, window copies
-// and packing for products all use it.
+// Copies elements from one array to another. Each array has its own strides. Transposes, pads, slices, copies of
+// windows, and the packing of matrix operands all use it.
 //
 // Method:   the constructor merges dimensions if the strides of both sides allow this. The innermost loop copies in one
 //           of four ways: a run that is dense on both sides; a run that repeats one element; square blocks, if the two

@@ -1,8 +1,8 @@
 // The kernels of a compiled program. They read and write slots.
 //
-// Model:    a slot holds the address of a value or of a unit's scratch memory. The slot of a value has the same number
-//           as the value in its graph. Kernels know only slots, because they are built before memory is planned.
-//           Addresses are known only when the program runs.
+// Model:    a unit is the part of a program that one kernel computes. A slot holds the address of a value or of a
+//           unit's scratch memory. The slot of a value has the same number as the value in its graph. Kernels know only
+//           slots, because they are built before memory is planned. Addresses are known only when the program runs.
 // Rules:    a kernel may write only its outputs and its scratch. An output may have the same address as an input only
 //           if the kernel's `shares` allow this. Inputs of zero bytes may have any address.
 #pragma once

@@ -165,8 +165,8 @@ BuiltKernel BuildGather(const OpContext& c) {
 // Computes to[i] = to[i] op from[i] for n elements in their memory form.
 class Combiner {
  public:
-  // Makes the combiner of `region`. Returns false if this class does not support the region. It supports a region that
-  // returns its second parameter, and a region of a single op that has a loop (OpPrim).
+  // Makes the combiner of `region`. Returns false if this class does not support the region. This class supports a
+  // region that returns its second parameter, and a region of a single op that has a loop (OpPrim).
   static bool Make(const graph::Graph& region, DType dtype, Combiner& combiner) {
     combiner.dtype_ = dtype;
     if (region.parameters().size() != 2 || region.results().size() != 1) return false;
@@ -274,7 +274,8 @@ BuiltKernel BuildScatter(const OpContext& c) {
     const std::byte* const from = frame.slots[in[2]];
     const int64_t work = windows->count() * rows->length * rows->rows;
     const bool by_rows = rows->rows >= frame.pool->size();
-    // A thread gets at least one row, or at least 16 elements of each row. 16 elements of 4 bytes fill a cache line.
+    // A thread gets at least one complete row, or at least 16 elements of each row. 16 elements of 4 bytes fill a cache
+    // line.
     const int64_t items = by_rows ? rows->rows : rows->length, least = by_rows ? 1 : 16;
     const int64_t grain = work < 32768 ? items : least;
     frame.pool->For(items, std::max<int64_t>(1, grain), [&](int64_t begin, int64_t end) {

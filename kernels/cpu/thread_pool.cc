@@ -5,8 +5,8 @@
 namespace alpa::kernels::cpu {
 namespace {
 
-// The number of times that a worker checks for work before it sleeps. These checks take some tens of microseconds. They
-// are worth it, because within a program one kernel closely follows another.
+// The number of times that a worker checks for work before it sleeps. These checks take some tens of microseconds. This
+// cost is justified, because within a program one kernel closely follows another.
 constexpr int kSpins = 2000;
 
 inline void Pause() {

@@ -103,8 +103,8 @@ class Compiler {
     return r;
   }
 
-  // Returns the register of operand `id` in the operand's own type, which differs from its root's type after some
-  // bitcasts.
+  // Returns the register of operand `id` in the operand's own type. After some bitcasts, this type differs from that of
+  // the operand's root, which is the first value with the same bytes.
   absl::StatusOr<int> Operand(ValueId id, bool scalar) {
     const int root = Root(id);
     const DType dtype = g_.shape(id).dtype;

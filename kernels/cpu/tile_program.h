@@ -1,9 +1,9 @@
 // Compiles a fused group to a small register program, and executes the program tile by tile.
 //
-// Model:     n elements are processed in tiles of up to kTile elements. In a reduction, a tile has complete rows, or a
-//            piece of one row. For each tile, the instructions run one after the other. Each instruction is a loop over
-//            the tile (tile_prims.h). Registers stay in the first-level cache. A register is either a buffer, or the
-//            memory of a value that is read or written linearly.
+// Model:     n elements are processed in tiles of up to kTile elements. In a reduction, a tile holds one or more
+//            complete rows, or a piece of one row. For each tile, the instructions run one after the other. Each
+//            instruction is a loop over the tile (tile_prims.h). Registers stay in the first-level cache. A register is
+//            either a buffer, or the memory of a value that is read or written linearly.
 // In place:  an output may have the address of an input that is only read linearly. The program computes such an output
 //            in a buffer, and stores the buffer when the tile is done.
 // Same bits: the split of work depends only on sizes and thread count. Partial results are combined in order.
@@ -70,8 +70,8 @@ struct TileProgram {
   Bytes scratch_bytes(int threads) const { return thread_bytes * threads + shared_bytes; }
 };
 
-// Returns whether a reduction over columns runs in pieces of kTile results. A piece needs no partial results of other
-// pieces.
+// Returns whether a reduction over columns computes its results in pieces of kTile results. A piece needs no partial
+// results of other pieces.
 inline bool InPieces(const ReduceLayout& layout, int threads) {
   return layout.inner >= kTile && layout.outer * ((layout.inner + kTile - 1) / kTile) >= threads;
 }

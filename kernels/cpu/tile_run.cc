@@ -15,8 +15,8 @@ using Register = TileProgram::Register;
 using Instruction = TileProgram::Instruction;
 using Reduction = TileProgram::Reduction;
 
-// Threads get work in units of about half this number of element operations. A kernel of at most one unit runs on one
-// thread.
+// Threads get work in portions of about half this number of element operations. A kernel of at most one portion runs on
+// one thread.
 constexpr int64_t kParallelWork = 64 * 1024;
 
 template <typename T>
