@@ -37,8 +37,8 @@ class Exchange {
   size_t Send(int to, std::span<const std::byte> data);
   size_t Recv(int from, std::span<std::byte> data);
 
-  // Waits for one request. Returns at once if an earlier Wait has waited for it. Returns the first failure of the
-  // collective call, or OK.
+  // Waits for one request. Returns at once if an earlier Wait has waited for the same request. Returns the first
+  // failure of the collective call, or OK.
   absl::Status Wait(size_t number);
   // Waits for all remaining requests. Returns the first failure of the collective call, or OK.
   absl::Status Finish();

@@ -12,7 +12,7 @@ namespace alpa::comm {
 // process.
 std::unique_ptr<Transport> MakeLocalTransport();
 
-// Makes the n endpoints of a new epoch of this process.
+// Opens a new epoch with n ranks in this process, and returns the endpoints of all ranks.
 std::vector<std::unique_ptr<Endpoint>> MakeLocalEndpoints(int n);
 
 }  // namespace alpa::comm

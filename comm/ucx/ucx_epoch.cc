@@ -125,9 +125,9 @@ void UcxEpoch::WakeDriver() { Signal(driver_event_); }
 
 // ---- Sends and receives ----
 
-// Returns the UCX tag of a message. Bits 63..56 are the epoch's lowest 8 bits. They keep epochs apart a second time,
-// because each epoch also has a UCX worker of its own. Bits 55..44 are the sender, bits 43..32 the receiver, and bits
-// 31..0 the caller's tag.
+// Returns the UCX tag of a message. Bits 63..56 are the epoch's lowest 8 bits. These bits are a second protection
+// against messages of other epochs. The first one is that each epoch has a separate UCX worker. Bits 55..44 are the
+// sender, bits 43..32 the receiver, and bits 31..0 the caller's tag.
 ucp_tag_t UcxEpoch::TagOf(int from, int to, uint32_t tag) const {
   return (epoch_ << 56) | (static_cast<ucp_tag_t>(from) << 44) | (static_cast<ucp_tag_t>(to) << 32) | tag;
 }
