@@ -18,8 +18,8 @@ namespace {
 
 absl::Status Because(const absl::Status& status, absl::string_view word) { return WithReason(status, word); }
 
-// Checks that the plan's input shardings are those that follow from its cuts. A plan that the user edited may have
-// other shardings.
+// Checks that the plan's input shardings are those that follow from its cuts. If the user edited the plan, the two may
+// differ.
 absl::Status CheckPlacement(const plan::Plan& plan, const plan::Executable& executable, const plan::Roles& roles) {
   for (size_t s = 0; s < plan.stages.size(); ++s) {
     const plan::StagePlan& stage = plan.stages[s];

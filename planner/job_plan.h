@@ -1,8 +1,8 @@
 // Turns a submitted program into an executable in three steps: import the program, make a plan (or read a given one),
 // and lower the plan. The coordinator runs these steps for jobs; `alpa plan` runs them on the command line.
 //
-// Threads: pure functions, except for the time limits of the search and of the exact choice (planner.h). The functions
-//          take seconds for large programs.
+// Threads: pure functions, except for the time limits of the search and of the exact choice (planner.h). For large
+//          programs, the functions take several seconds.
 // Errors:  every status carries a reason code: BAD_PROGRAM, UNSUPPORTED_OP, NO_FEASIBLE_PLAN or BAD_PLAN, or INTERNAL
 //          for a fault of the planner itself.
 #pragma once
@@ -45,7 +45,7 @@ absl::StatusOr<Searched> SearchJob(const JobProgram& simplified, const proto::Pl
                                    const cluster::Cluster& cluster, const SearchLimits& limits);
 
 // Lowers a plan and verifies the executable. `given`: whether the plan comes from the user. Errors: BAD_PLAN if a given
-// plan asks for something impossible. NO_FEASIBLE_PLAN or INTERNAL for one of the planner's own plans.
+// plan cannot be lowered. NO_FEASIBLE_PLAN or INTERNAL if a plan that the planner made cannot be lowered.
 absl::StatusOr<plan::Executable> LowerJob(const plan::Plan& plan, const JobProgram& simplified, bool given);
 
 }  // namespace alpa::planner

@@ -145,7 +145,7 @@ absl::StatusOr<std::vector<int64_t>> DataOfMeshes(const PlanOptions& options) {
   return data;
 }
 
-// Whether lowering splits the plan's region into cells (plan::TakesRegionApart).
+// Returns whether lowering splits the region of the step (stage/labels.h) into cells (plan::TakesRegionApart).
 bool TakesApart(const PlanOptions& options) { return options.pipeline.meshes > 1 || options.remat != "none"; }
 
 struct BatchSplit {
@@ -153,8 +153,8 @@ struct BatchSplit {
   SeedSearch search;
 };
 
-// Splits the batch into data x k chunks. The data degree is `pinned`, if given. Otherwise it is the largest degree up
-// to `most` for which the batch can be cut into data x k chunks.
+// Splits the batch into `data * k` chunks. The data degree is `pinned`, if given. Otherwise it is the largest degree up
+// to `most` for which the batch can be cut into `data * k` chunks.
 absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& roles, const PlanOptions& options,
                                       std::optional<int64_t> pinned, int64_t most) {
   const int64_t k = std::max<int64_t>(1, options.microbatches);
@@ -184,7 +184,7 @@ absl::StatusOr<BatchSplit> SplitBatch(const Graph& program, const plan::Roles& r
   }
   if (k > 1 && !split.search.analysis.couplings.empty()) {
     // If the real batch dimension is not divisible into the chunks, the search took another dimension, along which the
-    // program is coupled. The error of CheckSeeds for the real dimension then helps the user more.
+    // program is coupled. In this case, the error of CheckSeeds for the real dimension helps the user more.
     for (int64_t probe : kProbeChunks) {
       const SeedSearch other = FindSeeds(program, roles, probe, true, local);
       const bool as_much = other.analysis.split_flops >= split.search.analysis.split_flops;
@@ -257,7 +257,7 @@ std::string Origin(const PlanOptions& options, bool data_pinned) {
   return pinned ? "pinned by the user" : "all devices, data parallel";
 }
 
-// Returns a mesh of data x tensor devices. Leaves out an axis of size 1, except the data axis if `keep_data_axis`.
+// Returns a mesh of `data * tensor` devices. Leaves out an axis of size 1, except the data axis if `keep_data_axis`.
 cluster::Mesh MakeMesh(int64_t data, int64_t tensor, bool keep_data_axis,
                        std::vector<DeviceId>::const_iterator devices) {
   cluster::Mesh mesh;
@@ -301,7 +301,7 @@ absl::StatusOr<ChosenAxis> TensorAxis(const Plan& plan, const plan::StagePlan& s
   one.meshes = {mesh};
   AxisRequest request = RequestFor(MeshId(0), mesh, axis);
   for (const plan::Seed& seed : plan.batch_seeds) request.reserved.push_back({seed.leaf, seed.dim});
-  // The same mesh without the tensor axis, its last axis.
+  // The same mesh without its last axis, the tensor axis.
   Plan base = one;
   base.meshes[0].shape.pop_back();
   base.meshes[0].axis_names.pop_back();
@@ -368,7 +368,7 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
   ALPA_RETURN_IF_ERROR(CheckOptions(options, program, roles));
   const int64_t available = static_cast<int64_t>(devices.size());
   const int meshes = options.pipeline.meshes;
-  const int64_t tensor = options.tensor_of(0);  // of every mesh, if all meshes have the same size
+  const int64_t tensor = options.tensor_of(0);  // tensor degree of every mesh, if all are equal
   ALPA_ASSIGN_OR_RETURN(std::vector<int64_t> data, DataOfMeshes(options));
   std::optional<int64_t> pinned;
   if (data.empty()) {
@@ -431,7 +431,7 @@ absl::StatusOr<PlanAndExecutable> MakeAndLower(const Graph& program, const plan:
   if (options.remat == "layer") plan.remat = plan::Remat::kLayer;
   if (stages > 1) plan.schedule = options.pipeline.schedule;
   std::optional<ChosenAxis> first;
-  std::map<std::pair<int64_t, int>, plan::AxisCut> axes;  // by data and tensor degree: equal meshes share an axis
+  std::map<std::pair<int64_t, int>, plan::AxisCut> axes;  // key: data and tensor degree; equal meshes share an axis
   for (plan::StagePlan& stage : plan.stages) {
     const int m = stage.mesh.value(), ways = options.tensor_of(m);
     if (ways == 1) continue;

@@ -3,8 +3,8 @@
 // Model:   Supports data parallelism (plain or ZeRO), tensor parallelism, pipeline stages and k microbatches, in nearly
 //          any combination. An option that the user leaves open has a fixed value: one stage, k = 1, and as many
 //          devices as can share the batch. MakePlan then searches for the seeds. It chooses the tensor axis by cost
-//          (planner/intra_op). It chooses the stage cuts by the balance of the work and by the bytes that cross a cut.
-//          Search (search/search.h) varies the open options.
+//          (planner/intra_op). For the stage cuts, it weighs the balance of the work against the bytes that cross a
+//          cut. Search (search/search.h) varies the open options.
 // Threads: pure functions, except that PlanOptions::tensor_seconds limits the time of the exact choice.
 #pragma once
 
@@ -26,21 +26,21 @@ struct PipelineOptions {
   int meshes = 1;                       // number of meshes; 1: no pipeline
   int stages_per_mesh = 1;              // more than 1: interleaved
   std::string schedule = "1f1b";        // or "gpipe", "zero-bubble"
-  std::vector<int> devices;             // by mesh: number of devices; empty: the same number for every mesh
-  std::vector<int> tensor;              // by mesh, only with `devices`: replaces tensor_parallel; empty: not used
-  // By mesh: the work per device, relative to the other meshes. Empty: all devices get the same work. The shares
-  // correct for costs that FLOPs do not show, such as a softmax over the vocabulary or a slower kind of device.
+  std::vector<int> devices;             // one entry per mesh: number of devices; empty: the same number for every mesh
+  std::vector<int> tensor;              // one entry per mesh: replaces tensor_parallel; needs `devices`; empty: unset
+  // One entry per mesh: the work per device, relative to the other meshes. Empty: all devices get the same work. The
+  // shares correct for costs that FLOPs do not show, such as a softmax over the vocabulary or a slower kind of device.
   std::vector<double> shares;
 };
 
-// The results of ChooseTensorCuts (choose_cuts.h), by the fingerprint of the plan without its tensor cuts.
+// The results of ChooseTensorCuts (choose_cuts.h). The key is the fingerprint of the plan without its tensor cuts.
 using TensorCutsMemo = OnceMap<uint64_t, absl::StatusOr<AxisRequest>>;
 
 struct PlanOptions {
   // The tensor degree of mesh `mesh`: the number of devices that split its weights. At least 1.
   int tensor_of(size_t mesh) const;
   int most_tensor() const;              // the largest tensor degree of any mesh
-  int devices = 0;                      // number of the given devices to use; 0: all
+  int devices = 0;                      // how many of the given devices to use; 0: all
   int data_parallel = 0;                // data degree of every mesh; 0: not pinned
   int64_t microbatches = 0;             // k; 0: not pinned
   std::vector<plan::Seed> batch_dims;   // empty: the planner finds them
@@ -63,8 +63,8 @@ struct PlanOptions {
   // that differ only in schedule or remat have the same tensor cuts. Must outlive the calls.
   TensorCutsMemo* tensor_memo = nullptr;
   double tensor_seconds = 10;           // time limit of the exact choice; it then returns the best solution so far
-  // A search keeps every option that differs from its default. A member is true if the user named the option. The
-  // search then keeps the option even at its default.
+  // A search keeps every option that differs from its default value. A member of Named is true if the user named this
+  // option. The search then keeps the option even if it has its default value.
   struct Named {
     bool schedule = false, remat = false, meshes = false, stages_per_mesh = false;
   } named;

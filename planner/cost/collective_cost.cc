@@ -55,7 +55,7 @@ double CollectiveSeconds(const Graph& graph, const Op& op, const cluster::Mesh& 
   const auto n = static_cast<int64_t>(groups[0].size());
   const double bytes = CollectiveBytes(graph, op, n);
   double slowest = 0;
-  std::map<int, int> leaving;  // by host: number of ring links that leave the host
+  std::map<int, int> leaving;  // key: host; value: number of ring links that leave the host
   struct Crossing {
     double seconds;
     int host;
@@ -77,7 +77,7 @@ double CollectiveSeconds(const Graph& graph, const Op& op, const cluster::Mesh& 
     const cluster::Curve& measured = CurveOf(*worst, op.opcode);
     double seconds = 0;
     if (measured.points.empty()) {
-      // In each round of the ring a device sends one piece of the array.
+      // A ring algorithm has several rounds. In each of them, a device sends an equal share of the bytes.
       const double rounds = static_cast<double>(op.opcode == Opcode::kAllReduce ? 2 * (n - 1) : n - 1);
       seconds = rounds * worst->message.Seconds(std::max(1.0, bytes / rounds));
     } else {

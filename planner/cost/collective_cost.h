@@ -16,8 +16,9 @@ int64_t GroupSize(const graph::Op& op, const cluster::Mesh& mesh);
 // Returns the bytes that each device sends. `n`: number of devices in the group.
 double CollectiveBytes(const graph::Graph& graph, const graph::Op& op, int64_t n);
 
-// Returns the seconds of the slowest group of the mesh. Groups that send out of the same host share the host's outgoing
-// bandwidth. REQUIRES: the cluster is measured and has the mesh's devices.
+// The mesh axes of the collective divide the mesh into groups of devices. Returns the seconds of the slowest group.
+// Groups that send out of the same host share the host's outgoing bandwidth. REQUIRES: the cluster is measured and has
+// the mesh's devices.
 double CollectiveSeconds(const graph::Graph& graph, const graph::Op& op, const cluster::Mesh& mesh,
                          const cluster::Cluster& cluster);
 

@@ -22,8 +22,8 @@ using graph::ValueId;
 
 namespace {
 
-// The largest measured amount of traffic gives the time per byte without a cache. A byte counts as uncached if it takes
-// at least this share of that time.
+// The time per byte without a cache is the one measured for the largest amount of traffic. A byte counts as uncached if
+// its time is at least this share of the time without a cache.
 constexpr double kUncached = 0.7;
 
 bool IsTranscendental(Opcode opcode) {
@@ -100,7 +100,7 @@ class ProgramCostModel {
   // The work of one unit of the fusion plan.
   struct Work {
     double seconds = 0;     // without memory traffic
-    bool overlaps = false;  // with memory traffic: the longer time counts, not the sum
+    bool overlaps = false;  // true: overlaps with memory traffic, so the longer of the two times counts, not their sum
     std::vector<std::pair<int, double>> reads, writes;  // value, bytes
   };
 
@@ -109,9 +109,10 @@ class ProgramCostModel {
   // of the program.
   void AddMemory(const std::vector<int32_t>& alias) {
     double total = static_cast<double>(cost_.temporary_bytes);  // bytes that one run of the program touches
-    // By value: the bytes that this run had moved when the value was last touched. -1: this run has not touched it.
+    // One entry per value: the bytes that this run had moved when it last touched the value. -1: this run has not
+    // touched the value.
     std::vector<double> touched(graph_.values().size(), -1);
-    std::vector<bool> lasting(graph_.values().size(), false);  // by value: its memory holds a result
+    std::vector<bool> lasting(graph_.values().size(), false);  // one entry per value: whether its memory holds a result
     for (ValueId id : graph_.parameters()) total += BytesOf(id.value());
     for (size_t r = 0; r < graph_.results().size(); ++r) {
       const int root = plan_.root[graph_.results()[r].value()];
@@ -282,7 +283,7 @@ class ProgramCostModel {
   }
 
   double Product(const Op& op, const ProductShape& shape) const {
-    // If the device has separate measurements for products of 16-bit floats, use them.
+    // If products of 16-bit floats were measured separately on the device, use these measurements.
     const bool half = graph::SizeOf(graph_.shape(op.operands[0]).dtype) == 2 && !device_.half_products.empty();
     return static_cast<double>(shape.batch) *
            ProductSeconds(half ? device_.half_products : device_.products, shape.m, shape.n, shape.k);
@@ -293,7 +294,7 @@ class ProgramCostModel {
   const CollectiveCostFn& collective_;
   const double sharers_;
   const fusion::FusionPlan plan_;
-  std::vector<Work> work_;    // one entry per unit, in order; none for collectives
+  std::vector<Work> work_;    // one entry per unit, in order; collectives have no entry
   ProgramCost cost_;
 };
 
@@ -326,7 +327,7 @@ double ProductSeconds(const std::vector<cluster::ProductPoint>& measured, int64_
 
 ProgramCost EstimateProgramCost(const Graph& program, const std::vector<int32_t>& alias, const DeviceProfile& device,
                                 const CollectiveCostFn& collective, double sharers) {
-  // The pointer does not own the caller's graph.
+  // The shared pointer refers to the caller's graph without owning it.
   const std::shared_ptr<const Graph> graph =
       fusion::ExchangeDots(std::shared_ptr<const Graph>(std::shared_ptr<void>(), &program));
   return ProgramCostModel(*graph, device, collective, sharers).Run(alias);
@@ -360,11 +361,11 @@ DeviceProfile AtItsBest(DeviceProfile device) {
 }  // namespace
 
 double RooflineSeconds(const Graph& program, const cluster::Cluster& cluster) {
-  std::vector<double> alone;  // by profile: seconds of the whole step on one such device
+  std::vector<double> alone;  // one entry per profile: seconds of the whole step on one device with this profile
   for (const DeviceProfile& device : cluster.profiles) {
     alone.push_back(EstimateProgramCost(program, {}, AtItsBest(device), nullptr).compute_seconds);
   }
-  // If the devices of a host use more cores than it has, each of them counts as a fraction of a device.
+  // If the devices of a host use more cores than the host has, each of these devices counts as a fraction of a device.
   std::vector<double> wanted(cluster.hosts.size(), 0);
   for (const cluster::Device& device : cluster.devices) wanted[device.host] += device.cores;
   double steps_per_second = 0;

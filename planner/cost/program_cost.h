@@ -1,10 +1,10 @@
 // The cost of running a stage program once on a kind of device: its seconds, and its memory in addition to parameters
 // and results.
 //
-// Model:   Adds up the kernels into which graph/fusion turns the program, not the ops of the program. A fused kernel
-//          takes the time of its arithmetic plus the time of its memory traffic, because the two overlap little in
-//          practice. A matrix product takes the time that measured products of similar shapes take. Moving a value
-//          takes longer if many other bytes were moved since its last use. The time per byte is the time that a
+// Model:   Adds up the times of the kernels into which graph/fusion turns the program, not the times of the ops. A
+//          fused kernel takes the time of its arithmetic plus the time of its memory traffic, because the two overlap
+//          little in practice. A matrix product takes the time that measured products of similar shapes take. Moving a
+//          value takes longer if many other bytes were moved since its last use. The time per byte is the time that a
 //          measured kernel takes per byte if it moves this number of bytes.
 // Memory:  the arena that a backend plans for these kernels. Scratch memory of the kernels is estimated.
 // Threads: pure functions.
@@ -23,8 +23,8 @@ namespace alpa::planner {
 using CollectiveCostFn = std::function<double(const graph::Graph&, const graph::Op&)>;
 
 struct ProgramCost {
-  double compute_seconds = 0;     // of kernels, without collectives
-  // The part of compute_seconds that moves bytes that are in no cache. This part grows while other devices of the host
+  double compute_seconds = 0;     // time of the kernels, without collectives
+  // The part of compute_seconds that moves bytes that are in no cache. This time grows while other devices of the host
   // use memory.
   double memory_seconds = 0;
   double collective_seconds = 0;

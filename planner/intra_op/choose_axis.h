@@ -5,8 +5,8 @@
 //          than these cuts. If no choice fits into memory, the memory limit is dropped. If no choice keeps all weights
 //          sharded, this constraint is dropped, too. `fits` and `rigid` report whether the answer meets the two
 //          constraints.
-//          In two cases the answer is the result of ChooseTensorCuts: if time runs out before a choice is found that
-//          keeps all weights sharded, and if the space does not describe the request.
+//          The answer is the result of ChooseTensorCuts if time runs out before a choice is found that keeps all
+//          weights sharded, or if the space does not describe the request.
 // Costs:   seconds if the cluster is measured, otherwise fixed costs (cost_model.h).
 // Threads: a pure function, except for the time limit.
 #pragma once
@@ -28,10 +28,10 @@ struct ChooseAxisOptions {
 };
 
 struct ChosenAxis {
-  AxisRequest request;               // with cuts and pins
-  intra_op::ProblemOutcome outcome;  // with the proven bound
-  bool fits = true;                  // the request fits into memory, by the problem's own count
-  bool rigid = true;                 // the weights stay sharded
+  AxisRequest request;               // the given request, with cuts and pins added
+  intra_op::ProblemOutcome outcome;  // of the integer program, with the proven bound
+  bool fits = true;                  // whether the request fits into memory, as the problem counts memory
+  bool rigid = true;                 // whether all weights stay sharded
   double cost = 0;                   // cost of the request, in the problem's cost model
   // Cost of the cuts of ChooseTensorCuts in the same model. Infinite if the space does not contain these cuts, for
   // example because they leave a weight replicated.

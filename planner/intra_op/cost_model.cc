@@ -22,7 +22,7 @@ namespace {
 // Cost of a byte of state, as a share of the time to read the byte once.
 constexpr double kStateShare = 0.01;
 
-// Whether the op costs nothing: it is fused into its readers, or no kernel runs for it.
+// Returns whether the op costs nothing, because it is fused into its readers or because no kernel runs for it.
 bool IsFree(Opcode opcode) {
   switch (opcode) {
     case Opcode::kParameter: case Opcode::kConstant: case Opcode::kIota: case Opcode::kBroadcast: case Opcode::kReshape:
@@ -37,7 +37,7 @@ double BytesIn(const Graph& graph, graph::ValueId v, const AxisState& state, int
   return state.split() ? bytes / static_cast<double>(n) : bytes;
 }
 
-// Returns the bytes of the results and, if the op is not elementwise, of the operands.
+// Returns the bytes of the results, plus the bytes of the operands if the op is not elementwise.
 double BytesMoved(const Graph& graph, const Op& op, const OpRule& rule, int64_t n) {
   double bytes = 0;
   for (size_t r = 0; r < op.results.size(); ++r) bytes += BytesIn(graph, op.results[r], rule.results[r], n);
@@ -46,7 +46,7 @@ double BytesMoved(const Graph& graph, const Op& op, const OpRule& rule, int64_t 
   return bytes;
 }
 
-// Whether the devices share the work of the op.
+// Returns whether the devices share the work of the op.
 bool Divided(const OpRule& rule) {
   const auto split = [](const AxisState& state) { return state.split(); };
   return std::any_of(rule.operands.begin(), rule.operands.end(), split) ||

@@ -19,7 +19,7 @@ struct CostModel {
   // Returns the costs of converting an array once. `bytes`: size of the full array; `partial_bytes`: size of one of its
   // partial sums, which may have a wider type.
   std::function<MoveCosts(double bytes, double partial_bytes)> move;
-  // Cost of one byte of state on a device.
+  // The cost of keeping one byte of state on a device.
   double state_byte = 0;
 };
 
@@ -31,9 +31,10 @@ CostModel FixedCostModel(const cluster::Mesh& mesh, int64_t n);
 
 // Returns a model that predicts seconds on the devices of `mesh`, whose last axis is the new one. The profile of the
 // first device stands for all devices. Matrix products and other ops that are not fused take the time that the device's
-// profile gives for the shapes of their tiles. Elementwise ops, transposes and slices take the time of their arithmetic
-// or the time of their memory traffic, whichever is longer, as if they were fused. Collectives take the time that the
-// profiles of the links give. REQUIRES: `cluster` is measured, has the mesh's devices, and outlives the model.
+// profile gives for the shapes of their tiles. Elementwise ops, transposes and slices are treated as if they were
+// fused: they take the time of their arithmetic or of their memory traffic, whichever is longer. Collectives take the
+// time that the profiles of the links give. REQUIRES: `cluster` is measured, has the mesh's devices, and outlives the
+// model.
 CostModel MeasuredCostModel(const cluster::Mesh& mesh, const cluster::Cluster& cluster);
 
 // Returns the bytes that each device sends per conversion, among `n` devices (cost/collective_cost.h).

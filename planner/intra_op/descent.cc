@@ -80,8 +80,8 @@ class Descent {
 
   const Problem& problem_;
   std::vector<int> chosen_;
-  std::vector<std::vector<int>> sites_;  // by node
-  std::vector<double> memory_;           // by row
+  std::vector<std::vector<int>> sites_;  // one entry per node
+  std::vector<double> memory_;           // one entry per row
 };
 
 }  // namespace

@@ -58,7 +58,7 @@ void LinearForm::AddNodes() {
       continue;
     }
     first_variable_.push_back(static_cast<int>(program_.variables.size()));
-    // The node costs at least as much as its cheapest choice. This part is a constant.
+    // The node costs at least as much as its cheapest choice. This minimum is a constant.
     double least = node.choices[0].cost;
     for (const Choice& choice : node.choices) least = std::min(least, choice.cost);
     constant_ += least;
@@ -144,13 +144,13 @@ void LinearForm::AddSite(const Site& site, SiteVariables& variables) {
     }
     for (const auto& [key, h] : direct) {
       if (key.first != m) continue;
-      Sum bounded;  // g + h <= made
+      Sum bounded;  // the row g + h <= made (see linear.h)
       bounded.Add(whole[m], 1);
       bounded.Add(h, 1);
       bounded.Add(made(m), -1);
       bounded.AtMostZero(program_);
       if (any < 0) continue;
-      Sum counted;  // h <= a
+      Sum counted;  // the row h <= a
       counted.Add(h, 1);
       counted.Add(any, -1);
       counted.AtMostZero(program_);
@@ -159,7 +159,7 @@ void LinearForm::AddSite(const Site& site, SiteVariables& variables) {
       if (problem_.states[key.second].outer == 1) continue;
       for (const auto& [other, h2] : direct) {
         if (other.first != m || other.second == key.second) continue;
-        if (problem_.states[other.second].outer != 1 && other.second < key.second) continue;  // the pair has a row
+        if (problem_.states[other.second].outer != 1 && other.second < key.second) continue;  // the pair has its row
         Sum alone;
         alone.Add(h, 1);
         alone.Add(h2, 1);
@@ -172,7 +172,7 @@ void LinearForm::AddSite(const Site& site, SiteVariables& variables) {
     bounded.Add(made(m), -1);
     bounded.AtMostZero(program_);
     if (site.returned && (from.partial() || from.outer != 1)) {
-      Sum returned;  // made <= g
+      Sum returned;  // made <= g, because an aux output needs the full value
       returned.Add(made(m), 1);
       returned.Add(whole[m], -1);
       returned.AtMostZero(program_);

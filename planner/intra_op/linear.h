@@ -2,8 +2,8 @@
 //
 // Symbols: x_c   A node takes choice c. Each node takes exactly one choice. A node with a single choice has no
 //          variables.
-//          The other variables belong to a site. They exist for each state m, other than replicated, in which the
-//          site's value may be made:
+//          The other variables belong to a site. They exist for each state m in which the site's value may be made,
+//          except replicated:
 //          g_m   The full value is computed from m, and every reader can be served from it.
 //          h_ms  The split s is converted directly from m.
 //          a_m   m is a partial sum, and at least one split is converted directly from it.
@@ -59,7 +59,7 @@ class LinearForm {
   const Problem& problem_;
   IntegerProgram program_;
   double constant_ = 0, unit_ = 1;
-  std::vector<int> first_variable_;          // by node: variable of its first choice; -1: the node has a single choice
+  std::vector<int> first_variable_;          // one entry per node: variable of its first choice; -1: only one choice
   std::vector<SiteVariables> of_site_;
 };
 

@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kMostPairs = 1024;  // maximum number of pairs of choices that a merge may combine
 constexpr size_t kMostJoined = 48;   // maximum number of choices of a merged node, unless one of the two nodes has more
-constexpr size_t kMostStates = 10;   // maximum number of wanted states at a site; each doubles the size of its table
+constexpr size_t kMostStates = 10;   // maximum number of wanted states at a site; each state doubles the table's size
 constexpr double kSlack = 1e-12;     // relative rounding error of costs that are equal
 
 class Presolve {
@@ -43,11 +43,11 @@ class Presolve {
   }
 
  private:
-  // ConversionCost at a site, by the state that is made (its position in `made`) and the set of states that are wanted
-  // (bit i: `wanted[i]`).
+  // The ConversionCost at a site for each pair of a state that is made (its position in `made`) and a set of states
+  // that are wanted (bit i: `wanted[i]`).
   struct Table {
     std::vector<int> made, wanted;
-    std::vector<double> cost;  // empty: more than kMostStates states
+    std::vector<double> cost;  // empty if there are more than kMostStates states
     double at(size_t made_at, uint64_t mask) const { return cost[(made_at << wanted.size()) + mask]; }
   };
 
@@ -98,8 +98,8 @@ class Presolve {
 
   // The choices of one node at one site. Two choices have the same effect if they make and want the same states there.
   struct View {
-    std::vector<size_t> effect;                    // by choice: the number of its effect
-    std::vector<std::vector<double>> extra_cost;   // [a][b]: the most by which effect b can cost more than effect a
+    std::vector<size_t> effect;                    // one entry per choice: the number of its effect
+    std::vector<std::vector<double>> extra_cost;   // [a][b]: the maximum of cost(b) - cost(a) for effects a and b
   };
 
   View ViewOf(int s, int node) {
@@ -274,10 +274,10 @@ class Presolve {
   }
 
   Problem out_;
-  std::vector<bool> live_;                  // by node: not merged into another one
-  std::vector<std::set<int>> made_, read_;  // by node: the sites that it makes, and those that it reads
+  std::vector<bool> live_;                  // one entry per node: whether it is not merged into another node
+  std::vector<std::set<int>> made_, read_;  // one entry per node: the sites that it makes, and those that it reads
   std::map<int, Table> tables_;             // by site
-  std::set<int> due_;                       // nodes to examine again: a site that they make or read has changed
+  std::set<int> due_;                       // nodes to examine again, because a site that they make or read has changed
 };
 
 }  // namespace

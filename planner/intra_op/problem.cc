@@ -55,7 +55,7 @@ Evaluation Evaluate(const Problem& problem, const std::vector<int>& chosen) {
     evaluation.sent_bytes += site.times * ConversionCost(problem, site, made, wanted, site.sent);
   }
   for (double bytes : memory) evaluation.memory = std::max(evaluation.memory, bytes);
-  // The tolerance allows for sums in another order, which differ in their last bits.
+  // The tolerance is needed because sums that are added in another order differ in their last bits.
   evaluation.fits = evaluation.memory <= problem.memory_limit * (1 + 1e-9);
   return evaluation;
 }

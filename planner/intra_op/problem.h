@@ -9,12 +9,12 @@
 //            from split:      an all-gather if a reader wants the value replicated, otherwise one all-to-all for each
 //                             other split.
 //            from partial:    an all-reduce if a reader wants the reduced value, otherwise a reduce-scatter to the
-//                             first split, and an all-to-all or reduce-scatter to each further split.
+//                             first split, and an all-to-all or reduce-scatter to each additional split.
 //          In two cases the full value is computed first and every reader uses it: if this is cheaper, and if a split
 //          is not in plain tiles (outer != 1). Exception: if such a split is the only state that readers want of a
 //          partial sum, the sum is reduce-scattered to this split.
-//          The total cost is the sum over choices and conversions. A choice or conversion counts as often as it runs
-//          per step.
+//          The total cost is the sum over choices and conversions. The cost of a choice or conversion is multiplied by
+//          the number of times that it runs per step.
 //          The memory of a solution is the sum of the memory of its choices.
 // Exact:   Evaluate defines the cost. linear.h writes the same problem for the solver.
 // Threads: value types and pure functions.
@@ -33,15 +33,15 @@ inline constexpr double kForbidden = std::numeric_limits<double>::infinity();
 
 struct Choice {
   double cost = 0;
-  std::vector<int> wants;      // by operand: a state, as its index in Problem::states
-  std::vector<int> makes;      // by result: a state, as its index in Problem::states
-  std::vector<double> memory;  // bytes, by row of Problem::memory_rows
+  std::vector<int> wants;      // one entry per operand: a state, as its index in Problem::states
+  std::vector<int> makes;      // one entry per result: a state, as its index in Problem::states
+  std::vector<double> memory;  // one entry per row of Problem::memory_rows: bytes
   // The (node, choice) pairs that Tied or Presolved combined into this choice. Empty in an original problem.
   std::vector<std::pair<int, int>> parts;
 };
 
 struct Node {
-  std::vector<Choice> choices;  // at least one; all have the same number of operands and results
+  std::vector<Choice> choices;  // at least one; all choices have the same number of operands and results
 };
 
 struct Reader {
@@ -59,27 +59,27 @@ struct MoveCosts {
 struct Site {
   int node = -1, result = -1;   // the producer
   std::vector<Reader> readers;
-  bool returned = false;        // is also an aux output: in plain tiles if made in plain tiles, otherwise replicated
-  bool rigid = false;           // if it is split, it may not be gathered or converted to another split
-  double times = 1;             // per step
-  MoveCosts costs;              // in the problem's unit
+  bool returned = false;        // also an aux output, returned in plain tiles if it is made so, otherwise replicated
+  bool rigid = false;           // a split of this value may not be gathered or converted to another split
+  double times = 1;             // how often it is made and converted per step
+  MoveCosts costs;              // costs of its conversions, in the unit of the problem
   MoveCosts sent;               // bytes that each device sends
 };
 
 struct Problem {
-  int64_t n = 1;                         // devices along the axis
+  int64_t n = 1;                         // number of devices along the axis
   std::vector<AxisState> states = {{}};  // state 0 is replicated
   std::vector<Node> nodes;
   std::vector<Site> sites;
   int memory_rows = 0;                   // number of points in the step at which memory is limited
-  double memory_limit = kForbidden;      // bytes per device, the same for every row
+  double memory_limit = kForbidden;      // bytes per device; the same limit for every row
 
-  int StateNumber(const AxisState& state);  // returns its index in `states`; adds it if it is new
+  int StateNumber(const AxisState& state);  // returns the state's index in `states`; adds a new state
 };
 
 // Returns the cost of converting one value from state `made`, once to each of the distinct states `wanted`. `wanted`
-// may contain `made`. `costs`: of one conversion of each kind. Returns kForbidden if a rigid value would have to be
-// converted.
+// may contain `made`. `costs`: the cost of one conversion of each kind. Returns kForbidden if a rigid value would have
+// to be converted.
 double ConversionCost(const Problem& problem, const Site& site, int made, const std::vector<int>& wanted,
                       const MoveCosts& costs);
 

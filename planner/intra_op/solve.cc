@@ -65,7 +65,7 @@ absl::StatusOr<ProblemOutcome> SolveProblem(const Problem& problem, const Proble
                       outcome.evaluation.cost(), outcome.evaluation.fits ? "" : " and do not fit");
     }
   }
-  // The known choices win if they are cheaper, which can happen if ties exclude them.
+  // The known choices are the answer if they are cheaper. This can happen if ties exclude them.
   if (!options.start.empty()) {
     const Evaluation known = Evaluate(problem, options.start);
     const bool possible = known.fits && known.cost() < kForbidden;

@@ -1,4 +1,4 @@
-// Finds the cheapest choices of a problem, or the best ones found within a time limit.
+// Finds the cheapest choices of a problem, or the best choices that can be found within a time limit.
 #pragma once
 
 #include <vector>
@@ -14,17 +14,17 @@ struct ProblemOptions {
   // If more nodes than this have several choices, nodes that look alike are tied. Ties restrict the choices (ties.h).
   size_t tie_from = 1000;
   int tie_radius = 6;       // ties.h compares the surroundings of nodes up to this number of steps
-  std::vector<int> start;   // known choices, or empty. If they are feasible, the outcome does not cost more
+  std::vector<int> start;   // known choices, or empty. If they are feasible, the outcome costs no more than they do
 };
 
 struct ProblemOutcome {
   Termination termination = Termination::kTimeOut;
-  std::vector<int> chosen;  // by node; empty if no solution was found
-  Evaluation evaluation;    // of `chosen`, by Evaluate
-  double bound = 0;         // no choices cost less; with ties: no choices that respect the ties
+  std::vector<int> chosen;  // one entry per node; empty if no solution was found
+  Evaluation evaluation;    // the result of Evaluate for `chosen`
+  double bound = 0;         // no choices cost less than this; with ties: no choices that respect the ties do
   bool tied = false;
   int open_nodes = 0;               // nodes that still have several choices after presolve
-  int variables = 0, rows = 0;      // of the integer program that the solver gets
+  int variables = 0, rows = 0;      // size of the integer program that the solver gets
   double seconds = 0;
 };
 

@@ -29,7 +29,7 @@ constexpr int kMostInner = 4;
 // program.
 constexpr size_t kMemoryRows = 3;
 
-// Whether the op only moves, converts or repeats the elements of its first operand.
+// Returns whether the op only moves, converts or repeats the elements of its first operand.
 bool Rearranges(Opcode opcode) {
   switch (opcode) {
     case Opcode::kReshape: case Opcode::kTranspose: case Opcode::kConvert: case Opcode::kCopy: case Opcode::kBroadcast:
@@ -163,7 +163,7 @@ class Builder {
   }
 
   // A value that is written to a temporary slot can be in the same states as the parameters that read the slot. Adds
-  // the states of each side to the other side.
+  // the states of the written value to these parameters, and the states of the parameters to the value.
   void ShareThroughSlots() {
     for (size_t r = 0; r < runs_.size(); ++r) {
       const Graph& graph = GraphOf(runs_[r]);
@@ -199,7 +199,7 @@ class Builder {
     }
   }
 
-  // ---- Nodes ----
+  // ---- Nodes of the problem ----
 
   int AddNode(NodeOrigin origin, std::vector<Choice> choices, std::vector<OpRule> rules) {
     problem_.nodes.push_back({std::move(choices)});
@@ -318,7 +318,7 @@ class Builder {
     return made.split() && made.outer == 1 ? state : 0;
   }
 
-  // ---- Sites ----
+  // ---- Sites of the problem ----
 
   void AddSites(size_t r) {
     const Run& run = runs_[r];
@@ -354,10 +354,10 @@ class Builder {
     }
   }
 
-  // ---- Weights ----
+  // ---- Rigid weights ----
 
-  // Returns, by run and value, the state slot whose elements the value holds, possibly rearranged or converted. -1:
-  // none. Follows temporary slots, too, because weights are converted once before a loop.
+  // Returns one entry per run and value: the state slot whose elements the value holds, possibly rearranged or
+  // converted. -1: none. Follows temporary slots, too, because weights are converted once before a loop.
   std::vector<std::vector<int>> Chains() const {
     std::vector<std::vector<int>> chains;
     for (size_t r = 0; r < runs_.size(); ++r) {
@@ -438,7 +438,7 @@ class Builder {
     for (const plan::Cut& cut : request_.cuts) {
       std::erase_if(weights, [&](int s) { return list_.slots[s].leaf == cut.leaf; });
     }
-    std::map<int, std::set<int>> states;  // by slot: splits in which the weight can be stored and used
+    std::map<int, std::set<int>> states;  // key: slot; value: the splits in which the weight can be stored and used
     for (int s : weights) {
       for (const Choice& choice : problem_.nodes[slot_node_[s]].choices) {
         if (choice.makes[0] != 0) states[s].insert(choice.makes[0]);
@@ -468,17 +468,17 @@ class Builder {
     }
   }
 
-  // ---- Memory ----
+  // ---- Memory rows of the problem ----
 
-  // The point of a run at which most bytes are live.
+  // The point of a run at which the number of live bytes is highest.
   struct Place {
-    double bytes = 0;                // counted as if every value were replicated
+    double bytes = 0;                // live bytes, counted as if every value were replicated
     size_t run = 0;
     std::vector<ValueId> values;     // live there
   };
 
-  // Returns, by value, whether the value is written to memory between kernels: an op that is not fused makes or reads
-  // it. Parameters and results are excluded, because they are counted as slots.
+  // Returns one entry per value: whether it is written to memory between kernels, because an op that is not fused makes
+  // or reads it. Parameters and results are excluded, because they are counted as slots.
   std::vector<bool> Written(size_t r) const {
     const Graph& graph = GraphOf(runs_[r]);
     std::vector<bool> written(graph.values().size(), false);
@@ -561,18 +561,18 @@ class Builder {
   const AxisRequest& request_;
   const int64_t n_;
   std::vector<Run> runs_;
-  std::map<int32_t, size_t> run_of_;                                     // by program
-  std::vector<std::optional<std::pair<size_t, ValueId>>> writer_;        // by slot: the run that writes it, the value
-  std::vector<std::vector<std::vector<AxisState>>> possible_;            // by run, by value; without replicated
-  std::vector<int> slot_node_;                                           // by slot; -1: not a leaf
+  std::map<int32_t, size_t> run_of_;                                     // key: program number
+  std::vector<std::optional<std::pair<size_t, ValueId>>> writer_;        // one entry per slot: writing run, value
+  std::vector<std::vector<std::vector<AxisState>>> possible_;            // one entry per run, value; omits replicated
+  std::vector<int> slot_node_;                                           // one entry per slot; -1: not a leaf
   int replicated_node_ = -1;                                             // makes values that are always replicated
-  std::vector<std::vector<std::vector<int>>> nodes_;                     // by run, by op, by part
-  std::map<std::pair<int, int>, int> returned_;                          // by node and result: its AsReturned result
-  std::map<std::pair<size_t, int32_t>, int> site_of_;                    // by run and value
+  std::vector<std::vector<std::vector<int>>> nodes_;                     // one entry per run, op and part
+  std::map<std::pair<int, int>, int> returned_;                          // key: node, result; value: AsReturned
+  std::map<std::pair<size_t, int32_t>, int> site_of_;                    // key: run and value
 };
 
-// Returns the chosen rules, by program and op. Every program of the mesh has an entry, even one whose ops are all
-// parameters.
+// Returns the chosen rules, one entry per program and op. Every program of the mesh has an entry, even one whose ops
+// are all parameters.
 std::map<int32_t, std::vector<OpRule>> RulesChosen(const Space& space, const std::vector<int>& chosen) {
   std::map<int32_t, std::vector<OpRule>> rules;
   for (size_t p = 0; p < space.executable.programs.size(); ++p) {
@@ -607,7 +607,7 @@ absl::StatusOr<AxisRequest> WithLeaves(const Space& space, const std::vector<int
                                        const std::function<absl::StatusOr<AxisRequest>(AxisRequest)>& completed) {
   const std::vector<Slot>& slots = space.executable.mesh_programs[space.request.mesh.value()].slots;
   std::set<int32_t> named;              // slots
-  std::map<int32_t, AxisState> leaves;  // by slot: state leaves that the request does not cut
+  std::map<int32_t, AxisState> leaves;  // key: slot of a state leaf that the request does not cut
   for (const Site& site : space.problem.sites) {
     if (site.rigid && space.origins[site.node].slot >= 0) named.insert(space.origins[site.node].slot);
   }
@@ -618,7 +618,7 @@ absl::StatusOr<AxisRequest> WithLeaves(const Space& space, const std::vector<int
                                    [&](const plan::Cut& cut) { return cut.leaf == slots[s].leaf; });
     if (!given) leaves[s] = SlotState(space, i, chosen[i]);
   }
-  constexpr int kTries = 3;  // these attempts only add cuts of leaves in a wrong state; the next cuts every leaf
+  constexpr int kTries = 3;  // these attempts cut only leaves that have a wrong state; the next attempt cuts every leaf
   for (int attempt = 0;; ++attempt) {
     AxisRequest request = space.request;
     for (const auto& [s, state] : leaves) {

@@ -14,9 +14,10 @@
 //         each weight is stored sharded if a dimension allows it. Products use its stored tiles, so it is never
 //         gathered. This is tensor parallelism. Without this constraint, one more axis of data parallelism is often
 //         cheaper, but it keeps full weights on every device.
-// Memory: Counts all slots, and the values that are live at the fullest point of each of the (at most three) fullest
-//         programs. A value counts only if it is written to memory. A value that only fusible ops make and read is not
-//         written. Converted copies do not count.
+// Memory: Counts all slots. Also counts values at up to three points in the step: for each of the (at most) three
+//         programs with the most live bytes, the values that are live at its fullest point. A value counts only if it
+//         is written to memory. A value that only fusible ops make and read is not written. Converted copies do not
+//         count.
 // Limits: A value is made in one state, and is written to temporary slots in that state. The space does not describe
 //         axes with the reduce-scatters of ZeRO or of sequence sharding, because these reduce-scatters decide some
 //         states themselves.
@@ -42,15 +43,15 @@ struct SpaceOptions {
 struct NodeOrigin {
   int32_t program = -1;
   int op = -1;
-  int part = -1;                     // operand; -1: the whole op
+  int part = -1;                     // the operand, if the op has one node per operand; -1: the whole op
   int32_t slot = -1;
 };
 
 struct Space {
   Problem problem;
-  std::vector<NodeOrigin> origins;         // by node
-  std::vector<std::vector<OpRule>> rules;  // by node, by choice; empty for slots
-  plan::Executable executable;             // the given one, padded for the request's cuts; the nodes refer to it
+  std::vector<NodeOrigin> origins;         // one entry per node
+  std::vector<std::vector<OpRule>> rules;  // one entry per node and choice; empty for slots
+  plan::Executable executable;             // the given one, padded for the request's cuts; nodes refer to it
   AxisRequest request;
 };
 

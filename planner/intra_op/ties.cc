@@ -8,7 +8,7 @@ namespace alpa::planner::intra_op {
 
 namespace {
 
-// Numbers distinct keys in order of their first appearance.
+// Gives distinct keys consecutive numbers, in order of their first appearance.
 template <typename Key>
 class Classes {
  public:
@@ -28,7 +28,8 @@ std::vector<int> Colours(const Problem& problem, int radius) {
     for (const Choice& choice : node.choices) key.emplace_back(choice.cost, choice.wants, choice.makes);
     colours.push_back(alike.Of(key));
   }
-  // The surroundings of each node: per result, the site and its readers; per operand, the site and its producer.
+  // The surroundings of each node. A result contributes its site and the readers of the site. An operand contributes
+  // its site and the producer of the site.
   using Seen = std::vector<std::vector<double>>;
   size_t before = alike.size();
   for (int round = 0; round < radius; ++round) {

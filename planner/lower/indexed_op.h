@@ -1,4 +1,4 @@
-// Writes gathers and scatters along a split dimension. Each chunk handles the indices that fall into its slice.
+// Writes gathers and scatters along a split dimension. Each chunk handles the indices that point into its slice.
 //
 // The lookup in a vocabulary-sharded embedding is such a gather. Every chunk looks up the rows that it holds and
 // returns zeros for all other rows, so the result is a partial sum. The gradient of the embedding is such a scatter.

@@ -144,7 +144,7 @@ class StageLowering {
     }
   }
 
-  // ---- Programs ----
+  // ---- Stage programs of the segments ----
 
   SegmentProgram EmitAll() {
     SegmentRequest request;
@@ -153,8 +153,7 @@ class StageLowering {
     return EmitSegments(program_, roles_, analysis_, layout_, request);
   }
 
-  // Writes the programs from the last to the first, because the imports of a program decide the exports of earlier
-  // programs.
+  // Writes the programs from the last to the first, because what a program imports, an earlier program must export.
   void LowerLoops() {
     const int loops = analysis_.loops;
     std::vector<std::set<ValueId>> wholes(loops + 1), accumulate(loops);
@@ -207,7 +206,7 @@ class StageLowering {
     const AxisState& state = analysis_.states[v.value()];
     const Shape shape = AccumulatorShape(program_, analysis_, layout_, v);
     SlotId slot;
-    // A split aux output is accumulated in the slot that returns it, unless its full value is needed too.
+    // A split aux output is accumulated directly in the slot that returns it, unless another op needs its full value.
     if (phase == analysis_.loops - 1 && analysis_.full_in[v.value()] != analysis_.loops) {
       for (size_t r = 0; r < program_.results().size() && !slot.valid(); ++r) {
         if (program_.results()[r] == v && analysis_.split_result[r] &&
@@ -222,7 +221,7 @@ class StageLowering {
     body().push_back({plan::AllocInstruction{slot, fill}});
   }
 
-  // ---- Instructions ----
+  // ---- Instruction list of the mesh ----
 
   void AddRun(const std::string& name, SegmentProgram segment, std::vector<Instruction>& instructions) {
     plan::RunInstruction run;
@@ -271,8 +270,8 @@ class StageLowering {
   AxisLayout layout_;
   AxisAnalysis analysis_;
   int phase_ = 0;   // the phase of the last loop program that was added
-  std::vector<SlotId> leaf_slots_;     // by graph parameter
-  std::vector<SlotId> result_slots_;   // by graph result
+  std::vector<SlotId> leaf_slots_;     // one entry per graph parameter
+  std::vector<SlotId> result_slots_;   // one entry per graph result
   std::map<ValueId, SlotId> whole_slots_;
   std::map<std::pair<int, ValueId>, SlotId> accumulator_slots_;
   Executable out_;

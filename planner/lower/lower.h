@@ -16,13 +16,14 @@ namespace alpa::planner {
 // Errors: as MakePlan, if a hand-written plan contains an impossible split.
 absl::StatusOr<plan::Executable> Lower(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles);
 
-// Lowers a plan that splits the region into cells (plan::TakesRegionApart), and also returns the stage cuts. If
-// the plan has no stage cuts, lowering chooses them. `shares`: as StageRequest::shares, for the choice of cuts.
+// Lowers a plan that splits the region of the step (stage/labels.h) into cells (plan::TakesRegionApart). Also returns
+// the stage cuts. If the plan has no stage cuts, lowering chooses them. `shares`: as StageRequest::shares. Lowering
+// uses them if it chooses the cuts.
 absl::StatusOr<Staged> LowerStages(const plan::Plan& plan, const graph::Graph& program, const plan::Roles& roles,
                                    const std::vector<double>& shares = {});
 
 // Returns the executable that LowerStages cuts into stages: the step on one device. If the program allows it, the
-// region is in a loop even with a single microbatch.
+// region (stage/labels.h) is in a loop, even with a single microbatch.
 absl::StatusOr<plan::Executable> LowerInLoops(const plan::Plan& plan, const graph::Graph& program,
                                               const plan::Roles& roles);
 

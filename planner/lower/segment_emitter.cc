@@ -81,7 +81,7 @@ class Emitter {
   const AxisState& state(ValueId v) const { return analysis_.states[v.value()]; }
   Need& need(ValueId v) { return needs_[v.value()]; }
 
-  // ---- Backward sweep: the needed forms of each value ----
+  // ---- Backward sweep: finds the needed forms of each value ----
 
   bool InSegments(int segment) const { return segment >= request_.first && segment <= request_.last; }
 
@@ -100,7 +100,8 @@ class Emitter {
     need(v).whole = std::min(need(v).whole, when);
     if (state(v).replicated() || !TruthIsHere(v)) return;
     // This program computes the full value. A loop program computes it from its own chunk alone. Any other program
-    // computes it from the values of the loop before it. If `all_in_one_`, this loop is part of the same program.
+    // computes it from the values that the preceding loop produced. If `all_in_one_`, this loop is part of the same
+    // program.
     if (loop_program_) {
       NeedNative(v, when);
     } else if (all_in_one_) {
@@ -115,7 +116,7 @@ class Emitter {
     if (state(v).replicated()) {
       need(v).AddSlice(slice, when);
     } else {
-      NeedWhole(v, when);  // the slice is cut from the full value
+      NeedWhole(v, when);  // this chunk's slice is cut from the full value
     }
   }
 
@@ -210,7 +211,7 @@ class Emitter {
     }
   }
 
-  // ---- Forward sweep: the ops that compute these forms ----
+  // ---- Forward sweep: writes the ops that compute the needed forms ----
 
   void Emit() {
     // List the ops with a needed result, sorted by segment and then by program order.
@@ -242,7 +243,7 @@ class Emitter {
   }
 
   void EmitOp(const Op& op, const OpRule& rule) {
-    if (op.opcode == Opcode::kParameter) return;  // imported when it is read
+    if (op.opcode == Opcode::kParameter) return;  // the value is imported when an op reads it
     if (op.opcode == Opcode::kOptimizationBarrier) {
       for (size_t k = 0; k < op.operands.size(); ++k) EmitBarrier(op, k);
       return;
@@ -314,7 +315,7 @@ class Emitter {
     }
   }
 
-  // ---- The forms of a value in this program ----
+  // ---- Access to the forms of a value in this program ----
 
   ValueId Whole(ValueId v) {
     ValueId& whole = whole_[v.value()];
@@ -395,14 +396,14 @@ class Emitter {
     return chunk_ = builder_.Binary(Opcode::kAdd, major, minor);
   }
 
-  // ---- Between chunks ----
+  // ---- Collectives and accumulation over chunks ----
 
   std::vector<ValueId> AllReduce(std::vector<ValueId> values, ReduceKind kind) {
     if (layout_.devices == 1 || values.empty()) return values;
     return builder_.AllReduce(std::move(values), layout_.mesh_axes, kind);
   }
 
-  // Computes the full values that are due at the same time, with one all-reduce per kind of reduction.
+  // Computes all full values that are needed at the same point, with one all-reduce per kind of reduction.
   void FinishTruths(const std::vector<ValueId>& values) {
     std::map<ReduceKind, std::vector<ValueId>> by_kind;
     for (ValueId v : values) {
@@ -460,7 +461,7 @@ class Emitter {
     return builder_.Convert(value, program_.shape(v).dtype);
   }
 
-  // ---- Results ----
+  // ---- Results of the program ----
 
   void Finish() {
     std::vector<ValueId> results;
@@ -474,7 +475,7 @@ class Emitter {
       for (size_t r = 0; r < program_.results().size(); ++r) {
         const plan::OutputRole& role = roles_.outputs[r];
         const bool is_state = role.kind == plan::OutputRole::Kind::kState;
-        if (analysis_.split_result[r] && !all_in_one_ && !is_state) continue;  // the loop writes this result
+        if (analysis_.split_result[r] && !all_in_one_ && !is_state) continue;  // the loop program writes this result
         add(Export::Kind::kResult, static_cast<int32_t>(r), Result(r, is_state ? role.state_input : -1));
       }
     }
@@ -530,8 +531,8 @@ class Emitter {
   const bool all_in_one_;
   const std::vector<bool> rematerialisable_;
   std::vector<Need> needs_;
-  std::set<std::pair<int, ValueId>> truths_;   // full values that this program completes: (once segment, value)
-  std::vector<ValueId> whole_, native_;        // by value of the original program: its form in this program
+  std::set<std::pair<int, ValueId>> truths_;   // (once segment, value) for each full value that this program completes
+  std::vector<ValueId> whole_, native_;        // one entry per value of the original program: its form in this program
   std::map<std::tuple<ValueId, int64_t, int64_t>, ValueId> slices_;
   std::map<Import, ValueId> imported_;
   ValueId device_index_, chunk_;

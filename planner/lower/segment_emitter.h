@@ -4,7 +4,7 @@
 // Model:   A value has up to three forms: *whole* (its replicated value, or the full value of a split or partial one),
 //          *native* (this chunk's slice or partial sum), and *slices* of a replicated value. A backward sweep finds the
 //          forms that the requested outputs need, and moves slices in front of cheap ops. A forward sweep writes these
-//          forms. A form that these segments do not compute becomes a program parameter (an import).
+//          forms. A needed form that these segments do not compute becomes a program parameter (an import).
 // Numbers: Partial sums of 16-bit floats are stored, accumulated and reduced in f32. They are rounded once, when their
 //          reduced value is complete.
 #pragma once
@@ -19,10 +19,10 @@
 
 namespace alpa::planner {
 
-// Defines how the chunks are numbered. There are devices x microbatches chunks. By default, chunk = device *
-// microbatches + microbatch, so each device needs one contiguous tile of the batch. If each microbatch has its own
-// statistics (`microbatch_major`), chunk = microbatch * devices + device, so each microbatch is contiguous. In this
-// case, every device holds the full batch.
+// Defines how the chunks are numbered. There are `devices * microbatches` chunks. By default, the number of a chunk is
+// `device * microbatches + microbatch`, so each device needs one contiguous tile of the batch. If each microbatch has
+// its own statistics (`microbatch_major`), the number is `microbatch * devices + device`, so each microbatch is
+// contiguous. In this case, every device holds the full batch.
 struct AxisLayout {
   int64_t devices = 1;
   int64_t microbatches = 1;
@@ -56,16 +56,17 @@ struct Export {
 
 struct SegmentProgram {
   graph::Graph graph;
-  std::vector<Import> imports;   // by program parameter
-  std::vector<Export> exports;   // by program result
+  std::vector<Import> imports;   // one entry per program parameter
+  std::vector<Export> exports;   // one entry per program result
 };
 
-// Requests the program of segments `first` to `last`. Segment 2t is once t, segment 2t+1 is loop t.
+// Requests the program of segments `first` to `last`. Segment `2t` is the once segment `t`. Segment `2t+1` is the loop
+// segment `t`.
 struct SegmentRequest {
   int first = 0, last = 0;
   std::vector<graph::ValueId> full_values;  // values to export in whole form
-  std::vector<graph::ValueId> accumulate;   // in a loop program: the values whose native form it accumulates
-  bool results = false;                     // export the graph's results, except those that a loop writes
+  std::vector<graph::ValueId> accumulate;   // only for a loop program: the values whose native form it accumulates
+  bool results = false;                     // whether to export the graph's results, except those that a loop writes
 };
 
 // Returns the stage program that `request` describes.
@@ -74,7 +75,7 @@ SegmentProgram EmitSegments(const graph::Graph& program, const plan::Roles& role
 
 // Returns the shape of the buffer in which a loop accumulates a value. A partial value keeps its shape (f32 for 16-bit
 // floats). The buffer of a split value holds the slices of all microbatches, as [.., outer, microbatches, inner, ..].
-// If `outer` is 1, these three form a single dimension.
+// If `outer` is 1, the dimensions `outer`, `microbatches` and `inner` form a single dimension.
 graph::Shape AccumulatorShape(const graph::Graph& program, const AxisAnalysis& analysis, const AxisLayout& layout,
                               graph::ValueId value);
 

@@ -38,7 +38,7 @@ std::vector<bool> FindZeros(const Graph& program) {
   return zero;
 }
 
-// The first and the last loop in which a value is needed.
+// The first loop and the last loop in which a value is needed.
 struct Span {
   int first = kNever;
   int last = -1;
@@ -71,8 +71,8 @@ class Analyser {
       bool progress = false;
       for (const Coupling& coupling : out_.couplings) {
         const int v = coupling.statistic.value();
-        // Only a partial statistic has a version for one chunk alone. A split value does not: the op that needs its
-        // gathered value (for example a sort over the batch) works on all chunks together.
+        // Only a partial statistic has a version for one chunk alone. A split value has none, because the op that needs
+        // its gathered value (for example a sort over the batch) works on all chunks together.
         if (!out_.states[v].partial() || out_.local[v]) continue;
         progress = out_.local[v] = true;
       }
@@ -155,8 +155,8 @@ class Analyser {
     return reads;
   }
 
-  // If one op needs the reduced value of a partial, every reader uses the reduced value. No reader carries the partial
-  // on to an accumulator of its own. Returns whether this call found another such partial.
+  // If one op needs the reduced value of a partial, every reader uses the reduced value. No reader passes the partial
+  // on, to be reduced later in another accumulator. Returns whether this call found another such partial.
   bool TakeTruths() {
     bool more = false;
     for (size_t i = 0; i < program_.ops().size(); ++i) {
@@ -329,8 +329,8 @@ class Analyser {
   // Finds matrix products that run in two loops, and the statistics whose full values cause this.
   void FindCouplings() {
     out_.couplings.clear();
-    // By value: a repeated product that the value depends on within its own loop, and the last loop that runs this
-    // product.
+    // One entry per value: a repeated product on which the value depends within the value's loop, and the last loop
+    // that runs this product.
     std::vector<int> last(values_, -1);
     std::vector<OpId> product(values_);
     for (size_t i = 0; i < program_.ops().size(); ++i) {
@@ -373,11 +373,11 @@ class Analyser {
   const size_t values_;
   AxisAnalysis out_;
   std::vector<bool> depends_on_state_;
-  std::vector<bool> truth_taken_;   // by value: whether it is partial and all its readers use its reduced value
+  std::vector<bool> truth_taken_;   // one entry per value: it is partial, and all readers use its reduced value
   std::vector<int> earliest_, chunk_earliest_;
-  std::vector<int> once_;           // replicated values: the latest once segment that can compute them
-  std::vector<Span> span_;          // split and partial values: the loops that need them
-  std::vector<Span> chunk_span_;    // replicated values: the loops that use the chunk-local version
+  std::vector<int> once_;           // only for replicated values: the latest once segment that can compute the value
+  std::vector<Span> span_;          // only for split and partial values: the loops that need the value
+  std::vector<Span> chunk_span_;    // only for replicated values: the loops that use the chunk-local version
   std::vector<OpId> truth_consumer_;
 };
 

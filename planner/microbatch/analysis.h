@@ -5,7 +5,7 @@
 //          run once per chunk:  once 0, loop 0, once 1, loop 1, ..., once L.  If a later segment needs the full value
 //          of a split or partial value of loop t-1, the chunks of loop t-1 accumulate it. The full value is complete
 //          at the start of once t. For example, a gradient is a partial value of the last loop. The token count of a
-//          masked mean is a partial value of an earlier and cheap loop.
+//          masked mean is a partial value of an earlier loop, which is cheap.
 // Cost:    A value that two loops need is computed in both loops, because nothing is saved between loops. If this would
 //          repeat a matrix product, the program is *coupled* along this axis. Examples are batch normalisation and
 //          contrastive losses.
@@ -36,19 +36,19 @@ struct Coupling {
 struct AxisAnalysis {
   int64_t chunks = 1;
   int loops = 0;                                // L: the number of loop segments
-  std::vector<AxisState> states;                // by value
-  std::vector<OpRule> rules;                    // by op
-  std::vector<bool> zero;                       // by value: known to be zero everywhere
-  // By value; -1: the value is not needed. For a replicated value: the once segment that computes it, as late as
-  // possible. For a split or partial value: the first loop that needs it.
+  std::vector<AxisState> states;                // one entry per value
+  std::vector<OpRule> rules;                    // one entry per op
+  std::vector<bool> zero;                       // one entry per value: whether it is known to be zero everywhere
+  // One entry per value; -1: the value is not needed. For a replicated value: the once segment that computes it, as
+  // late as possible. For a split or partial value: the first loop that needs it.
   std::vector<int> segment;
-  std::vector<int> full_in;                     // by value: the once segment that completes its full value; -1: none
-  std::vector<bool> local;                      // by value: whether each microbatch computes this statistic itself
-  std::vector<bool> chunk_local;                // by value: replicated, but loops use a version with local statistics
-  std::vector<bool> split_result;               // by graph result: stays split at the end of the step
+  std::vector<int> full_in;                     // one entry per value: once segment of its full value; -1: none
+  std::vector<bool> local;                      // one entry per value: whether each microbatch has its own
+  std::vector<bool> chunk_local;                // one entry per value: loops use a version with local statistics
+  std::vector<bool> split_result;               // one entry per graph result: whether it stays split after the step
   std::vector<Coupling> couplings;              // not empty: the program is coupled
-  Flops split_flops = 0;                        // of the matrix products that are split
-  Flops total_flops = 0;                        // of all matrix products
+  Flops split_flops = 0;                        // FLOPs of the matrix products that are split
+  Flops total_flops = 0;                        // FLOPs of all matrix products
 
   RuleContext Context(const graph::Graph& program) const;
 };
@@ -56,15 +56,15 @@ struct AxisAnalysis {
 struct AnalysisOptions {
   int64_t chunks = 1;
   std::vector<plan::Seed> seeds;
-  // If true, each microbatch computes coupled statistics from its own examples (plan::Statistics::kLocal). This works
-  // only for statistics that are partial values. All other coupled statistics stay in `couplings`.
+  // If true, each microbatch computes coupled statistics from its own examples (plan::Statistics::kLocal). Only a
+  // statistic that is a partial value can be computed in this way. All other coupled statistics stay in `couplings`.
   bool local_statistics = false;
   // If true, no result stays split. This is needed if the chunks of one device do not form one tile of the result.
   bool gather_results = false;
 };
 
-// Numbers of chunks for the analysis of a step that runs as a single chunk. With one chunk, every dimension could be
-// split. So the analysis assumes the first of these numbers that divides the batch.
+// If a step runs as a single chunk, its analysis assumes another number of chunks: the first of these numbers that
+// divides the batch. With one chunk, every dimension could be split.
 inline constexpr int64_t kProbeChunks[] = {2, 3, 5, 7};
 
 // Analyses `program` along the axis that `options` describes.

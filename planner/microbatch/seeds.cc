@@ -150,8 +150,8 @@ SeedSearch FindSeeds(const Graph& program, const plan::Roles& roles, int64_t chu
       if (CanSplit(shape.dims, d, 1, chunks)) candidates.push_back({static_cast<int32_t>(p), d});
     }
   }
-  // Put large leaves first. If there are too many candidates, only the first ones are tried, and a large leaf is more
-  // likely to hold the batch.
+  // Put large leaves first, because a large leaf is more likely to hold the batch. If there are too many candidates,
+  // only the first ones are tried.
   std::stable_sort(candidates.begin(), candidates.end(), [&](const Seed& a, const Seed& b) {
     return program.shape(program.parameters()[a.leaf]).elements() >
            program.shape(program.parameters()[b.leaf]).elements();

@@ -10,13 +10,13 @@ namespace alpa::planner {
 
 struct SeedSearch {
   std::vector<plan::Seed> seeds;   // empty: no dimension of a batch leaf is divisible by the number of chunks
-  AxisAnalysis analysis;           // of the program with these seeds
+  AxisAnalysis analysis;           // the analysis of the program with these seeds
 };
 
-// Tries each dimension of a batch leaf whose size `chunks` divides. An input becomes a seed, too, if each chunk reads
-// only its own slice of the input. Returns the seeds that split the most matrix-product FLOPs. Among equals, prefers
-// seeds without couplings (if `avoid_couplings`), then those with the fewest loops, then those that split the most
-// bytes.
+// Tries each dimension of a batch leaf if `chunks` divides the size of the dimension. An input becomes a seed, too, if
+// each chunk reads only its own slice of the input. Returns the seeds that split the most matrix-product FLOPs. If
+// several seeds split equally many FLOPs, prefers seeds without couplings (if `avoid_couplings`), then seeds with the
+// fewest loops, then seeds that split the most bytes.
 SeedSearch FindSeeds(const graph::Graph& program, const plan::Roles& roles, int64_t chunks, bool avoid_couplings,
                      bool local_statistics);
 

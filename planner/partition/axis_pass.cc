@@ -24,13 +24,13 @@ using plan::SlotId;
 
 namespace {
 
-// The maximum number of rounds over the instruction list. States settle in a few rounds, because every leaf follows its
-// new value at most once.
+// The maximum number of rounds. A round runs propagation once over the instruction list. States settle in a few rounds,
+// because every leaf follows its new value at most once.
 constexpr int kMaxRounds = 16;
 
 class AxisPass {
  public:
-  // `like`: null, or the rules that the ops must follow, by program and op.
+  // `like`: null, or the rules that the ops must follow, one entry per program and op.
   AxisPass(const Executable& executable, const AxisRequest& request, std::vector<plan::Sharding>* tiles,
            const std::map<int32_t, std::vector<OpRule>>* like = nullptr)
       : padded_(PadIfNeeded(executable, request)), in_(padded_ ? *padded_ : executable), request_(request),
@@ -170,7 +170,7 @@ class AxisPass {
     return absl::OkStatus();
   }
 
-  // ---- States ----
+  // ---- States of slots and values ----
 
   void Walk(const std::vector<Instruction>& instructions) {
     for (const Instruction& instruction : instructions) {
@@ -294,12 +294,12 @@ class AxisPass {
   const int32_t mesh_;
   const plan::MeshProgram& list_;
   const MeshAxis axis_;
-  std::vector<ValueState> slots_;   // by slot
-  std::vector<bool> settled_;        // by slot: whether its state can no longer change
+  std::vector<ValueState> slots_;   // one entry per slot
+  std::vector<bool> settled_;        // one entry per slot: whether its state can no longer change
   std::map<SlotId, double> fills_;
-  std::map<int32_t, Propagation> found_;  // by program: the result of the last round, in which no state changed
-  std::map<int32_t, Propagation> along_;  // by program: the result if request_.reduce_scatter_along were the cuts
-  std::map<int32_t, std::vector<plan::ValuePin>> pins_;  // by program
+  std::map<int32_t, Propagation> found_;  // key: program number; value: result of the last round
+  std::map<int32_t, Propagation> along_;  // key: program number; value: result with `reduce_scatter_along` cuts
+  std::map<int32_t, std::vector<plan::ValuePin>> pins_;  // key: program number
   bool changed_ = false;
   Executable out_;
 };

@@ -24,25 +24,25 @@ namespace alpa::planner {
 
 struct AxisRequest {
   MeshId mesh;
-  std::string name;                 // of the new axis, which becomes the last axis of the mesh
+  std::string name;                 // name of the new axis, which becomes the last axis of the mesh
   int64_t size = 1;
-  std::vector<DeviceId> devices;    // of the mesh including the new axis, row-major
+  std::vector<DeviceId> devices;    // devices of the mesh including the new axis, row-major
   std::vector<plan::Cut> cuts;
   int64_t reduce_scatter_from = 0;    // this and the next three fields: as in plan::AxisCut
   bool shard_accumulators = false;
   std::vector<plan::Cut> reduce_scatter_along;
   std::vector<plan::ValuePin> pins;
-  // By slot: whether other meshes also hold the slot's value. Such a slot holds no partial sum, and its tiles are
-  // contiguous. Empty: false for every slot.
+  // One entry per slot: whether other meshes hold the slot's value, too. Such a slot holds no partial sum, and its
+  // tiles are contiguous. Empty: false for every slot.
   std::vector<bool> exchanged;
   // Dimensions of leaves that a choice of cuts must not name, because the batch is split along them. The ranks of these
-  // cuts do not matter.
+  // cuts are ignored.
   std::vector<plan::Cut> reserved;
   bool IsReserved(int32_t leaf, int64_t dim) const;
 };
 
-// Returns the request that adds axis `axis` of a plan to mesh `id` of an executable. `mesh`: the mesh of the plan. This
-// mesh has the axis and may have more axes after it.
+// Returns the request that adds axis `axis` of a plan to mesh `id` of an executable. `mesh`: the mesh of the plan. The
+// plan's mesh has the axis, and may have more axes after it.
 AxisRequest RequestFor(MeshId id, const cluster::Mesh& mesh, const plan::AxisCut& axis);
 
 // Returns the executable with mesh `request.mesh` cut along the new axis.
@@ -62,8 +62,8 @@ absl::StatusOr<plan::Executable> CutAlongAxis(const plan::Executable& executable
 // The programs and slots of the mesh as CutAlongAxis writes them, but not simplified. A draft is enough to compute a
 // cost, and takes a fraction of the time of CutAlongAxis. Errors: as CutAlongAxis.
 struct AxisDraft {
-  std::map<int32_t, graph::Graph> programs;  // by program number: the programs that the mesh runs
-  std::vector<graph::Shape> slots;           // by slot: the shape of one device's tile
+  std::map<int32_t, graph::Graph> programs;  // key: number of a program that the mesh runs
+  std::vector<graph::Shape> slots;           // one entry per slot: the shape of one device's tile
 };
 absl::StatusOr<AxisDraft> DraftAlongAxis(const plan::Executable& executable, const AxisRequest& request);
 
@@ -76,12 +76,12 @@ plan::Executable Padded(const plan::Executable& executable, const AxisRequest& r
 // Errors: as CutAlongAxis.
 struct AxisStates {
   std::vector<ValueState> slots;
-  std::map<int32_t, Propagation> programs;  // by program number: the programs that the mesh runs
+  std::map<int32_t, Propagation> programs;  // key: number of a program that the mesh runs
 };
 absl::StatusOr<AxisStates> StatesAlongAxis(const plan::Executable& executable, const AxisRequest& request);
 
-// Returns `request` with the pins that make every op follow `rules` (by program, then by op). Replaces the pins that
-// `request` has. Leaves follow the cuts of `request`, and temporaries follow their writers.
+// Returns `request` with the pins that make every op follow `rules` (one entry per program and op). Replaces the pins
+// that `request` has. Leaves follow the cuts of `request`, and temporaries follow their writers.
 // REQUIRES: as StatesAlongAxis; `rules` are rules of the rule table. Errors: as CutAlongAxis, and kInternal if no pins
 // have this effect.
 absl::StatusOr<AxisRequest> WithPins(const plan::Executable& executable, AxisRequest request,

@@ -25,7 +25,7 @@ double Value(const StepCost& cost) {
   return kProductFlopCost * cost.product_flops + cost.sent_bytes + kStateByteCost * cost.state_bytes;
 }
 
-// Adds to `cost` the cost of running the instructions `times` times. `program`: returns the graph of the program with a
+// Adds to `cost` the cost of running the instructions `times` times. `program` returns the graph of the program with a
 // given number.
 template <typename ProgramFn>
 void AddCost(const std::vector<Instruction>& instructions, double times, const ProgramFn& program,
@@ -48,7 +48,7 @@ void AddCost(const std::vector<Instruction>& instructions, double times, const P
 struct Group {
   bool looked_up = false;      // whether the first op that reads a leaf of the group is a gather
   std::vector<int32_t> leaves;
-  graph::Shape shape;  // of the leaf's tile
+  graph::Shape shape;  // shape of the tile of each leaf
 };
 
 // Finds the leaves that matrix products and gathers read, in groups of leaves that look alike. The groups are in the
@@ -75,7 +75,7 @@ class Weights {
 
   void Visit(const plan::RunInstruction& run) {
     const Graph& graph = executable_.programs[run.program].graph;
-    std::vector<int> slot_of(graph.values().size(), -1);  // by value: the slot whose contents it holds; -1: none
+    std::vector<int> slot_of(graph.values().size(), -1);  // one entry per value: its slot; -1: none
     for (size_t p = 0; p < run.inputs.size(); ++p) {
       if (!run.inputs[p].valid()) continue;
       const int input = run.inputs[p].value();
@@ -117,7 +117,7 @@ class Weights {
 
   const Executable& executable_;
   const plan::MeshProgram& list_;
-  std::map<int, int> state_of_;  // temporary slot -> state slot whose contents it holds
+  std::map<int, int> state_of_;  // key: temporary slot; value: the state slot whose contents it holds
   std::set<int> seen_;
   std::map<std::string, size_t> group_of_;
   std::vector<Group> groups_;
@@ -138,7 +138,7 @@ StepCost StepCostOf(const Executable& executable, MeshId mesh) {
 
 namespace {
 
-// How to decide between several dimensions of a group that all lower the cost of the step.
+// The criterion for the choice between several dimensions of a group, each of which lowers the cost of the step.
 enum class Taste {
   kLowest,   // take the dimension with the lowest cost
   kThrifty,  // take the dimension that saves the most FLOPs per additional byte sent
@@ -172,7 +172,7 @@ class Chooser {
   }
 
  private:
-  using Dims = std::vector<int64_t>;  // by group: the dimension to cut; -1: no cut
+  using Dims = std::vector<int64_t>;  // one entry per group: the dimension to cut; -1: no cut
 
   absl::StatusOr<Dims> ChooseOneByOne(Taste taste) {
     Dims best(groups_.size(), -1);

@@ -7,9 +7,9 @@
 //         weighs most, then bytes sent, then bytes of state. For a transformer, the result is Megatron's layout. The
 //         first matrix of a block is cut by columns and the second one by rows, and each head is on one device. Each
 //         block then needs one all-reduce in the forward and one in the backward.
-// Cost:   at most 2 x groups x dimensions drafts of the step. The factor 2 is for two searches: one takes the cheapest
-//         dimension of each group, the other takes the dimension that saves the most FLOPs per additional byte sent.
-//         The cheaper result wins.
+// Cost:   writes a draft (AxisDraft) of the step at most twice for each dimension of each group, because there are two
+//         searches. One takes the cheapest dimension of each group. The other takes the dimension that saves the most
+//         FLOPs per additional byte sent. The cheaper result wins.
 #pragma once
 
 #include <string>
@@ -22,7 +22,7 @@ namespace alpa::planner {
 
 // The cost of one step of an executable on one device. An op in a loop counts once per iteration.
 struct StepCost {
-  double product_flops = 0;  // of matrix products
+  double product_flops = 0;  // FLOPs of matrix products
   double sent_bytes = 0;
   double state_bytes = 0;
 };

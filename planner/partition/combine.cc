@@ -70,9 +70,9 @@ class Combiner {
 
   const Graph& program_;
   GraphBuilder builder_;
-  std::vector<ValueId> here_;                                          // by value of the program
+  std::vector<ValueId> here_;                                          // one entry per value of the program
   std::map<Key, std::vector<std::pair<ValueId, ValueId>>> waiting_;    // operand, result
-  std::set<ValueId> due_;                                              // results of deferred all-reduces
+  std::set<ValueId> due_;                                              // results of the deferred all-reduces
 };
 
 }  // namespace

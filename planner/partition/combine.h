@@ -6,8 +6,8 @@
 namespace alpa::planner {
 
 // Returns the same program with every all-reduce deferred until an op needs its result. At that point, one all-reduce
-// replaces all deferred ones of the same kind over the same axes. The results of the program keep their order. All
-// devices of the axes still issue the same collectives in the same order.
+// replaces all deferred ones of the same kind over the same axes. The results of the program keep their order. As
+// before, all devices of the axes issue the same collectives in the same order.
 graph::Graph CombineAllReduces(const graph::Graph& program);
 
 }  // namespace alpa::planner

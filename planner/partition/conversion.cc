@@ -14,7 +14,7 @@ using graph::ValueId;
 bool ReplicatedFirst(const AxisState& made, const std::vector<AxisState>& wanted, int64_t n) {
   if (made.replicated()) return false;
   int64_t splits = 0;
-  bool whole = false, plain = !made.split() || made.outer == 1;  // plain: contiguous splits, as an all-to-all needs
+  bool whole = false, plain = !made.split() || made.outer == 1;  // plain: all splits are contiguous (for all-to-all)
   for (const AxisState& state : wanted) {
     if (state == made) continue;
     if (!state.split() || (made.split() && made.dim == state.dim)) {
@@ -25,9 +25,9 @@ bool ReplicatedFirst(const AxisState& made, const std::vector<AxisState>& wanted
     ++splits;
   }
   if (made.split()) return whole || (splits > 0 && (!plain || splits > n));
-  // For a partial value, a reduce-scatter followed by an all-gather costs the same as an all-reduce. So a single split
-  // gains nothing from the replicated form. Without the replicated form, a reduce-scatter produces the first split, and
-  // an all-to-all converts this split to each other split.
+  // For a partial value, a reduce-scatter followed by an all-gather costs the same as an all-reduce. Therefore, if only
+  // one split is needed, the replicated form saves nothing. Without the replicated form, a reduce-scatter produces the
+  // first split, and an all-to-all converts this split to each other split.
   return splits > 1 && (whole || !plain || splits - 1 > n);
 }
 

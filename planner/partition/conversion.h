@@ -21,9 +21,9 @@ struct MeshAxis {
 };
 
 // Returns whether an array should become replicated first, so that the needed splits are slices of the replicated form.
-// This holds if the replicated form is needed anyway, by a reader or by a conversion. It also holds if readers need
-// several splits and slices cost less than conversions. `made`: the current state of the array. `wanted`: the needed
-// states. `n`: the axis size.
+// This is so if a reader or a conversion needs the replicated form in any case. It is also so if readers need several
+// splits, and slices of the replicated form cost less than conversions. `made`: the current state of the array.
+// `wanted`: the needed states. `n`: the axis size.
 bool ReplicatedFirst(const AxisState& made, const std::vector<AxisState>& wanted, int64_t n);
 
 class Converter {

@@ -145,8 +145,8 @@ class GraphPartitioner {
   GraphBuilder builder_;
   const RuleContext context_;
   Converter converter_;
-  std::vector<std::vector<AxisState>> needs_;                       // by value
-  std::vector<std::vector<std::pair<AxisState, ValueId>>> forms_;   // by value: the forms written so far
+  std::vector<std::vector<AxisState>> needs_;                       // one entry per value
+  std::vector<std::vector<std::pair<AxisState, ValueId>>> forms_;   // one entry per value: the forms written so far
 };
 
 }  // namespace

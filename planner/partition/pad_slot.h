@@ -2,7 +2,8 @@
 //
 // Model:  The dimension is stored in n tiles of ceil(size / n), of which the last is short. The dimension is extended
 //         to n full tiles, so the axis divides it. A program that reads the slot first removes the padding with a
-//         slice. A program that writes the slot pads its result. A computation that uses the array gathers it first.
+//         slice. A program that writes the slot pads its result. If an op computes with the array, the array is
+//         gathered first.
 #pragma once
 
 #include "plan/executable.h"

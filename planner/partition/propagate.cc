@@ -95,7 +95,7 @@ class Propagator {
 
  private:
   // Repeats the pass until it finds no new partial sum whose reduced value an op needs. If one op needs the reduced
-  // value, all other readers use it too. They do not carry the partial sum on to a reduction of their own.
+  // value, all other readers use it too. They do not pass the partial sum on, to be reduced later.
   void RunPasses() {
     truths_.assign(program_.values().size(), std::nullopt);
     for (int pass = 0; pass < kMaxPasses; ++pass) {
@@ -144,7 +144,7 @@ class Propagator {
     return rule;
   }
 
-  // ---- Pins ----
+  // ---- Ops with pins ----
 
   // Returns the index of the first pinned result, or the number of results if none is pinned.
   size_t FirstPinnedResult(const Op& op) const {
@@ -165,7 +165,7 @@ class Propagator {
   OpRule RuleOf(const Op& op, const std::vector<AxisState>& states, const plan::ValuePin& pin, size_t r) {
     std::optional<OpRule> rule = pin.operands.empty() ? RuleMaking(context_, op, states, r, pin.state)
                                                       : RuleReading(context_, op, pin.operands, r, pin.state);
-    ALPA_CHECK(rule.has_value());  // CheckPins ensures this
+    ALPA_CHECK(rule.has_value());  // CheckPins has verified this
     return *std::move(rule);
   }
 
@@ -199,7 +199,8 @@ class Propagator {
     bool sharded = false;
     for (size_t i = 0; i < states.size(); ++i) {
       if (!states[i].partial() || rule.operands[i].partial()) continue;
-      // The rule needs the reduced value. If this value is split, the rule is chosen again from that state.
+      // The rule needs the reduced value. If this value is split, the rule is chosen again with the operand in that
+      // state.
       AxisState truth = rule.operands[i];
       if (truth.replicated()) truth = Truth(op.operands[i]);
       truths_[op.operands[i].value()] = truth;
@@ -237,9 +238,9 @@ class Propagator {
   const std::vector<ValueState>& parameters_;
   const PropagateOptions options_;
   RuleContext context_;
-  std::vector<std::optional<AxisState>> truths_;  // by value: the state of its reduced value, if an op needs it
+  std::vector<std::optional<AxisState>> truths_;  // one entry per value: state of its reduced value, if needed
   bool more_truths_ = false;
-  std::vector<std::optional<plan::ValuePin>> pins_;  // by value
+  std::vector<std::optional<plan::ValuePin>> pins_;  // one entry per value
   bool more_pins_ = false;
   Propagation out_;
 };

@@ -1,8 +1,8 @@
 // Finds the states of all values of one program along one mesh axis from the states of its parameters.
 //
 // Model:  Propagation visits the ops in order. The rule table gives the states in which an op needs its operands, and
-//         the resulting states of its results. Of the split operands, only those with the highest *rank* decide the
-//         rule. A pinned cut (a tensor-parallel weight) beats a split of the batch. A split of the batch beats a
+//         the resulting states of its results. If several operands are split, only those with the highest *rank* decide
+//         the rule. A pinned cut (a tensor-parallel weight) beats a split of the batch. A split of the batch beats a
 //         split that only describes how a value is stored (ZeRO). If an op needs the reduced value of a partial sum,
 //         this value is replicated (an all-reduce) or, if the options request it, split (a reduce-scatter). An op with
 //         a pinned result follows the pin, and the result then ranks as a pinned cut.
@@ -22,8 +22,8 @@ namespace alpa::planner {
 
 struct ValueState {
   AxisState state;
-  plan::CutRank rank = plan::CutRank::kStored;  // of a split
-  bool zero = false;                            // known to be zero everywhere
+  plan::CutRank rank = plan::CutRank::kStored;  // rank of a split
+  bool zero = false;                            // whether the value is known to be zero everywhere
   bool operator==(const ValueState&) const = default;
 };
 
@@ -37,19 +37,19 @@ struct PropagateOptions {
   const std::vector<ValueState>* reduce_scatter_like = nullptr;
   // The pins of this program. REQUIRES: CheckPins accepts them.
   std::vector<plan::ValuePin> pins;
-  // If not null: by op, the rule that the op follows, whatever the rule table prefers. `Propagation::pins` then lists
-  // the ops for which the table prefers another rule.
+  // If not null: one entry per op, the rule that the op follows, whatever the rule table prefers. `Propagation::pins`
+  // then lists the ops for which the table prefers another rule.
   const std::vector<OpRule>* like = nullptr;
 };
 
 struct Propagation {
-  std::vector<ValueState> values;  // by value
-  std::vector<OpRule> rules;       // by op
+  std::vector<ValueState> values;  // one entry per value
+  std::vector<OpRule> rules;       // one entry per op
   // The pins that give the same result without `like`. Their `program` is not set.
   std::vector<plan::ValuePin> pins;
 };
 
-// Finds the state of each value and the rule of each op. `parameters`: by program parameter.
+// Finds the state of each value and the rule of each op. `parameters`: one entry per program parameter.
 Propagation Propagate(const graph::Graph& program, const std::vector<ValueState>& parameters,
                       const PropagateOptions& options);
 
@@ -60,12 +60,12 @@ absl::Status CheckPins(const graph::Graph& program, const MeshAxis& axis, const 
 // Returns the rule table's context for `program`. `values` must outlive the context.
 RuleContext ContextOf(const graph::Graph& program, const MeshAxis& axis, const std::vector<ValueState>& values);
 
-// Clears `zero` of the values that are only zero because a parameter is zero. An accumulator is such a parameter: it is
+// Clears `zero` of the values that are zero only because a parameter is zero. An accumulator is such a parameter: it is
 // only zero in the first iteration.
 void ForgetZeroParameters(const graph::Graph& program, std::vector<ValueState>& values);
 
 // Returns the dimension along which a stored array of `dims` is split: the first one that `n` divides. Returns nullopt
-// if there is none.
+// if `n` divides no dimension.
 std::optional<int64_t> StoredDim(const std::vector<int64_t>& dims, int64_t n);
 
 }  // namespace alpa::planner

@@ -32,7 +32,7 @@ class ScheduleBuilder {
       // Find the mesh that can start a cell earliest.
       int mesh = -1;
       double start = kNever;
-      for (bool admit_all : {false, true}) {  // true: ignore the schedule's limits, because it admits no cell
+      for (bool admit_all : {false, true}) {  // true: ignore the schedule's limits, because they admit no cell
         for (size_t m = 0; m < free_.size(); ++m) {
           for (int c : cells_of_mesh_[m]) {
             if (!admit_all && !Admitted(c)) continue;
@@ -127,10 +127,10 @@ class ScheduleBuilder {
   const std::vector<ScheduledCell>& cells_;
   const int stages_;
   const int64_t microbatches_;
-  std::vector<int64_t> next_;                  // by cell: the next microbatch to start
-  std::vector<std::vector<double>> finish_;    // by cell and microbatch
+  std::vector<int64_t> next_;                  // one entry per cell: the next microbatch to start
+  std::vector<std::vector<double>> finish_;    // one entry per cell and microbatch
   std::vector<std::vector<int>> cells_of_stage_, cells_of_mesh_;
-  std::vector<double> free_;                   // by mesh: the time at which it becomes free
+  std::vector<double> free_;                   // one entry per mesh: the time at which it becomes free
   std::priority_queue<Done, std::vector<Done>, std::greater<>> done_;
   std::vector<ScheduledEvent> events_;
 };

@@ -4,10 +4,10 @@
 //         schedule ranks as most urgent. All events form one list in order of simulated time. Each mesh's instruction
 //         list keeps this order, so the lists cannot deadlock, even if sends are not buffered. Each cell processes its
 //         microbatches in order, so sums are the same under every schedule.
-//           gpipe        a mesh runs all its forwards before any backward (Huang et al., arXiv 1811.06965)
-//           1f1b         backwards run first; stage s of S holds at most S - s microbatches
+//           gpipe        A mesh runs all its forwards before any backward (Huang et al., arXiv 1811.06965)
+//           1f1b         Backwards run first. Stage `s` of `S` stages holds at most `S - s` microbatches
 //                        (PipeDream-Flush, arXiv 2006.09503)
-//           zero-bubble  like 1f1b, but weight gradients are separate cells that fill bubbles (H1 of arXiv 2401.10241)
+//           zero-bubble  Like 1f1b, but weight gradients are separate cells that fill bubbles (H1 of arXiv 2401.10241)
 //         Each schedule supports several stages per mesh (interleaved, arXiv 2104.04473).
 // Threads: a pure function.
 #pragma once
@@ -30,8 +30,8 @@ struct ScheduledCell {
   int mesh = 0;
   int stage = 0;
   Cell::Pass pass = Cell::Pass::kForward;
-  double seconds = 1;           // in any unit: only the ratios between cells matter
-  std::vector<int> needs;       // cells of the same microbatch that must be done first
+  double seconds = 1;           // in any unit, because only the ratios between cells matter
+  std::vector<int> needs;       // cells that must be done first, for the same microbatch
 };
 
 struct ScheduledEvent {

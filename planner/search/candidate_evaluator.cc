@@ -12,7 +12,7 @@
 namespace alpa::planner {
 namespace {
 
-constexpr int kMostThreads = 16;  // maximum number of threads; limits the memory of candidates that are lowered at once
+constexpr int kMostThreads = 16;  // maximum number of threads; this limits the memory for lowered candidates
 
 int ThreadCount() { return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostThreads); }
 
@@ -115,7 +115,7 @@ void CandidateEvaluator::Work() {
     next->begun = true;
     {
       MutexUnlock unlock(lock);
-      Make(next->evaluated);   // no other thread touches the entry until it is done
+      Make(next->evaluated);   // no other thread touches the entry until `done` is set
     }
     next->done = true;
     changed_.NotifyAll();
@@ -139,13 +139,14 @@ void CandidateEvaluator::Make(EvaluatedCandidate& evaluated) {
       }
     }
     if (made.tensor && options.exact_tensor) candidate.note = NoteOn(*made.tensor);
-    // A plan that does not verify is a bug in the planner. Its candidate drops out, and the search goes on.
+    // A plan that does not verify is a bug in the planner. The candidate of such a plan drops out, and the search goes
+    // on.
     const absl::Status verified = plan::Verify(made.plan, program_, roles_, cluster_);
     if (!verified.ok()) return Internal("the plan does not verify: %s", verified.message());
     evaluated.plan = std::move(made.plan);
     return absl::OkStatus();
   };
-  // An exception must not leave a thread of the evaluator.
+  // An exception must not escape from a thread of the evaluator.
   try {
     candidate.status = make();
   } catch (const std::bad_alloc&) {

@@ -3,9 +3,9 @@
 //
 // Order:   A result depends only on the candidate's options, not on other candidates. The candidate that Evaluate asks
 //          for is evaluated first. Idle threads work on the candidates of the last Expect call.
-// Threads: only one thread may call the evaluator. The evaluator lowers and simulates candidates on its own threads,
-//          one per core, at most 16. The destructor waits for the candidates in progress, about a second for large
-//          programs.
+// Threads: only one thread may call the evaluator. The evaluator lowers and simulates candidates on its own threads:
+//          one per core, but at most 16. The destructor waits until the candidates in progress are evaluated. For large
+//          programs, this takes about a second.
 #pragma once
 
 #include <deque>
@@ -25,7 +25,7 @@
 namespace alpa::planner {
 
 // Returns a human-readable name of a candidate. Two candidates whose shares of work differ by less than a hundredth may
-// have the same name. They then count as the same candidate.
+// have the same name. Candidates with the same name count as one candidate.
 std::string NameOf(const PlanOptions& options);
 
 struct EvaluatedCandidate {
@@ -49,13 +49,13 @@ class CandidateEvaluator {
  private:
   struct Entry {
     bool begun = false, done = false;
-    EvaluatedCandidate evaluated;  // has only options and name until `done`
+    EvaluatedCandidate evaluated;  // until `done`, has only options and name
   };
 
   // Makes the plan, lowers it and simulates the executable.
   void Make(EvaluatedCandidate& evaluated);
   Entry& EntryOf(const PlanOptions& options) ALPA_REQUIRES(mutex_);
-  // The loop of one thread.
+  // The main loop of each thread of the evaluator.
   void Work();
 
   const graph::Graph& program_;
@@ -67,7 +67,7 @@ class CandidateEvaluator {
   Mutex mutex_;
   CondVar changed_;
   std::map<std::string, std::unique_ptr<Entry>> entries_ ALPA_GUARDED_BY(mutex_);  // by name
-  Entry* asked_ ALPA_GUARDED_BY(mutex_) = nullptr;                                 // by the last Evaluate call
+  Entry* asked_ ALPA_GUARDED_BY(mutex_) = nullptr;                                 // from the last Evaluate call
   std::deque<Entry*> expected_ ALPA_GUARDED_BY(mutex_);
   bool stopping_ ALPA_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;

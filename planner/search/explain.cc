@@ -10,7 +10,7 @@
 namespace alpa::planner {
 namespace {
 
-// How the busiest mesh spends a step, in seconds.
+// The seconds of a step that the busiest mesh spends on each kind of work.
 struct Shares {
   double compute = 0, collectives = 0, idle = 0;
 };

@@ -7,7 +7,7 @@
 namespace alpa::planner {
 namespace {
 
-// Returns, by mesh, the load: the busy seconds of the mesh, or its memory in bytes if the candidate does not fit.
+// Returns the load of each mesh: its busy seconds, or its memory in bytes if the candidate does not fit.
 std::vector<double> Load(const Candidate& candidate) {
   if (candidate.fits) return candidate.simulation.busy_seconds;
   std::vector<double> load;
@@ -17,13 +17,14 @@ std::vector<double> Load(const Candidate& candidate) {
 
 size_t Most(const std::vector<double>& load) { return std::max_element(load.begin(), load.end()) - load.begin(); }
 
-// Returns the number of devices by mesh.
+// Returns the number of devices of each mesh.
 std::vector<int> DevicesOf(const PlanOptions& options) {
   if (!options.pipeline.devices.empty()) return options.pipeline.devices;
   return std::vector<int>(options.pipeline.meshes, options.tensor_of(0) * std::max(1, options.data_parallel));
 }
 
-// Returns new shares of the work: smaller ones for meshes with a load above the mean, larger ones for the others.
+// Returns new shares of the work: smaller shares for meshes with a load above the mean, larger shares for the other
+// meshes.
 std::vector<double> Balanced(const Candidate& candidate) {
   const std::vector<double> load = Load(candidate);
   const double mean = std::accumulate(load.begin(), load.end(), 0.0) / static_cast<double>(load.size());
@@ -35,9 +36,9 @@ std::vector<double> Balanced(const Candidate& candidate) {
   return shares;
 }
 
-// Returns the number of devices by mesh after the idlest mesh has given devices to the busiest one. The number that
-// moves is the least common multiple of the two tensor degrees, usually 1. A mesh that would have no device left gives
-// none. Returns nothing if no mesh can give devices.
+// Returns the number of devices of each mesh after the idlest mesh has given devices to the busiest mesh. The number
+// that moves is the least common multiple of the two tensor degrees, usually 1. If the idlest mesh would have no device
+// left, it gives none. Returns nothing if no mesh can give devices.
 std::vector<int> Shifted(const Candidate& candidate) {
   const PlanOptions& options = candidate.options;
   const std::vector<double>& busy = candidate.simulation.busy_seconds;

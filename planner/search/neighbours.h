@@ -1,9 +1,9 @@
 // Lists the candidates that differ from a given one by one change.
 //
-// Model:   Most options change by one step up or down. For pipelines, the simulation suggests further changes: meshes
-//          with a high load get less of the work, the busiest mesh gets devices from the idlest one, and the mesh with
-//          the highest load gets another tensor degree. The load of a mesh is its busy time if the candidate fits into
-//          memory, otherwise its memory.
+// Model:   Most options change by one step up or down. For pipelines, the simulation suggests additional changes:
+//          meshes with a high load get less of the work, the busiest mesh gets devices from the idlest one, and the
+//          mesh with the highest load gets another tensor degree. The load of a mesh is its busy time if the candidate
+//          fits into memory, otherwise its memory.
 // Threads: pure functions.
 #pragma once
 
@@ -14,7 +14,7 @@
 
 namespace alpa::planner {
 
-inline constexpr int64_t kMaxMicrobatches = 1024;  // largest number of microbatches that the search tries
+inline constexpr int64_t kMaxMicrobatches = 1024;  // maximum number of microbatches that the search tries
 
 // The options that the user pinned. A default is pinned if PlanOptions::named names it.
 struct PinnedOptions {

@@ -16,13 +16,13 @@ namespace alpa::planner {
 
 namespace {
 
-constexpr size_t kRefined = 3;            // candidates of the first round that the second round refines
-constexpr size_t kRefinedInNeed = 6;      // the same number, if no candidate fits yet
-constexpr int kExact = 2;                 // candidates that are tried again with an exact tensor axis
-constexpr double kNearly = 1.3;           // multiple of the best step time; slower candidates get no exact tensor axis
+constexpr size_t kRefined = 3;            // number of candidates of the first round that the second round refines
+constexpr size_t kRefinedInNeed = 6;      // replaces kRefined if no candidate fits into memory yet
+constexpr int kExact = 2;                 // number of candidates that are tried again with an exact tensor axis
+constexpr double kNearly = 1.3;           // multiple of the best step time; slower candidates get no exact choice
 constexpr double kTensorSeconds = 5;      // time limit of the exact choice for one candidate
 constexpr int64_t kRung = 4;              // factor by which the microbatches grow while a split does not fit
-constexpr double kWorthwhile = 0.98;      // a change is kept only if it needs less than this share of the memory
+constexpr double kWorthwhile = 0.98;      // a change is kept only if the memory falls below this share of the old one
 
 class Searcher {
  public:
@@ -40,7 +40,7 @@ class Searcher {
     const int all = static_cast<int>(cluster_.devices.size());
     const int most = base_.devices > 0 ? base_.devices : all;
     for (int n = most; n >= 1 && !stopped_; --n) {
-      // If the user names a number of devices, a smaller number is tried only if no larger number gives a plan. If the
+      // If the user names a number of devices, a smaller number is tried only if no larger number yields a plan. If the
       // number is open, all divisors of the cluster's number of devices are tried. Fewer devices may be faster if
       // devices share cores or a slow link.
       if (base_.devices > 0 ? AnyPlan() : most % n != 0 || TooFew(n)) continue;
@@ -89,8 +89,8 @@ class Searcher {
   }
 
  private:
-  // Tries a split. If it does not fit, tries changes that need less memory, in this order: more microbatches, remat,
-  // ZeRO-3, more microbatches again.
+  // Tries a split of the devices. If its plan does not fit into memory, tries changes that need less memory, in this
+  // order: more microbatches, remat, ZeRO-3, more microbatches again.
   void TrySplit(const PlanOptions& options) {
     std::optional<size_t> best = TryWithFewerMicrobatches(options);
     if (!best || !found_[*best].status.ok()) return;
@@ -123,7 +123,7 @@ class Searcher {
     more_microbatches();
   }
 
-  // Tries a candidate. As long as the candidate gives no plan, halves its number of microbatches, because a smaller
+  // Tries a candidate. As long as the candidate yields no plan, halves its number of microbatches, because a smaller
   // number may divide the batch.
   std::optional<size_t> TryWithFewerMicrobatches(PlanOptions options) {
     while (true) {
@@ -153,7 +153,7 @@ class Searcher {
     return std::any_of(found_.begin(), found_.end(), [](const Candidate& candidate) { return candidate.status.ok(); });
   }
 
-  // Whether the roofline bound of n devices is no faster than the best candidate so far.
+  // Returns whether the roofline bound of `n` devices is at least the step time of the best candidate so far.
   bool TooFew(int n) const {
     if (!AnyFits()) return false;
     cluster::Cluster some = cluster_;
@@ -161,7 +161,7 @@ class Searcher {
     return RooflineSeconds(program_, some) >= found_[Best()].simulation.step_seconds;
   }
 
-  // Returns every data x tensor x pipeline split of n devices that keeps to the pins.
+  // Returns every way to split `n` devices by data, tensor and pipeline degree that keeps to the pins.
   std::vector<PlanOptions> Splits(int n) const {
     std::vector<PlanOptions> splits;
     if (!base_.pipeline.devices.empty()) return {base_};
@@ -213,8 +213,8 @@ class Searcher {
     evaluator_.Expect(options);
   }
 
-  // Announces `options` and then the remaining splits. If `and_next`, also announces the candidate that is tried if
-  // `options` does not fit, before these splits.
+  // Announces `options` and then the remaining splits. If `and_next`, also announces one candidate before these splits:
+  // the one that is tried if `options` does not fit.
   void ExpectRung(const PlanOptions& options, bool and_next) {
     std::vector<PlanOptions> next = {options};
     if (and_next && !pinned_.microbatches) {
@@ -225,7 +225,7 @@ class Searcher {
     Expect(std::move(next));
   }
 
-  // Whether candidate a is better than candidate b: see Order in search.h.
+  // Returns whether candidate `a` is better than candidate `b`, in the order that search.h defines.
   bool Better(size_t a, size_t b) const {
     const Candidate &one = found_[a], &other = found_[b];
     if (one.status.ok() != other.status.ok()) return one.status.ok();
@@ -292,8 +292,8 @@ class Searcher {
   const SearchLimits& limits_;
   const MonotonicTime end_;
   CandidateEvaluator evaluator_;
-  std::vector<PlanOptions> next_splits_;  // the splits after the current one
-  std::vector<Candidate> found_;          // evaluated, in the order in which they were tried
+  std::vector<PlanOptions> next_splits_;  // the splits of the devices after the current one
+  std::vector<Candidate> found_;          // the evaluated candidates, in the order in which they were tried
   std::set<std::string> names_;           // of found_
   bool complete_ = true;
   bool stopped_ = false;

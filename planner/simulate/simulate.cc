@@ -35,9 +35,9 @@ void Flatten(const std::vector<Instruction>& instructions, std::vector<const Ins
   }
 }
 
-// One round of an edge: one message that is sent along it.
+// One round of an edge: the sending of one message along this edge.
 struct Transfer {
-  double from_ready = kNever, to_ready = kNever;  // when the sender and the receiver reached their instruction
+  double from_ready = kNever, to_ready = kNever;  // time at which the sender and the receiver reach SEND and RECV
   double done = kNever;
 };
 
@@ -51,9 +51,9 @@ struct Actor {
   double delay_share = 0;      // extra wait in collectives if no core were available, as a share of the program's time
   double overhead = 0;         // seconds that the SENDs and RECVs since the last program cost (OverheadOf)
   bool running = false;        // whether the mesh runs a program
-  Span span;                   // of the current program
-  std::map<SlotId, std::vector<std::pair<int, int>>> filling, draining;  // slot -> (edge, round) of open transfers
-  std::map<int, int> sent, received;                                      // rounds by edge
+  Span span;                   // run of the current program
+  std::map<SlotId, std::vector<std::pair<int, int>>> filling, draining;  // key: slot; value: open (edge, round) pairs
+  std::map<int, int> sent, received;                                      // key: edge; value: number of rounds
 };
 
 class Simulator {
@@ -108,8 +108,8 @@ class Simulator {
     return *cluster_.Find(executable_.meshes[mesh].devices[position]);
   }
 
-  // Returns the number of devices, of all meshes, that share the memory and the cache of the host. Returns 1 if the
-  // devices do not slow down each other's memory traffic.
+  // Returns the number of devices, counted over all meshes, that share the memory and the cache of the host. Returns 1
+  // if the devices do not slow down each other's memory traffic.
   double SharersOn(int host) const {
     if (cluster_.hosts[host].memory_streams <= 0) return 1;
     double sharers = 0;
@@ -127,7 +127,7 @@ class Simulator {
     const CollectiveCostFn collective = [&](const graph::Graph& graph, const graph::Op& op) {
       return CollectiveSeconds(graph, op, mesh, cluster_);
     };
-    std::map<int, double> kinds;  // profile -> the largest SharersOn of its devices
+    std::map<int, double> kinds;  // key: profile; value: the largest SharersOn of its devices
     for (size_t d = 0; d < mesh.devices.size(); ++d) {
       const cluster::Device& device = DeviceOf(m, d);
       double& sharers = kinds[device.profile];
@@ -159,9 +159,9 @@ class Simulator {
     return longest;
   }
 
-  // Returns the seconds that a message costs its sender and also its receiver, in addition to the transfer. This is the
-  // o of LogP (Culler et al., 1993). Each of the two posts the message, sleeps and is woken. These steps take about as
-  // long as an empty message and its answer.
+  // Returns the seconds that a message costs its sender, in addition to the transfer. It costs its receiver the same
+  // time. This is the o of LogP (Culler et al., 1993). Both the sender and the receiver post the message, sleep and are
+  // woken. These steps take about as long as an empty message and its answer.
   double OverheadOf(const plan::Edge& edge) const {
     double longest = 0;
     for (const plan::Transfer& transfer : plan::Transfers(edge, executable_.meshes)) {
@@ -184,7 +184,7 @@ class Simulator {
     for (Bytes size : plan::ShareSlots(list).buffer_sizes) memory.temporaries += size;
   }
 
-  // ---- Time ----
+  // ---- Simulated time of instructions and transfers ----
 
   // Returns the earliest time at which the actor's next instruction can run. At this time, all transfers of the buffers
   // that the instruction touches are done. 0: there are no such transfers; kNever: one of them has not started yet.
@@ -282,7 +282,7 @@ class Simulator {
         const double crowd =
             host.memory_streams > 0 ? std::max(1.0, share * busy[host_index] / host.memory_streams) : 1;
         // Devices that wait in a collective leave their cores to the members that still compute. This helps only if no
-        // other mesh runs on the host, because that mesh may get the cores first.
+        // other mesh runs on the host. Otherwise, the other mesh may get the cores first.
         const bool alone = wanted[host_index] <= cores;
         const double waiting = alone ? actors_[m].waiting_share : 0;
         rates[m] = std::min(
@@ -306,7 +306,7 @@ class Simulator {
         if (actor.running) next = std::min(next, clock_ + actor.left / rates[m]);
         else if (actor.at < actor.list.size()) next = std::min(next, ReadyAt(actor));
       }
-      if (next == kNever) return;  // all meshes are done: the verifier has checked that no list waits forever
+      if (next == kNever) return;  // all meshes are done, because the verifier has checked that no list waits forever
       for (size_t m = 0; m < actors_.size(); ++m) {
         Actor& actor = actors_[m];
         if (!actor.running) continue;
@@ -326,11 +326,11 @@ class Simulator {
   const Cluster& cluster_;
   std::vector<ProgramCost> programs_;
   std::vector<double> edge_seconds_, edge_overhead_;
-  std::vector<std::vector<Transfer>> rounds_;      // by edge
-  std::map<std::pair<int, int>, double> channel_;  // (from mesh, to mesh) -> the end of the last transfer
+  std::vector<std::vector<Transfer>> rounds_;      // one entry per edge and round
+  std::map<std::pair<int, int>, double> channel_;  // key: sending mesh, receiving mesh; value: end of the last transfer
   std::vector<Actor> actors_;
-  std::vector<std::map<int, double>> cores_;       // by mesh: host -> the host's cores that the mesh uses
-  std::vector<std::map<int, double>> devices_;     // by mesh: host -> number of the mesh's devices there
+  std::vector<std::map<int, double>> cores_;       // one entry per mesh; key: host; value: cores that the mesh uses
+  std::vector<std::map<int, double>> devices_;     // one entry per mesh; key: host; value: number of its devices there
   double clock_ = 0;
   Simulation out_;
 };

@@ -28,8 +28,8 @@ namespace alpa::planner {
 // order of a scheduler's time slice. It was fitted to measurements (bench/planner/predicted.py on 8 devices).
 inline constexpr double kSchedulingDelay = 2e-4;
 
-// Bytes on one device of a mesh. `temporaries`: slots between programs. `programs`: the largest arena inside one
-// program.
+// Bytes on one device of a mesh. `temporaries`: slots that hold values between programs. `programs`: the largest arena
+// inside one program.
 struct MeshMemory {
   Bytes state = 0, batch = 0, aux = 0, temporaries = 0, programs = 0;
   Bytes total() const { return state + batch + aux + temporaries + programs; }
@@ -45,12 +45,12 @@ struct Span {
 struct Simulation {
   double step_seconds = 0;
   std::vector<Span> spans;                 // in order of their end times
-  std::vector<double> busy_seconds;        // by mesh: in programs, including collectives
-  std::vector<double> collective_seconds;  // by mesh: in collectives, as if no other device of the host were busy
-  int64_t collectives = 0;                 // of all meshes
-  int64_t messages = 0;                    // between meshes: one per round of an edge
-  std::vector<MeshMemory> memory;          // by mesh
-  Bytes peak_device_memory() const;        // the largest of `memory`
+  std::vector<double> busy_seconds;        // one entry per mesh: time in programs, including collectives
+  std::vector<double> collective_seconds;  // one entry per mesh: time in collectives on otherwise idle hosts
+  int64_t collectives = 0;                 // number of collective ops that all meshes run
+  int64_t messages = 0;                    // number of messages between meshes
+  std::vector<MeshMemory> memory;          // one entry per mesh
+  Bytes peak_device_memory() const;        // the largest total of `memory`
 };
 
 // Errors: kInvalidArgument if `cluster` lacks a device of the executable or is not measured.

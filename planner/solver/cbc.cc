@@ -38,7 +38,7 @@ double Scale(const IntegerProgram& program) {
 }
 
 void Load(const IntegerProgram& program, double scale, Cbc_Model* model) {
-  // CBC takes the matrix by columns.
+  // CBC takes the matrix column by column.
   std::vector<std::vector<std::pair<int, double>>> columns(program.variables.size());
   std::vector<double> row_lower, row_upper;
   for (size_t r = 0; r < program.rows.size(); ++r) {
@@ -100,7 +100,7 @@ absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const S
   Cbc_solve(model);
   outcome.seconds = std::chrono::duration<double>(Clock::Real().Now() - begin).count();
 
-  // Without integer variables CBC does not branch, and its solution is that of the linear program.
+  // Without integer variables, CBC does not branch, and its solution is the solution of the linear program.
   const bool linear =
       std::none_of(program.variables.begin(), program.variables.end(), [](const auto& v) { return v.integer; });
   const double* best = Cbc_bestSolution(model);

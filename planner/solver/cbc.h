@@ -7,8 +7,8 @@
 
 namespace alpa::planner {
 
-// Returns unrounded values. If options.start is given, only cheaper solutions count. kInfeasible then means that no
-// solution is cheaper. REQUIRES: Check(program) is OK, and the options are valid.
+// Returns unrounded values. If `options.start` is given, only solutions that are cheaper than it count. In this case,
+// kInfeasible means that no solution is cheaper. REQUIRES: Check(program) is OK, and the options are valid.
 absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const SolveOptions& options);
 
 }  // namespace alpa::planner

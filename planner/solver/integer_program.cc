@@ -10,8 +10,8 @@ namespace alpa::planner {
 
 namespace {
 
-constexpr double kLargest = 1e15;    // largest magnitude of a number in a program
-constexpr double kTolerance = 1e-6;  // error of a bound, relative to the value; of a row, relative to its largest term
+constexpr double kLargest = 1e15;    // maximum magnitude of a number in a program
+constexpr double kTolerance = 1e-6;  // tolerated error; relative to the value (bounds) or to the largest term (rows)
 
 bool Sound(double number) { return std::isfinite(number) && std::abs(number) <= kLargest; }
 

@@ -2,9 +2,9 @@
 //
 // Model:   Minimises the sum of cost x value over bounded variables. Some variables are integers. Each row demands
 //          lower <= sum of coefficient x value <= upper.
-// Outcome: Four outcomes are results, not errors: optimal, a solution with a bound, infeasible, and no solution in
-//          time. Solve does not trust CBC: it checks CBC's values against the program and computes their objective
-//          again.
+// Outcome: Four outcomes count as results and not as errors: an optimal solution, a solution with a bound, proof that
+//          no solution exists, and no solution within the time limit. Solve does not trust CBC: it checks CBC's values
+//          against the program and computes their objective again.
 // Method:  branch and cut by CBC (COIN-OR) on one thread. The same program gives the same answer, unless time runs out.
 // Threads: any thread may call Solve. Programs are solved one at a time.
 #pragma once
@@ -29,7 +29,7 @@ struct IntegerProgram {
     double coefficient = 0;
   };
   struct Row {
-    std::vector<Term> terms;      // each variable at most once
+    std::vector<Term> terms;      // each variable occurs at most once
     double lower = -kInfinity, upper = kInfinity;
   };
   std::vector<Variable> variables;
@@ -38,11 +38,11 @@ struct IntegerProgram {
 
 struct SolveOptions {
   double seconds = 10;            // time limit, > 0
-  std::vector<double> start;      // a known solution, or empty; the answer does not cost more
+  std::vector<double> start;      // a known solution, or empty; the answer costs no more than it
 };
 
 enum class Termination {
-  kOptimal,     // within a relative gap of kOptimalGap
+  kOptimal,     // proven optimal within a relative gap of kOptimalGap
   kFeasible,    // time ran out: there is a solution and a bound
   kInfeasible,
   kTimeOut,     // time ran out before a solution was found
@@ -52,12 +52,12 @@ inline constexpr double kOptimalGap = 1e-6;
 
 struct SolveOutcome {
   Termination termination = Termination::kTimeOut;
-  std::vector<double> values;     // by variable, integers exact; empty if there is no solution, or no variable
+  std::vector<double> values;     // one entry per variable, integers exact; empty without a solution
   double objective = 0;           // of `values`
   double bound = 0;               // no solution costs less; -infinity if no bound is known
   double seconds = 0;
   bool has_solution() const { return termination == Termination::kOptimal || termination == Termination::kFeasible; }
-  // By how much the best solution may be cheaper, relative to `objective`; infinite without a solution.
+  // Returns by how much the best solution may be cheaper, relative to `objective`. Infinite without a solution.
   double gap() const;
 };
 
@@ -69,7 +69,7 @@ absl::Status Check(const IntegerProgram& program);
 absl::Status CheckSolution(const IntegerProgram& program, const std::vector<double>& values);
 double ObjectiveOf(const IntegerProgram& program, const std::vector<double>& values);
 
-// Returns the best solution found within the time limit, or reports that there is none (Termination).
+// Returns the best solution found within the time limit, or reports that it found none (Termination).
 // Errors: kInvalidArgument if the program, the time limit or the start is invalid. kInternal if the solver fails, or
 // its answer breaks the program.
 absl::StatusOr<SolveOutcome> Solve(const IntegerProgram& program, const SolveOptions& options);

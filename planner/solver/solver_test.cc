@@ -104,7 +104,7 @@ TEST(SolverTest, ReturnsNoWorseSolutionThanTheStart) {
   EXPECT_FALSE(Solve(program, {.start = {1, 1}}).ok());
 }
 
-// A market split problem: at this size, branch and bound takes far longer than the limit.
+// A market split problem. At this size, branch and bound takes far longer than the time limit.
 TEST(SolverTest, ReturnsIncumbentAndGapWhenTimeRunsOut) {
   std::mt19937 random(1);
   Program program;

@@ -32,7 +32,8 @@ constexpr double kFlopsPerByte = 2;
 // Splits one program.
 class ProgramSplitter {
  public:
-  // `slot_stage`: by slot, the stage from its label. Split() updates the entries of the slots that the cells write.
+  // `slot_stage`: one entry per slot, the stage from the label of the slot. Split() updates the entries of the slots
+  // that the cells write.
   ProgramSplitter(const Executable& in, const Labels& labels, const CellRequest& request, const ProgramRun& run,
                   Cells& out, std::vector<int>& slot_stage)
       : in_(in), run_(run), program_(in.programs[run.run.program].graph), request_(request), out_(out),
@@ -142,8 +143,8 @@ class ProgramSplitter {
   bool Unchanged(size_t r) const { return GivenSlot(program_.results()[r]) == run_.run.outputs[r]; }
 
   // Finds the temporaries that other stages read after the loop, such as accumulators. Such a temporary may be a
-  // partial sum over the devices of its mesh, which must be reduced before another mesh can read it. So a separate cell
-  // forwards the temporary.
+  // partial sum over the devices of its mesh, which must be reduced before another mesh can read it. Therefore, a
+  // separate cell forwards the temporary.
   void FindForwarded() {
     forwarded_.assign(program_.values().size(), false);
     if (run_.in_loop) return;
@@ -208,7 +209,7 @@ class ProgramSplitter {
   }
 
   void FindRounds() {
-    // First, give each op the earliest possible round.
+    // First, give each op the earliest possible round (cells.h).
     int last = 0;
     std::map<int, int> last_of_stage;
     auto note = [&](int stage, int round) {
@@ -236,8 +237,8 @@ class ProgramSplitter {
     for (size_t r = 0; r < results_.size(); ++r) {
       if (!Unchanged(r)) note(results_[r].stage, after(program_.results()[r], results_[r].stage, false));
     }
-    // Then move each op to its latest possible round. Results are written in the last round of their stage. No op of
-    // the stage runs in a later round. So every op has read its operands before a result overwrites them.
+    // After that, move each op to its latest possible round. Results are written in the last round of their stage. No
+    // op of the stage runs in a later round. Therefore, every op has read its operands before a result overwrites them.
     std::vector<int> latest(needed_.size(), last + 1);
     for (size_t i = 0; i < needed_.size() && !run_.in_loop; ++i) {
       if (needed_[i]) latest[i] = last_of_stage[StageOf(i)];
@@ -329,7 +330,7 @@ class ProgramSplitter {
     };
     // Returns the value in this cell. The cell imports it, or recomputes it together with its operands.
     auto get = [&](ValueId wanted) {
-      std::set<int> anew;  // ops, operands first
+      std::set<int> anew;  // ops, ordered so that operands come first
       std::vector<ValueId> next = {wanted};
       while (!next.empty()) {
         const ValueId v = next.back();
@@ -410,13 +411,13 @@ class ProgramSplitter {
   const std::vector<bool>& backward_;
   const std::vector<int>& layer_;
   std::vector<int>& slot_stage_;
-  std::vector<bool> forwarded_;      // by value: parameters that a cell forwards to other stages
-  std::vector<bool> needed_;         // by op
-  std::vector<int> round_;           // by op
+  std::vector<bool> forwarded_;      // one entry per value: a parameter that a cell forwards to other stages
+  std::vector<bool> needed_;         // one entry per op
+  std::vector<int> round_;           // one entry per op
   std::vector<Result> results_;
-  std::vector<SlotId> slot_of_;      // by value: the slot that its cell writes
-  std::vector<bool> read_elsewhere_; // by value: a cell other than its own reads it
-  std::vector<bool> recomputable_;   // by value
+  std::vector<SlotId> slot_of_;      // one entry per value: the slot that its cell writes
+  std::vector<bool> read_elsewhere_; // one entry per value: whether a cell other than its own reads it
+  std::vector<bool> recomputable_;   // one entry per value
   std::set<std::tuple<ValueId, int, int>> recomputes_;     // value, round, stage
   std::set<std::pair<int, int>> backward_cells_;           // round, stage
   int last_layer_ = -1;

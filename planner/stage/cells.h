@@ -1,16 +1,16 @@
-// Splits the programs of a one-mesh executable into *cells*: pieces that run on one stage without waiting for another
-// stage.
+// Splits the programs of a one-mesh executable into *cells*. A cell is a part of a program that runs on one stage
+// without waiting for another stage.
 //
-// Model:  Each op gets a round. The round of an op is later than the round of any operand from another stage, and as
-//         late as the op's readers allow. A cell is the work of one stage in one round. With good labels, each stage of
-//         the region (labels.h) has one forward and one backward cell. The last of the S stages has a single cell for
-//         both: F0 F1 .. FB(S-1) .. B1 B0. With any labels, the cells in order of rounds compute the same results as
-//         the program.
+// Model:  Each op gets a round, the number of its turn. The round of an op is later than the round of any operand from
+//         another stage, and as late as the op's readers allow. A cell is the work of one stage in one round. With good
+//         labels, each stage of the region (labels.h) has one forward and one backward cell. The last of the S stages
+//         has a single cell for both: F0 F1 .. FB(S-1) .. B1 B0. With any labels, the cells in order of rounds compute
+//         the same results as the program.
 //         With `split_weights`, the ops that only lead to accumulators form a separate cell after the backward. This is
 //         the W cell of zero-bubble schedules (Qi et al., arXiv 2401.10241).
 //         With `recompute_layers`, the forward and the backward of a stage are always separate cells. For each layer,
 //         the backward recomputes the values that it needs from the values that are live at the beginning of the layer.
-//         The backward does not recompute the last layer, because the backward of that layer follows at once.
+//         The last layer is not recomputed, because its backward directly follows its forward.
 //         Values that cross between cells become slots. Each cell recomputes constants and other cheap values.
 #pragma once
 
@@ -27,7 +27,7 @@ struct Cell {
   int round = 0;
   bool in_loop = false;
   Pass pass = Pass::kForward;
-  double work = 0;   // FLOPs, plus 2 per byte that is read or written
+  double work = 0;   // FLOPs, plus 2 for each byte that is read or written
 };
 
 struct CellRequest {
@@ -37,11 +37,11 @@ struct CellRequest {
 };
 
 struct Cells {
-  // An executable on one mesh, in which each cell is a program. In order of rounds, the RUNs of the cells replace the
-  // RUN of the program from which the cells come.
+  // An executable on one mesh, in which each cell is a program. The RUN of a program is replaced by the RUNs of its
+  // cells, in order of rounds.
   plan::Executable executable;
-  std::vector<Cell> cells;       // by program
-  std::vector<int> slot_mesh;    // by slot: the mesh on which its value is an input or is written
+  std::vector<Cell> cells;       // one entry per program
+  std::vector<int> slot_mesh;    // one entry per slot: the mesh on which its value is an input or is written
 };
 
 // Splits every program of `executable` into cells. `labels`: as LabelLoops and LabelRest return them.

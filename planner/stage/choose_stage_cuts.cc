@@ -6,8 +6,8 @@
 namespace alpa::planner {
 namespace {
 
-// The weight of live bytes against imbalance. The thinnest place is the place with the fewest live bytes. Cuts that
-// have on average twice these bytes cost the same as a slowest stage that takes 10 % longer than the ideal time.
+// The weight of live bytes relative to imbalance. Two choices are equally bad: cuts with on average twice as many live
+// bytes as the place with the fewest, and a slowest stage that takes 10 % longer than the ideal time.
 constexpr double kImbalancePerThickness = 0.1;
 // The limits that ChooseStageCuts tries for the time of the slowest stage, as multiples of the ideal time.
 constexpr double kSlack[] = {1.0, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2, 2.5, 3, 4, 8, 1e30};
@@ -17,8 +17,8 @@ constexpr double kSlack[] = {1.0, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2, 2.5,
 std::vector<int64_t> ChooseStageCuts(const std::vector<ForwardOp>& forward, const std::vector<double>& shares) {
   const size_t stages = shares.size();
   if (stages < 2) return {};
-  // Possible cuts: local minima of the live bytes, or all ops if there are too few minima. `work`: the work before the
-  // cut.
+  // Possible cuts: local minima of the live bytes, or all ops if there are too few minima. `work`: the total work
+  // before the cut.
   struct Place { int64_t index; double work, bytes; };
   std::vector<Place> places;
   double work = 0, thinnest = std::numeric_limits<double>::infinity();
@@ -51,7 +51,8 @@ std::vector<int64_t> ChooseStageCuts(const std::vector<ForwardOp>& forward, cons
   std::vector<int64_t> best;
   double best_cost = infinity;
   for (double slack : kSlack) {
-    // cost[s][p]: the smallest sum of live bytes over the cuts at which stages 0 to s end, if stage s ends at place p.
+    // `cost[s][p]`: stages 0 to `s` end at cuts, and stage `s` ends at place `p`. The entry is the smallest possible
+    // sum of live bytes over these cuts.
     std::vector<std::vector<double>> cost(stages - 1, std::vector<double>(n, infinity));
     std::vector<std::vector<size_t>> from(stages - 1, std::vector<size_t>(n, 0));
     const auto fits = [&](double amount, size_t stage) { return amount <= slack * ideal * shares[stage] * (1 + 1e-9); };

@@ -11,14 +11,14 @@
 namespace alpa::planner {
 
 struct ForwardOp {
-  int64_t index = 0;     // of the op in its program
+  int64_t index = 0;     // index of the op in its program
   double work = 0;       // FLOPs
-  double bytes_before = 0;  // live between the previous op and this one
+  double bytes_before = 0;  // bytes that are live between the previous op and this op
 };
 
 // Returns the op indices at which stages 1, 2, ... begin, in increasing order. The list has shares.size() - 1 entries,
-// or fewer if there are too few ops. `shares`: by stage, the work that its devices do in a given time, relative to
-// other stages.
+// or fewer if there are too few ops. `shares`: one entry per stage, the work that the stage's devices do in a given
+// time, relative to other stages.
 std::vector<int64_t> ChooseStageCuts(const std::vector<ForwardOp>& forward, const std::vector<double>& shares);
 
 }  // namespace alpa::planner

@@ -44,7 +44,7 @@ double ProductWork(const Graph& graph) {
   return work;
 }
 
-// A value derived from more than `kMostKin` slots counts as related to none of them.
+// If a value is derived from more than `kMostKin` slots, it counts as related to none of these slots.
 constexpr size_t kMostKin = 64;
 
 // Holds the relations between slots. Two slots are kin if they have the same size and one is computed from the other
@@ -130,7 +130,7 @@ class RegionLabels {
     for (ValueId v : program_.results()) result_of_[v.value()] = 1;
   }
 
-  // Labels the region. Cuts its forward at the requested cuts. If there are none, cuts it at the cuts that
+  // Labels the region. Cuts its forward at the requested cuts. If no cuts are requested, cuts it at the cuts that
   // ChooseStageCuts returns.
   absl::Status LabelMain() {
     FindSides();
@@ -178,7 +178,7 @@ class RegionLabels {
   // Labels a program other than that of the region: a forward op gets the stage of the weights that it reads.
   void LabelByLeaves() {
     FindSides();
-    std::vector<int> home(program_.values().size(), -1);  // by value off the main path: the stage of its leaf
+    std::vector<int> home(program_.values().size(), -1);  // for a value off the main path: the stage of its leaf
     for (size_t i = 0; i < program_.ops().size(); ++i) {
       const Op& op = program_.ops()[i];
       int stage = -1;
@@ -208,7 +208,7 @@ class RegionLabels {
   bool OffPath(ValueId v) const { return side_[DefOf(v)] == Side::kOff; }
 
   void FindSides() {
-    // Number the gradients, and find the ones that each op leads to.
+    // Number the gradients, and find the gradients to which each op leads.
     std::vector<ValueId> gradients;
     for (size_t r = 0; r < run_.outputs.size(); ++r) {
       if (!gradient_slot_[run_.outputs[r].value()]) continue;
@@ -272,7 +272,7 @@ class RegionLabels {
 
   std::vector<ForwardOp> ForwardOps() const {
     std::vector<ForwardOp> forward;
-    std::map<int64_t, double> change;  // of live bytes, by op index
+    std::map<int64_t, double> change;  // key: op index; value: change in live bytes
     for (size_t i = 0; i < program_.ops().size(); ++i) {
       if (side_[i] != Side::kForward) continue;
       const Op& op = program_.ops()[i];
@@ -297,7 +297,7 @@ class RegionLabels {
   }
 
   // Finds the stages whose forward reads an off-path value, directly or through other off-path values. If no forward
-  // reads the value, uses the stages that read its operands. An example is the transpose of a weight that only the
+  // reads the value, takes the stages that read its operands. An example is the transpose of a weight that only the
   // backward reads.
   void FindReaders() {
     for (size_t i = program_.ops().size(); i-- > 0;) {
@@ -465,12 +465,12 @@ class RegionLabels {
   Labels& out_;
   const int stages_;
   const std::vector<std::vector<graph::OpId>> uses_;
-  std::vector<Side> side_;        // by op
-  std::vector<int> stage_;        // by op
-  std::vector<bool> single_;      // by op: whether exactly one gradient depends on it
-  std::vector<Stages> readers_;   // by value off the main path: the stages whose forward reads it
-  std::vector<char> result_of_;   // by value: whether it is a result
-  std::vector<Stages> owners_;    // by op: see FindOwners
+  std::vector<Side> side_;        // one entry per op
+  std::vector<int> stage_;        // one entry per op
+  std::vector<bool> single_;      // one entry per op: whether exactly one gradient depends on it
+  std::vector<Stages> readers_;   // one entry per value: if off the main path, the stages whose forward reads it
+  std::vector<char> result_of_;   // one entry per value: whether it is a result
+  std::vector<Stages> owners_;    // one entry per op: see FindOwners
 };
 
 // Gives slots without a stage the stage of their kin.
@@ -488,13 +488,13 @@ void PlaceKin(const Kinship& kinship, Labels& labels) {
   }
 }
 
-// Returns, by slot, whether it holds a gradient: a temporary that is kin to a state slot.
+// Returns one entry per slot: whether it holds a gradient, that is, a temporary that is kin to a state slot.
 std::vector<bool> GradientSlots(const Executable& executable, const Kinship& kinship) {
   const std::vector<Slot>& slots = executable.mesh_programs[0].slots;
   std::vector<bool> gradients(slots.size(), false);
   for (size_t s = 0; s < slots.size(); ++s) {
     if (slots[s].kind == Slot::Kind::kState) {
-      gradients[s] = true;  // if one program does everything, the new state stands for its gradient
+      gradients[s] = true;  // if one program runs the whole step, the new state stands for the gradient
       continue;
     }
     for (int other : kinship.Of(static_cast<int>(s))) {
@@ -513,7 +513,7 @@ class OnceLabels {
 
   void Run(bool forward) {
     const size_t n = program_.ops().size();
-    // By op: the stages that need its value.
+    // One entry per op: the stages that need its value.
     std::vector<Stages> wanted(n, 0);
     for (size_t r = 0; r < run_.outputs.size(); ++r) {
       const int home = labels_.slot_stage[run_.outputs[r].value()];

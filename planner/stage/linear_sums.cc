@@ -87,8 +87,8 @@ class SumSplitter {
     return false;
   }
 
-  // Returns the stages of the parts of `v`, one bit per stage. If all operands of a linear op come from one stage,
-  // moves the op to this stage.
+  // Returns the stages of the parts (linear_sums.h) of `v`, one bit per stage. If all operands of a linear op come from
+  // one stage, moves the op to this stage.
   uint64_t StagesOf(int32_t program, ValueId v) {
     const Graph& graph = executable_.programs[program].graph;
     if (const auto known = stages_.find({program, v}); known != stages_.end()) return known->second;
@@ -119,7 +119,7 @@ class SumSplitter {
   }
 
   void Split(int32_t program, SlotId slot, ValueId sum) {
-    // The parts, and the values between the parts and the sum, operands first.
+    // The parts of the sum, and the values between the parts and the sum. Operands come first.
     std::vector<ValueId> parts, between;
     Collect(program, sum, parts, between);
     std::vector<SlotId> slots;
@@ -183,7 +183,7 @@ class SumSplitter {
     instructions = std::move(out);
   }
 
-  // Copies the ops of `graph` in order, so they keep their numbers. Returns, by value of `graph`, its copy.
+  // Copies the ops of `graph` in order, so they keep their numbers. Returns one entry per value of `graph`: its copy.
   static std::vector<ValueId> Copy(const Graph& graph, GraphBuilder& builder) {
     std::vector<ValueId> to(graph.values().size());
     for (const Op& op : graph.ops()) {
@@ -242,7 +242,7 @@ class SumSplitter {
       arguments[p] = builder.Parameter(graph.shape(graph.parameters()[p]));
       inputs.push_back(run.inputs[p]);
     }
-    std::map<ValueId, ValueId> here;  // by value of the loop's program
+    std::map<ValueId, ValueId> here;  // key: value of the loop's program; value: its copy
     for (size_t i = 0; i < parts.size(); ++i) {
       here[parts[i]] = builder.Parameter(source.shape(parts[i]));
       inputs.push_back(slots[i]);

@@ -19,14 +19,15 @@ std::vector<ProgramRun> RunsOf(const plan::Executable& executable);
 // invalid id.
 graph::ValueId AddedTo(const graph::Graph& program, const plan::RunInstruction& run, size_t r);
 
-// Returns, by value of the run's program, whether each reader recomputes the value instead of receiving it. Readers
-// recompute constants, the loop index, a microbatch's slice of a batch leaf, and the results of elementwise or
+// Returns one entry per value of the run's program: whether each reader recomputes the value instead of receiving it.
+// Readers recompute constants, the loop index, a microbatch's slice of a batch leaf, and the results of elementwise or
 // rearranging ops on such values.
 std::vector<bool> RecomputedEverywhere(const plan::Executable& executable, const ProgramRun& run);
 
-// Returns, by value of the run's program, the kinds of leaves that the value depends on, as bits. kFromState: it
-// depends on a state leaf. kFromBatch: it depends on a batch leaf or the loop index. `slots`: the same bits by slot.
-// Pass an empty vector for the first run. Each call adds the bits of the slots that the run writes.
+// Returns one entry per value of the run's program: the kinds of leaves on which the value depends, as bits.
+// kFromState: it depends on a state leaf. kFromBatch: it depends on a batch leaf or the loop index. `slots`: the same
+// bits, one entry per slot. Pass an empty vector for the first run. Each call adds the bits of the slots that the run
+// writes.
 inline constexpr uint8_t kFromState = 1, kFromBatch = 2;
 std::vector<uint8_t> Origins(const plan::Executable& executable, const ProgramRun& run, std::vector<uint8_t>& slots);
 

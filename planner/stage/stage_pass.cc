@@ -24,7 +24,7 @@ using plan::SlotId;
 
 namespace {
 
-// By slot and mesh: the number of cells that read the slot.
+// One entry per slot. Key: mesh; value: the number of cells of this mesh that read the slot.
 using Readers = std::vector<std::map<int, int>>;
 
 Readers ReadersOf(const Cells& cells, const StageRequest& request) {
@@ -38,7 +38,7 @@ Readers ReadersOf(const Cells& cells, const StageRequest& request) {
   return readers;
 }
 
-// Returns, by slot, whether a mesh other than its own reads it.
+// Returns one entry per slot: whether a mesh other than the slot's own mesh reads it.
 std::vector<bool> Exchanged(const Cells& cells, const Readers& readers) {
   std::vector<bool> exchanged;
   for (size_t s = 0; s < readers.size(); ++s) {
@@ -50,7 +50,7 @@ std::vector<bool> Exchanged(const Cells& cells, const Readers& readers) {
 // A mesh variant: the cells of all stages, cut along the axes of one kind of mesh.
 struct Version {
   Executable executable;
-  std::vector<Sharding> tiles;   // by slot
+  std::vector<Sharding> tiles;   // one entry per slot
 };
 
 class Assembly {
@@ -86,7 +86,7 @@ class Assembly {
   }
 
  private:
-  static constexpr int64_t kOnce = -1;  // in place of a microbatch: the value has one instance
+  static constexpr int64_t kOnce = -1;  // stands in for a microbatch if the value has only one instance
 
   int MeshOf(const plan::RunInstruction& run) const { return request_.mesh_of_stage[cells_.cells[run.program].stage]; }
   std::vector<Instruction>& List(int mesh) { return out_.mesh_programs[mesh].instructions; }
@@ -133,7 +133,7 @@ class Assembly {
     }
   }
 
-  // ---- Slots ----
+  // ---- Slots of the meshes ----
 
   // Returns the slot on `mesh` for slot `s` of the cells. If each microbatch has its own instance, returns the instance
   // of microbatch `m`.
@@ -182,7 +182,7 @@ class Assembly {
     return it->second;
   }
 
-  // ---- Instructions ----
+  // ---- Instruction lists of the meshes ----
 
   void Issue(const plan::RunInstruction& cell, int64_t m) {
     const int mesh = MeshOf(cell);
@@ -246,15 +246,15 @@ class Assembly {
 
   struct Held {
     int instance = 0;
-    int uses = 0;    // the reads and sends that are left
+    int uses = 0;    // the number of reads and sends that are still to come
   };
 
   const Cells& cells_;
   const std::vector<Slot>& slots_;
   const StageRequest& request_;
   const Readers& readers_;
-  const std::vector<const Version*>& versions_;   // by mesh
-  std::vector<bool> in_ring_;                     // by slot: whether each microbatch has its own instance
+  const std::vector<const Version*>& versions_;   // one entry per mesh
+  std::vector<bool> in_ring_;                     // one entry per slot: whether each microbatch has its own instance
   std::set<SlotId> accumulators_;
   std::map<std::tuple<int, int, int64_t>, Held> held_;
   std::map<std::pair<int, int>, std::vector<int>> free_;

@@ -24,10 +24,10 @@ namespace alpa::planner {
 
 struct StageRequest {
   std::vector<cluster::Mesh> meshes;
-  std::vector<std::vector<plan::AxisCut>> axes;   // by mesh
+  std::vector<std::vector<plan::AxisCut>> axes;   // one entry per mesh
   std::vector<int> mesh_of_stage;
-  std::vector<int64_t> cuts;                      // as plan::Plan::stage_cuts; empty: LabelLoops chooses
-  // By mesh: its share of the work, relative to a mesh with the same number of devices. Empty: equal shares.
+  std::vector<int64_t> cuts;                      // as plan::Plan::stage_cuts; empty: LabelLoops chooses the cuts
+  // One entry per mesh: its share of the work, relative to a mesh with the same number of devices. Empty: equal shares.
   std::vector<double> shares;
   Schedule schedule = Schedule::kOneForwardOneBackward;
   plan::Remat remat = plan::Remat::kNone;

@@ -17,12 +17,12 @@ namespace {
 // move.
 constexpr int64_t kMaxFactorElements = 1 << 16;
 
-// Whether partial sums of this type are held and added in a type with a larger range (Widened). The reduced value
-// overflows where the partial sums do not. So only ops that move elements or change signs may come before the
-// reduction: any other op would see infinity in the original program, and a finite number in the partial sums.
+// Returns whether partial sums of this type are held and added in a type with a larger range (Widened). The reduced
+// value overflows where the partial sums do not. Therefore, only ops that move elements or change signs may come before
+// the reduction. Any other op would see infinity in the original program, but a finite number in the partial sums.
 bool OverflowsBeforeItsPartials(DType dtype) { return dtype == DType::kF16; }
 
-// Whether every element of `value` is a constant whose magnitude is finite and in [lowest, highest].
+// Returns whether every element of `value` is a constant whose magnitude is finite and in [lowest, highest].
 bool IsConstantWithin(const graph::Graph& graph, graph::ValueId value, double lowest, double highest) {
   const Op* op = &graph.def(value);
   while (op->opcode == Opcode::kBroadcast || op->opcode == Opcode::kReshape || op->opcode == Opcode::kTranspose ||
@@ -39,10 +39,10 @@ bool IsConstantWithin(const graph::Graph& graph, graph::ValueId value, double lo
   return true;
 }
 
-// Whether converting each partial sum and adding the results gives the converted sum.
+// Returns whether converting each partial sum and adding the results gives the converted sum.
 bool ConvertCommutesWithSum(DType from, DType to) {
-  // Integers wrap. Truncation to the same or to fewer bits keeps sums modulo a power of two; every other conversion
-  // distinguishes a sum from the sum minus 2^bits.
+  // Integers wrap. Truncation to the same number of bits or to fewer bits keeps sums modulo a power of two. Every other
+  // conversion distinguishes a sum from the sum minus 2^bits.
   if (graph::IsInteger(from)) return graph::IsInteger(to) && graph::SizeOf(to) <= graph::SizeOf(from);
   if (!graph::IsFloat(from) || !graph::IsFloat(to)) return false;
   // A partial sum of a 16-bit type is held in f32, so narrowing f32 to it changes nothing before the reduction. Between
@@ -54,10 +54,10 @@ bool ConvertCommutesWithSum(DType from, DType to) {
 
 DType Widened(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16 ? DType::kF32 : dtype; }
 
-// Covers ops that commute with the reduction over chunks, for every value that the operands can have: also infinities,
-// NaN, and integers that wrap. Results may differ by rounding, and by an overflow of an f32 or f64 sum that depends on
-// the order of its terms. The list is limited on purpose to cheap ops that do not make the value larger. Every other op
-// is better done once, on the reduced value.
+// Covers ops that commute with the reduction over chunks for all values of the operands, including infinities, NaN, and
+// integers that wrap. Results may differ by rounding, and by an overflow of an f32 or f64 sum that depends on the order
+// of its terms. The list intentionally contains only cheap ops that do not make the value larger. Any other op runs
+// faster once, on the reduced value.
 std::optional<OpRule> PartialRule(const RuleContext& context, const Op& op, const std::vector<AxisState>& states) {
   const graph::Graph& graph = *context.graph;
   if (op.results.size() != 1) return std::nullopt;
@@ -70,11 +70,11 @@ std::optional<OpRule> PartialRule(const RuleContext& context, const Op& op, cons
     if (partial(i)) kind = states[i].reduce;
   }
   const bool sum = kind == ReduceKind::kSum;
-  // Whether arithmetic on partial sums of this type gives partial sums.
+  // Returns whether arithmetic on partial sums of this type gives partial sums.
   const bool linear = sum && !OverflowsBeforeItsPartials(result.dtype);
   const bool is_float = graph::IsFloat(result.dtype);
   OpRule rule{std::vector<AxisState>(op.operands.size()), {AxisState::Partial(kind)}};
-  // Requires operand i to be partial. Returns false unless it is a partial of this kind, or a zero in a sum.
+  // Requires operand i to be partial. Returns false unless the operand is a partial of this kind, or a zero in a sum.
   auto want_partial = [&](size_t i) {
     if (partial(i) ? states[i].reduce != kind : !(sum && context.is_zero(op.operands[i]))) return false;
     rule.operands[i] = AxisState::Partial(kind);
@@ -128,7 +128,7 @@ std::optional<OpRule> PartialRule(const RuleContext& context, const Op& op, cons
       return want_partial(1 - factor) ? std::optional(rule) : std::nullopt;
     }
     case Opcode::kDivide:
-      // Treat the division as a product with the inverse.
+      // Treat the division as a multiplication by the inverse.
       if (!linear || partial(1) || !is_float) return std::nullopt;
       if (!IsConstantWithin(graph, op.operands[1], 1, std::numeric_limits<double>::max())) return std::nullopt;
       return want_partial(0) ? std::optional(rule) : std::nullopt;

@@ -12,7 +12,7 @@ using graph::ReduceKind;
 
 namespace {
 
-// The largest number of operands for which AddPartials tries every combination of partial operands. With more operands,
+// The maximum number of operands for which AddPartials tries every combination of partial operands. With more operands,
 // it only tries combinations in which one operand is partial, and the combination in which all are.
 constexpr size_t kMostMasked = 3;
 
@@ -57,7 +57,7 @@ class Collector {
   }
 
   // A replicated operand can serve as a partial one: the first device holds the value, the others hold the identity.
-  // So if one operand may be partial, every operand may be partial.
+  // Therefore, if one operand may be partial, every operand may be partial.
   void AddPartials(const std::vector<std::vector<AxisState>>& operands) {
     const size_t n = operands.size();
     std::vector<uint64_t> masks;

@@ -20,15 +20,17 @@ bool HandlesOperandsSeparately(const graph::Op& op);
 // sizes of all dimensions.
 std::vector<AxisState> SplitsOf(const std::vector<int64_t>& dims, int64_t n);
 
-// Returns the distinct rules of an op. The first rule has everything replicated. `operands`: by operand, the states in
-// which it might arrive. `results`: the slices that readers might need, if the op has a single result.
+// Returns the distinct rules of an op. In the first rule, all operands and results are replicated. `operands`: one
+// entry per operand, the states in which it might arrive. `results`: the slices that readers might need, if the op has
+// a single result.
 // REQUIRES: not HandlesOperandsSeparately(op).
 std::vector<OpRule> RulesOf(const RuleContext& context, const graph::Op& op,
                             const std::vector<std::vector<AxisState>>& operands,
                             const std::vector<AxisState>& results);
 
-// Returns the distinct rules of one part. Each rule has one operand and one result, and the first rule is replicated.
-// `states`: the states in which the operand might arrive. REQUIRES: HandlesOperandsSeparately(op).
+// Returns the distinct rules of one part (see HandlesOperandsSeparately). Each rule has one operand and one result, and
+// the first rule is replicated. `states`: the states in which the operand might arrive. REQUIRES:
+// HandlesOperandsSeparately(op).
 std::vector<OpRule> RulesOfPart(const RuleContext& context, const graph::Op& op, size_t part,
                                 const std::vector<AxisState>& states);
 

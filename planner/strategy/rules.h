@@ -25,10 +25,10 @@ struct OpRule {
 struct RuleContext {
   const graph::Graph* graph = nullptr;
   int64_t chunks = 1;
-  // Whether the value is known to be zero everywhere. Such a value is also a valid partial sum.
+  // Returns whether the value is known to be zero everywhere. Such a value is also a valid partial sum.
   std::function<bool(graph::ValueId)> is_zero;
-  // Whether gathers and scatters may be split along a dimension that they index. This is worth it on a mesh axis,
-  // because all devices work on their slices at the same time. It is not worth it on the microbatch axis.
+  // True if gathers and scatters may be split along a dimension that they index. On a mesh axis, this saves time,
+  // because all devices work on their slices at the same time. On the microbatch axis, it saves nothing.
   bool cut_indexed = false;
 };
 
@@ -45,8 +45,8 @@ bool IndexesAlong(const graph::Graph& program, const graph::Op& op, int64_t dim)
 OpRule ChooseRule(const RuleContext& context, const graph::Op& op, const std::vector<AxisState>& states);
 
 // Returns the operand states from which the op computes one chunk's slice of its single result. `result`: the split
-// that defines the slice. Returns nullopt if the op can only slice its full result. Callers use these states if they
-// slice the operands of a cheap replicated op instead of its result.
+// that defines the slice. Returns nullopt if the op can only slice its full result. Callers that slice the operands of
+// a cheap replicated op, instead of its result, use these states.
 std::optional<std::vector<AxisState>> OperandsForSlice(const RuleContext& context, const graph::Op& op,
                                                        const AxisState& result);
 

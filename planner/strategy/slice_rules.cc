@@ -24,7 +24,7 @@ std::optional<std::vector<AxisState>> OperandsForSlice(const RuleContext& contex
   if (graph::IsElementwise(op.opcode)) {
     if (op.opcode == Opcode::kBitcastConvert && graph.shape(op.operands[0]).rank() != shape.rank()) return std::nullopt;
     for (size_t i = 0; i < operands.size(); ++i) {
-      if (operand_dims(i).empty()) continue;  // scalar bounds or predicate
+      if (operand_dims(i).empty()) continue;  // scalar bounds of a clamp, or a scalar predicate
       if (!split(i, result.dim)) return std::nullopt;
     }
     return operands;
@@ -38,13 +38,13 @@ std::optional<std::vector<AxisState>> OperandsForSlice(const RuleContext& contex
   };
   switch (op.opcode) {
     case Opcode::kIota:
-      return operands;  // the lowering adds the chunk's offset
+      return operands;  // lowering adds the offset of the chunk
     case Opcode::kBroadcast: {
       const auto& dims = op.as<graph::DimsAttrs>().dims;
       for (size_t d = 0; d < dims.size(); ++d) {
         if (dims[d] == result.dim && !split(0, d)) return std::nullopt;
       }
-      return operands;  // a broadcast dimension just becomes shorter
+      return operands;  // the broadcast only makes a shorter dimension
     }
     case Opcode::kTranspose:
       return split(0, op.as<graph::DimsAttrs>().dims[result.dim]) ? std::optional(operands) : std::nullopt;

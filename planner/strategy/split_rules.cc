@@ -100,11 +100,11 @@ class SplitRuleApplication {
     return rule_;
   }
 
-  // A split with factor `outer` is a row of `outer` blocks, each of which is split in the same way. An op that
-  // joins, drops or adds whole blocks does the same to every chunk.
+  // Along a dimension that is split with factor `outer`, an array is a row of `outer` blocks, each of which is split in
+  // the same way. Therefore, an op that joins, drops or adds whole blocks does the same to every chunk.
   int64_t Block() const { return operand(lead_).dims[split_.dim] / split_.outer; }
 
-  // Gives a result of whole blocks the split that all its blocks share.
+  // If a result consists of whole blocks, gives it the split that all its blocks share.
   std::optional<OpRule> OfBlocks() {
     const std::optional<AxisState> state = SplitOfBlocks(result().dims, split_.dim, Block(), context_.chunks);
     if (!state) return std::nullopt;
@@ -312,8 +312,8 @@ class SplitRuleApplication {
     }
     const ReduceKind* kind = arrays == 1 ? graph::AsReduceKind(*op_.regions[0]) : nullptr;
     if (kind == nullptr) return std::nullopt;
-    // Each chunk starts from the initial value. So the initial value must be the identity, unless the reduction is
-    // idempotent.
+    // Each chunk starts from the initial value. Therefore, the initial value must be the identity, unless the reduction
+    // is idempotent.
     const Op& initial = graph_.def(op_.operands[1]);
     const bool idempotent = *kind != ReduceKind::kSum && *kind != ReduceKind::kProduct;
     if (!idempotent) {
@@ -364,8 +364,8 @@ std::optional<AxisState> SplitOfBlocks(const std::vector<int64_t>& dims, int64_t
 std::optional<AxisState> ReshapeSplit(const std::vector<int64_t>& from, const AxisState& split,
                                       const std::vector<int64_t>& to, int64_t chunks) {
   // On the flattened array, the split is the view [before, chunks, after]. A dimension of `to` can carry the split
-  // under two conditions. The product of the dimensions ahead of it divides `before`, and the dimension itself can be
-  // viewed as [before / product, chunks, rest].
+  // under two conditions. First, the product of the dimensions ahead of it divides `before`. Second, the dimension
+  // itself can be viewed as [before / product, chunks, rest].
   int64_t before = split.outer;
   for (int64_t d = 0; d < split.dim; ++d) before *= from[d];
   int64_t prefix = 1;
