@@ -252,7 +252,7 @@ absl::Status Flags::Impl::ParseArguments(int argc, const char* const* argv, bool
     }
   }
   std::vector<std::string> placed;
-  constexpr int kAnyNumber = 1 << 20;  // most words; the check against `positionals` follows below
+  constexpr int kAnyNumber = 1 << 20;  // maximum number of words; they are checked against `positionals` below
   if (!positionals.empty()) app.add_option("arguments", placed)->expected(0, kAnyNumber);
   try {
     app.parse(argc, argv);

@@ -48,14 +48,14 @@ class Flags {
     std::string command, meaning;
   };
 
-  // `program` is the command as the user types it ("alpa submit"). `summary` is one sentence. Help shows the examples
-  // first.
+  // `program` is the command as the user types it ("alpa submit"). `summary` is one sentence. The help text shows the
+  // examples first.
   Flags(std::string program, std::string summary, std::vector<Example> examples = {});
   ~Flags();
   Flags(const Flags&) = delete;
   Flags& operator=(const Flags&) = delete;
 
-  // Each Add declares one setting. `name` is "data-dir", or "output,o" to add a one-letter form. Help shows
+  // Each Add declares one setting. `name` is "data-dir", or "output,o" to add a one-letter form. The help text shows
   // `value_name` as a placeholder for the value. A bool accepts "--name", "--name=true" and "--name=false". For a list,
   // the user repeats the flag or separates the elements with commas. In the file, a list is an array of plain values.
   void Add(const std::string& name, std::string* target, const std::string& value_name, const std::string& help,
@@ -67,8 +67,8 @@ class Flags {
   void Add(const std::string& name, bool* target, const std::string& help);
   void Add(const std::string& name, std::vector<std::string>* target, const std::string& value_name,
            const std::string& help, Check<std::vector<std::string>> check = {});
-  // Declares a positional argument. Positional arguments follow the order of these calls. Declare required ones first.
-  // The environment and the file cannot set them.
+  // Declares a positional argument. Positional arguments follow the order of these calls. Declare required arguments
+  // first. The environment and the file cannot set them.
   void AddPositional(const std::string& name, std::string* target, const std::string& help, bool required = true);
 
   // Reads all sources, and skips `argv[0]`. If the outcome is kExit, `out` receives the text to print.
@@ -80,7 +80,7 @@ class Flags {
   // Returns the source of a setting's value after Parse: "flag", "environment", "file" or "default". Returns an empty
   // string for an unknown name.
   std::string SourceOf(absl::string_view name) const;
-  std::vector<std::string> Names() const;  // of all settings, in order of declaration
+  std::vector<std::string> Names() const;  // the names of all settings, in order of declaration
   std::string Help() const;
   // Returns one line "name = value  # source" per setting. The lines are a valid configuration file.
   std::string PrintConfig() const;
@@ -95,7 +95,7 @@ Flags::Check<int64_t> Between(int64_t low, int64_t high);
 Flags::Check<double> BetweenReal(double low, double high);
 Flags::Check<std::string> OneOf(std::vector<std::string> allowed);
 
-// Returns the name in `known` that is nearest to a mistyped `word`, or an empty string if none is near.
+// Returns the name in `known` that is nearest to a mistyped `word`, or an empty string if no name is near.
 std::string DidYouMean(absl::string_view word, const std::vector<std::string>& known);
 
 // The settings that both daemons share. To change a default, such as that of `listen`, assign it before Declare.

@@ -18,12 +18,12 @@
 namespace alpa {
 namespace {
 
-constexpr size_t kQueueLines = 8192;  // most lines in the queue; a further line drops the oldest
+constexpr size_t kQueueLines = 8192;  // maximum number of queued lines; each additional line drops the oldest
 
 struct RunningLog {
   bool json = false;
   std::string component;
-  std::shared_ptr<spdlog::details::thread_pool> pool;  // owned here: the logger has only a weak reference
+  std::shared_ptr<spdlog::details::thread_pool> pool;  // owned here, because the logger has only a weak reference
   std::shared_ptr<spdlog::async_logger> logger;
 };
 

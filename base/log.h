@@ -77,8 +77,8 @@ void LogError(const absl::FormatSpec<Args...>& format, const Args&... args) {
   if (LogEnabled(LogLevel::kError)) Log(LogLevel::kError, {}, absl::StrFormat(format, args...));
 }
 
-// Returns one formatted line, without the line break. For tests, and for programs that write their log lines to another
-// place than stderr.
+// Returns one formatted line, without the line break. For tests, and for programs that write their log lines to a place
+// other than stderr.
 std::string FormatLogLine(bool json, LogLevel level, absl::string_view component, const LogFields& fields,
                           absl::string_view message, absl::string_view time);
 
