@@ -25,7 +25,7 @@ const LinkProfile& Cluster::LinkOf(DeviceId a, DeviceId b) const {
   ALPA_CHECK(from != nullptr && to != nullptr && from->host >= 0 && to->host >= 0);
   if (from->node == to->node) return hosts[from->host].inside;
   if (from->host == to->host) return hosts[from->host].between;
-  constexpr double kLarge = 16 << 20;  // bytes of the message whose time decides which link is slower
+  constexpr double kLarge = 16 << 20;  // bytes; the slower link is the one that takes longer for a message of this size
   const LinkProfile& one = hosts[from->host].outside;
   const LinkProfile& other = hosts[to->host].outside;
   return one.message.Seconds(kLarge) >= other.message.Seconds(kLarge) ? one : other;
@@ -49,7 +49,7 @@ DistinctLinks LinksOf(const Cluster& cluster) {
 
 absl::Status Check(const Cluster& cluster) {
   DeviceId last;
-  std::map<std::string, int> hosts;  // by node
+  std::map<std::string, int> hosts;  // key: the node; value: its host
   for (const Device& device : cluster.devices) {
     if (!device.id.valid() || (last.valid() && device.id <= last)) {
       return InvalidArgument("device ids are not in increasing order at device %d", device.id.value());

@@ -37,12 +37,12 @@ struct Host {
   // kernels, each one takes max(1, n / memory_streams) times as long as alone. 0: no limit.
   double memory_streams = 0;
   LinkProfile inside, between, outside;
-  int outside_messages = 1;  // messages to other hosts that can be sent at full speed at the same time
+  int outside_messages = 1;  // number of messages that the host can send to other hosts at full speed at the same time
   bool operator==(const Host&) const = default;
 };
 
 struct Cluster {
-  std::vector<Device> devices;  // by increasing id
+  std::vector<Device> devices;  // in order of increasing id
   std::vector<Host> hosts;
   std::vector<DeviceProfile> profiles;
   // Returns the device with this id, or null if there is none.
@@ -61,7 +61,7 @@ struct DistinctLinks {
     int inside = -1, between = -1, outside = -1;  // indices in `links`
   };
   std::vector<const LinkProfile*> links;  // owned by the cluster
-  std::vector<OfHost> hosts;              // as in Cluster::hosts
+  std::vector<OfHost> hosts;              // in the order of Cluster::hosts
 };
 DistinctLinks LinksOf(const Cluster& cluster);
 

@@ -19,13 +19,13 @@ struct CurvePoint {
 };
 
 struct Curve {
-  std::vector<CurvePoint> points;  // by increasing amount; empty: every amount takes 0 seconds
+  std::vector<CurvePoint> points;  // in order of increasing amount; empty: every amount takes 0 seconds
 
   double Seconds(double amount) const;
   bool operator==(const Curve&) const = default;
 
-  // Returns the curve of `latency` seconds + amount / `per_second`. It is exact at powers of two from 1 to 2^40, and
-  // at most 2 % too high between them.
+  // Returns the curve of the cost `latency` + amount / `per_second`, in seconds. It is exact at powers of two from 1 to
+  // 2^40, and at most 2 % too high between these powers.
   static Curve Line(double latency, double per_second);
 };
 

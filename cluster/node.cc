@@ -11,11 +11,11 @@ namespace alpa::cluster {
 namespace {
 
 // Bounds on the facts that a worker sends.
-constexpr size_t kMaxTextBytes = 256;     // of a key or a name
-constexpr size_t kMaxCpus = 65'536;       // processors of a node
-constexpr double kMaxCores = 65'536;      // of a node or a device; also bounds memory_streams
-constexpr size_t kMaxPoints = 1'000;      // of a curve
-constexpr size_t kMaxProducts = 10'000;   // product points of one precision
+constexpr size_t kMaxTextBytes = 256;     // maximum number of bytes of a key or a name
+constexpr size_t kMaxCpus = 65'536;       // maximum number of processors of a node
+constexpr double kMaxCores = 65'536;      // maximum number of cores of a node or a device; also bounds memory_streams
+constexpr size_t kMaxPoints = 1'000;      // maximum number of points of a curve
+constexpr size_t kMaxProducts = 10'000;   // maximum number of product points of one precision
 
 absl::Status CheckSize(const DeviceProfile& profile) {
   if (profile.name.size() > kMaxTextBytes)
@@ -54,8 +54,8 @@ bool Overlap(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
   return false;
 }
 
-// Groups the nodes that have facts by host. Two nodes share a host if they run on one machine and a chain of common
-// processors connects them.
+// Puts the nodes that have facts into one group per host. Two nodes share a host if they run on one machine and a chain
+// of common processors connects them.
 std::vector<std::vector<const Node*>> Machines(const std::vector<Node>& nodes) {
   std::vector<std::vector<const Node*>> machines;
   for (const Node& node : nodes) {

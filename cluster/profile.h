@@ -27,29 +27,29 @@ struct DeviceProfile {
   // Products of 32-bit and of 16-bit floats. `products` has at least one point. If `half_products` is empty, products
   // of 16-bit floats are as fast as those of 32-bit floats.
   std::vector<ProductPoint> products, half_products;
-  Curve memory;                             // seconds against the bytes that one fused kernel reads and writes
+  Curve memory;                             // seconds as a function of the bytes that one fused kernel reads and writes
   double element_seconds = 0;               // seconds of one cheap arithmetic op on one element in a fused kernel
-  double division_seconds = 0;              // of one division, remainder or square root
-  double transcendental_seconds = 0;        // of one exponential, logarithm, sine, power, ...
-  double reduced_seconds = 0;               // of one element that a fused kernel reduces
+  double division_seconds = 0;              // seconds of one division, remainder or square root
+  double transcendental_seconds = 0;        // seconds of one exponential, logarithm, sine, power, ...
+  double reduced_seconds = 0;               // seconds per element that a fused kernel reduces
   // Seconds per contiguous run of elements in a strided read (of a broadcast, slice or transpose). Also seconds per row
   // of a reduction.
   double run_seconds = 0;
-  double slow_element_seconds = 0;          // of one element of an op outside fused kernels (sort, scatter, window)
-  double kernel_seconds = 0;                // overhead of one kernel
-  double program_seconds = 0;               // overhead of one program run
+  double slow_element_seconds = 0;          // seconds per element of an op outside fused kernels (sort, scatter, ...)
+  double kernel_seconds = 0;                // overhead of one kernel, in seconds
+  double program_seconds = 0;               // overhead of one program run, in seconds
   bool operator==(const DeviceProfile&) const = default;
 };
 
 // The times of messages and collectives between devices that one kind of link connects.
 struct LinkProfile {
   std::string name;                         // "shared memory", "NVLink", "100 Gb/s Ethernet"
-  Curve message;                            // seconds against the bytes of one message, without other traffic
-  // Per collective: seconds against the bytes that each device *sends*, in groups of 2 devices. In an all-reduce of B
-  // bytes over n devices, each device sends 2 B (n-1)/n. If a curve is empty, the planner computes the collective's
-  // time from `message`.
+  Curve message;                            // seconds as a function of the bytes of one message, without other traffic
+  // One curve per collective: seconds as a function of the bytes that each device *sends*, in a group of 2 devices. In
+  // an all-reduce of `B` bytes over `n` devices, each device sends `2 * B * (n - 1) / n` bytes. If a curve is empty,
+  // the planner computes the collective's time from `message`.
   Curve all_reduce, all_gather, reduce_scatter, all_to_all;
-  // Latency that each device of a group beyond the second adds to a measured collective.
+  // Each device beyond the second in a group adds this latency to a measured collective.
   double seconds_per_member = 0;
   bool operator==(const LinkProfile&) const = default;
 };

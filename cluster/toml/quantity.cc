@@ -18,8 +18,8 @@ constexpr std::array<Prefix, 6> kLarge = {{{"", 1}, {"k", 1e3}, {"M", 1e6}, {"G"
 constexpr std::array<Prefix, 4> kBinary = {{{"Ki", 0x1p10}, {"Mi", 0x1p20}, {"Gi", 0x1p30}, {"Ti", 0x1p40}}};
 constexpr std::array<Prefix, 5> kSmall = {{{"", 1}, {"m", 1e-3}, {"u", 1e-6}, {"n", 1e-9}, {"p", 1e-12}}};
 
-// Returns the number of base units in one `text`, which is a prefix and a unit ("GB"). Returns 0 if `text` is not a
-// unit of this kind.
+// `text` is a unit with an optional prefix ("GB"). Returns the number of base units in one such unit. Returns 0 if
+// `text` is not a unit of this kind.
 double ScaleOf(absl::string_view text, Unit unit) {
   const auto among = [&](const auto& prefixes) -> double {
     for (const auto& [name, scale] : prefixes) {

@@ -16,7 +16,7 @@ enum class Unit { kBytes, kBytesPerSecond, kFlopsPerSecond, kSeconds };
 // Returns the amount in bytes, bytes per second, operations per second or seconds. The result is finite and not
 // negative.
 absl::StatusOr<double> ParseQuantity(absl::string_view text, Unit unit);
-// Returns examples of the unit for a message, such as: "40 GB" or "16 GiB".
+// Returns examples of amounts in this unit, for an error message: "40 GB" or "16 GiB".
 absl::string_view ExamplesOf(Unit unit);
 
 }  // namespace alpa::cluster

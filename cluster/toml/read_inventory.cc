@@ -12,10 +12,10 @@
 namespace alpa::cluster {
 namespace {
 
-constexpr double kMaxCores = 1e6;     // of a host or a device; also bounds memory_streams
-constexpr double kMaxBytes = 0x1p60;  // of memory of a device
-// The most dots in a key. Each dot nests one more table. Freeing nested tables recurses, so it needs stack in
-// proportion to their depth.
+constexpr double kMaxCores = 1e6;     // maximum number of cores of a host or a device; also bounds memory_streams
+constexpr double kMaxBytes = 0x1p60;  // maximum memory of a device
+// The maximum number of dots in a key. Each dot nests one more table. Freeing nested tables recurses, so it needs stack
+// in proportion to their depth.
 constexpr int kMaxDots = 200;
 
 struct DeviceKind {
@@ -258,8 +258,8 @@ class Reader {
     }
     if (last == nullptr) return Named(links_, section, "inside").status();
     if (several && !section.Has("outside")) return Named(links_, section, "outside").status();
-    // If the host does not name its `inside` link, `inside` is the first link that the host names. Then a missing
-    // `between` becomes `inside`, and a missing `outside` becomes `between`.
+    // If the host does not name its `inside` link, `inside` is the first link that the host names. If `between` is
+    // missing, it is the same as `inside`. If `outside` is missing, it is the same as `between`.
     if (!section.Has("inside")) host.inside = *last;
     if (!section.Has("between")) host.between = host.inside;
     if (!section.Has("outside")) host.outside = host.between;
@@ -343,8 +343,8 @@ class Reader {
   Cluster cluster_;
   std::map<std::string, DeviceKind> kinds_;
   std::map<std::string, LinkProfile> links_;
-  std::map<std::string, int> next_index_;  // by node
-  bool numbered_ = false;                  // the file gives the ids of its devices
+  std::map<std::string, int> next_index_;  // key: the node
+  bool numbered_ = false;                  // whether the file gives the ids of its devices
 };
 
 absl::Status CheckText(absl::string_view text) {

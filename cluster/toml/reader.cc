@@ -10,8 +10,8 @@
 namespace alpa::cluster {
 namespace {
 
-constexpr size_t kMaxRows = 100'000;   // entries of a list
-constexpr size_t kMaxNameBytes = 256;  // of a text value
+constexpr size_t kMaxRows = 100'000;   // maximum number of entries of a list
+constexpr size_t kMaxNameBytes = 256;  // maximum number of bytes of a text value
 
 // Returns text for a message: the value, or its kind ("a table") if it is not a scalar.
 std::string Shown(const toml::node& node) {
@@ -40,7 +40,7 @@ absl::Status Section::Error(absl::string_view key, absl::string_view what) const
 }
 
 absl::Status Section::CheckKeys(std::initializer_list<absl::string_view> allowed) const {
-  // The table is sorted by key. Report the unknown key that comes first in the file.
+  // The table is sorted by key, so find the unknown key that comes first in the file.
   const toml::key* first = nullptr;
   for (const auto& [key, node] : table_) {
     const absl::string_view name(key.str().data(), key.str().size());

@@ -52,8 +52,8 @@ void WriteProducts(std::string& out, absl::string_view key, const std::vector<Pr
   absl::StrAppend(&out, "]\n");
 }
 
-// The kind and memory that a [device.KEY] table lists. The table of a node lists its own kind or memory only if it
-// differs.
+// The kind and memory that a [device.KEY] table lists. The table of a node lists a kind or memory only if it differs
+// from the one here.
 struct Usual {
   std::string kind = "cpu";
   Bytes memory = 0;
