@@ -21,7 +21,8 @@ std::optional<Region> Intersect(const Region& a, const Region& b) {
 std::vector<Region> Subtract(const Region& a, const Region& b) {
   const std::optional<Region> both = Intersect(a, b);
   if (!both) return Empty(a) ? std::vector<Region>() : std::vector<Region>{a};
-  // In each dimension, cut off the piece before `both` and the piece behind it. Continue with the rest.
+  // In each dimension, cut off the part of `rest` before `both` and the part behind `both`. Continue with the remaining
+  // `rest`.
   std::vector<Region> pieces;
   Region rest = a;
   for (size_t d = 0; d < a.start.size(); ++d) {

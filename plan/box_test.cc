@@ -81,7 +81,8 @@ TEST(BoxWalkTest, CopiesEveryElementOfTheBoxOnceInChunksOfAnySize) {
       begin = end;
     }
     EXPECT_EQ(copied, box->elements() * kElement);
-    // Each element of the buffer that is inside the box equals the stream's element. All other elements are untouched.
+    // Each element of the buffer that is inside the box equals the stream's element. All other elements keep their
+    // values.
     for (int64_t e = 0; e < tile_elements; ++e) {
       std::vector<int64_t> at(rank);
       int64_t rest = e;

@@ -30,16 +30,16 @@ struct StageProgram {
   std::string name;         // such as "step", "microbatch" or "update"
   MeshId mesh;
   graph::Graph graph;
-  // By result: the parameter that the result overwrites in place, or -1. The result and the parameter have the same
-  // shape. No two results name the same parameter. The backend must honour the alias, because the caller passes one
-  // buffer for both.
+  // One entry per result: the parameter that the result overwrites in place, or -1. The result and the parameter have
+  // the same shape. No two results name the same parameter. The backend must honour the alias, because the caller
+  // passes one buffer for both.
   std::vector<int32_t> alias;
 };
 
 struct Slot {
   enum class Kind : uint8_t { kState = 0, kInput = 1, kAux = 2, kTemporary = 3 };
   Kind kind = Kind::kTemporary;
-  graph::Shape shape;       // of the tile of one device
+  graph::Shape shape;       // the shape of the tile of one device
   // kState and kInput: the graph parameter. kAux: the graph result. kTemporary: -1.
   int32_t leaf = -1;
   // The index of the region in the placement of the leaf.
@@ -48,9 +48,9 @@ struct Slot {
 
 struct RunInstruction {
   int32_t program = -1;              // in Executable::programs
-  std::vector<SlotId> inputs;        // by program parameter; an invalid id stands for the loop index (s32[])
-  std::vector<SlotId> outputs;       // by program result
-  int32_t index = -1;                // the loop index of a RUN outside of loops; -1: the RUN has none
+  std::vector<SlotId> inputs;        // one entry per program parameter; an invalid id stands for the loop index (s32[])
+  std::vector<SlotId> outputs;       // one entry per program result
+  int32_t index = -1;                // the loop index of a RUN outside of loops; -1: no loop index
 };
 // Each device sends or receives its part of the edge's transfers. The instruction starts the messages. The device
 // finishes them before it touches the buffer again. Lists must not rely on messages in the background: they must make
@@ -71,9 +71,9 @@ struct Instruction {
 };
 
 // An array that one mesh sends to another, with its sharding on both meshes. `Transfers` (plan/reshard.h) derives which
-// device sends which part to which device. All users of an edge call `Transfers`, so they agree.
+// device sends which part of the array to which device. All users of an edge call `Transfers`, so they agree.
 struct Edge {
-  graph::Shape shape;                // of the complete array
+  graph::Shape shape;                // the shape of the complete array
   MeshId from_mesh, to_mesh;         // two different meshes
   Sharding from, to;
 };
@@ -87,14 +87,14 @@ struct Executable {
   uint64_t plan_fingerprint = 0;
   std::vector<cluster::Mesh> meshes;
   std::vector<StageProgram> programs;
-  std::vector<MeshProgram> mesh_programs;  // by MeshId
+  std::vector<MeshProgram> mesh_programs;  // one entry per mesh
   std::vector<Edge> edges;
-  std::vector<LeafPlacement> inputs;       // by graph parameter: a state leaf or a batch leaf
-  std::vector<bool> input_is_state;        // by graph parameter
-  std::vector<LeafPlacement> outputs;      // by graph result: an aux leaf; for a state result: without regions
+  std::vector<LeafPlacement> inputs;       // one entry per graph parameter: a state leaf or a batch leaf
+  std::vector<bool> input_is_state;        // one entry per graph parameter
+  std::vector<LeafPlacement> outputs;      // one entry per graph result: an aux leaf; a state result has no regions
 };
 
-// Returns OK, or kInvalidArgument that names the mesh and the instruction. Checks these rules:
+// Returns OK, or kInvalidArgument with a message that names the mesh and the instruction. Checks these rules:
 //   - Slots are defined before use and freed once. State slots hold a value at the end of the step.
 //   - The shapes of slots agree with programs and placements. An aliased result and its parameter use one slot.
 //   - Every edge is used. Sends and receives match, and make progress without buffering.

@@ -21,8 +21,8 @@
 
 namespace alpa::plan {
 
-inline constexpr int kPlanVersion = 1;  // of the plan format; a build reads only this version
-inline constexpr int kMaxStages = 64;   // of a plan, over all meshes
+inline constexpr int kPlanVersion = 1;  // version of the plan format; a build reads only this version
+inline constexpr int kMaxStages = 64;   // maximum number of stages of a plan, over all meshes
 
 // "Input leaf `leaf` is split along dimension `dim`." The dimension is viewed as [outer, chunks, inner]. Chunk c is the
 // slice [:, c, :].
@@ -33,13 +33,14 @@ struct Seed {
   bool operator==(const Seed&) const = default;
 };
 
-// How the plan treats a statistic over the whole batch that feeds back into each microbatch (batch normalisation).
+// The way in which the plan treats a statistic over the whole batch that feeds back into each microbatch (batch
+// normalisation).
 enum class Statistics : uint8_t {
   kExact = 0,  // each microbatch uses the statistic of the whole batch; with k > 1 such a program is refused
   kLocal = 1,  // each microbatch uses its own statistic, over all devices that hold a part of it, as in GPipe
 };
 
-// Which forward values the backward recomputes instead of saving them.
+// Selects the forward values that the backward recomputes instead of saving them.
 enum class Remat : uint8_t {
   kNone = 0,
   kLayer = 1,  // all values of a layer, from the values that are live at its start (Chen et al., arXiv 1604.06174)
@@ -54,13 +55,13 @@ enum class CutRank : uint8_t { kStored = 0, kBatch = 1, kPinned = 2 };
 // computes its new value.
 struct Cut {
   int32_t leaf = -1;  // graph parameter
-  int64_t dim = -1;   // of the leaf; -1: replicated along the axis
+  int64_t dim = -1;   // dimension of the leaf; -1: replicated along the axis
   CutRank rank = CutRank::kPinned;
   bool operator==(const Cut&) const = default;
 };
 
 // Pins a value along a mesh axis: the op that computes value `value` of program `program` must produce it in `state`.
-// `program` and `value` are numbers in the executable to which the axis is added. That executable is lowered along
+// `program` and `value` are indices in the executable to which the axis is added. That executable is lowered along
 // time, the data axis and all earlier axes. In that executable, leaves that the axis does not divide are padded.
 struct ValuePin {
   int32_t program = -1;
@@ -78,7 +79,7 @@ struct AxisCut {
   int64_t mesh_axis = -1;
   std::vector<Cut> cuts;
   // ZeRO: partial sums (gradients) of at least this number of elements are reduce-scattered, and values computed from
-  // the results stay sharded. 0: no partial sum. Wire name: shard_truths_from.
+  // the results stay sharded. 0: no partial sum is reduce-scattered. Wire name: shard_truths_from.
   int64_t reduce_scatter_from = 0;
   // ZeRO-2: accumulators of at least `reduce_scatter_from` elements are sharded too. Sharded accumulators need a
   // reduce-scatter in each microbatch.
@@ -99,16 +100,17 @@ struct StagePlan {
   // The mesh axis of data parallelism, or -1. The data axis splits the same seeds as the microbatch axis. If
   // TakesRegionApart (several stages, or remat), `data_axis` is -1, and data parallelism is one of `axes`.
   int64_t data_axis = -1;
-  // The other axes of the mesh, in the order of the mesh. The data axis, if there is one, comes before them.
+  // All axes of the mesh except the data axis, in the order of the mesh. The data axis, if there is one, comes before
+  // them.
   std::vector<AxisCut> axes;
-  // By graph parameter: the sharding of the leaf on the mesh of this stage, or nothing if the leaf is not on it. State
-  // leaves keep this sharding between steps.
+  // One entry per graph parameter: the sharding of the leaf on the mesh of this stage, or nothing if the leaf is not on
+  // this mesh. State leaves keep this sharding between steps.
   std::vector<std::optional<Sharding>> input_shardings;
 };
 
 struct Prediction {
   double step_seconds = 0;       // 0: not predicted
-  Bytes peak_device_memory = 0;  // of the device that uses most
+  Bytes peak_device_memory = 0;  // the peak of the device that uses the most memory
 };
 
 struct Plan {
@@ -116,7 +118,7 @@ struct Plan {
   uint64_t program_fingerprint = 0;
   std::vector<cluster::Mesh> meshes;
   int64_t microbatches = 1;                 // k
-  std::vector<Seed> batch_seeds;            // of the microbatch axis and the data axes; empty: no input is split
+  std::vector<Seed> batch_seeds;            // seeds of the microbatch axis and the data axes; empty: no input is split
   Statistics statistics = Statistics::kExact;
   std::string schedule = "none";            // "none" (one stage), "gpipe", "1f1b", "zero-bubble" (planner/schedule)
   std::vector<StagePlan> stages;
@@ -128,8 +130,8 @@ struct Plan {
   std::string origin;                       // human-readable: who decided, such as "pinned by the user"
 };
 
-// Returns whether lowering splits the region into cells (forwards and backwards): the plan has several stages, or
-// remat.
+// Returns whether lowering splits the region into cells (forwards and backwards). It does so if the plan has several
+// stages or remat.
 bool TakesRegionApart(const Plan& plan);
 
 // Returns the number of ways in which the cuts of the stage split dimension `dim` of input `leaf`: the product of the
@@ -146,8 +148,8 @@ bool MicrobatchesAreContiguous(const Plan& plan);
 std::string Print(const Plan& plan);
 std::string Print(const Plan& plan, const graph::Graph& program, const Roles& roles);
 
-// Returns OK, or kInvalidArgument that names the part of the plan that does not fit the program or the cluster. Shares
-// no code with the planner.
+// Returns OK, or kInvalidArgument with a message that names the part of the plan that does not fit the program or the
+// cluster. Shares no code with the planner.
 absl::Status Verify(const Plan& plan, const graph::Graph& program, const Roles& roles, const cluster::Cluster& cluster);
 
 }  // namespace alpa::plan

@@ -16,8 +16,8 @@ namespace alpa::plan {
 namespace {
 
 // Bounds on a request, which comes from outside.
-constexpr int kMaxListEntries = 4096;    // of batch_dims, and of workers
-constexpr int kMaxTensorCuts = 1 << 16;  // entries of tensor_cuts
+constexpr int kMaxListEntries = 4096;    // maximum length of batch_dims, and of workers
+constexpr int kMaxTensorCuts = 1 << 16;  // maximum length of tensor_cuts
 constexpr std::array<absl::string_view, 2> kRemat = {"none", "layer"};
 
 template <typename... Args>
@@ -37,7 +37,8 @@ absl::Status CheckWord(absl::string_view what, const std::string& word, const st
 
 int64_t TensorOf(const proto::PlanRequest& request) { return std::max(1, request.tensor_parallel()); }
 
-// Returns the factors of the number of devices other than data_parallel: " x tensor_parallel=2 x 4 pipeline meshes".
+// Returns text that lists the factors of the number of devices, except data_parallel, such as
+// " x tensor_parallel=2 x 4 pipeline meshes".
 std::string Ways(const proto::PlanRequest& request) {
   const int64_t tensor = TensorOf(request), meshes = MeshesOf(request);
   return absl::StrCat(tensor > 1 ? absl::StrCat(" x tensor_parallel=", tensor) : "",

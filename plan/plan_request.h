@@ -11,7 +11,7 @@
 
 namespace alpa::plan {
 
-inline constexpr int kMaxRequestedDevices = 1 << 20;  // of a job
+inline constexpr int kMaxRequestedDevices = 1 << 20;  // maximum number of devices of a job
 
 // Checks the parts of a request that do not depend on the program or the cluster. Returns OK or kInvalidArgument. The
 // error's reason word is BAD_REQUEST if a field is out of bounds or a word is unknown, and NO_FEASIBLE_PLAN if two pins

@@ -8,7 +8,7 @@
 namespace alpa::plan {
 namespace {
 
-constexpr size_t kMostPins = 16;  // most pins that are printed per axis; for the others, only their number is printed
+constexpr size_t kMostPins = 16;  // maximum number of pins that are printed per axis; the others are only counted
 
 std::string Slots(const std::vector<SlotId>& slots) {
   return absl::StrJoin(slots, " ", [](std::string* out, SlotId s) {

@@ -31,8 +31,8 @@ std::vector<Transfer> Reshard(const std::vector<DeviceTile>& source, const std::
     while (!missing.empty()) {
       const Region want = missing.back();
       missing.pop_back();
-      // Find the best source of any part of `want`. Prefer the destination itself, then the largest part, then the
-      // device that has sent the fewest bytes.
+      // Find the best source tile that holds a part of `want`. Prefer the tile of the destination itself, then the tile
+      // with the largest part, then the device that has sent the fewest bytes.
       const DeviceTile* best = nullptr;
       Region best_part;
       auto key = [&](const DeviceTile& tile, const Region& part) {

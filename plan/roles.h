@@ -27,8 +27,8 @@ struct Roles {
   std::vector<InputRole> inputs;
   std::vector<OutputRole> outputs;
 
-  // Returns the result that replaces state input `parameter`, or -1 if there is none. In a verified table, every state
-  // input has exactly one such result.
+  // Returns the result that replaces state input `parameter`, or -1 if no result replaces it. In a verified table,
+  // every state input has exactly one such result.
   int StateOutputOf(int parameter) const;
 };
 

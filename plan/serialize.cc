@@ -10,10 +10,10 @@ namespace alpa::plan {
 namespace {
 
 // Bounds on messages, which come from outside.
-constexpr int kMaxRank = 64;            // of an array
-constexpr int kMaxSlots = 10'000'000;   // of a mesh program
-constexpr int kMaxEdges = 1'000'000;    // of an executable
-constexpr size_t kMaxPath = 2048;       // bytes of a leaf's path; error messages quote paths
+constexpr int kMaxRank = 64;            // maximum rank of an array
+constexpr int kMaxSlots = 10'000'000;   // maximum number of slots of a mesh program
+constexpr int kMaxEdges = 1'000'000;    // maximum number of edges of an executable
+constexpr size_t kMaxPath = 2048;       // maximum number of bytes of a leaf's path; error messages quote paths
 
 absl::Status CheckPath(const std::string& path) {
   if (path.size() <= kMaxPath) return absl::OkStatus();

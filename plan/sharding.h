@@ -17,7 +17,7 @@
 namespace alpa::plan {
 
 struct Sharding {
-  // By array dimension: the mesh axes that split it. Dimensions beyond the end of this list are not split.
+  // One entry per array dimension: the mesh axes that split it. Dimensions beyond the end of this list are not split.
   std::vector<std::vector<int64_t>> dim_axes;
 
   static Sharding Replicated() { return {}; }
@@ -44,13 +44,13 @@ absl::Status Verify(const Sharding& sharding, const std::vector<int64_t>& dims, 
 // The placement of a leaf: one or more regions, each on one mesh with one sharding. Most leaves have a single region,
 // which covers the complete array. A leaf that spans stages can have several.
 struct RegionPlacement {
-  Region region;          // of the leaf
+  Region region;          // the part of the leaf that the region covers
   MeshId mesh;            // in Executable::meshes
-  Sharding sharding;      // of the region, as an array of its own
+  Sharding sharding;      // the sharding of the region, as if the region were the complete array
 };
 struct LeafPlacement {
   std::string path;
-  graph::Shape shape;     // of the complete leaf
+  graph::Shape shape;     // the shape of the complete leaf
   std::vector<RegionPlacement> regions;  // disjoint; together they cover the leaf
 };
 

@@ -50,7 +50,7 @@ SlotSharing ShareSlots(const MeshProgram& program) {
 
   SlotSharing sharing;
   sharing.buffer_of_slot.assign(program.slots.size(), -1);
-  std::vector<int64_t> busy_until;  // by buffer
+  std::vector<int64_t> busy_until;  // one entry per buffer
   for (int slot : order) {
     const Bytes size = program.slots[slot].shape.bytes();
     int best = -1;

@@ -17,10 +17,10 @@ using graph::ValueId;
 namespace {
 
 const Shape kLoopIndexShape{graph::DType::kS32, {}};
-// The most rounds of a loop. This limit also bounds the index of a RUN outside of loops.
+// The maximum number of rounds of a loop. This limit also bounds the index of a RUN outside of loops.
 constexpr int64_t kMaxRounds = int64_t{1} << 20;
-// The most pairs of a source device and a destination device, over all edges. This limit bounds the time to derive the
-// transfers.
+// The maximum number of pairs of a source device and a destination device, over all edges. This limit bounds the time
+// to derive the transfers.
 constexpr int64_t kMaxPairs = 10'000'000;
 
 absl::Status VerifyProgram(const Executable& executable, const StageProgram& program) {
@@ -274,7 +274,7 @@ class ListVerifier {
     ALPA_RETURN_IF_ERROR(Walk(loop.body, true));
     if (loop.count == 1) return absl::OkStatus();
     // The slots that hold a value after the first round must allow a second round. If the second round leaves the same
-    // slots in use, so do all further rounds.
+    // slots in use, every later round does so too.
     const std::vector<bool> after = holds_;
     ALPA_RETURN_IF_ERROR(Walk(loop.body, true));
     if (holds_ != after) return InvalidArgument("two rounds of the loop leave different slots in use");
@@ -284,7 +284,7 @@ class ListVerifier {
   const Executable& executable_;
   const size_t mesh_;
   const MeshProgram& list_;
-  std::vector<bool> holds_;  // by slot: whether it holds a value
+  std::vector<bool> holds_;  // one entry per slot: whether it holds a value
 };
 
 // Checks that every region of every leaf has exactly one slot, on the mesh of the region and with the shape of its
@@ -294,7 +294,7 @@ absl::Status VerifyLeaves(const Executable& executable) {
     return InvalidArgument("%d inputs are placed, but %d are marked as state or batch", executable.inputs.size(),
                            executable.input_is_state.size());
   }
-  // By (is aux, leaf, region): whether a slot was found.
+  // The key is (is aux, leaf, region). The value says whether a slot was found.
   std::map<std::tuple<bool, int32_t, int32_t>, bool> wanted;
   auto place = [&](const std::vector<LeafPlacement>& leaves, bool aux) -> absl::Status {
     for (size_t l = 0; l < leaves.size(); ++l) {

@@ -283,7 +283,7 @@ INSTANTIATE_TEST_SUITE_P(
                  "1, which is at instruction 1 (SEND over edge 1)"},
         Breakage{"second_sent_before_first_answer", [](Executable& e) {
                    // This is 1F1B with a wrong warm-up. Mesh 0 sends both microbatches before it receives. Mesh 1
-                   // answers the first before it receives the second.
+                   // answers the first microbatch before it receives the second.
                    ListOf(e, 0) = {{RunInstruction{0, {SlotId()}, {SlotId(0)}, 0}},
                                    {SendInstruction{SlotId(0), kThere}},
                                    {SendInstruction{SlotId(0), kThere}}, {RecvInstruction{SlotId(1), kBack}},
@@ -345,7 +345,7 @@ TEST(VerifyProgressTest, MessagesOfOneInstructionMayMeetInAnyOrder) {
 TEST(VerifyProgressTest, VerifiesALongPipelineQuickly) {
   constexpr int kMeshes = 16, kMicrobatches = 64, kArrays = 20;
   Executable e;
-  std::vector<std::vector<int32_t>> forward(kMeshes), backward(kMeshes);   // edges to the next mesh; edges from it
+  std::vector<std::vector<int32_t>> forward(kMeshes), backward(kMeshes);   // to the next mesh; from the next mesh
   for (int m = 0; m < kMeshes; ++m) {
     e.meshes.push_back(OneAxisMesh(4, 4 * m));
     e.mesh_programs.push_back({{{Slot::Kind::kTemporary, {graph::DType::kF32, {2}}}}, {}});

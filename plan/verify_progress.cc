@@ -9,14 +9,14 @@
 namespace alpa::plan {
 namespace {
 
-// The most events of one mesh in one step. This limit bounds the time and memory of the check.
+// The maximum number of events of one mesh in one step. This limit bounds the time and memory of the check.
 constexpr size_t kMaxEvents = 10'000'000;
 
 // An instruction, or a collective inside a RUN, at which the devices of a mesh wait for other devices.
 struct Event {
   enum class Kind : uint8_t { kSend, kRecv, kGroup } kind = Kind::kGroup;
   int32_t target = 0;                // kSend and kRecv: the edge. kGroup: the index of the axis set
-  int32_t round = 0;                 // of the edge
+  int32_t round = 0;                 // the number of earlier SENDs or RECVs on this edge
   int32_t at = 0, inner = -1;        // index in the list; index in the body if that instruction is a loop, else -1
   int32_t loop_round = 0;
   const graph::Op* op = nullptr;     // the collective, if it is inside a RUN
@@ -25,8 +25,8 @@ struct Event {
 // A set of mesh axes along which collectives run.
 struct AxisSet {
   std::vector<std::vector<int64_t>> groups;
-  std::vector<int32_t> group_of;     // by position
-  std::vector<int64_t> arrived;      // by group: the number of members that wait at the current event
+  std::vector<int32_t> group_of;     // one entry per position in the mesh: the index of its group
+  std::vector<int64_t> arrived;      // one entry per group: the number of members that wait at the current event
 };
 
 // The events of a mesh, in order. All its devices go through the same events.
@@ -281,13 +281,13 @@ class Progress {
   }
 
   const Executable& executable_;
-  std::vector<Script> scripts_;                          // by mesh
-  std::map<int32_t, std::vector<const graph::Op*>> collectives_;  // by program
-  std::vector<int32_t> sent_, received_;                 // by edge: number of SENDs and number of RECVs in a step
-  std::vector<int> first_;                               // by mesh: its first device in `participants_`
+  std::vector<Script> scripts_;                          // one entry per mesh
+  std::map<int32_t, std::vector<const graph::Op*>> collectives_;  // key: the program
+  std::vector<int32_t> sent_, received_;                 // one entry per edge: number of SENDs or RECVs in a step
+  std::vector<int> first_;                               // one entry per mesh: its first device in `participants_`
   std::vector<Participant> participants_;
-  // By edge: lists for the source mesh and for the destination mesh, by position in the mesh. Each list holds the
-  // participants with which the device at that position exchanges messages.
+  // One pair per edge, for the source mesh and the destination mesh. Each half has one list per position in the mesh.
+  // The list holds the participants with which the device at that position exchanges messages.
   std::vector<std::pair<std::vector<std::vector<int>>, std::vector<std::vector<int>>>> peers_;
   std::vector<int> work_;                                // participants that must enter their next event
 };
