@@ -9,7 +9,8 @@
 namespace alpa::graph {
 namespace {
 
-// Returns the highest value of a type if `max`, or else the lowest value. For floats, these values are the infinities.
+// If `max` is true, returns the highest value of the type. Otherwise returns the lowest value. The highest float is
+// +inf, and the lowest is -inf.
 template <typename T>
 Literal Extreme(DType dtype, bool max) {
   return Literal::Scalar<T>(dtype, max ? std::numeric_limits<T>::max() : std::numeric_limits<T>::min());
@@ -41,7 +42,7 @@ Literal Extreme(DType dtype, bool max) {
   return ScalarOf(dtype, max ? infinity : -infinity);
 }
 
-// Returns a scalar with all bits set; for pred, true.
+// Returns a scalar whose bits are all 1. For pred, returns true.
 Literal AllOnes(DType dtype) {
   if (dtype == DType::kPred) return Literal::Scalar<uint8_t>(dtype, 1);
   return Literal(Shape{dtype, {}}, std::vector<std::byte>(SizeOf(dtype), std::byte{0xff}));

@@ -1,8 +1,8 @@
 // Builds graphs op by op.
 //
 // Errors: No method returns a status. AddOp, Clone and Inline do not check shapes, so the caller of Build must run
-//         Verify. The shorthands stop the process if a shape is invalid. They are for code whose shapes are always
-//         valid (lowering, tests).
+//         Verify. The shorthands, such as Binary and Dot, stop the process if a shape is invalid. They are for code
+//         whose shapes are always valid (lowering, tests).
 #pragma once
 
 #include <initializer_list>
@@ -51,7 +51,7 @@ class GraphBuilder {
   ValueId DynamicUpdateSlice(ValueId a, ValueId update, std::vector<ValueId> starts);
   ValueId Concatenate(std::vector<ValueId> operands, int64_t dim);
   ValueId Dot(ValueId lhs, ValueId rhs, DotAttrs attrs, DType result_dtype);
-  ValueId Reduce(ValueId a, ReduceKind kind, std::vector<int64_t> dims);  // starts from the identity of `kind`
+  ValueId Reduce(ValueId a, ReduceKind kind, std::vector<int64_t> dims);  // initial value: the identity of `kind`
   std::vector<ValueId> AllReduce(std::vector<ValueId> operands, std::vector<int64_t> mesh_axes, ReduceKind kind);
 
   const Shape& shape(ValueId id) const { return graph_.shape(id); }

@@ -8,7 +8,7 @@ namespace {
 
 constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 
-// Saturating arithmetic, so that the cost of a huge program does not overflow to a negative number.
+// These functions saturate, so that the cost of a huge program does not overflow to a negative number.
 int64_t Add(int64_t a, int64_t b) {
   int64_t sum;
   return __builtin_add_overflow(a, b, &sum) ? kMax : sum;

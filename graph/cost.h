@@ -7,8 +7,8 @@
 namespace alpa::graph {
 
 struct OpCost {
-  Flops flops = 0;       // a multiply-add counts 2, a transcendental function 1
-  Bytes bytes_read = 0;  // counts each operand once, but only the elements that a slice or gather copies
+  Flops flops = 0;       // a multiply-add counts as 2 FLOPs, a transcendental function as 1
+  Bytes bytes_read = 0;  // each operand counts once; if a slice or gather reads it, only the copied elements count
   Bytes bytes_written = 0;
 };
 // Counts saturate at the largest int64_t. A `while` counts its condition and its body once, because its trip count is

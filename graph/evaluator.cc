@@ -9,8 +9,8 @@ namespace alpa::graph {
 namespace internal {
 namespace {
 
-constexpr int64_t kMaxBytes = int64_t{8} << 30;  // bytes of all live values in one evaluation
-constexpr int kMaxDepth = 256;                   // levels of nested regions, because EvaluateIn recurses into them
+constexpr int64_t kMaxBytes = int64_t{8} << 30;  // limits the bytes of all live values in one evaluation
+constexpr int kMaxDepth = 256;                   // limits the nesting of regions, because EvaluateIn recurses into them
 
 std::string Where(const Graph& graph, const Op& op) {
   const std::string location = graph.location(op);
@@ -125,7 +125,8 @@ Results EvaluateIn(Context& context, const Graph& graph, std::span<const Literal
     return absl::ResourceExhaustedError(
         absl::StrCat("regions are nested more than ", kMaxDepth, " levels deep, the limit of the evaluator"));
   }
-  // A value is live until its last reader has run. The graph counts as one more reader of each of its results.
+  // A value is live until its last reader has run. The graph itself counts as an additional reader of each of its
+  // results.
   std::vector<int32_t> readers(graph.values().size());
   for (const Op& op : graph.ops()) {
     for (ValueId id : op.operands) ++readers[id.value()];

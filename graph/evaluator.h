@@ -4,13 +4,13 @@
 // Rounding:  An op on floats computes in double and rounds once to its result type. A reduction (or reduce-window) of
 //            one array keeps its partial results in double if AsReduceKind knows the combiner. Integer arithmetic
 //            wraps as in XLA.
-// Choices:   If XLA allows several results, the evaluator gives these:
+// Choices:   If XLA allows several results, the evaluator chooses as follows.
 //            Integer x / 0 is -1 (all ones), x % 0 is x, and INT_MIN / -1 is INT_MIN.
-//            A shift by at least the bit width gives 0, or copies of the sign bit if it is an arithmetic right shift.
+//            A shift by at least the bit width gives 0. An arithmetic right shift gives copies of the sign bit instead.
 //            Conversion to an integer saturates if the float is out of range, and gives 0 for NaN.
 //            Maximum and minimum propagate NaN.
-//            Gather and dynamic slices clamp their start indices. A scatter skips windows that do not fit completely.
-//            `conditional` takes its last branch if the index is out of range.
+//            Gather and dynamic slices clamp their start indices. A scatter skips windows that do not fit completely
+//            into the array. `conditional` takes its last branch if the index is out of range.
 // Threads:   There is no shared state. A call uses only the calling thread.
 // Limits:    Live values use at most 8 GiB, and regions nest at most 256 levels deep. A call that exceeds a limit
 //            returns kResourceExhausted.

@@ -46,8 +46,8 @@ Index FreeDims(int rank, const Index& a, const Index& b) {
   return rest;
 }
 
-// Returns the elements of `literal` with its dimensions reordered into the groups a, b, c. Sets `sizes` to the number
-// of elements of each group.
+// Returns the elements of `literal` with its dimensions reordered: first `a`, then `b`, then `c`. Sets `sizes` to the
+// number of elements of each of these three groups.
 template <typename W>
 std::vector<W> Grouped(const Literal& literal, const Index& a, const Index& b, const Index& c, int64_t (&sizes)[3]) {
   const Index strides = Strides(literal.shape().dims);

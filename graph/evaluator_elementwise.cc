@@ -185,7 +185,8 @@ void ClampLoop(const KernelArgs& a) {
   }
 }
 
-// `Raw` is an unsigned integer of the size of an element. A select only moves elements, so their type does not matter.
+// `Raw` is an unsigned integer type that has the size of an element. A select only moves elements, so their type does
+// not matter.
 template <typename Raw>
 void SelectLoop(const KernelArgs& a) {
   const Pred* which = reinterpret_cast<const Pred*>(a.in[0]);
@@ -295,7 +296,7 @@ Results EvaluateElementwise(const OpCall& call) {
   Array out(shape);
   if (call.op.opcode == Opcode::kBitcastConvert) {
     // If the element types differ in width, the op splits or joins elements along the innermost dimension, low bytes
-    // first. The operand has its bytes in this order already.
+    // first. The bytes of the operand are already in this order.
     if (!call.operands[0].bytes().empty()) {
       std::memcpy(out.data(), call.operands[0].bytes().data(), call.operands[0].bytes().size());
     }

@@ -22,7 +22,7 @@ namespace alpa::graph::internal {
 
 using Index = std::vector<int64_t>;
 
-// ---- Elements ----
+// ---- Element types ----
 
 struct Pred { uint8_t byte; };
 struct Half { uint16_t bits; };
@@ -103,7 +103,7 @@ auto VisitDType(DType dtype, F&& f) {
 // Returns element i of an integer array. Unsigned values above the largest int64_t become the largest int64_t.
 int64_t IntegerAt(const Literal& literal, int64_t i);
 
-// ---- Arrays under construction ----
+// ---- Result arrays and strided copies ----
 
 // An array that an op fills and then seals into a Literal.
 class Array {
@@ -148,14 +148,14 @@ void StridedCopy(const Index& dims, const std::byte* from, const Strided& from_v
 
 struct KernelArgs {
   const std::byte* in[3] = {};
-  int64_t stride[3] = {1, 1, 1};  // by operand: 1, or 0 if the operand has one element
+  int64_t stride[3] = {1, 1, 1};  // one entry per operand: 1, or 0 if the operand has one element
   std::byte* out = nullptr;
   int64_t n = 0;
   const Op* op = nullptr;
 };
 using Kernel = void (*)(const KernelArgs&);
 
-// Returns the loop for an elementwise op on these element types, or null if there is none.
+// Returns the loop for an elementwise op on these element types, or null if no such loop exists.
 Kernel FindKernel(const Op& op, std::span<const DType> operands, DType result);
 Kernel FindUnaryKernel(const Op& op, DType operand, DType result);  // not for Convert, Copy or BitcastConvert
 Kernel FindConvertKernel(DType from, DType to);
@@ -167,12 +167,12 @@ using Combine = WideOf<T> (*)(WideOf<T>, WideOf<T>);
 template <typename T>
 Combine<T> CombineFor(ReduceKind kind);
 
-// ---- One evaluation ----
+// ---- Evaluation of graphs and scalar regions ----
 
 struct Context {
   EvaluateOptions options;
   int64_t live_bytes = 0;  // bytes of the live values in all regions that are being evaluated
-  int depth = 0;           // levels of nested regions
+  int depth = 0;           // nesting depth of the current region
 };
 
 absl::StatusOr<std::vector<Literal>> EvaluateIn(Context& context, const Graph& graph,
@@ -180,7 +180,7 @@ absl::StatusOr<std::vector<Literal>> EvaluateIn(Context& context, const Graph& g
 absl::StatusOr<std::vector<Literal>> EvaluateOpIn(Context& context, const Graph& graph, const Op& op,
                                                   std::span<const Literal> operands);
 
-// Returns kResourceExhausted if `bytes` more bytes would exceed the evaluator's memory limit.
+// Returns kResourceExhausted if `bytes` additional bytes would exceed the evaluator's memory limit.
 absl::Status CheckBudget(const Context& context, const Graph& graph, const Op& op, int64_t bytes);
 
 // A region over scalars, prepared for many calls.
@@ -210,7 +210,7 @@ class ScalarRegion {
   std::vector<Step> steps_;
 };
 
-// ---- Op families; each function returns the op's results ----
+// ---- Evaluation of one op, by op family: each function returns the results of the op ----
 
 using Results = absl::StatusOr<std::vector<Literal>>;
 struct OpCall {

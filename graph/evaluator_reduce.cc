@@ -16,8 +16,8 @@ Combine<T> PlainCombine(const Op& op, size_t operands) {
 }
 
 struct ReduceGeometry {
-  Index dims;          // of the operand
-  Index out_strides;   // by operand dimension; 0 if reduced
+  Index dims;          // dimensions of the operand
+  Index out_strides;   // one entry per operand dimension: its stride in the result, or 0 if reduced
 };
 
 ReduceGeometry GeometryOf(const OpCall& call) {

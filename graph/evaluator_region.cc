@@ -24,7 +24,7 @@ void ScalarRegion::Compile() {
       std::memcpy(out.address, op.as<ConstantAttrs>().literal.bytes().data(), out.size);
       continue;
     }
-    Op moved;  // stands in for an op that only moves its one element
+    Op moved;  // replaces an op that only moves its single element
     const Op* elementwise = &op;
     if (op.opcode == Opcode::kBroadcast || op.opcode == Opcode::kReshape || op.opcode == Opcode::kTranspose) {
       moved.opcode = Opcode::kCopy;

@@ -8,7 +8,7 @@
 namespace alpa::graph::internal {
 namespace {
 
-// Sorts `order` by `less(a, b)`, which may return an error. `spare` is working memory of the same size.
+// Sorts `order` by `less(a, b)`, which may return an error. `spare` is working memory of the same size as `order`.
 template <typename Less>
 absl::Status MergeSort(Index& order, Index& spare, Less&& less) {
   const size_t n = order.size();

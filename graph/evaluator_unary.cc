@@ -80,8 +80,8 @@ struct FloatBits<float> { using Bits = uint32_t; static constexpr int kMantissa 
 template <>
 struct FloatBits<double> { using Bits = uint64_t; static constexpr int kMantissa = 52, kExponent = 11; };
 
-// Rounds the mantissa to nearest even. Then rounds a value that is too large for the narrower exponent to infinity, and
-// a value that is too small to zero, because the narrow type has no denormals. NaN stays unchanged.
+// Rounds the mantissa to nearest even. Then, if the value is too large for the narrower exponent, rounds it to
+// infinity. If it is too small, rounds it to zero, because the narrow type has no denormals. NaN stays unchanged.
 template <typename T>
 T ReducePrecision(T value, int exponent_bits, int mantissa_bits) {
   using Layout = FloatBits<T>;
@@ -123,7 +123,7 @@ To ConvertElement(From from) {
     return Element<Pred>::Store(x != 0);
   } else if constexpr (kIsFloat<From> && kIsInt<To>) {
     if (std::isnan(x)) return 0;
-    // If the largest To is not exact as a double, it becomes the largest To plus one.
+    // If a double cannot represent the largest value of To, the cast below rounds up to this value plus one.
     if (x >= static_cast<double>(std::numeric_limits<To>::max())) return std::numeric_limits<To>::max();
     if (x <= static_cast<double>(std::numeric_limits<To>::min())) return std::numeric_limits<To>::min();
     return static_cast<To>(x);

@@ -219,8 +219,8 @@ class Graph {
 // do not count as uses.
 std::vector<std::vector<OpId>> Uses(const Graph& graph);
 
-// Returns the ReduceKind that a combiner region computes, or null if there is none. The region must have two parameters
-// and combine them by one op, in either order.
+// Returns the ReduceKind that a combiner region computes, or null if it computes no ReduceKind. The region must have
+// two parameters and combine them with one op, in either order.
 const ReduceKind* AsReduceKind(const Graph& region);
 
 }  // namespace alpa::graph

@@ -116,7 +116,7 @@ class Importer {
   absl::StatusOr<Leaves> EmitInstruction(const Scope& scope, const Computation& computation,
                                          const Instruction& instruction, const std::vector<Leaves>& values) {
     const std::string& opcode = instruction.proto->opcode();
-    // Handle parameters and tuple elements first, because they do not need the copy of their operands in `site`.
+    // Handle parameters and tuple elements first, because they do not need `site`, which copies their operands.
     if (opcode == "parameter") {
       ALPA_ASSIGN_OR_RETURN(const std::vector<Shape> shapes, ShapesOf(instruction));
       const auto first = scope.arguments.begin() + instruction.parameter_base;
@@ -146,7 +146,7 @@ class Importer {
       return leaves;
     }
     Site site{scope, computation, instruction, {}};
-    int64_t leaves = 0;  // counts each read of a tuple, because an instruction may read one large tuple many times
+    int64_t leaves = 0;  // counts the leaves at each read, because an instruction may read one large tuple many times
     for (int operand : instruction.operands) leaves += static_cast<int64_t>(values[operand].size()) - 1;
     ALPA_RETURN_IF_ERROR(Charge(std::max<int64_t>(0, leaves)));
     for (int operand : instruction.operands) {

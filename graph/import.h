@@ -12,10 +12,10 @@
 namespace alpa::graph {
 
 struct ImportLimits {
-  int64_t max_instructions = 1'000'000;  // of the module as given, and also after inlining and unrolling
-  int max_nesting = 64;                  // levels of calls and regions
-  int max_rank = 16;                     // dimensions of an array
-  int64_t max_unrolled_ops = 200'000;    // of all unrolled loops; a loop that would exceed the limit stays a loop
+  int64_t max_instructions = 1'000'000;  // limits the module both as given and after inlining and unrolling
+  int max_nesting = 64;                  // limits the levels of calls and regions
+  int max_rank = 16;                     // limits the dimensions of an array
+  int64_t max_unrolled_ops = 200'000;    // limits all unrolled loops together; a loop that would exceed it stays a loop
 };
 
 // Errors: kInvalidArgument if the bytes are not a well-formed module. kUnimplemented if a well-formed module uses an

@@ -7,7 +7,7 @@
 
 namespace alpa::graph::internal {
 
-// Returns the attributes. Does not check that they match the operands; InferShapes does. Returns no attributes for
+// Returns the attributes. Only InferShapes checks that the attributes match the operands. Returns no attributes for
 // constants and parameters, because the importer handles these two ops itself.
 absl::StatusOr<Attributes> ReadAttributes(Opcode opcode, const hlo::Instruction& in);
 

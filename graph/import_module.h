@@ -20,16 +20,16 @@ struct Instruction {
   const hlo::Instruction* proto = nullptr;
   std::vector<int> operands;     // indices of instructions in the same computation
   std::vector<int> called;       // indices of computations
-  std::vector<int64_t> offsets;  // of a tuple: the first leaf of each element
+  std::vector<int64_t> offsets;  // only for a tuple: the first leaf of each element
   int64_t leaves = 1;
-  int64_t parameter_base = 0;  // of a parameter: its first leaf among the leaves of all parameters
+  int64_t parameter_base = 0;  // only for a parameter: its first leaf among the leaves of all parameters
   bool live = false;           // the root or a side effect depends on it
 };
 
 struct Computation {
   const hlo::Computation* proto = nullptr;
   std::vector<Instruction> instructions;
-  std::vector<int> parameters;  // indices of instructions, by parameter number
+  std::vector<int> parameters;  // one entry per parameter number: the index of the instruction
   int64_t parameter_leaves = 0;
   int root = 0;
 };

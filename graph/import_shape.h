@@ -11,7 +11,7 @@
 
 namespace alpa::graph::internal {
 
-// Returns the shapes of all arrays in a shape, in order. A shape is one array or a tuple, which may be nested.
+// Returns the shapes of all arrays in a shape, in order. A shape is one array, or a tuple of shapes.
 // Errors: kUnimplemented for an unsupported element type or a dynamic dimension. kInvalidArgument for a shape that is
 //         malformed or too large.
 absl::StatusOr<std::vector<Shape>> LeafShapes(const hlo::ArrayShape& in, const ImportLimits& limits);

@@ -45,7 +45,7 @@ TEST(ImportTest, KeepsParametersResultsAndLocationsOfAGptStep) {
 TEST(ImportTest, CountedLoopsAreUnrolled) {
   const Graph graph = Import("scan_grad.pb");
   EXPECT_EQ(Count(graph, Opcode::kWhile), 0);
-  EXPECT_EQ(Count(graph, Opcode::kOptimizationBarrier), 3);  // of jax.checkpoint, one per layer
+  EXPECT_EQ(Count(graph, Opcode::kOptimizationBarrier), 3);  // jax.checkpoint adds one per layer
   EXPECT_EQ(Count(Import("nested_loops.pb"), Opcode::kWhile), 0);
 }
 
@@ -95,7 +95,7 @@ TEST(ImportTest, UnsupportedOpsAreNamedWithTheirSource) {
   EXPECT_THAT(message, HasSubstr("jit(qr)"));
 }
 
-// ---- Hand-made modules ----
+// ---- Import of hand-made modules ----
 
 hlo::Instruction* Add(hlo::Computation* computation, const char* opcode, int64_t id,
                       std::vector<int64_t> dims = {4}, std::vector<int64_t> operands = {}) {

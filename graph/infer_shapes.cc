@@ -70,7 +70,7 @@ absl::Status CheckCount(const Shapes& operands, size_t count) {
   return InvalidArgument("has %d operands, but needs %d", operands.size(), count);
 }
 
-// The element types that an elementwise op takes.
+// The element types that an elementwise op accepts.
 enum class Takes { kAny, kNumber, kFloat, kInteger, kBits };
 bool Accepts(Takes takes, DType dtype) {
   switch (takes) {
@@ -228,8 +228,8 @@ absl::StatusOr<Shapes> InferCollective(Opcode opcode, const Shapes& operands, co
   if (opcode == Opcode::kAllToAll) {
     ALPA_RETURN_IF_ERROR(internal::CheckDims({attrs.concat_dim}, operand.rank(), "concatenated dimension"));
   }
-  // Verify checks the group size, because it knows the mesh. This function checks only that a dimension that changes
-  // grows or shrinks by an integer factor, and that the other dimensions stay equal.
+  // Verify checks the group size, because it knows the mesh. This function checks only that the split or
+  // concatenated dimension changes by an integer factor, and that all other dimensions stay equal.
   if (declared.size() != 1 || declared[0].dtype != operand.dtype || declared[0].rank() != operand.rank()) {
     return InvalidArgument("needs one declared result with the element type and rank of %s", operand.ToString());
   }

@@ -80,7 +80,7 @@ float F16ToFloat(uint16_t bits) {
   const uint32_t mantissa = bits & 0x3ffu;
   if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
   if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
-  const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;  // subnormal or zero, exact
+  const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;  // subnormal or zero; the product is exact
   return sign ? -magnitude : magnitude;
 }
 
@@ -108,7 +108,8 @@ Literal Saturated(DType dtype, double value) {
   using Limits = std::numeric_limits<T>;
   if (std::isnan(value)) return Literal::Scalar<T>(dtype, 0);
   if (value <= static_cast<double>(Limits::min())) return Literal::Scalar(dtype, Limits::min());
-  // The largest 64-bit integers round up to a power of two as doubles, so an equal double is out of range too.
+  // As a double, the largest 64-bit integer is rounded up to a power of two. A double equal to this power is out of
+  // range.
   if (value >= static_cast<double>(Limits::max())) return Literal::Scalar(dtype, Limits::max());
   return Literal::Scalar(dtype, static_cast<T>(value));
 }

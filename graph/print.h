@@ -10,7 +10,7 @@ namespace alpa::graph {
 
 struct PrintOptions {
   bool locations = false;
-  int64_t max_literal_elements = 8;  // printed elements per constant
+  int64_t max_literal_elements = 8;  // maximum number of printed elements per constant
 };
 std::string Print(const Graph& graph, const PrintOptions& options = {});
 std::string PrintOp(const Graph& graph, const Op& op, const PrintOptions& options = {});

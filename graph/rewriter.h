@@ -21,7 +21,7 @@ namespace alpa::graph::internal {
 struct Candidate {
   Opcode opcode;
   std::vector<ValueId> operands;
-  std::vector<Shape> shapes;  // of the results
+  std::vector<Shape> shapes;  // the shapes of the results
   Attributes attrs = {};
   std::vector<std::shared_ptr<const Graph>> regions = {};
 };
@@ -94,7 +94,7 @@ class Rewriter {
 
   GraphBuilder builder_;
   RegionTable* regions_;
-  std::string location_;  // of the op being rewritten
+  std::string location_;  // the location of the op that is being rewritten
   absl::flat_hash_map<std::string, std::vector<ValueId>> known_;
 
   // A chain of dynamic-update-slices along one dimension.
@@ -102,8 +102,8 @@ class Rewriter {
     size_t dim = 0;
     int64_t covered = 0;  // the number of indices along `dim` that the chain writes if no two updates overlap
   };
-  absl::flat_hash_map<ValueId, UpdateChain> chains_;  // by the result of the chain's last update
-  // By concatenation: the end of each operand along the concatenated dimension.
+  absl::flat_hash_map<ValueId, UpdateChain> chains_;  // key: the result of the chain's last update
+  // Key: the result of a concatenation. Value: the end of each operand along the concatenated dimension.
   absl::flat_hash_map<ValueId, std::vector<int64_t>> ends_;
   const std::vector<int64_t>& EndsOf(ValueId concatenation);
 };

@@ -9,7 +9,7 @@
 namespace alpa::graph::internal {
 namespace {
 
-constexpr int kMaxRank = 64;  // dimensions of an array in a message
+constexpr int kMaxRank = 64;  // maximum number of dimensions of an array in a message
 
 using Numbers = google::protobuf::RepeatedField<int64_t>;
 

@@ -8,10 +8,11 @@
 namespace alpa::graph {
 namespace {
 
-// Limits the rewriting passes. Most graphs need two, and later passes gain little.
+// Limits the rewriting passes. Most graphs need two passes, and later passes gain little.
 constexpr int kMaxPasses = 4;
 
-// Removes ops on which no result depends. Also removes each operand of a barrier whose result no op reads.
+// Removes ops on which no result depends. Also removes an operand of a barrier if no op reads the barrier's result for
+// this operand.
 Graph RemoveDead(const Graph& graph) {
   std::vector<bool> live(graph.values().size());
   for (ValueId result : graph.results()) live[result.value()] = true;

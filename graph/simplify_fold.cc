@@ -8,7 +8,7 @@ namespace alpa::graph::internal {
 // Computes ops with constant operands and small results. Broadcasts and iotas stay, because they need less memory than
 // their results and cost nothing to split across devices.
 std::optional<std::vector<ValueId>> Rewriter::Fold(const Candidate& op) {
-  constexpr int64_t kMostElements = 1024;  // limits each operand and each result
+  constexpr int64_t kMostElements = 1024;  // limits the elements of each operand and each result
   switch (op.opcode) {
     case Opcode::kConstant:
     case Opcode::kIota:

@@ -1,9 +1,11 @@
-// Turns coordinates among the indices of a gather or scatter into batching dimensions:
+// Finds components of the indices of a gather or scatter that are coordinates (element i is i), and turns each of them
+// into a batching dimension:
 //
 //   gather(x[B, C], concatenate(iota[B], y[B]))  →  gather(x[B, C], y[B]), with dimension 0 of x and of y batched
 //
-// JAX lowers `x[jnp.arange(B), y]` to the left side. In both forms, each row reads only its own part of x, but only the
-// right side states this. So the rule table can split the right side along B. For the left side, it has to replicate x.
+// JAX lowers `x[jnp.arange(B), y]` to the left side. On both sides, row b of the result reads only row b of x, but only
+// the right side states this. Therefore the rule table can split the right side along B. For the left side, the rule
+// table has to replicate x.
 #include <algorithm>
 #include <utility>
 
@@ -12,9 +14,9 @@
 namespace alpa::graph::internal {
 namespace {
 
-// The largest number of elements of a constant that is compared with coordinates.
+// A constant with more elements than this is not compared with coordinates.
 constexpr int64_t kMostElements = 1 << 16;
-// The largest number of ops between an index and the iota from which the index is computed.
+// The maximum number of ops between an index and the iota from which the index is computed.
 constexpr int kMostSteps = 16;
 
 // Returns the dimension of `to` to which a reshape moves dimension `dim` of `from`. Returns nothing unless the reshape
@@ -41,7 +43,7 @@ bool Holds(DType dtype, int64_t coordinate) {
 }
 
 // Returns a dimension such that each element of the literal equals its own coordinate along this dimension. Returns
-// nothing if there is none.
+// nothing if no such dimension exists.
 std::optional<int64_t> CoordinateOfLiteral(const Literal& literal) {
   const Shape& shape = literal.shape();
   if (!IsInteger(shape.dtype) || shape.elements() > kMostElements || shape.elements() == 0) return std::nullopt;
@@ -118,8 +120,8 @@ std::optional<int64_t> Rewriter::CoordinateDim(ValueId value, int steps) const {
   }
 }
 
-// Removes the components that are coordinates from `indices`, and records them as batching dimensions. Returns the
-// remaining indices. Returns nothing if no component is a coordinate, or if all components are.
+// Removes from `indices` the components that are coordinates, and records them as batching dimensions. Returns the
+// remaining indices. Returns nothing if no component is a coordinate, or if all components are coordinates.
 std::optional<ValueId> Rewriter::BatchIndices(const Shape& array, ValueId indices, int64_t vector_dim,
                                               std::vector<int64_t>& index_map, std::vector<int64_t>& removed_dims,
                                               std::vector<int64_t>& array_batching,

@@ -164,7 +164,7 @@ TEST(SimplifyIndicesTest, OtherIndicesStayIndices) {
     EXPECT_EQ(batching(p, p.Given({4})), 0u);
   }
   {
-    IndexedProgram p({4, 5});  // a select that tests against another bound than 0 changes coordinates
+    IndexedProgram p({4, 5});  // a select that tests against a bound other than 0 changes coordinates
     const Shape shape{DType::kS32, {4}};
     GraphBuilder& b = p.builder();
     const ValueId iota = b.Iota(shape, 0);

@@ -259,7 +259,7 @@ const std::vector<int64_t>& Rewriter::EndsOf(ValueId concatenation) {
 }
 
 std::optional<ValueId> Rewriter::RewriteSlice(const Candidate& op) {
-  constexpr int kMostSteps = 256;  // limits the ops that are skipped per slice
+  constexpr int kMostSteps = 256;  // maximum number of ops that are skipped per slice
   SliceAttrs cut = std::get<SliceAttrs>(op.attrs);
   ValueId a = op.operands[0];
   const bool dense = AllOf(cut.strides, 1);
@@ -339,7 +339,7 @@ std::optional<ValueId> Rewriter::RewriteDynamicSlice(const Candidate& op) {
   return MakeOne({Opcode::kSlice, {op.operands[0]}, op.shapes, std::move(attrs)});
 }
 
-// Replaces a chain of updates that together write the whole array by a concatenation. `op` is the chain's last update.
+// If a chain of updates writes the whole array, replaces the chain by a concatenation. `op` is the chain's last update.
 std::optional<ValueId> Rewriter::RewriteDynamicUpdateSlice(const Candidate& op) {
   const Shape& array = op.shapes[0];
   const Shape& update = shape(op.operands[1]);
@@ -350,8 +350,8 @@ std::optional<ValueId> Rewriter::RewriteDynamicUpdateSlice(const Candidate& op) 
     if (dim != array.dims.size()) return std::nullopt;  // the update is smaller than the array in two dimensions
     dim = i;
   }
-  // Walk back along the chain only if its updates are large enough to cover the whole array. So there is one walk per
-  // chain, not one per update.
+  // Walk back along the chain only if its updates are large enough to cover the whole array. This gives one walk per
+  // chain instead of one walk per update.
   UpdateChain chain{dim, update.dims[dim]};
   if (const auto before = chains_.find(op.operands[0]); before != chains_.end() && before->second.dim == dim) {
     chain.covered += before->second.covered;
@@ -369,7 +369,7 @@ std::optional<ValueId> Rewriter::RewriteDynamicUpdateSlice(const Candidate& op) 
 
 std::optional<ValueId> Rewriter::AsConcatenation(const Candidate& op, size_t dim) {
   const Shape& array = op.shapes[0];
-  std::map<int64_t, ValueId> pieces;  // by start
+  std::map<int64_t, ValueId> pieces;  // the updates of the chain; key: the start of the update
   int64_t covered = 0;
   std::vector<ValueId> operands = op.operands;
   while (true) {
@@ -381,7 +381,7 @@ std::optional<ValueId> Rewriter::AsConcatenation(const Candidate& op, size_t dim
     if (!starts || piece.dims[dim] == 0) return std::nullopt;
     const int64_t start = (*starts)[dim], size = piece.dims[dim];
     const auto after = pieces.lower_bound(start);
-    if (after != pieces.end() && after->first < start + size) return std::nullopt;  // the piece overlaps a later update
+    if (after != pieces.end() && after->first < start + size) return std::nullopt;  // this piece overlaps a later one
     if (after != pieces.begin()) {
       const auto& [before_start, before] = *std::prev(after);
       if (before_start + shape(before).dims[dim] > start) return std::nullopt;

@@ -19,7 +19,7 @@ inline std::string ReadTestdata(const std::string& name) {
   return std::string((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
 }
 
-// Cuts `bytes` into arrays with the shapes of `values`. Adds a test failure if the sizes differ.
+// Cuts `bytes` into arrays with the shapes of `values`. Records a test failure if the sizes differ.
 inline std::vector<Literal> Unpack(const Graph& graph, const std::vector<ValueId>& values,
                                    const std::string& bytes) {
   std::vector<Literal> literals;

@@ -15,7 +15,8 @@ struct VerifyOptions {
   std::vector<int64_t> mesh_shape;
 };
 
-// Returns OK, or kInvalidArgument with the op, its location, and the found and the expected value.
+// Returns OK, or kInvalidArgument with a message that names the op, its location, the found value and the expected
+// value.
 absl::Status Verify(const Graph& graph, const VerifyOptions& options = {});
 
 // Returns the result shapes of an op, derived from its operand shapes, attributes and regions, or kInvalidArgument.

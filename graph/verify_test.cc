@@ -43,7 +43,7 @@ std::shared_ptr<const Graph> Positive() {
   });
 }
 
-ConvolutionAttrs Conv() {  // NHWC, HWIO, 3x3, padded to the same size
+ConvolutionAttrs Conv() {  // 3x3, in layouts NHWC and HWIO, with padding that keeps the size
   ConvolutionAttrs attrs;
   attrs.window.assign(2, {3, 1, 1, 1, 1, 1, false});
   attrs.input_batch = attrs.output_batch = 0;

@@ -17,7 +17,7 @@ using graph::Opcode;
 using graph::ValueId;
 using Dims = std::vector<int64_t>;
 
-// Returns the run of a transpose by `permutation`: the number of contiguous elements that the transpose moves together.
+// Returns the run length of a transpose by `permutation`: the number of contiguous elements that it moves together.
 int64_t RunOf(const Dims& operand_dims, const Dims& permutation) {
   int64_t run = 1, expected = static_cast<int64_t>(permutation.size()) - 1;
   for (size_t i = permutation.size(); i-- > 0;) {
@@ -31,12 +31,12 @@ int64_t RunOf(const Dims& operand_dims, const Dims& permutation) {
 
 struct Exchange {
   DotAttrs dot;
-  graph::Shape shape;  // of the exchanged dot
-  Dims permutation;    // of the transpose that reads the exchanged dot
+  graph::Shape shape;  // the shape of the exchanged dot
+  Dims permutation;    // the permutation of the transpose that reads the exchanged dot
 };
 
-// Finds each dot whose transpose has longer runs after the exchange, and returns the exchanged form of the dot. The key
-// is the index of the transpose.
+// Finds each dot whose transpose has longer runs if the operands of the dot are exchanged. Returns the exchanged form
+// of each such dot. The key of the map is the index of the transpose.
 std::map<int, Exchange> FindExchanges(const Graph& g) {
   std::vector<int> uses(g.values().size(), 0);
   for (ValueId id : g.results()) ++uses[id.value()];

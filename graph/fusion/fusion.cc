@@ -12,10 +12,10 @@ using graph::Op;
 using graph::Opcode;
 using graph::ValueId;
 
-constexpr int kMaxGroupOps = 160;  // ops; keeps the registers of a group within the first-level cache
-constexpr int64_t kMinRun = 16;    // elements; a transpose with shorter runs gets a kernel of its own
-constexpr int kMaxRecomputed = 6;  // largest work for which a value is recomputed, in additions
-constexpr int kNever = 1000;       // work of an op that is never recomputed; above kMaxRecomputed
+constexpr int kMaxGroupOps = 160;  // maximum number of ops, so that a group's registers fit into the first-level cache
+constexpr int64_t kMinRun = 16;    // elements; a transpose with shorter runs gets a separate kernel
+constexpr int kMaxRecomputed = 6;  // additions; a value that needs more work than this is not recomputed
+constexpr int kNever = 1000;       // work of an op that is never recomputed; must be above kMaxRecomputed
 
 bool IsElement(const Graph& g, const Op& op, const Computes& computes) {
   if (!graph::IsElementwise(op.opcode) || op.operands.empty()) return false;
@@ -133,8 +133,8 @@ class Planner {
     bool same_type;  // whether the op reads the value in the value's element type
   };
 
-  // Records the ops that read each root, from memory or within a group. A read through a view counts as a read of the
-  // view's operand.
+  // Records the ops that read each root (the first of the values with the same bytes), from memory or within a group. A
+  // read through a view counts as a read of the view's operand.
   void Users() {
     users_.resize(g_.values().size());
     stored_.assign(g_.size(), false);
@@ -306,7 +306,7 @@ class Planner {
       if (role == Role::kView && same_type && g_.shape(op.operands[k]).elements() > 1) {
         r = Root(g_.ops()[DefiningOp(r)].operands[0]);
         role = plan_.roles[DefiningOp(r)];
-        // If the operand is at most 1/16 of the view, as in a broadcast, it may stay in memory longer.
+        // If the operand is at most 1/16 of the view, as in a broadcast, the operand may stay in memory longer.
         if (g_.values()[r].shape.elements() * 16 <= g_.shape(op.operands[k]).elements()) continue;
       }
       const Opcode source = g_.ops()[DefiningOp(r)].opcode;
@@ -323,9 +323,9 @@ class Planner {
   const Computes& computes_;
   FusionPlan plan_;
   std::vector<bool> is_result_;
-  std::vector<std::vector<Use>> users_;  // by root
-  std::vector<int> last_read_;           // by root: the last unit that reads the root
-  std::vector<bool> stored_;             // by op: whether the op is a view or iota that must be in memory
+  std::vector<std::vector<Use>> users_;  // one list per root
+  std::vector<int> last_read_;           // one entry per root: the last unit that reads the root
+  std::vector<bool> stored_;             // one entry per op: whether the op is a view or iota that must be in memory
   std::vector<int> group_of_;
   std::vector<Group_> groups_;
 };

@@ -25,12 +25,12 @@ namespace alpa::fusion {
 // A reduction of an array [outer, reduced, inner]. `inner` covers the kept dimensions after the last reduced one.
 struct ReduceLayout {
   int64_t outer = 1, reduced = 1, inner = 1;
-  // Set if there are kept dimensions between reduced ones. The operand is then read through this view, which moves
-  // those kept dimensions to the front.
+  // This view is set if kept dimensions lie between reduced ones. If so, the operand is read through this view, which
+  // moves those kept dimensions to the front.
   std::optional<View> order;
 };
 
-// How an op is computed.
+// The way in which an op is computed.
 enum class Role : uint8_t {
   kNothing,  // parameters, constants, dead ops, and ops whose result has the same bytes as their operand
   kElement,  // a member of a fused group
@@ -47,11 +47,11 @@ struct Unit {
 };
 
 struct FusionPlan {
-  std::vector<int> root;         // by value: the first value with the same bytes
-  std::vector<Role> roles;       // by op
+  std::vector<int> root;         // one entry per value: the first value with the same bytes
+  std::vector<Role> roles;       // one entry per op
   std::vector<Unit> units;       // in order of execution
-  std::vector<bool> needed;      // by value: whether another unit or a result of the graph reads it from memory
-  std::vector<bool> recomputed;  // by value: whether each unit that reads the value computes it again
+  std::vector<bool> needed;      // one entry per value: whether another unit or a graph result reads it from memory
+  std::vector<bool> recomputed;  // one entry per value: whether each unit that reads the value computes it again
 };
 
 // Returns whether fused kernels support an elementwise op on operands of this type. An op that they do not support
@@ -60,8 +60,8 @@ using Computes = std::function<bool(const graph::Op&, graph::DType)>;
 // If `computes` is null, fused kernels support every elementwise op.
 FusionPlan PlanFusion(const graph::Graph& graph, const Computes& computes = nullptr);
 
-// Returns the storage problem of the plan, without units. The caller must add the units. `alias` is as in
-// StorageProblem.
+// Returns the storage problem of the plan, without units. The caller must add the units. `alias` has the meaning of
+// StorageProblem::alias.
 StorageProblem StorageOf(const graph::Graph& graph, const FusionPlan& plan, const std::vector<int32_t>& alias);
 
 // Returns whether the op's result has the same bytes as its operand.

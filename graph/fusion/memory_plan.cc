@@ -15,7 +15,7 @@ MemoryPlan BySize(const std::vector<Block>& blocks) {
   std::vector<int> order(blocks.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return blocks[a].size > blocks[b].size; });
-  std::vector<int> placed;  // in order of offset
+  std::vector<int> placed;  // in order of increasing offset
   for (int b : order) {
     const Bytes size = Rounded(blocks[b].size);
     Bytes at = 0, best = -1, best_gap = 0;
@@ -41,8 +41,8 @@ MemoryPlan ByTime(const std::vector<Block>& blocks) {
   ends = starts;
   std::stable_sort(starts.begin(), starts.end(), [&](int a, int b) { return blocks[a].first < blocks[b].first; });
   std::stable_sort(ends.begin(), ends.end(), [&](int a, int b) { return blocks[a].last < blocks[b].last; });
-  std::map<Bytes, Bytes> free;                      // offset -> size; adjacent gaps are merged
-  std::multimap<Bytes, Bytes> by_size;              // size -> offset
+  std::map<Bytes, Bytes> free;                      // key: offset of a gap; value: its size; adjacent gaps are merged
+  std::multimap<Bytes, Bytes> by_size;              // key: size of a gap; value: its offset
   auto forget = [&](std::map<Bytes, Bytes>::iterator it) {
     auto range = by_size.equal_range(it->second);
     for (auto i = range.first; i != range.second; ++i) {

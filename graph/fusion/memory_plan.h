@@ -13,8 +13,8 @@
 
 namespace alpa::fusion {
 
-inline constexpr Bytes kAlignment = 64;          // bytes; every offset is a multiple of this
-inline constexpr size_t kMaxBySize = 20'000;     // blocks; the largest number that is placed by size, in quadratic time
+inline constexpr Bytes kAlignment = 64;          // bytes; every offset is a multiple of this number
+inline constexpr size_t kMaxBySize = 20'000;     // maximum number of blocks that are placed by size, in quadratic time
 
 struct Block {
   Bytes size = 0;
@@ -22,7 +22,7 @@ struct Block {
 };
 
 struct MemoryPlan {
-  std::vector<Bytes> offsets;  // by block; multiples of kAlignment
+  std::vector<Bytes> offsets;  // one entry per block; multiples of kAlignment
   Bytes total = 0;
 };
 

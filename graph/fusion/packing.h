@@ -12,8 +12,8 @@ namespace alpa::fusion {
 inline constexpr Bytes kPackBelow = 1 * kMiB;  // bytes; larger operands are sent alone
 
 struct Packing {
-  std::vector<bool> packed;  // by operand
-  Bytes scratch = 0;         // bytes of the largest message; the packed operands of one element type form one message
+  std::vector<bool> packed;  // one entry per operand
+  Bytes scratch = 0;         // bytes of the largest message; all packed operands of one element type form one message
 };
 Packing PackingOf(const graph::Graph& graph, const graph::Op& all_reduce);
 

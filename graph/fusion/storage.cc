@@ -70,7 +70,7 @@ class Planner {
 
   bool Claimed(int storage) const { return std::find(claimed_.begin(), claimed_.end(), storage) != claimed_.end(); }
 
-  // Returns whether write `w` of unit `u` may use `storage`. If `updates_only`, only kUpdate allows sharing.
+  // Returns whether write `w` of unit `u` may use `storage`. If `updates_only` is true, only kUpdate allows sharing.
   bool CanTake(int u, size_t w, int storage, bool updates_only) const {
     const Storage& s = storages_[storage];
     const int v = p_.units[u].writes[w];
@@ -134,7 +134,7 @@ class Planner {
       if (alias >= 0) overwritten[alias] = true;
       pending.push_back({s, static_cast<int>(j)});
     }
-    std::vector<std::pair<int, int>> staged;  // from storage, to storage
+    std::vector<std::pair<int, int>> staged;  // pairs of source storage and target storage
     for (Pending& copy : pending) {
       const Place at = storages_[copy.storage].place;
       if (at.kind != Place::Kind::kParameter || !overwritten[at.index]) continue;
@@ -181,7 +181,7 @@ class Planner {
   }
 
   struct StorageCopy {
-    int from, to;  // storages; if `to` is -1, the target is `place`
+    int from, to;  // indices of storages; if `to` is -1, the target is `place`
     Place place;
   };
   const StorageProblem& p_;

@@ -9,15 +9,15 @@
 
 namespace alpa::fusion {
 
-// Element i, in row-major order over `dims`, is at offset + sum of index[d] * strides[d]. Offsets and strides are in
-// elements. A view is collapsed: no dimension has size 1, and no two adjacent dimensions can be merged. A view of one
-// repeated element has no dimensions.
+// Element i, counted in row-major order over `dims`, is at position `offset` + the sum of `index[d] * strides[d]`.
+// Offsets and strides are in elements. A view is collapsed: no dimension has size 1, and no two adjacent dimensions can
+// be merged. A view of one repeated element has no dimensions.
 struct View {
   std::vector<int64_t> dims, strides;
   int64_t offset = 0;
 
   bool IsScalar() const { return dims.empty(); }
-  // Returns whether element i is at offset + i.
+  // Returns whether element i is at position `offset + i` for each i.
   bool IsLinear() const { return dims.size() == 1 && strides[0] == 1; }
 };
 
