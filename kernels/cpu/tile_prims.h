@@ -4,9 +4,9 @@
 //           become f32 and are rounded after every operation. Small integers are sign- or zero-extended and wrapped
 //           after every operation. pred is 0 or 1 in 32 bits. Loops are compiled twice, for any x86-64 and for AVX2
 //           with FMA. The processor's features decide which version runs.
-// Accuracy: in f32, the error of exp, log, rsqrt, tanh, erf, sin, cos, log1p, expm1 and pow is at most 2 ulp, and that
-//           of logistic at most 2.5 ulp. f64 has the accuracy of the C library. NaN and infinities give the results of
-//           IEEE 754.
+// Accuracy: in f32, the error of exp, log, rsqrt, tanh, erf, sin, cos, log1p, expm1 and pow is at most 2 ulp. The error
+//           of logistic is at most 2.5 ulp. f64 has the accuracy of the C library. NaN and infinities give the results
+//           of IEEE 754.
 // Threads:  thread-safe.
 #pragma once
 
