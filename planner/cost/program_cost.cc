@@ -99,7 +99,7 @@ class ProgramCostModel {
  private:
   // The work of one unit of the fusion plan.
   struct Work {
-    double seconds = 0;     // without memory traffic
+    double seconds = 0;     // time of the unit without memory traffic
     bool overlaps = false;  // true: overlaps with memory traffic, so the longer of the two times counts, not their sum
     std::vector<std::pair<int, double>> reads, writes;  // value, bytes
   };

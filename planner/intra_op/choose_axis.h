@@ -29,7 +29,7 @@ struct ChooseAxisOptions {
 
 struct ChosenAxis {
   AxisRequest request;               // the given request, with cuts and pins added
-  intra_op::ProblemOutcome outcome;  // of the integer program, with the proven bound
+  intra_op::ProblemOutcome outcome;  // outcome of the integer program, with the proven bound
   bool fits = true;                  // whether the request fits into memory, as the problem counts memory
   bool rigid = true;                 // whether all weights stay sharded
   double cost = 0;                   // cost of the request, in the problem's cost model

@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kMostPairs = 1024;  // maximum number of pairs of choices that a merge may combine
 constexpr size_t kMostJoined = 48;   // maximum number of choices of a merged node, unless one of the two nodes has more
 constexpr size_t kMostStates = 10;   // maximum number of wanted states at a site; each state doubles the table's size
-constexpr double kSlack = 1e-12;     // relative rounding error of costs that are equal
+constexpr double kSlack = 1e-12;     // relative difference up to which two costs count as equal
 
 class Presolve {
  public:
@@ -99,7 +99,7 @@ class Presolve {
   // The choices of one node at one site. Two choices have the same effect if they make and want the same states there.
   struct View {
     std::vector<size_t> effect;                    // one entry per choice: the number of its effect
-    std::vector<std::vector<double>> extra_cost;   // [a][b]: the maximum of cost(b) - cost(a) for effects a and b
+    std::vector<std::vector<double>> extra_cost;   // `[a][b]`: the maximum of cost(b) - cost(a) for effects a and b
   };
 
   View ViewOf(int s, int node) {
@@ -276,7 +276,7 @@ class Presolve {
   Problem out_;
   std::vector<bool> live_;                  // one entry per node: whether it is not merged into another node
   std::vector<std::set<int>> made_, read_;  // one entry per node: the sites that it makes, and those that it reads
-  std::map<int, Table> tables_;             // by site
+  std::map<int, Table> tables_;             // key: site
   std::set<int> due_;                       // nodes to examine again, because a site that they make or read has changed
 };
 

@@ -60,7 +60,7 @@ struct Site {
   int node = -1, result = -1;   // the producer
   std::vector<Reader> readers;
   bool returned = false;        // also an aux output, returned in plain tiles if it is made so, otherwise replicated
-  bool rigid = false;           // a split of this value may not be gathered or converted to another split
+  bool rigid = false;           // if true, a split of this value may not be gathered or converted to another split
   double times = 1;             // how often it is made and converted per step
   MoveCosts costs;              // costs of its conversions, in the unit of the problem
   MoveCosts sent;               // bytes that each device sends

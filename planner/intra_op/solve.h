@@ -21,7 +21,7 @@ struct ProblemOutcome {
   Termination termination = Termination::kTimeOut;
   std::vector<int> chosen;  // one entry per node; empty if no solution was found
   Evaluation evaluation;    // the result of Evaluate for `chosen`
-  double bound = 0;         // no choices cost less than this; with ties: no choices that respect the ties do
+  double bound = 0;         // no choices cost less; with ties: no choices that respect the ties cost less
   bool tied = false;
   int open_nodes = 0;               // nodes that still have several choices after presolve
   int variables = 0, rows = 0;      // size of the integer program that the solver gets

@@ -47,7 +47,7 @@ bool Fused(Opcode opcode) {
 // A RUN of the mesh's instruction list.
 struct Run {
   int32_t program = -1;
-  double times = 1;  // per step
+  double times = 1;  // number of runs per step
   const plan::RunInstruction* instruction = nullptr;
 };
 
@@ -474,7 +474,7 @@ class Builder {
   struct Place {
     double bytes = 0;                // live bytes, counted as if every value were replicated
     size_t run = 0;
-    std::vector<ValueId> values;     // live there
+    std::vector<ValueId> values;     // values that are live at this point
   };
 
   // Returns one entry per value: whether it is written to memory between kernels, because an op that is not fused makes
@@ -606,7 +606,7 @@ AxisState SlotState(const Space& space, size_t node, int choice) {
 absl::StatusOr<AxisRequest> WithLeaves(const Space& space, const std::vector<int>& chosen,
                                        const std::function<absl::StatusOr<AxisRequest>(AxisRequest)>& completed) {
   const std::vector<Slot>& slots = space.executable.mesh_programs[space.request.mesh.value()].slots;
-  std::set<int32_t> named;              // slots
+  std::set<int32_t> named;              // slots of the leaves that get a cut
   std::map<int32_t, AxisState> leaves;  // key: slot of a state leaf that the request does not cut
   for (const Site& site : space.problem.sites) {
     if (site.rigid && space.origins[site.node].slot >= 0) named.insert(space.origins[site.node].slot);

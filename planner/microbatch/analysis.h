@@ -43,7 +43,7 @@ struct AxisAnalysis {
   // late as possible. For a split or partial value: the first loop that needs it.
   std::vector<int> segment;
   std::vector<int> full_in;                     // one entry per value: once segment of its full value; -1: none
-  std::vector<bool> local;                      // one entry per value: whether each microbatch has its own
+  std::vector<bool> local;                      // one entry per value: whether each microbatch has its own statistic
   std::vector<bool> chunk_local;                // one entry per value: loops use a version with local statistics
   std::vector<bool> split_result;               // one entry per graph result: whether it stays split after the step
   std::vector<Coupling> couplings;              // not empty: the program is coupled

@@ -294,7 +294,7 @@ class Searcher {
   CandidateEvaluator evaluator_;
   std::vector<PlanOptions> next_splits_;  // the splits of the devices after the current one
   std::vector<Candidate> found_;          // the evaluated candidates, in the order in which they were tried
-  std::set<std::string> names_;           // of found_
+  std::set<std::string> names_;           // names of the candidates in found_
   bool complete_ = true;
   bool stopped_ = false;
 };

@@ -34,7 +34,7 @@ struct Candidate {
   absl::Status status;    // an error explains why the options yield no plan
   Simulation simulation;  // without spans; all of it is empty if `status` is an error
   bool fits = false;      // whether the plan fits into the devices' memory
-  std::string note;       // about the exact choice of the tensor axis, if there was one
+  std::string note;       // a remark on the exact choice of the tensor axis, if there was one
 };
 
 struct SearchProgress {

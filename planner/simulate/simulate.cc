@@ -48,7 +48,7 @@ struct Actor {
   double left = 0;             // seconds that the current program still takes if no device slows it down
   double memory_share = 0;     // share of the program's time that moves bytes that are in no cache
   double waiting_share = 0;    // share of the program's time in collectives, in which devices wait for each other
-  double delay_share = 0;      // extra wait in collectives if no core were available, as a share of the program's time
+  double delay_share = 0;      // extra wait in collectives without any core, as a share of the program's time
   double overhead = 0;         // seconds that the SENDs and RECVs since the last program cost (OverheadOf)
   bool running = false;        // whether the mesh runs a program
   Span span;                   // run of the current program

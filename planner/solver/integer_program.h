@@ -21,7 +21,7 @@ struct IntegerProgram {
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
   struct Variable {
     double cost = 0;
-    double lower = 0, upper = 1;  // finite
+    double lower = 0, upper = 1;  // both finite
     bool integer = true;
   };
   struct Term {

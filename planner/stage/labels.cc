@@ -165,7 +165,7 @@ class RegionLabels {
     double thinnest = std::numeric_limits<double>::infinity();
     for (size_t i = 1; i < forward.size(); ++i) thinnest = std::min(thinnest, forward[i].bytes_before);
     int layer = 0;
-    bool worked = false;  // the current layer has a matrix product
+    bool worked = false;  // whether the current layer has a matrix product
     for (size_t i = 0; i < forward.size(); ++i) {
       const int64_t index = forward[i].index;
       const bool stage_begins = i > 0 && stage_[index] != stage_[forward[i - 1].index];

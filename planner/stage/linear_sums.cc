@@ -92,7 +92,7 @@ class SumSplitter {
   uint64_t StagesOf(int32_t program, ValueId v) {
     const Graph& graph = executable_.programs[program].graph;
     if (const auto known = stages_.find({program, v}); known != stages_.end()) return known->second;
-    std::set<int> ops;  // operands first
+    std::set<int> ops;  // ops, ordered so that operands come first
     std::vector<ValueId> next = {v};
     while (!next.empty()) {
       const ValueId at = next.back();
