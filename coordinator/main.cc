@@ -99,7 +99,7 @@ Limits LimitsOf(const CoordinatorFlags& flags) {
 }
 
 // Waits for a signal and then drains. Returns when no steps are in flight, after `drain_seconds`, or at the next
-// signal.
+// signal, whichever comes first.
 void ServeUntilDrained(Coordinator& coordinator, RpcServer& rpc, const sigset_t& signals, double drain_seconds) {
   int signal_number = 0;
   sigwait(&signals, &signal_number);

@@ -4,10 +4,11 @@
 //          Actions go out through `Actions`: send a message to a worker, plan a job, wake a job's watchers. The core
 //          has no sockets, no threads and no clock of its own. A job goes PENDING -> PLANNING (planning, then compiling
 //          on its workers) -> RUNNING -> SUCCEEDED | FAILED | STOPPED. The core writes each change of a job's state to
-//          the Store before clients can see it. Only the change to FAILED also takes effect if the Store fails. The
-//          core does not store single steps, because they are cheap to repeat.
+//          the Store before clients can see it. If the Store fails, only a change to FAILED takes effect. The core does
+//          not store single steps, because they are cheap to repeat.
 // Queue:   First come, first served, on disjoint devices. A waiting job reserves the workers that it may use, so that
-//          no later job can starve it. A job that asks for more devices than these workers have reserves nothing.
+//          no later job can starve it. If these workers have fewer devices than the job asks for, the job reserves
+//          nothing.
 // Threads: thread-compatible: the owner holds one lock around every call. The core calls Actions under that lock;
 //          Actions must not call the core.
 // Errors:  absl::Status with a reason word (core/errors.h). The core drops stale and invalid messages from workers.
@@ -33,7 +34,7 @@ class Actions {
  public:
   virtual ~Actions() = default;
   virtual void SendToWorker(uint64_t session, proto::ToWorker message) = 0;
-  // Closes the worker's stream. The owner may report the end of the stream to the core, and the core ignores that
+  // Closes the worker's stream. If the owner then reports the end of the stream to the core, the core ignores this
   // report.
   virtual void EndSession(uint64_t session, const absl::Status& why) = 0;
   // Starts to plan the task on another thread. The owner answers with a call of OnPlanned, or of OnChecked if the task
@@ -53,14 +54,14 @@ class Core {
   // REQUIRES: this is the first call, and the only one.
   absl::Status Replay();
 
-  // ---- From workers. `session` is a number that the I/O layer assigns to the stream and never reuses. ----
+  // ---- Events from workers. `session` is a number that the I/O layer assigns to the stream and never reuses. ----
   // Registers a worker. On kAlreadyExists, kFailedPrecondition or kInvalidArgument nothing has changed. Sends nothing
   // to the worker, because the caller must send the Welcome first.
   absl::StatusOr<proto::Welcome> OnRegister(uint64_t session, const proto::Register& message);
   void OnMessage(uint64_t session, const proto::FromWorker& message);  // any message except Register
   void OnSessionEnd(uint64_t session, const std::string& why);
 
-  // ---- From the planner ----
+  // ---- Answers from the planner ----
   // Shows the progress of a PlanTask to the job's watchers. Returns false if the core no longer wants the answer.
   bool OnPlanning(const PlanTask& task, const std::string& progress);
   // Takes the answer to a PlanTask with devices. Drops a stale answer.
@@ -70,7 +71,7 @@ class Core {
   // Returns whether the core still wants the answer to this task.
   bool Wants(const PlanTask& task) const;
 
-  // ---- From clients ----
+  // ---- Requests from clients ----
   absl::StatusOr<proto::Job> Submit(const proto::SubmitRequest& request);
   absl::StatusOr<proto::Job> GetJob(const std::string& job_id) const;
   std::vector<proto::Job> ListJobs() const;  // in order of submission, without plans
@@ -90,8 +91,8 @@ class Core {
     std::vector<proto::StepResult> results;
     bool more = true;  // whether the job can have more results later
   };
-  // Returns at most `limit` of the kept results, from `step` on. If there are none and the job is FAILED or STOPPED,
-  // returns the cause as an error.
+  // Returns at most `limit` of the kept results, from `step` on. If there are no such results and the job is FAILED or
+  // STOPPED, returns the cause as an error.
   absl::StatusOr<Results> ResultsFrom(const std::string& job_id, int64_t step, int limit) const;
   // Counts the client streams that follow the job: `change` is +1 when a stream opens and -1 when a stream closes. A
   // job with an open stream is not idle.
@@ -105,7 +106,7 @@ class Core {
   cluster::Cluster Inventory() const;
   const std::map<std::string, JobRecord>& jobs() const { return jobs_; }
   const std::map<std::string, WorkerRecord>& workers() const { return workers_; }
-  // Returns the value that is shown as the step's loss; NaN if there is none.
+  // Returns the value that is shown as the step's loss, or NaN if the step has no such value.
   static double LossOf(const JobRecord& record, const proto::StepResult& result);
 
   // From now on the core refuses new jobs and steps, and starts no waiting job. Accepted steps go on.
@@ -135,17 +136,17 @@ class Core {
 
   struct Offer {
     std::vector<DeviceId> devices;  // free and not reserved, best first
-    int64_t free = 0, total = 0;    // numbers of devices of the workers that the job may use
+    int64_t free = 0, total = 0;    // free devices and all devices of the workers that the job may use
     std::string ahead;              // an earlier waiting job that has reserved one of these workers
   };
-  using Reserved = std::map<std::string, std::string>;  // worker -> the waiting job that has reserved it
+  using Reserved = std::map<std::string, std::string>;  // key: worker; value: the waiting job that has reserved it
   Offer OfferFor(const JobRecord& record, const Reserved& reserved) const;
   void Schedule();
   void ScheduleOne(JobRecord& record, Reserved& reserved);
   void StartPlanning(JobRecord& record, std::vector<DeviceId> devices);
   void AskWhetherAcceptable(JobRecord& record);
-  // Takes back the count of the attempt to plan the job, because it ends for a reason other than the program. The
-  // caller stores the record.
+  // Subtracts the current attempt to plan the job from the job's number of attempts, because this attempt ends for a
+  // reason other than the program. The caller stores the record.
   static void UncountAttempt(JobRecord& record);
 
   void SendPrepare(JobRecord& record, const std::string& executable);
@@ -171,13 +172,13 @@ class Core {
   int32_t next_device_ = 0;
   uint64_t next_job_ = 1;
   bool draining_ = false;
-  std::map<std::string, WorkerRecord> workers_;              // by name
-  std::map<std::string, std::vector<DeviceId>> device_ids_;  // by worker name; a name keeps its ids for the epoch
-  std::map<std::string, JobRecord> jobs_;                    // by id
-  std::map<uint64_t, JobRecord*> order_;                     // by number; order_, queue_ and live_ point into jobs_
+  std::map<std::string, WorkerRecord> workers_;              // key: worker name
+  std::map<std::string, std::vector<DeviceId>> device_ids_;  // key: worker name; a name keeps its ids for the epoch
+  std::map<std::string, JobRecord> jobs_;                    // key: job id
+  std::map<uint64_t, JobRecord*> order_;                     // key: job number; order_, queue_, live_ point into jobs_
   std::map<uint64_t, JobRecord*> queue_;                     // PENDING jobs
   std::map<uint64_t, JobRecord*> live_;                      // PLANNING and RUNNING jobs
-  std::map<DeviceId, std::string> device_job_;               // device -> the job that holds it
+  std::map<DeviceId, std::string> device_job_;               // key: device; value: the job that holds it
 };
 
 }  // namespace alpa::coordinator

@@ -1,4 +1,4 @@
-// Jobs: how they are submitted, queried and ended.
+// The part of Core that submits, queries and ends jobs.
 
 #include <algorithm>
 #include <cmath>
@@ -307,8 +307,8 @@ void Core::Fail(JobRecord& record, const PendingFailure& failure) {
   record.job.set_failed_op(CleanText(failure.op, kMaxReasonBytes));
   record.pending_failure.reset();
   if (!Change(record, Job::FAILED, message, "failed").ok()) {
-    // The store failed as well, but clients must still see the failure of the job. After a restart the store holds the
-    // job's earlier state: Replay fails the job again if it was RUNNING, and queues it otherwise.
+    // The store failed, but clients must see the failure of the job nevertheless. The store keeps the job's earlier
+    // state. After a restart, Replay fails the job again if this state is RUNNING, and otherwise queues the job.
     record.job.set_state(Job::FAILED);
     record.job.set_reason(CleanText(message, kMaxReasonBytes));
     queue_.erase(record.number);

@@ -14,7 +14,7 @@ std::vector<std::string> Ids(const std::vector<Job>& jobs) {
   return ids;
 }
 
-// ---- Submission ----
+// ---- Submission of jobs ----
 
 TEST(CoreJobsTest, AJobIsOnDiskBeforeItIsAcknowledged) {
   CoreWorld world;
@@ -116,7 +116,7 @@ TEST(CoreJobsTest, ABadProgramFailsItsJobWhileTheJobWaits) {
   EXPECT_EQ(world.Job("job").error_reason(), reason::kBadProgram);
 }
 
-// ---- The queue ----
+// ---- Queue of waiting jobs ----
 
 TEST(CoreJobsTest, JobsRunOnDisjointDevicesInOrder) {
   CoreWorld world;
@@ -288,7 +288,7 @@ TEST(CoreJobsTest, TransportEpochsAreNeverUsedTwice) {
   }
 }
 
-// ---- How jobs end ----
+// ---- End of jobs ----
 
 TEST(CoreJobsTest, AJobCanBeStoppedInAnyState) {
   CoreWorld world;
@@ -397,7 +397,7 @@ TEST(CoreJobsTest, AStartThatADiskErrorPreventsIsRetried) {
   EXPECT_EQ(world.Job("job").state(), Job::RUNNING);
 }
 
-// ---- Restart and drain ----
+// ---- Restart and drain of the coordinator ----
 
 TEST(CoreJobsTest, AJobWhosePlanningDiedStaysFailedAfterARestart) {
   CoreWorld world;

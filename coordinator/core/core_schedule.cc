@@ -1,4 +1,5 @@
-// The queue: gives devices to waiting jobs, has the jobs planned, and prepares their workers.
+// The part of Core that serves the queue. It gives devices to waiting jobs, has the jobs planned, and prepares their
+// workers.
 
 #include <algorithm>
 
@@ -80,7 +81,7 @@ void Core::Schedule() {
   for (auto next = queue_.begin(); next != queue_.end();) {
     JobRecord& record = *next->second;
     ++next;  // moves on now, because ScheduleOne may erase the job from the queue
-    // Keeps long queues cheap: skips a job if all workers are reserved and the job's reason already says so.
+    // Skips a job if all workers are reserved and the job's reason already says so. This keeps long queues cheap.
     const bool settled = !reserved.empty() && reserved.size() == up && record.request.plan().workers().empty() &&
                          record.job.reason() == absl::StrCat(kBehind, reserved.begin()->second);
     if (!settled) ScheduleOne(record, reserved);

@@ -1,5 +1,5 @@
-// Steps: the core accepts them from clients in strict order and sends them to the job's workers at once. A step is done
-// when all these workers have reported it done.
+// The part of Core that handles steps. It accepts steps from clients in strict order and sends them to the job's
+// workers at once. A step is done when all these workers have reported it done.
 //
 // The core never splits a command, however many steps it has. Workers refuse changes to the state and batches that
 // queued steps need, so they must know all queued steps.
@@ -22,7 +22,7 @@ namespace {
 
 constexpr int64_t kMaxCount = 10'000'000;  // steps per command; workers have the same limit (worker/core/job_ledger.h)
 constexpr int32_t kMaxBatchSlots = 1024;   // per job; workers have the same limit (worker/core/job_ledger.h)
-constexpr size_t kRecentSteps = 50;        // number of steps in the median step time
+constexpr size_t kRecentSteps = 50;        // number of latest steps that give the median step time
 constexpr size_t kMaxScalarBytes = 1024;   // of one scalar aux; a larger one is dropped
 // Limits the bytes that one worker can report as sent or in use for one step. Larger values are clamped.
 constexpr int64_t kMaxBytes = int64_t{1} << 50;
@@ -44,7 +44,8 @@ absl::Status CheckCommand(const proto::StepCommand& command) {
   return absl::OkStatus();
 }
 
-// Adds the message's scalars to `result`, sorted by output. Skips invalid scalars and outputs that have one already.
+// Adds the message's scalars to `result`, sorted by output. Skips invalid scalars, and scalars of outputs that already
+// have a value.
 void AddScalars(const proto::StepDone& message, int outputs, proto::StepResult* result) {
   for (const proto::ScalarAux& aux : message.scalars()) {
     if (aux.output() < 0 || aux.output() >= outputs || aux.data().size() > kMaxScalarBytes) continue;
@@ -117,7 +118,7 @@ void Core::OnStepDone(const WorkerRecord& worker, const proto::StepDone& message
   // Workers run steps in order and report each step once. Any other report is dropped.
   if (message.step() != reported->second + 1 || message.step() > record.accepted) return;
   ++reported->second;
-  // To bound the memory, the values of a step that is more than `results_kept` steps ahead are dropped.
+  // To bound the memory, drops the values of a step that is more than `results_kept` steps after the last done step.
   if (message.step() <= record.done + limits_.results_kept) {
     proto::StepResult& partial = record.partial[message.step()];
     AddScalars(message, record.placement.outputs_size(), &partial);

@@ -1,4 +1,5 @@
-// Workers: registration, heartbeats, leases, errors, and the jobs of a lost worker. Also checks the jobs' deadlines.
+// The part of Core that handles workers: their registration, heartbeats, leases and errors, and the jobs of a lost
+// worker. It also checks the jobs' deadlines.
 
 #include <algorithm>
 #include <cctype>

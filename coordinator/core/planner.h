@@ -18,8 +18,8 @@ namespace alpa::coordinator {
 // wanted.
 using PlanningProgress = std::function<bool(const std::string&)>;
 
-// Both functions call `progress` now and then. If `progress` returns false, the function soon returns an error, which
-// the coordinator ignores.
+// Both functions call `progress` from time to time. If `progress` returns false, the function soon returns an error,
+// which the coordinator ignores.
 struct Planner {
   // Plans a task with devices.
   std::function<absl::StatusOr<Planned>(const PlanTask& task, absl::string_view program,

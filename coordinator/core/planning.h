@@ -19,7 +19,8 @@ namespace alpa::coordinator {
 absl::StatusOr<Planned> PlanProgram(const PlanTask& task, absl::string_view serialized_program,
                                     const PlanningProgress& progress = {});
 
-// Checks a program without planning it: OK if the program can be imported and fits a given plan, if there is one.
+// Checks a program without planning it. Returns OK if the program can be imported. If the task has a given plan, the
+// program must also fit this plan.
 absl::Status CheckProgram(const PlanTask& task, absl::string_view serialized_program);
 
 }  // namespace alpa::coordinator

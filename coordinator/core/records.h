@@ -24,18 +24,18 @@ namespace alpa::coordinator {
 struct Limits {
   Duration heartbeat = std::chrono::seconds(1);           // time between two heartbeats of a worker
   Duration lease = std::chrono::seconds(10);              // a worker that is silent for longer is lost
-  Duration watchdog_floor = std::chrono::seconds(30);     // a step is stuck after max(this, 10 x median of the last 50)
-  Duration idle_timeout = std::chrono::hours(1);          // RUNNING jobs without steps and clients stop after it
+  Duration watchdog_floor = std::chrono::seconds(30);     // minimum; a step is stuck after 10 times the median step time
+  Duration idle_timeout = std::chrono::hours(1);          // a RUNNING job without steps and clients then stops
   Duration planning_timeout = std::chrono::minutes(10);   // from the start of planning to the plan
-  Duration search_time = std::chrono::seconds(60);        // after this the search takes the best plan so far
+  Duration search_time = std::chrono::seconds(60);        // after this time, the search takes the best plan so far
   Duration prepare_timeout = std::chrono::minutes(10);    // limit for compiling on all workers of a job
   Duration primary_error_wait = std::chrono::seconds(1);  // how long a secondary error waits for its primary error
   Duration lost_worker_listed = std::chrono::hours(1);    // how long a lost worker stays in the list of workers
-  // A job fails if the end of the coordinator has interrupted its planning this often, because its program may be the
-  // cause of that end. An orderly shutdown does not count.
+  // A job fails if the coordinator has ended this number of times while it planned the job, because the job's program
+  // may be the cause. Orderly shutdowns do not count.
   int32_t planning_attempts = 3;
   int64_t max_jobs = 10'000;  // number of jobs that are not in a final state
-  // While this number of steps of a job is in flight, the core accepts no further command for the job. A single command
+  // While this number of steps of a job is in flight, the core accepts no other command for the job. A single command
   // may contain more steps.
   int64_t steps_in_flight = 16;
   int64_t results_kept = 100'000;             // step results per job
@@ -51,7 +51,7 @@ struct PlanTask {
   proto::PlanRequest request;
   std::vector<DeviceId> devices;  // empty: only check the program
   cluster::Cluster cluster;       // these devices and their machines
-  double search_seconds = 0;      // after this the search takes the best plan so far
+  double search_seconds = 0;      // after this time, the search takes the best plan so far
 };
 
 // One run of a stage program on a mesh, in the predicted timeline of a step.
@@ -72,8 +72,8 @@ struct Planned {
   // The output that is shown as the loss: the first aux that is a single floating-point number. -1: none.
   int32_t loss_output = -1;
   graph::Shape loss_shape;
-  double seconds = 0;                           // of all phases
-  std::map<std::string, double> phase_seconds;  // by phase: import, plan, lower
+  double seconds = 0;                           // of all phases together
+  std::map<std::string, double> phase_seconds;  // key: phase (import, plan or lower)
   std::vector<std::string> warnings;            // for the coordinator's log
 };
 
@@ -83,15 +83,16 @@ struct CommandRecord {
   MonotonicTime sent;
 };
 
-// Why a job fails. If the error is secondary, the core waits for the primary error before it fails the job.
+// The error that makes a job fail. If the error is secondary, the core waits for the primary error before it fails the
+// job.
 struct PendingFailure {
-  MonotonicTime due;  // end of this wait
+  MonotonicTime due;  // the time at which the core stops waiting
   proto::Job::Cause cause = proto::Job::NONE;
   std::string reason_word, message, worker, op;
 };
 
 struct JobRecord {
-  uint64_t number = 0;           // order of submission
+  uint64_t number = 0;           // position in the order of submission
   std::string stored_request;    // serialized, with the job's id; a repeated submission must have the same bytes
   proto::SubmitRequest request;  // cleared in final states
   proto::Job job;                // without the plan and current step numbers, which Core::JobOf adds
@@ -99,21 +100,21 @@ struct JobRecord {
   std::vector<PlannedSpan> spans;  // not stored: a restart loses them
   int64_t events = 0;              // number of events in the store
   bool checked = false;            // the planner has been asked to check or plan the program
-  bool attempt_counted = false;    // job.planning_attempts() counts an attempt that goes on
+  bool attempt_counted = false;    // job.planning_attempts() includes an attempt that is not over
 
   // Set while the job is PLANNING or RUNNING:
   std::vector<DeviceId> devices;     // in rank order after planning
   std::vector<std::string> workers;  // workers that hold `devices`, sorted; empty until planned
   std::set<std::string> preparing;   // workers that have not answered Prepare
   proto::Placement placement;
-  MonotonicTime phase_began;  // start of planning, then of compiling
+  MonotonicTime phase_began;  // start of planning; later, start of compiling
 
-  // Numbers of steps: done <= each of `reported` <= accepted.
+  // Numbers of steps: `done` <= each of `reported` <= `accepted`.
   int64_t accepted = 0, done = 0;
   std::deque<CommandRecord> commands;
-  std::map<std::string, int64_t> reported;       // by worker: the last step that it has reported done
-  std::map<int64_t, proto::StepResult> partial;  // by step, for steps that only some workers have reported
-  std::deque<proto::StepResult> results;         // of the last done steps, consecutive
+  std::map<std::string, int64_t> reported;       // key: worker; value: the last step that it has reported done
+  std::map<int64_t, proto::StepResult> partial;  // key: step; only steps that some, but not all workers reported
+  std::deque<proto::StepResult> results;         // of the latest done steps, without gaps
   std::deque<double> recent_seconds;             // of the last 50 steps
   Histogram step_seconds;
   double sent_bytes = 0;  // between devices, in all steps
@@ -134,7 +135,7 @@ struct WorkerRecord {
   std::vector<DeviceId> devices;
   int64_t device_memory = 0;
   std::optional<cluster::NodeFacts> facts;  // facts that the worker reports about its machine
-  std::vector<int64_t> bytes_in_use;        // by device, from the last heartbeat
+  std::vector<int64_t> bytes_in_use;        // one entry per device, from the last heartbeat
   bool up = false;                          // false: lost
   MonotonicTime last_heard;
 };

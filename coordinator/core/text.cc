@@ -5,8 +5,8 @@
 namespace alpa::coordinator {
 namespace {
 
-// Returns the size in bytes of the well-formed character at the start of `text` (Unicode 15, table 3-7), or 0 if there
-// is none. REQUIRES: `text` is not empty.
+// Returns the size in bytes of the well-formed character at the start of `text` (Unicode 15, table 3-7), or 0 if `text`
+// does not start with such a character. REQUIRES: `text` is not empty.
 size_t CharacterBytes(absl::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   const uint8_t lead = byte(0);

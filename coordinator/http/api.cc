@@ -10,12 +10,12 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kTimelinePoints = 2000;  // steps in one answer
+constexpr size_t kTimelinePoints = 2000;  // maximum number of steps in one answer
 
 json Number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
 
-// All text in the core should be valid UTF-8. If some text is not, its invalid bytes are replaced, so that the page
-// still works.
+// Returns the JSON text. All text in the core should be valid UTF-8. If some text is not, replaces its invalid bytes,
+// so that the page works nevertheless.
 std::string Text(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n"; }
 
 json Workers(const Core& core, const proto::ClusterReply& cluster) {

@@ -24,14 +24,15 @@ class StatusServer {
   virtual const std::string& address() const = 0;
 };
 
-// Starts the server on `listen`, host:port; port 0 takes a free port. kInvalidArgument if `listen` has another form,
-// kUnavailable if the port is in use or the address is not local. The coordinator must outlive the server.
+// Starts the server on `listen` (host:port). Port 0 means any free port. Returns kInvalidArgument if `listen` has
+// another form, and kUnavailable if the port is in use or the address is not local. The coordinator must outlive the
+// server.
 absl::StatusOr<std::unique_ptr<StatusServer>> StartStatusServer(Coordinator& coordinator, const std::string& version,
                                                                 const std::string& listen,
                                                                 std::vector<std::string> allowed_hosts);
 
-// Whether to answer a request with this Host header. Without this check, a foreign web page could read the status: it
-// would use a host name that its owner resolves to this machine.
+// Returns whether to answer a request with this Host header. Without this check, a foreign web page could read the
+// status through a host name that the owner of the page resolves to this machine.
 bool HostAllowed(const std::string& host, const std::vector<std::string>& allowed);
 
 }  // namespace alpa::coordinator

@@ -16,10 +16,10 @@
 namespace alpa::coordinator {
 
 inline constexpr int kPlannerSocket = 3;         // the descriptor of the socket to the coordinator
-inline constexpr int kExitAnswered = 0;          // exit codes of a planner process
-inline constexpr int kExitNoTask = 65;           // no valid task arrived
-inline constexpr int kExitCannotPlan = 70;       // the process cannot be set up
-inline constexpr int kExitMemoryExhausted = 71;  // an allocation failed
+inline constexpr int kExitAnswered = 0;          // exit code: the process has answered
+inline constexpr int kExitNoTask = 65;           // exit code: no valid task arrived
+inline constexpr int kExitCannotPlan = 70;       // exit code: the process cannot be set up
+inline constexpr int kExitMemoryExhausted = 71;  // exit code: an allocation failed
 
 struct ChildArguments {
   Bytes memory = 0;  // limit of the address space; 0: no limit
@@ -34,7 +34,7 @@ absl::StatusOr<ChildArguments> ParseArguments(int argc, const char* const* argv)
 // gone or a limit cannot be set.
 absl::Status BecomePlanner(const ChildArguments& arguments);
 
-// Plans the task that arrives on `socket` with `planner`. Returns the exit code of the process.
+// Uses `planner` to plan the task that arrives on `socket`. Returns the exit code of the process.
 int PlanOneTask(int socket, absl::string_view version, const Planner& planner);
 
 }  // namespace alpa::coordinator

@@ -31,8 +31,8 @@ extern char** environ;
 namespace alpa::coordinator {
 namespace {
 
-constexpr Duration kExitTime = std::chrono::seconds(2);  // limit from the end of the socket to the end of the process
-constexpr size_t kReadBytes = 256 << 10;                 // limit of one read
+constexpr Duration kExitTime = std::chrono::seconds(2);  // maximum time from the socket's end to the process's end
+constexpr size_t kReadBytes = 256 << 10;                 // maximum size of one read
 constexpr size_t kMaxProgressBytes = 1000;               // of a progress text; longer text is cut
 
 absl::Status InternalFault(const std::string& message) {
@@ -56,7 +56,7 @@ class Descriptor {
   int fd_;
 };
 
-// How a process ended.
+// The exit status and the peak memory of a process that has ended.
 struct End {
   int wait_status = 0;
   Bytes peak = 0;  // peak of the resident memory
@@ -74,8 +74,8 @@ class Process {
     siginfo_t info{};
     return waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid_;
   }
-  // Waits until the process ends, at most for `limit`. Then kills the process, if it still runs, and the rest of its
-  // process group.
+  // Waits until the process ends or `limit` has passed. Afterwards, kills the process and all others of its process
+  // group, as far as they still run.
   End WaitFor(Duration limit) {
     const MonotonicTime until = Clock::Real().Now() + limit;
     while (!HasEnded() && Clock::Real().Now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(2));
@@ -138,7 +138,7 @@ absl::StatusOr<pid_t> Spawn(const PlannerProcessOptions& options, int socket) {
   return pid;
 }
 
-// Explains a process that ended without an answer.
+// Returns an error that explains why a process ended without an answer.
 absl::Status DeathOf(const End& end, Bytes memory) {
   const bool limited = memory > 0;
   if (WIFEXITED(end.wait_status) && WEXITSTATUS(end.wait_status) == kExitMemoryExhausted) {
@@ -164,8 +164,8 @@ absl::Status DeathOf(const End& end, Bytes memory) {
   std::string message =
       absl::StrCat("the planner crashed (signal ", signal_number, ", ",
                    description != nullptr ? description : "unknown", ") while it planned the program");
-  // C libraries often crash if an allocation fails. The limit is one of address space, not all of which is resident. So
-  // a peak of three quarters of the limit counts as near it.
+  // C libraries often crash if an allocation fails. The limit applies to address space, but the peak counts only
+  // resident memory. A peak of at least three quarters of the limit therefore counts as near the limit.
   if (limited && end.peak >= memory / 4 * 3) {
     absl::StrAppend(&message, "; it used ", BytesText(end.peak), " of memory, near the limit of ", BytesText(memory),
                     ": raise --planner-memory of the coordinator, or pin more of the plan");
@@ -223,7 +223,7 @@ class Conversation {
       absl::string_view& next = unsent_.front();
       const ssize_t sent = next.empty() ? 0 : send(socket_, next.data(), next.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
-      // The process no longer reads. But it may have sent an answer before.
+      // The process no longer reads, but it may have sent an answer before.
       if (sent < 0) return unsent_.clear();
       next.remove_prefix(static_cast<size_t>(sent));
       if (next.empty()) unsent_.erase(unsent_.begin());

@@ -4,12 +4,13 @@
 //          passes the progress of planning on to `progress`. At intervals of kPoll, the call also passes an empty text,
 //          and kills the process if `progress` returns false. The call returns only when all processes of the planner's
 //          process group are dead.
-// Trust:   the process works on untrusted programs, and an attacker may control it. So the call bounds and checks the
-//          frames that it receives (wire.h). The process inherits no descriptors except stderr and the socket.
+// Trust:   the process works on untrusted programs, and an attacker may control it. The call therefore bounds and
+//          checks the frames that it receives (wire.h). The process inherits no descriptors except stderr and the
+//          socket.
 // Threads: thread-safe; one process per call. The process dies with the thread that made the call.
-// Errors:  the errors that the process answers. kCancelled if `progress` returned false. kResourceExhausted with reason
-//          NO_FEASIBLE_PLAN if the memory limit was reached. kInternal with reason INTERNAL if the process crashed, was
-//          killed, gave no answer, or broke the rules of wire.h.
+// Errors:  the errors in the answer of the process. kCancelled if `progress` returned false. kResourceExhausted with
+//          reason NO_FEASIBLE_PLAN if the memory limit was reached. kInternal with reason INTERNAL if the process
+//          crashed, was killed, gave no answer, or broke the rules of wire.h.
 #pragma once
 
 #include <string>
@@ -32,7 +33,7 @@ struct PlannerProcessOptions {
 Planner MakePlannerProcess(const PlannerProcessOptions& options);
 
 // Returns the path of the planner program: `given`, or alpa-planner in the folder of this program if `given` is empty.
-// kFailedPrecondition if there is no such program.
+// Returns kFailedPrecondition if no program has this path.
 absl::StatusOr<std::string> FindPlannerProgram(const std::string& given);
 
 }  // namespace alpa::coordinator

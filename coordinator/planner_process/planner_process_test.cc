@@ -34,8 +34,8 @@ int64_t OpenDescriptors() {
   return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
 }
 
-// Runs fake_planner, which follows the command in the program. Checks that each test leaves no process and no
-// descriptor.
+// Runs fake_planner, which follows the command in the program. Checks that each test leaves no process running and no
+// descriptor open.
 class PlannerProcessTest : public ::testing::Test {
  protected:
   PlannerProcessTest() {
@@ -132,7 +132,7 @@ TEST_F(PlannerProcessTest, AProcessThatNeedsTooMuchMemoryNamesTheLimit) {
     EXPECT_EQ(ReasonOf(status), reason::kNoFeasiblePlan);
     EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr("256.0 MiB"), HasSubstr("--planner-memory")));
   }
-  // Code that does not expect a failed malloc crashes.
+  // If malloc fails, code that does not expect the failure crashes.
   ExpectFault("malloc", "near the limit of 256.0 MiB");
 }
 

@@ -17,14 +17,14 @@ namespace {
 
 constexpr size_t kHeaderBytes = 9;
 constexpr size_t kMaxMessageBytes = 64 << 10;  // of an error's message; longer text is cut
-constexpr size_t kMaxWarnings = 100;           // warnings per answer; further ones are dropped
+constexpr size_t kMaxWarnings = 100;           // maximum number of warnings per answer; the rest is dropped
 constexpr size_t kMaxWarningBytes = 1000;      // of one warning; longer text is cut
-constexpr int kMaxRank = 64;                   // of the loss
+constexpr int kMaxRank = 64;                   // maximum rank of the loss
 
 // The reason words of a planner's errors.
 constexpr std::array<absl::string_view, 5> kWords = {reason::kBadProgram, reason::kUnsupportedOp,
                                                      reason::kNoFeasiblePlan, reason::kBadPlan, reason::kInternal};
-// The phases of planning. Phases label metrics, so the coordinator accepts no others.
+// The phases of planning. The coordinator accepts no other phases, because each phase becomes a label of a metric.
 constexpr std::array<absl::string_view, 3> kPhases = {"import", "plan", "lower"};
 
 template <typename List>
@@ -62,10 +62,10 @@ absl::StatusOr<graph::Shape> LossShape(const proto::Shape& message) {
 
 uint64_t MaxPayload(FrameKind kind) {
   switch (kind) {
-    case FrameKind::kTask: return kGiB;         // most bytes of a task belong to a given plan
+    case FrameKind::kTask: return kGiB;         // a task can contain a large given plan
     case FrameKind::kProgram: return 4 * kGiB;  // more than the program store accepts
     case FrameKind::kProgress: return 64 * kKiB;
-    case FrameKind::kExecutable: return 2 * kGiB;  // a protobuf message
+    case FrameKind::kExecutable: return 2 * kGiB;  // a protobuf message cannot be larger
     case FrameKind::kAnswer: return kGiB;          // the plan and the placement in it grow with the number of leaves
   }
   return 0;

@@ -3,7 +3,7 @@
 // Model:   A message is a frame: one byte for its kind, eight bytes for the size of the payload (little-endian), and
 //          the payload. The coordinator sends a task and a program. The planner process sends any number of progress
 //          texts, then the executable if there is one, then the answer. The program and the executable have separate
-//          frames, because inside a protobuf message its limit of 2 GiB would apply to them.
+//          frames. As fields of a protobuf message, they would be subject to its limit of 2 GiB.
 // Threads: pure functions; FrameReader is thread-compatible.
 // Errors:  kInvalidArgument if the other side breaks these rules. The received bytes are not trusted: every size is
 //          bounded, and memory grows only with the bytes that arrive.
@@ -23,7 +23,7 @@ namespace alpa::coordinator {
 
 enum class FrameKind : uint8_t { kTask = 1, kProgram = 2, kProgress = 3, kExecutable = 4, kAnswer = 5 };
 
-// Returns the largest size of a payload of this kind.
+// Returns the maximum size of the payload of a frame of this kind.
 uint64_t MaxPayload(FrameKind kind);
 
 struct Frame {
@@ -31,13 +31,14 @@ struct Frame {
   std::string payload;
 };
 
-// Returns the bytes that precede a payload of `size` bytes. REQUIRES: size <= MaxPayload(kind).
+// Returns the header of a frame whose payload has `size` bytes. REQUIRES: size <= MaxPayload(kind).
 std::string FrameHeader(FrameKind kind, size_t size);
 
 // Cuts a stream of bytes into frames.
 class FrameReader {
  public:
-  // Appends the frames that `bytes` complete to `frames`. After an error, do not call Feed again.
+  // Takes the next bytes of the stream, and appends each frame that is now complete to `frames`. After an error, do not
+  // call Feed again.
   absl::Status Feed(absl::string_view bytes, std::vector<Frame>* frames);
   // Returns whether the stream ends between two frames.
   bool empty() const { return header_.empty(); }
@@ -50,7 +51,7 @@ class FrameReader {
 
 // `version` is the version of the sender.
 std::string TaskToWire(const PlanTask& task, absl::string_view version);
-// Returns kFailedPrecondition if the sender has another version than `version`.
+// Returns kFailedPrecondition if the version of the sender is not `version`.
 absl::StatusOr<PlanTask> TaskFromWire(absl::string_view payload, absl::string_view version);
 
 // The result of a task. `planned` is set if the task has devices and `status` is OK.

@@ -14,7 +14,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
-// ---- Frames ----
+// ---- Frames on the wire ----
 
 TEST(WireTest, FramesSurviveAnyCutOfTheStream) {
   const std::string program(1000, 'p');
@@ -54,7 +54,7 @@ TEST(WireTest, BadFramesAreRefused) {
   }
 }
 
-// ---- Tasks ----
+// ---- Tasks on the wire ----
 
 PlanTask Task() {
   PlanTask task;
@@ -110,7 +110,7 @@ TEST(WireTest, ATaskOfAnotherVersionIsRefused) {
   EXPECT_FALSE(TaskFromWire("\xff\xff", "1.0").ok());
 }
 
-// ---- Answers ----
+// ---- Answers on the wire ----
 
 PlanningResult Result() {
   PlanningResult result;

@@ -9,8 +9,8 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr int kPlanningThreads = 2;                                     // number of tasks planned at the same time
-constexpr Duration kProgressInterval = std::chrono::milliseconds(250);  // minimum between progress reports of a task
+constexpr int kPlanningThreads = 2;                                     // maximum number of tasks planned at once
+constexpr Duration kProgressInterval = std::chrono::milliseconds(250);  // minimum time between two reports of a task
 constexpr size_t kMaxWatches = 1000;                                    // open client streams; each holds a thread
 constexpr std::chrono::milliseconds kTickInterval{200};
 constexpr std::chrono::seconds kRegisterWithin{15};  // time from the start of a session to its registration
@@ -95,7 +95,7 @@ void Coordinator::FlushSessions(Duration limit) {
   MutexLock lock(mutex_);
   for (const auto& [id, session] : sessions_) {
     while (!session.queue->empty() && Clock::Real().Now() < until) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));  // the writer threads do not need mutex_
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));  // the writer threads go on without mutex_
     }
   }
 }
@@ -148,7 +148,7 @@ void Coordinator::Changed(const std::string& job_id) {
   for (auto [it, end] = followers_.equal_range(job_id); it != end; ++it) it->second->Wake();
 }
 
-// ---- Planning ----
+// ---- Planning threads ----
 
 void Coordinator::StartPlanning(PlanTask task) {
   tasks_.push_back(std::move(task));

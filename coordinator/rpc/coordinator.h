@@ -32,9 +32,9 @@ class Coordinator : private Actions {
   ~Coordinator() override;
   // Replays the store and starts the threads. REQUIRES: this is the first call, and the only one.
   absl::Status Start();
-  // Closes the sessions, wakes all watches and ends the threads. Cancels the planner's tasks, and returns as soon as
-  // each task has noticed the cancellation, which it does at its next call of `progress`. The jobs of these tasks stay
-  // in the store as PLANNING or PENDING. The core stays readable. Further calls of Shutdown do nothing.
+  // Closes the sessions, wakes all watches and ends the threads. Cancels the planner's tasks. Each task notices the
+  // cancellation at its next call of `progress`. Shutdown returns as soon as all tasks have noticed it. The jobs of
+  // these tasks stay in the store as PLANNING or PENDING. The core stays readable. Later calls of Shutdown do nothing.
   void Shutdown();
 
   // Runs `body(core)` under the lock.
@@ -52,7 +52,7 @@ class Coordinator : private Actions {
   // Registers the session's worker. On success the Welcome is the first message in the queue.
   absl::Status Register(uint64_t session, const proto::Register& message);
   void CloseSession(uint64_t session, const std::string& why);
-  // Waits, at most `limit`, until all queues to workers are empty.
+  // Waits until all queues to workers are empty or `limit` has passed.
   void FlushSessions(Duration limit);
 
   // ---- Called by Watch ----
@@ -62,8 +62,8 @@ class Coordinator : private Actions {
 
   // ---- Counters that the core cannot keep ----
   struct Counters {
-    std::map<std::string, int64_t> submits;             // by status code
-    std::map<std::string, Histogram> planning_seconds;  // by phase
+    std::map<std::string, int64_t> submits;             // key: status code
+    std::map<std::string, Histogram> planning_seconds;  // key: phase of planning
   };
   Counters counters() const;
   void CountSubmit(const absl::Status& status);
@@ -95,7 +95,7 @@ class Coordinator : private Actions {
   bool stopping_ ALPA_GUARDED_BY(mutex_) = false;
   uint64_t next_session_ ALPA_GUARDED_BY(mutex_) = 1;
   std::map<uint64_t, SessionEntry> sessions_ ALPA_GUARDED_BY(mutex_);
-  std::map<Watch*, bool> watches_ ALPA_GUARDED_BY(mutex_);  // each open watch -> whether the core counts it
+  std::map<Watch*, bool> watches_ ALPA_GUARDED_BY(mutex_);  // key: open watch; value: whether the core counts it
   std::multimap<std::string, Watch*> followers_ ALPA_GUARDED_BY(mutex_);
   std::deque<PlanTask> tasks_ ALPA_GUARDED_BY(mutex_);
   Counters counters_ ALPA_GUARDED_BY(mutex_);

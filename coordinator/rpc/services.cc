@@ -23,7 +23,7 @@ namespace {
 constexpr int64_t kMaxChunk = 1 << 20;  // bytes of a program per ProgramChunk
 constexpr int kMaxMessage = 4 << 20;    // bytes per received gRPC message
 constexpr int kMaxThreads = 2500;       // threads of gRPC; each stream of a client or worker may hold two
-constexpr int kResultsAtOnce = 256;     // most step results that are copied while the lock is held
+constexpr int kResultsAtOnce = 256;     // maximum number of step results copied while the lock is held
 // The minimum time between two messages that only report new steps. Also the longest time that a stream waits without a
 // wake-up.
 constexpr std::chrono::milliseconds kWatchInterval{200};

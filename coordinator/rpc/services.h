@@ -20,8 +20,8 @@ class RpcServer {
   virtual void Stop(Duration grace) = 0;
 };
 
-// Starts the server on `listen`, host:port. kUnavailable if the port is in use or the address is not local. The
-// coordinator must outlive the server.
+// Starts the server on `listen` (host:port). Returns kUnavailable if the port is in use or the address is not local.
+// The coordinator must outlive the server.
 absl::StatusOr<std::unique_ptr<RpcServer>> StartRpcServer(Coordinator& coordinator, const std::string& listen);
 
 }  // namespace alpa::coordinator

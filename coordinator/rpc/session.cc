@@ -47,8 +47,8 @@ bool SessionQueue::empty() const {
 
 namespace {
 
-// Passes the worker's messages to the core until the stream ends. Returns an error that gives the reason if the
-// coordinator refused the worker or closed the session. Only a refused worker receives this reason. If the coordinator
+// Passes the worker's messages to the core until the stream ends. If the coordinator refused the worker or closed the
+// session, returns an error that gives the reason. Only a refused worker receives this reason. If the coordinator
 // closes the session later, the worker only sees that the stream is cancelled.
 absl::Status ReadAll(Coordinator& coordinator, uint64_t session, SessionQueue& queue,
                      grpc::ServerReaderWriter<proto::ToWorker, proto::FromWorker>* stream) {

@@ -1,7 +1,7 @@
 // A worker's session: passes messages between the worker's stream and the core.
 //
-// Threads: SessionQueue is thread-safe. ServeSession reads on the calling thread, which it blocks, and writes on a
-//          thread of its own.
+// Threads: SessionQueue is thread-safe. ServeSession blocks the calling thread and reads on it. It starts another
+//          thread, which writes.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -26,7 +26,7 @@ class SessionQueue {
   // Closes the queue. Only the first call has an effect.
   void Close(const absl::Status& why);
   absl::Status why() const;  // the status that was passed to Close
-  // Whether the writer has taken all messages.
+  // Returns whether the writer has taken all messages.
   bool empty() const;
 
  private:

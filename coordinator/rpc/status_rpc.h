@@ -16,7 +16,7 @@ namespace alpa::coordinator {
 // HTTP/2 headers, which clients limit to 8 KiB. In a header, a byte that is not printable ASCII takes three bytes.
 inline grpc::Status ToGrpc(const absl::Status& status, grpc::ServerContextBase* context) {
   if (status.ok()) return grpc::Status::OK;
-  constexpr size_t kMaxEncodedBytes = 6000;  // size of the encoded message
+  constexpr size_t kMaxEncodedBytes = 6000;  // maximum size of the encoded message
   const absl::string_view message = status.message();
   size_t encoded = 0, fits = 0;
   while (fits < message.size() && encoded < kMaxEncodedBytes) {

@@ -9,8 +9,8 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr int kResultsAtOnce = 256;             // most step results that are copied while the lock is held
-constexpr std::chrono::seconds kLookAnyway{1};  // longest wait between two turns without a wake-up
+constexpr int kResultsAtOnce = 256;             // maximum number of step results copied while the lock is held
+constexpr std::chrono::seconds kLookAnyway{1};  // maximum time between two turns if no wake-up comes
 
 std::unique_ptr<grpc::Status> End(grpc::Status status) { return std::make_unique<grpc::Status>(std::move(status)); }
 

@@ -1,7 +1,7 @@
 // One RunSteps call: passes commands to the core as fast as the core accepts them, and sends results as they arrive.
 //
-// Model:   The call is a reactor. While the client is silent, a blocking handler could not end the call with the job's
-//          failure.
+// Model:   The call is a reactor. A blocking handler could not end the call with the job's failure while the client
+//          sends nothing.
 // Threads: a separate thread calls the core and writes; gRPC's threads read.
 #pragma once
 
@@ -36,7 +36,7 @@ class StepStream : public grpc::ServerBidiReactor<proto::StepCommand, proto::Ste
   // Returns true if the core accepted or refused a command; sets `refused_` if it refused. Returns false if there is no
   // command, or if the core is busy.
   bool TakeCommand();
-  // Writes one result and waits until it is written. Returns false if the stream is broken.
+  // Sends one result and waits until gRPC has written it. Returns false if the stream is broken.
   bool Send(const proto::StepResult& result);
 
   Coordinator& coordinator_;

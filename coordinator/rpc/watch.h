@@ -1,7 +1,8 @@
 // A wake-up signal for a client stream that follows a job.
 //
 // Model:   A stream opens a Watch, names the job to follow as soon as it knows the job, and waits. Wait returns at once
-//          if a wake-up came since the last Wait. So the stream misses no change between reading the core and waiting.
+//          if a wake-up came since the last Wait. The stream therefore misses no change that happens after it has read
+//          the core and before it waits.
 // Threads: only one thread may call Wait. Any thread may call Wake, even while it holds the coordinator's lock.
 #pragma once
 
@@ -28,7 +29,7 @@ class Watch {
   // From now on, changes of the job wake this watch, and the job counts as followed. REQUIRES: called at most once.
   void Follow(const std::string& job_id);
   void Wake();
-  // Blocks until Wake has been called since the last Wait returned, at most for `limit`.
+  // Blocks until Wake is called or `limit` has passed. Returns at once if Wake was called since the last Wait returned.
   void Wait(Duration limit);
 
  private:

@@ -17,8 +17,8 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr int64_t kMaxProgramBytes = 2 * kGiB;  // size of one program
-constexpr size_t kReadBytes = 1 << 20;          // size of one read
+constexpr int64_t kMaxProgramBytes = 2 * kGiB;  // maximum size of one program
+constexpr size_t kReadBytes = 1 << 20;          // maximum size of one read
 
 int64_t SizeOfFile(const std::string& path) {
   struct stat info {};
@@ -47,7 +47,7 @@ class File {
     }
     return absl::OkStatus();
   }
-  // Reads the file to its end and calls `take` with each part.
+  // Reads the file to its end and calls `take` with each part that it has read.
   template <typename Take>
   absl::Status ReadAll(Take take) {
     std::vector<char> buffer(kReadBytes);

@@ -1,5 +1,6 @@
-// Uploaded programs on disk, by hash: `DIR/<hash>` if the program is complete, `DIR/<hash>.part` until then. An
-// interrupted upload continues where it stopped, even after a restart. Two clients may upload the same program at once.
+// Uploaded programs on disk. The file of a program is named after its hash: `DIR/<hash>.part` until the program is
+// complete, and `DIR/<hash>` afterwards. An interrupted upload continues where it stopped, even after a restart. Two
+// clients may upload the same program at once.
 //
 // Threads: thread-safe; calls block on the disk.
 // Errors:  kInvalidArgument for an empty program, for a chunk that leaves a gap, for more bytes than announced and for
@@ -22,13 +23,13 @@ class ProgramStore {
   // Creates the folder if it does not exist. Returns kUnavailable if creating it fails.
   static absl::StatusOr<std::unique_ptr<ProgramStore>> Open(const std::string& directory);
 
-  // Returns the number of bytes that are stored; `total_size` if the program is complete.
+  // Returns the number of stored bytes. It is `total_size` if the program is complete.
   absl::StatusOr<int64_t> Received(uint64_t hash, int64_t total_size);
   // Adds a chunk that starts at byte `offset` of the program. Skips bytes of the chunk that are already stored.
   // `offset` may be at most the number of stored bytes. Returns the number of bytes that are stored after this call.
   // The result `total_size` means that the program is complete, has the announced hash, and is safe on disk.
   absl::StatusOr<int64_t> Append(uint64_t hash, int64_t total_size, int64_t offset, absl::string_view data);
-  // Returns a complete program; kNotFound if there is none with this hash.
+  // Returns a complete program, or kNotFound if no complete program has this hash.
   absl::StatusOr<std::string> Read(uint64_t hash);
 
  private:

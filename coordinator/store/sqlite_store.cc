@@ -6,7 +6,7 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr int kBusyMillis = 500;  // how long SQLite waits for the lock of another process
+constexpr int kBusyMillis = 500;  // maximum time that SQLite waits for the lock of another process
 
 class Statement {
  public:
@@ -99,7 +99,7 @@ class SqliteStore : public Store {
     ALPA_RETURN_IF_ERROR(Execute("BEGIN IMMEDIATE"));
     absl::Status status = body();
     if (status.ok()) status = Execute("COMMIT");
-    if (!status.ok()) (void)Execute("ROLLBACK");  // an error of ROLLBACK is ignored: the first error is returned
+    if (!status.ok()) (void)Execute("ROLLBACK");  // ignores an error of ROLLBACK, because the first error is returned
     return status;
   }
 

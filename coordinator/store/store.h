@@ -1,4 +1,4 @@
-// Storage that survives `kill -9`: the last state of each job that Record has written, and the job's events.
+// Storage that survives `kill -9`. For each job, it holds the last state that Record has written, and the job's events.
 //
 // Threads: thread-compatible; the lock that guards the core guards the store.
 // Errors:  kUnavailable if the disk fails; the failed call has recorded nothing.
@@ -39,7 +39,7 @@ class Store {
 };
 
 // Opens or creates the SQLite database file `path` (WAL, synchronous=FULL). kUnavailable if the file cannot be opened
-// or another process uses it; kDataLoss if it is damaged.
+// or another process uses it; kDataLoss if the file is damaged.
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path);
 
 }  // namespace alpa::coordinator

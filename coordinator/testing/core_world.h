@@ -24,10 +24,10 @@ namespace alpa::coordinator {
 
 class RecordingActions : public Actions {
  public:
-  std::map<uint64_t, std::vector<proto::ToWorker>> sent;  // by session
+  std::map<uint64_t, std::vector<proto::ToWorker>> sent;  // key: session
   std::map<uint64_t, absl::Status> ended;
   std::vector<PlanTask> tasks;
-  std::map<std::string, int> changes;  // by job
+  std::map<std::string, int> changes;  // key: job id
 
   void SendToWorker(uint64_t session, proto::ToWorker message) override { sent[session].push_back(std::move(message)); }
   void EndSession(uint64_t session, const absl::Status& why) override { ended[session] = why; }

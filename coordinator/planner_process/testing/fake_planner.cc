@@ -43,7 +43,7 @@ void Write(absl::string_view bytes) { send(kPlannerSocket, bytes.data(), bytes.s
 }
 
 absl::Status Do(absl::string_view word, const PlanningProgress& progress) {
-  for (int signal_number : {SIGSEGV, SIGABRT}) signal(signal_number, SIG_DFL);  // also under a sanitizer
+  for (int signal_number : {SIGSEGV, SIGABRT}) signal(signal_number, SIG_DFL);  // removes the handlers of a sanitizer
   if (word == "segfault") raise(SIGSEGV);
   if (word == "abort") std::abort();
   if (word == "throw on a thread") std::thread([] { throw std::runtime_error("nobody catches this"); }).join();
