@@ -1,8 +1,8 @@
-"""Generates the Python modules of the .proto files in alpa/_proto/. Run it after a checkout, and when the files change:
+"""Generates Python modules from the .proto files, in alpa/_proto/. Run it after a checkout, and when the files change:
 
     python client/python/generate.py
 
-It needs grpcio-tools, of any version. The modules do not depend on that version; see alpa/_proto/__init__.py.
+The script needs grpcio-tools, of any version. The modules do not depend on this version (alpa/_proto/__init__.py).
 """
 
 import pathlib
@@ -26,7 +26,7 @@ def main():
         if code != 0:
             return code
         files = descriptor_pb2.FileDescriptorSet.FromString(output.read_bytes()).file
-    for old in set(TARGET.glob("*_pb2*.py")) - {_path(file.name) for file in files}:  # of older versions
+    for old in set(TARGET.glob("*_pb2*.py")) - {_path(file.name) for file in files}:  # no longer used
         old.unlink()
     for file in files:
         _write_if_changed(_path(file.name), _module(file))
@@ -34,7 +34,7 @@ def main():
 
 
 def _path(name):
-    """Returns the path of the module for proto/graph.proto: alpa/_proto/graph_pb2.py."""
+    """Returns the path of the module for a .proto file. For proto/graph.proto, it is alpa/_proto/graph_pb2.py."""
     return TARGET / f"{pathlib.PurePosixPath(name).stem}_pb2.py"
 
 

@@ -1,4 +1,4 @@
-"""Generates alpa/_proto/ before the package is built from a checkout. A source distribution contains these modules."""
+"""Generates alpa/_proto/ before the package is built from a checkout. A source distribution contains alpa/_proto/."""
 
 import pathlib
 import sys

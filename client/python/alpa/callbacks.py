@@ -8,7 +8,7 @@ import jax
 
 from alpa import errors
 
-MODES = ("refuse", "drop")  # values of debug_callbacks=
+MODES = ("refuse", "drop")  # the values of the argument debug_callbacks
 
 _DEBUG = ("debug_callback", "debug_print")
 _JAX = pathlib.Path(jax.__file__).parent
@@ -20,8 +20,9 @@ def check_mode(mode):
 
 
 def remove(closed, mode):
-    """Returns the ClosedJaxpr `closed` without debug callbacks, or None if it has no host callbacks. Warns once if it
-    left out any. Raises InputError for a callback that must not be left out. `mode`: one of MODES."""
+    """Returns the ClosedJaxpr `closed` without its debug callbacks, and warns once that they are left out. If `closed`
+    has no host callbacks, returns None. Raises InputError for a callback that must not be left out. `mode` is one of
+    MODES."""
     found = [equation for equation in equations(closed.jaxpr) if _is_callback(equation)]
     for equation in found:
         name = equation.primitive.name
@@ -45,8 +46,8 @@ def _is_callback(equation):
     return name in _DEBUG or name.endswith("callback")
 
 
-# A ClosedJaxpr holds a Jaxpr and its constants. JAX moves these classes between modules, so they are told by members.
-# In JAX 0.12, one class is both, and its `jaxpr` is the object itself.
+# A ClosedJaxpr holds a Jaxpr and its constants. JAX moves these classes between modules, so the functions
+# below recognise them by their members. In JAX 0.12, one class is both, and `jaxpr` of an object is the object itself.
 def _is_closed(value):
     return hasattr(value, "jaxpr") and hasattr(value, "consts") and value.jaxpr is not value
 
@@ -94,7 +95,7 @@ def _other_effects(effects):
 
 
 def _location(equation):
-    """Returns FILE:LINE of the innermost frame outside JAX, as far as JAX recorded it."""
+    """Returns FILE:LINE of the innermost stack frame outside JAX, if JAX recorded the frame."""
     traceback = equation.source_info.traceback
     for frame in (traceback.frames if traceback is not None else ()):
         if _JAX not in pathlib.Path(frame.file_name).parents:

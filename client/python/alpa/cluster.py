@@ -44,15 +44,15 @@ class Cluster:
 
         plan: alpa.Auto() (default), alpa.DataParallel(n, microbatches=k), alpa.Megatron(dp, tp, pp),
             alpa.GPipe(stages), alpa.Zero(stage), or alpa.load_plan(path).
-        batch_dims: the batch dimension of each batch leaf: an int for all leaves, a pytree like the batch, or
-            {path: dim}. By default, the coordinator finds these dimensions.
+        batch_dims: the batch dimension of each batch leaf, as an int for all leaves, as a pytree of ints with the
+            structure of the batch, or as {path: dimension}. By default, the coordinator finds these dimensions.
         local_statistics: whether each microbatch may use its own batch statistics, for example in batch normalisation.
         devices: the number of devices to use (0: all free devices).
         workers: names of workers; the run uses only devices of these workers.
         name: the display name of the job (default: the name of the step).
         timeout: seconds to wait for free devices and for planning (None: no limit).
-        debug_callbacks: a step with host callbacks is refused. "drop" leaves out jax.debug.print and
-            jax.debug.callback, with one warning.
+        debug_callbacks: "refuse" or "drop". Only "drop" accepts a step with jax.debug.print or jax.debug.callback. It
+            leaves them out, with one warning. A step with other host callbacks is always refused.
         """
         signature = program_module.Signature.of_step(step)
         return self._run(signature, plan, batch_dims, local_statistics, devices, workers, name, timeout,
@@ -68,7 +68,7 @@ class Cluster:
 
     @property
     def status_url(self):
-        """The URL of the coordinator's status page if local() started this cluster, otherwise None."""
+        """The URL of the coordinator's status page, or None if local() did not start this cluster."""
         return f"http://{self._daemons.http_address}/" if self._daemons is not None else None
 
     def describe(self):
@@ -104,13 +104,13 @@ class Cluster:
         def pins(dims=(), program=None):
             return plan_module.request(plan, devices, workers, dims, local_statistics, program)
 
-        pins()  # a wrong pin raises an error now, not at the first call
+        pins()  # raises the error for a wrong pin now, not at the first call of the run
         callbacks.check_mode(debug_callbacks)
         return run_module.Run(self, signature, pins, batch_dims, name, timeout, debug_callbacks)
 
     def _submit(self, program, request, name, timeout):
-        """Uploads the program, submits the job and waits until it runs. Raises an error with the cause if the job
-        does not start."""
+        """Uploads the program, submits the job and waits until it runs. If the job does not start, raises an error that
+        gives the cause."""
         digest = xxhash.xxh64_intdigest(program.module)
         self._upload(program.module, digest)
         message = pb.SubmitRequest(name=name, program_hash=digest, roles=roles_proto(program))

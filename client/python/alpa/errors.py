@@ -30,14 +30,14 @@ class ProgramError(AlpaError):
 
 
 class UnsupportedOpError(ProgramError):
-    """The program contains an unsupported op. The message names the op and its place in the user's source."""
+    """The program contains an unsupported op. The message names the op and the line of the user's source."""
 
     default_reason = "UNSUPPORTED_OP"
 
 
 class PlanError(AlpaError):
-    """No plan fits the request. For example, there are too few devices, a count does not divide, or the program cannot
-    be split as pinned. If `reason` is BAD_PLAN, a given plan does not fit."""
+    """No plan fits the request. For example, there are too few devices, the device count is not divisible as the pins
+    require, or the program cannot be split as pinned. If `reason` is BAD_PLAN, a given plan does not fit."""
 
     default_reason = "NO_FEASIBLE_PLAN"
 

@@ -74,7 +74,7 @@ class AuxHandle(Handle):
 
 
 def fetch_all(values):
-    """Returns the values of a list of handles. Fetches the handles of one run together."""
+    """Returns the values of a list of handles. Fetches all handles that belong to the same run together."""
     by_run = collections.defaultdict(list)
     for i, handle in enumerate(values):
         by_run[handle._run].append(i)

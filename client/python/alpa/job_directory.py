@@ -1,9 +1,9 @@
 """Job directories: a program, its state and its batches as files, for `alpa submit DIR`.
 
   program.hlo.pb            the step, a serialized HloModuleProto
-  job.json                  name, inputs, outputs (in the program's order), plan pins, number of batches
-  state.safetensors         the initial state, by state input path
-  batch-00000.safetensors   one file per batch, by batch path; steps use the batches in turn
+  job.json                  the name, inputs and outputs (in the program's order), plan pins, number of batches
+  state.safetensors         the initial state: one tensor per state input, named by its path
+  batch-00000.safetensors   a batch: one tensor per batch input, named by its path; steps use the batches in turn
 """
 
 import json

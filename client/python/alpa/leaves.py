@@ -8,25 +8,25 @@ from jax.api_util import shaped_abstractify
 
 from alpa import dtypes, errors
 
-TREE_CHARACTERS = 200  # of a structure in an error message; structures of large models have many pages
+TREE_CHARACTERS = 200  # maximum length of a structure in an error message
 
 
 @dataclasses.dataclass(frozen=True)
 class LeafType:
-    """Shape and dtype of an array on the wire. A typed PRNG key is sent as its key data; `key_impl` is then its
-    implementation."""
+    """Shape and dtype of an array on the wire. A typed PRNG key is sent as its key data. For a key, `key_impl` is the
+    implementation of the key; otherwise it is None."""
 
     shape: tuple
     dtype: np.dtype
     key_impl: object = None
-    weak: bool = False  # JAX's weak type: the dtype gives way to other dtypes
+    weak: bool = False  # JAX's weak type: an operation with another dtype has the other dtype as result
 
     def __str__(self):
         text = dtypes.describe(self.shape, self.dtype)
         return f"{text} (PRNG key {self.key_impl})" if self.key_impl is not None else text
 
     def same(self, other):
-        """True if both are the same array type. Ignores `weak`; see Program.check_weak_types()."""
+        """Returns true if both are the same array type. Ignores `weak`; see Program.check_weak_types()."""
         return (self.shape, self.dtype) == (other.shape, other.dtype) and str(self.key_impl) == str(other.key_impl)
 
     def abstract(self):
@@ -38,8 +38,8 @@ class LeafType:
 
 
 class Static:
-    """A function among the leaves of a user's pytree, such as the activation of an Equinox module. For JAX, it is a
-    part of the structure. Two structures differ if their functions do."""
+    """A function among the leaves of a user's pytree, such as the activation of an Equinox module. A Static makes the
+    function a part of the structure for JAX. Two structures with different functions are different."""
 
     __slots__ = ("value",)
 
@@ -76,14 +76,15 @@ def thaw(tree):
 
 
 def functions(treedef, name):
-    """Returns {path: Static} of the functions in a structure."""
+    """Returns {path: Static} for the functions in a structure."""
     tree = jax.tree_util.tree_unflatten(treedef, [0] * treedef.num_leaves)
     pairs, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_static)
     return {name + jax.tree_util.keystr(path): value for path, value in pairs if _is_static(value)}
 
 
 def _is_function(x):
-    """True for functions, also jitted ones. False for other objects that can be called: they may hold arrays."""
+    """Returns true for functions, including jitted ones. Returns false for other callable objects, which may hold
+    arrays."""
     return callable(x) and hasattr(x, "__name__") and not hasattr(x, "dtype")
 
 
@@ -92,14 +93,14 @@ def _is_static(x):
 
 
 def is_key(x):
-    """True for a typed PRNG key (array)."""
+    """Returns true for a typed PRNG key, or an array of such keys."""
     dtype = getattr(x, "dtype", None)
     return dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def type_of(x, path):
-    """Returns the LeafType of a user's value or handle. Raises InputError, which names `path`, if the value is not an
-    array or a number, or if its dtype is not supported."""
+    """Returns the LeafType of a user's value or handle. If the value is not an array or a number, or if its dtype is
+    not supported, raises an InputError that names `path`."""
     known = getattr(x, "leaf_type", None)
     if isinstance(known, LeafType):
         return known
@@ -117,29 +118,29 @@ def type_of(x, path):
 
 
 def to_host(x, leaf_type):
-    """Returns the value as a dense row-major numpy array of its type. Does not copy if the value already has
-    this form."""
+    """Returns the value as a dense row-major numpy array of type `leaf_type`. If the value already has this form, does
+    not copy it."""
     if is_key(x):
         x = jax.random.key_data(x)
     return np.asarray(x, dtype=leaf_type.dtype, order="C").reshape(leaf_type.shape)
 
 
 def from_host(array, leaf_type):
-    """Returns the user's form of a fetched array: the numpy array itself, or the PRNG key of this key data."""
+    """Returns a fetched array as the user sees it: the numpy array itself, or the PRNG key if the array is key data."""
     if leaf_type.key_impl is not None:
         return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=leaf_type.key_impl)
     return array
 
 
 def flatten(tree, name):
-    """Returns the leaves of a pytree as (path, value) pairs, and its structure, which holds the functions among the
-    leaves as Statics. Paths start with `name`, as in "state['w']"."""
+    """Returns the leaves of a pytree as (path, value) pairs, and the structure of the pytree. The structure holds the
+    functions among the leaves as Statics. Paths start with `name`, as in "state['w']"."""
     pairs, treedef = jax.tree_util.tree_flatten_with_path(freeze(tree))
     return [(name + jax.tree_util.keystr(path), value) for path, value in pairs], treedef
 
 
 def structure_difference(expected, got, name):
-    """Describes the first difference between two structures. Paths start with `name`."""
+    """Returns a description of the first difference between two structures. Paths start with `name`."""
     before, after = _paths(expected, name), _paths(got, name)
     for path in before:
         if path not in after:
@@ -155,7 +156,7 @@ def structure_difference(expected, got, name):
 
 
 def _paths(treedef, name):
-    """Returns {path: None} of the leaves and functions of a structure, in order."""
+    """Returns a dict whose keys are the paths of all leaves and functions of a structure, in order."""
     tree = jax.tree_util.tree_unflatten(treedef, [0] * treedef.num_leaves)
     pairs, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_static)
     return {name + jax.tree_util.keystr(path): None for path, _ in pairs}

@@ -16,19 +16,19 @@ from alpa import cluster as cluster_module
 from alpa import errors
 
 START_SECONDS = 30.0  # time limit for one daemon to listen, and for all workers to register
-STOP_SECONDS = 10.0  # time that a daemon has between SIGTERM and SIGKILL
+STOP_SECONDS = 10.0  # time from SIGTERM to SIGKILL, if a daemon has not ended
 _log = logging.getLogger("alpa")
 _running = weakref.WeakSet()
 
 
 def local(workers=2, devices_per_worker=2, *, threads=None, data_dir=None, bin_dir=None):
-    """Starts `workers` worker processes with `devices_per_worker` CPU devices each, and a coordinator, on free loopback
+    """Starts a coordinator and `workers` worker processes with `devices_per_worker` CPU devices each, on free loopback
     ports. Returns a Cluster. The daemons stop at close(), or when this process exits.
 
-    threads: threads of each device (default: an even share of the cores).
+    threads: the number of threads of each device (default: an even share of the cores).
     data_dir: the folder for files and logs of the daemons (default: a temporary folder, removed at the end).
-    bin_dir: a folder with the daemons' programs. It is searched first, then $ALPA_BIN. If neither is given, the
-        checkout's build/release/bin is searched, then PATH.
+    bin_dir: a folder with the daemons' programs. The search looks in this folder and then in $ALPA_BIN. If neither is
+        given, it looks in build/release/bin of the checkout and then in PATH.
 
     The daemons inherit the environment of this process. For example, ALPA_MEASURE=never skips the measurement of the
     machine, which takes seconds at the first start.
@@ -51,7 +51,8 @@ def local(workers=2, devices_per_worker=2, *, threads=None, data_dir=None, bin_d
 
 
 def find_binary(name, bin_dir=None):
-    """Returns the path of a daemon. Raises DaemonError, which names the searched places, if there is none."""
+    """Returns the path of a daemon's program. If it is not found, raises a DaemonError that names the searched
+    places."""
     checkout = pathlib.Path(__file__).resolve().parents[3]
     places = [pathlib.Path(p) for p in (bin_dir, os.environ.get("ALPA_BIN")) if p] or [checkout / "build/release/bin"]
     for place in places:
@@ -66,7 +67,7 @@ def find_binary(name, bin_dir=None):
 
 
 class Daemons:
-    """The processes of one local cluster. `coordinator` and the values of `workers` (by name) are Popen objects."""
+    """The processes of one local cluster. `coordinator` is a Popen object, and `workers` is {name: Popen}."""
 
     def __init__(self, data_dir=None, bin_dir=None):
         self._bin_dir = bin_dir
@@ -96,8 +97,8 @@ class Daemons:
                                   "127.0.0.1:0", "--threads", str(threads), "--data-dir", str(data), *flags])
 
     def wait_for_workers(self, cluster, count, timeout=START_SECONDS):
-        """Waits until `count` workers are registered. Raises DaemonError if a daemon ends, or after
-        `timeout` seconds."""
+        """Waits until `count` workers are registered. Raises DaemonError if a daemon ends, or if the workers are not
+        registered after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while True:
             self._check_running()
@@ -110,12 +111,12 @@ class Daemons:
             time.sleep(0.05)
 
     def log(self, name):
-        """Returns the log of the daemon `name` so far."""
+        """Returns the log that the daemon `name` has written so far."""
         path = self.directory / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def stop(self):
-        """Stops all daemons, with SIGTERM first and SIGKILL after STOP_SECONDS. May be called twice."""
+        """Stops all daemons with SIGTERM. A daemon that runs after STOP_SECONDS gets SIGKILL. May be called twice."""
         processes = list(self.workers.values()) + ([self.coordinator] if self.coordinator else [])
         for process in processes:
             if process.poll() is None:

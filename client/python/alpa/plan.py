@@ -12,7 +12,7 @@ from alpa._proto import plan_pb2
 
 SCHEDULES = ("1f1b", "gpipe", "zero-bubble")
 REMAT = ("none", "layer")
-MOST_STAGES = 64  # of one pipeline; the coordinator refuses more
+MOST_STAGES = 64  # maximum number of stages of one pipeline; the coordinator refuses more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class DataParallel:
     """Splits the batch over `devices` devices. Every device holds the replicated state.
 
     Each device splits its part of the batch into `microbatches` microbatches, runs them one after the other, and
-    accumulates their gradients in f32. The result equals that of the full batch on one device.
+    accumulates their gradients in f32. The result equals the result of a step with the full batch on one device.
     """
 
     devices: int = 0
@@ -43,11 +43,11 @@ class DataParallel:
 class Megatron:
     """Tensor parallelism, data parallelism and a pipeline on dp * tp * pp devices.
 
-    tp: each weight is split over this number of devices.
-    dp: the batch is split over this number of groups of tp devices.
-    pp: the program is cut into stages on this number of meshes (groups of devices). The meshes send each other
-        activations and their gradients, and process different microbatches at the same time.
-    microbatches: the number of microbatches (0: the planner's choice). For a pipeline, use several times pp.
+    tp: the number of devices over which each weight is split.
+    dp: the number of groups, of tp devices each, over which the batch is split.
+    pp: the number of meshes (groups of devices). The program is cut into stages on these meshes. The meshes send each
+        other activations and their gradients, and process different microbatches at the same time.
+    microbatches: the number of microbatches (0: the planner's choice). For a pipeline, use a multiple of pp.
 
     schedule: the order in which a mesh runs forwards and backwards: "1f1b" (default), "gpipe" or "zero-bubble".
     interleave: the number of stages per mesh. More stages shorten the bubbles and send more data.
@@ -56,14 +56,14 @@ class Megatron:
     remat: "layer" saves only the inputs of each layer, and recomputes the other values in the backward.
     sequence: between the matrix products of tensor parallelism, activations are split along the sequence. This is the
         dimension that follows the batch dimension. Sums are reduce-scattered, and all-gathered before the next product.
-        Each device then needs less memory for activations.
-    specs: the dimension along which a weight is split, in place of the planner's choice. Either {path: spec}, or a
-        function (path, jax.ShapeDtypeStruct) -> spec or None. A spec has None or "tensor" for each dimension, as in
+        With `sequence`, each device needs less memory for activations.
+    specs: the dimension along which a weight is split, in place of the planner's choice. The value is {path: spec}, or
+        a function (path, jax.ShapeDtypeStruct) -> spec or None. A spec has None or "tensor" for each dimension, as in
         jax.sharding.PartitionSpec: (None, "tensor"). A path is written like `"['params']['w']"`. If the function
         returns None, the planner chooses. Values derived from a weight, such as its optimizer moments, are split like
         the weight.
 
-    None of these fields changes the result. It equals that of the full batch on one device.
+    None of these fields changes the result. The result equals that of a step with the full batch on one device.
     """
 
     dp: int = 1
@@ -85,8 +85,8 @@ class Megatron:
 
 @dataclasses.dataclass(frozen=True)
 class GPipe:
-    """A pipeline of `stages` meshes. By default, it runs all forwards of a step, then all backwards. The other fields
-    are those of Megatron."""
+    """A pipeline of `stages` meshes. By default, it runs all forwards of a step before all backwards. The other fields
+    have the same meaning as in Megatron."""
 
     stages: int
     microbatches: int = 0
@@ -112,11 +112,12 @@ class GPipe:
 class Zero:
     """Data parallelism with sharded training state.
 
-    stage: 1 shards the optimizer state, 2 also the gradients, 3 also the parameters. Sharded parameters are
+    stage: 1 shards the optimizer state. 2 shards the optimizer state and the gradients. 3 shards the optimizer state,
+        the gradients and the parameters. Sharded parameters are
         all-gathered before an op uses them.
     devices: the total number of devices.
 
-    The other fields are those of Megatron.
+    The other fields have the same meaning as in Megatron.
     """
 
     stage: int = 3
@@ -170,7 +171,7 @@ class Request:
     microbatches: int = 0
     tensor_parallel: int = 0
     zero: int = 0
-    batch_dims: tuple = ()  # of (leaf, dimension)
+    batch_dims: tuple = ()  # pairs (leaf, dimension)
     local_statistics: bool = False
     workers: tuple = ()
     meshes: int = 1
@@ -179,7 +180,7 @@ class Request:
     mesh_devices: tuple = ()
     remat: str = ""
     sequence: bool = False
-    tensor_cuts: tuple = ()  # of (leaf, dimension); dimension -1: the leaf is not split
+    tensor_cuts: tuple = ()  # pairs (leaf, dimension); dimension -1: the leaf is not split
     given: plan_pb2.Plan | None = None
 
     def fill(self, message):
@@ -231,8 +232,8 @@ _KINDS = (Auto, GivenPlan, DataParallel, Megatron, GPipe, Zero)
 
 
 def request(plan, devices=0, workers=(), batch_dims=(), local_statistics=False, program=None):
-    """Returns the Request for a user's `plan=` and the other pins. Resolves `specs` if `program` is not None. Raises
-    InputError if a pin is wrong."""
+    """Returns the Request for a user's argument `plan` and the other pins. If `program` is None, leaves out `specs`,
+    which need it. Raises InputError if a pin is wrong."""
     if plan is None:
         plan = Auto()
     if not isinstance(plan, _KINDS):
@@ -249,7 +250,7 @@ def request(plan, devices=0, workers=(), batch_dims=(), local_statistics=False, 
                         ("interleave", interleave)):
         if not _is_count(count, 1):
             raise errors.InputError(f"plan.{name} is {count!r}; expected 1 or more")
-    mesh_devices = _mesh_devices(plan, tensor, meshes, data)  # before plan.devices, which adds up the checked numbers
+    mesh_devices = _mesh_devices(plan, tensor, meshes, data)  # checked here, because plan.devices adds them up
     for name, count in {"devices": devices, "plan.devices": plan.devices,
                         "plan.microbatches": plan.microbatches}.items():
         if not _is_count(count, 0):
@@ -323,7 +324,7 @@ def _mesh_devices(plan, tensor, meshes, data):
 
 
 def _tensor_cuts(specs, tensor, program):
-    """Returns the (leaf, dimension) pairs of a user's `specs`. Dimension -1: the leaf is not split."""
+    """Returns a user's `specs` as (leaf, dimension) pairs. Dimension -1: the leaf is not split."""
     if specs is None:
         return ()
     if not callable(specs) and not hasattr(specs, "items"):
@@ -355,14 +356,15 @@ def _tensor_cuts(specs, tensor, program):
 
 
 def _short(program, path):
-    """Returns a leaf's path without the name of the argument, if the step has only one state argument."""
+    """Returns the short path of a leaf. If the step has only one state argument, it lacks the name of the argument;
+    otherwise it equals `path`."""
     numbers = program.signature.state_argnums
     name = program.signature.name_of(numbers[0]) if len(numbers) == 1 else ""
     return path.removeprefix(name)
 
 
 def _state_paths(program):
-    """Returns {path: leaf}, with both the full and the short path of each leaf."""
+    """Returns {path: leaf} for the state leaves. Each leaf is listed under its full path and under its short path."""
     out = {}
     for i in program.state_inputs():
         path = program.inputs[i].path
@@ -371,7 +373,7 @@ def _state_paths(program):
 
 
 def _dimension(spec, leaf):
-    """Returns the dimension that a PartitionSpec splits along "tensor", or -1 if there is none."""
+    """Returns the dimension that a PartitionSpec splits along "tensor", or -1 if it splits no dimension."""
     entries = () if isinstance(spec, str) or not hasattr(spec, "__iter__") else tuple(spec)
     if isinstance(spec, str) or not hasattr(spec, "__iter__") or any(e not in (None, "tensor") for e in entries):
         raise errors.InputError(f"the spec of {leaf.path} is {spec!r}; expected None or \"tensor\" for each dimension")
@@ -387,7 +389,7 @@ def _is_count(value, least):
 
 
 class PlanView:
-    """The plan of a run. print() shows it; `.proto` has every field."""
+    """The plan of a run. print() shows the plan in human-readable form, and `.proto` has every field of it."""
 
     def __init__(self, proto, text, device_ids):
         self.proto = proto
@@ -405,7 +407,7 @@ class PlanView:
 
     @property
     def predicted_device_bytes(self):
-        """The predicted memory of a step on the device that needs most, or None if the coordinator made no
+        """The predicted memory of a step on the device that needs the most memory, or None if the coordinator made no
         prediction."""
         return self.proto.predicted_peak_device_bytes or None
 

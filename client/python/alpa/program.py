@@ -3,7 +3,9 @@
 Start at Signature, which maps the user's arguments and results to state, batch and aux. Then read trace().
 """
 
+import contextlib
 import dataclasses
+import gc
 import inspect
 import warnings
 
@@ -17,8 +19,8 @@ from alpa import callbacks, dtypes, errors, leaves
 class Signature:
     """The arguments of `step` that are state, and the results that replace them.
 
-    names: the names of the arguments in paths.
-    outs: the names of the results in paths; None: out[0], out[1], ...
+    names: the names of the arguments. Paths of input leaves start with them.
+    outs: the names of the results. Paths of output leaves start with them. None: the names are out[0], out[1], ...
     """
 
     step: object
@@ -70,7 +72,8 @@ class OutputLeaf:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A traced and lowered step. `inputs` and `outputs` are in the order of the module's parameters and results."""
+    """A traced and lowered step. `inputs` is in the order of the module's parameters, and `outputs` is in the order of
+    the module's results."""
 
     signature: Signature
     module: bytes  # a serialized HloModuleProto
@@ -78,9 +81,9 @@ class Program:
     outputs: tuple
     argument_trees: tuple
     output_tree: object
-    operations: list  # of the trace, from _operations()
-    retrace: object  # a function that returns _operations() of a trace with other weak types, one bool per input leaf
-    accepted_weak: set = dataclasses.field(default_factory=set)  # weak types for which the program is right
+    operations: list  # the result of _operations() for the trace
+    retrace: object  # a function: weak types, one bool per input leaf -> _operations() of a trace with them
+    accepted_weak: set = dataclasses.field(default_factory=set)  # the weak types for which the program is right
 
     def state_inputs(self):
         return [i for i, leaf in enumerate(self.inputs) if leaf.kind == "state"]
@@ -89,15 +92,15 @@ class Program:
         return [i for i, leaf in enumerate(self.inputs) if leaf.kind == "batch"]
 
     def flatten_arguments(self, args):
-        """Returns the values of all input leaves. Raises InputError, which names the leaf, if the structure, a shape or
-        a dtype differs from the traced one."""
+        """Returns the values of all input leaves. If the structure, a shape or a dtype differs from that of the trace,
+        raises an InputError that names the leaf."""
         if len(args) != len(self.argument_trees):
             raise errors.InputError(f"{self.signature.title()} was traced with {len(self.argument_trees)} arguments "
                                     f"and is now called with {len(args)}")
         return self._flatten(dict(enumerate(args)))
 
     def flatten_argument(self, number, arg):
-        """Returns the values of one argument's leaves. Raises the errors of flatten_arguments()."""
+        """Returns the values of one argument's leaves. Raises the same errors as flatten_arguments()."""
         return self._flatten({number: arg})
 
     def _flatten(self, args):
@@ -119,9 +122,9 @@ class Program:
         return out
 
     def check_weak_types(self, weak):
-        """Checks that the program is right for inputs with these weak types, which say how JAX promotes Python scalars
-        and arrays. jax.jit traces the step again for them. So does this function, and it raises InputError if the
-        result is another program. `weak`: a tuple of one bool per input leaf."""
+        """Checks that the program is right for inputs with these weak types. A weak type says how JAX promotes a Python
+        scalar. For other weak types, jax.jit traces the step again. This function traces the step again, too. If the
+        result is another program, raises InputError. `weak` is a tuple with one bool per input leaf."""
         if weak in self.accepted_weak:
             return
         if self.retrace(weak) != self.operations:
@@ -145,8 +148,26 @@ class Program:
 
 
 def trace(signature, args, debug_callbacks="refuse"):
-    """Traces and lowers the step for arguments like `args`. Returns the Program. Exceptions of the user's step pass
-    through. `debug_callbacks`: "refuse", or "drop" to leave them out with a warning."""
+    """Traces the step for arguments like `args`, lowers it, and returns the Program. Does not catch the exceptions of
+    the user's step. `debug_callbacks`: "refuse", or "drop" to leave out debug callbacks with a warning."""
+    with _no_garbage_collection():
+        return _trace_program(signature, args, debug_callbacks)
+
+
+@contextlib.contextmanager
+def _no_garbage_collection():
+    """Tracing and lowering make many objects and leave little garbage. The collector would take a quarter of the
+    time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _trace_program(signature, args, debug_callbacks):
     inputs, trees = _input_leaves(signature, args)
     found, traced = _trace(signature, inputs, trees)
     outputs = _output_leaves(signature, inputs, trees, found, traced.out_info)
@@ -161,7 +182,7 @@ def trace(signature, args, debug_callbacks="refuse"):
         again = [dataclasses.replace(leaf, type=dataclasses.replace(leaf.type, weak=w))
                  for leaf, w in zip(inputs, weak)]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the first trace has given them
+            warnings.simplefilter("ignore")  # the first trace has given the same warnings
             return _operations(_trace(signature, again, trees)[1].jaxpr.jaxpr)
 
     program = Program(signature, module, tuple(inputs), tuple(outputs), tuple(trees), found["tree"],
@@ -202,8 +223,8 @@ def _trace(signature, inputs, trees):
 
 
 def _operations(jaxpr):
-    """Returns the operations of a traced step and the types of their results. A change of weak types changes this list
-    if it changes any dtype."""
+    """Returns the operations of a traced step, with the types of their results. If other weak types change any dtype in
+    the step, they change this list."""
     found = []
     for equation in callbacks.equations(jaxpr):
         operands, results = [[(v.aval.shape, v.aval.dtype) for v in side if hasattr(v.aval, "dtype")]
@@ -214,8 +235,9 @@ def _operations(jaxpr):
 
 
 def batch_dims(program, pins):
-    """Returns the (leaf, dimension) pairs of a user's `batch_dims=`. `pins` is one dimension for every batch leaf, a
-    pytree of dimensions like the batch (None: not split), or {path: dimension}, which may also name state leaves."""
+    """Returns a user's argument `batch_dims` as (leaf, dimension) pairs. `pins` is one dimension for every batch leaf,
+    or a pytree of dimensions with the structure of the batch (None: not split), or {path: dimension}. The paths may
+    name state leaves, too."""
     if pins is None:
         return ()
     paths = {leaf.path: i for i, leaf in enumerate(program.inputs)}
@@ -288,8 +310,8 @@ def _input_leaves(signature, args):
 
 
 def _output_leaves(signature, inputs, trees, found, infos):
-    """Returns the output leaves, each state result with the state input that it replaces. Raises InputError if a result
-    does not fit its input."""
+    """Returns the output leaves. An output leaf of the state refers to the state input that it replaces. Raises
+    InputError if a result does not fit this input."""
     title = signature.title()
     if signature.outs is not None and (not found["several"] or found["count"] != len(signature.outs)):
         got = f"{found['count']} results" if found["several"] else "one value"
@@ -337,8 +359,9 @@ def _output_leaves(signature, inputs, trees, found, infos):
 
 
 def _lower(traced):
-    """Returns the HLO of a traced function. Lowers for TPU, because that lowering is the simplest: the random generator
-    has no loops, and no op calls a platform's library. If an op has no TPU lowering, lowers for CPU."""
+    """Returns the HLO of a traced function. Lowers the function for TPU, because the result is the simplest: the random
+    generator has no loops, and no op calls a platform's library. If an op cannot be lowered for TPU, lowers the
+    function for CPU."""
     try:
         lowered = traced.lower(lowering_platforms=("tpu",))
     except NotImplementedError:

@@ -24,13 +24,13 @@ _OPTIONS = [
 
 
 def channel(address, own_connection=False):
-    """Returns a channel. `own_connection`: whether the channel has a connection that it does not share."""
+    """Returns a channel. If `own_connection`, other channels do not share its connection."""
     options = _OPTIONS + ([("grpc.use_local_subchannel_pool", 1)] if own_connection else [])
     return grpc.insecure_channel(address, options=options)
 
 
 def call(method, request, doing, timeout=CALL_SECONDS, **kwargs):
-    """Makes a call and returns the reply. Raises an AlpaError if it fails; the message begins with `doing`."""
+    """Makes a call and returns the reply. If the call fails, raises an AlpaError whose message begins with `doing`."""
     try:
         return method(request, timeout=timeout, **kwargs)
     except grpc.RpcError as e:

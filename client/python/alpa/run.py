@@ -1,4 +1,4 @@
-"""One job as a Python function: run(state, batch) -> (state, aux).
+"""A Run presents one job as a Python function: run(state, batch) -> (state, aux).
 
 The first call traces the step, submits it, waits for a plan and for the workers, and uploads the state. Every call
 uploads its batch, requests one step, and returns handles without waiting for the step. Several steps may be in flight.
@@ -17,10 +17,10 @@ import numpy as np
 from alpa import errors, handles, leaves, plan as plan_module, program as program_module, rpc, tensors
 from alpa._proto import job_service_pb2 as pb
 
-IN_FLIGHT = 8  # most steps of run(state, batch) in flight; each has its own batch slot
-FIRST_SHARED_SLOT = IN_FLIGHT  # steps() uses the batch slots from here on
-SLOTS = 1024  # batch slots of a job; the coordinator refuses more
-METRICS_KEPT = 100_000  # most steps in Run.metrics; the oldest are dropped
+IN_FLIGHT = 8  # maximum number of steps in flight from run(state, batch); each step uses one batch slot
+FIRST_SHARED_SLOT = IN_FLIGHT  # first batch slot of steps(), which uses this slot and all later slots
+SLOTS = 1024  # number of batch slots of a job; the coordinator refuses more
+METRICS_KEPT = 100_000  # maximum number of steps in Run.metrics; older steps are dropped
 
 _FINAL = (pb.Job.SUCCEEDED, pb.Job.FAILED, pb.Job.STOPPED)
 _log = logging.getLogger("alpa")
@@ -58,10 +58,10 @@ class Run:
         self._generation = 0  # incremented when the user replaces the state
         self._state_ready = False
         self._submitted = 0
-        self._slot_step = {}  # batch slot -> last step that reads it
+        self._slot_step = {}  # {batch slot: last step that reads it}
         self._next_shared = FIRST_SHARED_SLOT
 
-    # ---- calls of the user ----
+    # ---- the calls that users make ----
 
     def __call__(self, *args):
         """Requests one step. Returns the results of the step, with handles in place of arrays."""
@@ -97,8 +97,8 @@ class Run:
             return self._results(self._submit(n, first, len(batches)))
 
     def upload(self, *state):
-        """Uploads new state at once, not with the next call. `state`: the state arguments of the step, in order.
-        Returns them with handles in place of arrays."""
+        """Uploads new state at once, without waiting for the next call. `state` is the state arguments of the step, in
+        order. Returns these arguments with handles in place of arrays."""
         with self._lock:
             if self._program is None:
                 raise errors.AlpaError("there is no job yet; the first call of the run uploads its state",
@@ -134,8 +134,8 @@ class Run:
 
     @property
     def metrics(self):
-        """One dict per finished step: "step" (from 1), "seconds", "device_bytes" (in use on the fullest device), and
-        every scalar aux by its path."""
+        """One dict per finished step. Its keys are "step" (from 1), "seconds", "device_bytes" (bytes in use on the
+        fullest device), and the path of every scalar aux leaf."""
         return list(self._stream.metrics) if self._stream is not None else []
 
     @property
@@ -143,7 +143,7 @@ class Run:
         return self._submitted
 
     def wait(self):
-        """Waits until all requested steps are done. Raises the error if one has failed."""
+        """Waits until all requested steps are done. If one of them has failed, raises its error."""
         with self._lock:
             if self._stream is not None:
                 self._stream.wait_for(self._submitted)
@@ -182,10 +182,10 @@ class Run:
     def __repr__(self):
         return f"<alpa run of {self._name}, job {self.job_id}, {self._submitted} steps requested>"
 
-    # ---- the parts of a call ----
+    # ---- the parts of a call, internal to this class ----
 
     def _prepare(self, args):
-        """Starts the job at the first call, and uploads the state in `args` unless it is on the workers. Returns the
+        """Starts the job at the first call. If the state in `args` is not on the workers, uploads it. Returns the
         values of all input leaves."""
         if self._closed:
             raise errors.AlpaError(f"run of {self._name} is closed", "CLOSED")
@@ -222,7 +222,7 @@ class Run:
         self._stream = _StepStream(jobs, self._job.job_id, placement.epoch, scalars, self._link.abort)
         self._program = program
         self._cluster._runs.add(self)
-        # Ends the job when nothing refers to the run any more. Each handle refers to its run.
+        # Ends the job when nothing refers to this run any more. Each handle refers to the run that made it.
         self._end = weakref.finalize(self, _end_job, jobs, self._job.job_id, self._stream, self._link, False)
 
     def _settle_state(self, values):
@@ -239,7 +239,7 @@ class Run:
             upload[i] = value
         if not upload:
             return
-        self._stream.wait_for(self._submitted)  # state may be written only between steps
+        self._stream.wait_for(self._submitted)  # state may be written only while no step runs
         fetched = self._host_values(upload)
         if self._submitted or self._state_ready:
             self._generation += 1
@@ -248,7 +248,7 @@ class Run:
         self._state_ready = True
 
     def _host_values(self, chosen):
-        """Returns {leaf: numpy array} for {leaf: value}. Fetches the handles among the values."""
+        """Converts {leaf: value} to {leaf: numpy array}. Fetches the handles among the values."""
         remote = [i for i, value in chosen.items() if isinstance(value, handles.Handle)]
         out = dict(zip(remote, handles.fetch_all([chosen[i] for i in remote])))
         out.update((i, value) for i, value in chosen.items() if i not in out)
@@ -278,7 +278,7 @@ class Run:
                 values.append(handles.AuxHandle(self, i, leaf.path, leaf.type, step))
         return self._program.unflatten_results(values)
 
-    # ---- handles ----
+    # ---- checking and fetching handles ----
 
     def _stale(self, handle, path):
         generation, version = handle._token
@@ -331,17 +331,17 @@ class Run:
 
 
 class _StepStream:
-    """The RunSteps call of one job, and the results that it has received."""
+    """The RunSteps call of one job, and the step results that this process has received from it."""
 
     def __init__(self, jobs, job_id, epoch, scalars, on_failure):
         self.failure = None
-        self._on_failure = on_failure  # called once, from the reading thread
+        self._on_failure = on_failure  # called once, by the thread that reads results
         self.metrics = collections.deque(maxlen=METRICS_KEPT)
         self._jobs = jobs
         self._job_id = job_id
         self._epoch = epoch
         self._scalars = scalars
-        self._waiting = weakref.WeakValueDictionary()  # step number -> Step, while a handle refers to it
+        self._waiting = weakref.WeakValueDictionary()  # {step number: Step}; only Steps to which a handle refers
         self._commands = collections.deque()
         self._changed = threading.Condition()
         self._done = 0
@@ -360,7 +360,7 @@ class _StepStream:
             self._changed.notify_all()
 
     def wait_for(self, step):
-        """Waits until step number `step` is done. Raises the failure if the job fails first."""
+        """Waits until step number `step` is done. If the job fails before that, raises the failure."""
         with self._changed:
             while self._done < step:
                 self._raise_failure()
@@ -371,7 +371,7 @@ class _StepStream:
             self._raise_failure()
 
     def failure_soon(self):
-        """Waits up to 2 s for the failure of the job. Returns the failure, or None if there is none."""
+        """Waits at most 2 s for the failure of the job. Returns the failure, or None if the job has not failed."""
         with self._changed:
             if self.failure is None:
                 self._changed.wait_for(lambda: self.failure is not None, timeout=2.0)
@@ -445,7 +445,7 @@ class _StepStream:
 
 
 def _end_job(jobs, job_id, stream, link, failed):
-    """Closes the stream and the connections of a run. Stops the job if `failed`, otherwise finishes it."""
+    """Closes the stream and the connections of a run. If `failed`, stops the job; otherwise finishes the job."""
     stream.close()
     link.close()
     try:

@@ -1,7 +1,7 @@
-"""Moves arrays directly between this process and the workers, not through the coordinator.
+"""Moves arrays directly between this process and the workers, without the coordinator.
 
-A Placement says which worker holds which region of each leaf. A TensorLink writes and reads several regions at the
-same time.
+A Placement says which workers hold which region of each leaf. A region is a box of the leaf. A TensorLink writes and
+reads several regions at the same time.
 """
 
 import concurrent.futures
@@ -19,9 +19,9 @@ from alpa import errors, rpc
 from alpa._proto import tensor_service_pb2 as pb
 
 CHUNK = 1 << 20  # bytes of data per message; the protocol allows at most 1 MiB
-PIECE = 32 << 20  # bytes; a larger region moves in several pieces at the same time
-THREADS = 8  # calls at the same time
-CALL_SECONDS = 600.0  # deadline of the call for one piece
+PIECE = 32 << 20  # maximum bytes of a piece; a larger region is cut into pieces that move at the same time
+THREADS = 8  # number of calls at the same time
+CALL_SECONDS = 600.0  # deadline of a call, which moves one piece
 
 STATE, BATCH, AUX = 0, 1, 2  # LeafRef.Kind
 
@@ -43,8 +43,8 @@ class Region:
 
 
 def tile_of(dims, sharding, mesh, index):
-    """Returns the region of an array of shape `dims` that device number `index` of the mesh holds. A tile has
-    ceil(length / ways) elements along each dimension. The last tiles can be short or empty."""
+    """Returns the tile of an array of shape `dims` that device number `index` of the mesh holds. Along a dimension
+    that is split into `ways` tiles, a tile has ceil(length / ways) elements. The last tiles can be short or empty."""
     coordinates = np.unravel_index(index, tuple(mesh.shape)) if mesh.shape else ()
     start, size = [], []
     for d, length in enumerate(dims):
@@ -70,7 +70,7 @@ class Placement:
         self._outputs = [self._holders(leaf, proto.meshes) for leaf in proto.outputs]
 
     def input_holders(self, leaf):
-        """Returns [(region, [workers])]: every part of an input leaf, with all workers that hold it."""
+        """Returns [(region, [workers])]: the regions of an input leaf, each with all workers that hold it."""
         return self._inputs[leaf]
 
     def output_holders(self, leaf):
@@ -107,8 +107,8 @@ class TensorLink:
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="alpa-tensors")
 
     def abort(self):
-        """Ends all transfers. The threads that wait for them get an error. Call this when the job has failed, because
-        a frozen worker may not answer for a long time."""
+        """Ends all transfers. The threads that wait for a transfer get an error. Call this function when the job has
+        failed, because a frozen worker may not answer for a long time."""
         self._close_channels()
 
     def close(self):
@@ -149,7 +149,8 @@ class TensorLink:
         return arrays
 
     def _run(self, tasks):
-        """Runs all tasks. Raises the first error after every task has ended, so that no thread uses an array later."""
+        """Runs all tasks. If a task fails, waits until every task has ended, so that no thread uses an array later, and
+        raises the first error."""
         if len(tasks) == 1:
             function, *args = tasks[0]
             return function(*args)
@@ -162,7 +163,7 @@ class TensorLink:
     def _failure(error, doing):
         if isinstance(error, grpc.RpcError):
             return errors.from_rpc(error, doing)
-        return errors.AlpaError(f"{doing}: the connection was closed", "ABORTED")  # grpc raises ValueError
+        return errors.AlpaError(f"{doing}: the connection was closed", "ABORTED")  # a ValueError from grpc
 
     def _pick(self, worker):
         calls = self._calls[worker]
@@ -210,8 +211,8 @@ class TensorLink:
 @functools.cache
 def _keep_message_memory():
     """Makes glibc keep freed memory for the next messages, which have about CHUNK bytes each. By default, glibc maps
-    fresh pages for each message and unmaps them at once. This takes half of the time of a transfer. Does nothing if the
-    user has set malloc options."""
+    fresh pages for each message and unmaps them at once. That would take half of the time of a transfer. Does nothing
+    if the user has set malloc options."""
     if any(name.startswith("MALLOC_") for name in os.environ) or "GLIBC_TUNABLES" in os.environ:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -221,13 +222,13 @@ def _keep_message_memory():
 
 
 class _Calls:
-    """The calls of TensorService, with serialized messages. This module encodes and decodes the data field itself, to
-    save copies."""
+    """The calls of TensorService. They take and return serialized messages: this module encodes and decodes the data
+    field itself, to save copies."""
 
     def __init__(self, channel):
         self.put = channel.stream_unary("/alpa.proto.TensorService/Put", request_serializer=lambda message: message,
                                         response_deserializer=pb.PutReply.FromString)
-        # A Put of one message, which looks the same to the worker. It saves the thread that gRPC starts per stream.
+        # Put as a call with a single message. The worker sees no difference. Without a stream, gRPC starts no thread.
         self.put_one = channel.unary_unary("/alpa.proto.TensorService/Put", request_serializer=lambda message: message,
                                            response_deserializer=pb.PutReply.FromString)
         self.get = channel.unary_stream("/alpa.proto.TensorService/Get",
@@ -236,8 +237,8 @@ class _Calls:
 
 
 def _pieces(region, itemsize):
-    """Cuts a large region along its first dimension longer than 1. If the region is contiguous in the leaf, so is each
-    piece."""
+    """Cuts a large region into pieces, along the first dimension that is longer than 1. If the region is contiguous in
+    the leaf, each piece is contiguous, too."""
     size = math.prod(region.size) * itemsize
     dim = next((d for d, n in enumerate(region.size) if n > 1), None)
     if size <= PIECE or dim is None:
@@ -269,7 +270,8 @@ def _put_messages(ref, data):
 
 
 def _data_of(message):
-    """Returns the data of a serialized GetChunk without a copy. The message has one field, number 1."""
+    """Returns the data of a serialized GetChunk without a copy. This message has a single field, the data, as field
+    number 1."""
     if not message:
         return b""
     if message[0] == 0x0A:

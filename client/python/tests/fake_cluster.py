@@ -136,7 +136,7 @@ class FakeCluster:
 
 
 def _serve(methods, servicer):
-    """Starts a server for a service, whose methods `servicer` has. Returns the server and its address."""
+    """Starts a server for those methods of a service that `servicer` has. Returns the server and its address."""
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(16))
     for name, method in methods.items():
         if hasattr(servicer, name):
@@ -157,7 +157,7 @@ class _Job:
         self.roles = request.roles
         self.version = 0
         self.aux = {}
-        self.memory = {}  # (worker, kind, leaf, slot) -> (array, mask of the elements that were written)
+        self.memory = {}  # {(worker, kind, leaf, slot): (array, mask of the written elements)}
         computation = xla_client.XlaComputation(cluster.programs[request.program_hash])
         shape = computation.program_shape()
         self.inputs = [(s.dimensions(), np.dtype(s.numpy_dtype())) for s in shape.parameter_shapes()]
@@ -237,8 +237,8 @@ class _Job:
 
 
 def _without_layouts(text):
-    """Returns a module without the layouts of its parameters and results. The CPU client of JAX 0.4.35 crashes if the
-    layout of a tuple is given."""
+    """Removes the layouts of parameters and results from a module. With the layout of a tuple, the CPU client of JAX
+    0.4.35 crashes."""
     with mlir.make_ir_context():
         module = ir.Module.parse(text)
         attributes = module.operation.attributes

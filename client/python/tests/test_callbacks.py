@@ -1,4 +1,4 @@
-"""A step with host callbacks is refused, by name and place. Debug callbacks can be left out."""
+"""A step with host callbacks is refused, and the error names the callback. Debug callbacks can be left out."""
 import re
 import warnings
 

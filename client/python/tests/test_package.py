@@ -1,8 +1,8 @@
 """The wheel works without a checkout, at both ends of the version ranges in pyproject.toml.
 
 Builds the wheel, installs it next to the oldest and next to the newest packages, and runs the other tests of this
-folder against it. The environments stay in build/python/ of the checkout. The first run downloads their packages from
-PyPI, which takes about one minute longer.
+folder against it. The environments stay in build/python/ of the checkout. The first run takes about one minute
+longer, because it downloads their packages from PyPI.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PACKAGE = HERE.parent
 ROOT = PACKAGE.parent.parent
 CACHE = ROOT / "build" / "python"
-ENDS = {"lowest": [(3, 11)], "newest": [(3, minor) for minor in range(14, 11, -1)]}  # Pythons, the preferred one first
+ENDS = {"lowest": [(3, 11)], "newest": [(3, minor) for minor in range(14, 11, -1)]}  # preferred version first
 
 pytestmark = pytest.mark.skipif(not (ROOT / "proto" / "graph.proto").exists(), reason="needs the checkout")
 
@@ -53,8 +53,9 @@ def wheel():
 
 @pytest.fixture(scope="module")
 def results(wheel, tmp_path_factory):
-    """Installs the wheel at each end and runs the tests there, both ends at the same time. Returns {end: (packages
-    before, packages after, place of alpa, (exit code, output) of the tests)} of the ends that have a Python."""
+    """Installs the wheel at each end of the ranges and runs the tests at both ends at the same time. Leaves out an end
+    without a Python. Returns {end: (packages before, packages after, place of alpa, (exit code, output) of the
+    tests)}."""
     found, running = {}, {}
     with contextlib.ExitStack() as stack:
         for end in ENDS:
@@ -65,7 +66,7 @@ def results(wheel, tmp_path_factory):
             python = _environment(end, interpreter)
             _run(python, "-m", "pip", "uninstall", "-q", "-y", "alpa")
             before = _freeze(python)
-            # Without an index, pip fails if a package has to move.
+            # Without an index, pip fails if it has to change the version of a package.
             _run(python, "-m", "pip", "install", "-q", "--no-index", wheel)
             folder = tmp_path_factory.mktemp(end)
             shutil.copytree(HERE, folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
@@ -132,7 +133,7 @@ def _requirements(end):
 
 
 def _interpreter(end):
-    """Returns the path of a Python for one end, or None."""
+    """Returns the path of a Python for one end. If no such Python is installed, returns None."""
     for major, minor in ENDS[end]:
         name = f"python{major}.{minor}"
         places = [shutil.which(name)]
@@ -146,7 +147,8 @@ def _interpreter(end):
 
 
 def _environment(end, interpreter):
-    """Returns the Python of the virtual environment of one end. Creates it if its requirements have changed."""
+    """Returns the path of Python in the virtual environment for one end. If the requirements have changed, creates the
+    environment again."""
     requirements = _requirements(end)
     stamp = f"{interpreter}\n{requirements.read_text()}"
     folder = CACHE / end
@@ -170,7 +172,7 @@ def _run(*command, **options):
 
 @contextlib.contextmanager
 def _locked(name):
-    """Keeps other test processes of this checkout away from one of the cached folders."""
+    """Locks one of the cached folders, so that no other test process of this checkout uses it."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / f"{name}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -17,7 +17,7 @@ X = np.arange(12, dtype=np.float32).reshape(4, 3) / 10
 
 @jax.tree_util.register_pytree_node_class
 class Layer:
-    """Like an Equinox module or a flax dataclass: arrays, an optional array, and static fields."""
+    """Like an Equinox module or a flax dataclass. It has arrays, an optional array, and static fields."""
 
     def __init__(self, w, b, scale, activation):
         self.w, self.b, self.scale, self.activation = w, b, scale, activation
@@ -35,7 +35,7 @@ class Layer:
 
 @dataclasses.dataclass
 class Model:
-    """Like an Equinox MLP or a module of flax nnx: one of the leaves is a function."""
+    """Like an Equinox MLP or a module of flax nnx. One of its leaves is a function."""
 
     w: Any
     activation: Any
@@ -240,7 +240,7 @@ def test_a_wrong_structure_is_refused_by_the_path_of_its_leaf(cluster, state, ch
         run(changed, {"x": X})
 
 
-# ---- the libraries themselves, if they are installed ----
+# ---- models of Equinox and other libraries, if they are installed ----
 
 
 def test_equinox(cluster, tmp_path):

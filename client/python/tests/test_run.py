@@ -123,7 +123,7 @@ def test_fetched_or_changed_state_is_uploaded_again(cluster):
     run = cluster.parallelize(step)
     state, _ = run(start(), batch_of(0))
     host = alpa.fetch(state)
-    changed = dict(state, params=dict(state["params"], b=np.full(300, 2, np.float32)))  # handles and an array
+    changed = dict(state, params=dict(state["params"], b=np.full(300, 2, np.float32)))  # mixes handles and an array
     run(changed, batch_of(1))
     with pytest.raises(alpa.StaleStateError, match="gone"):
         alpa.fetch(state)
@@ -249,7 +249,7 @@ def test_errors_of_wrong_arguments_name_the_leaf(cluster):
         run(state)
     with pytest.raises(alpa.InputError, match=r"state\['params'\]\['b'\] is f16"):
         run(dict(state, params=dict(state["params"], b=np.zeros(300, np.float16))), batch_of(0))
-    run(state, batch_of(1))  # the errors changed nothing
+    run(state, batch_of(1))  # the refused calls changed nothing
 
 
 def test_the_users_own_exceptions_pass_through(cluster):

@@ -1,7 +1,7 @@
-"""The messages and services of proto/*.proto. ../../generate.py writes the modules of this folder.
+"""The messages and services of proto/*.proto. ../../generate.py writes the other modules of this folder.
 
-The modules hold descriptors, not the code of a protoc. Generated code runs only with protobuf and gRPC from the version
-of its generator on, and protobuf accepts it for one more major version. Descriptors have no such limits.
+These modules hold descriptors, not code that protoc generated. Generated code needs protobuf and gRPC of at least the
+generator's version, and protobuf accepts it for only one more major version. Descriptors have no such limits.
 """
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -11,7 +11,7 @@ _POOL = descriptor_pool.DescriptorPool()  # not the default pool, in which other
 
 def define(names, serialized):
     """Adds the message classes and the service stubs of a serialized FileDescriptorProto to `names`, the globals of a
-    module. The stub of a service Jobs is JobsStub, and Jobs is {method: Method}."""
+    module. For a service named Jobs, `JobsStub` is its stub class, and `Jobs` is {method name: Method}."""
     proto = descriptor_pb2.FileDescriptorProto.FromString(serialized)
     _POOL.AddSerializedFile(serialized)
     file = _POOL.FindFileByName(proto.name)
@@ -26,7 +26,7 @@ def define(names, serialized):
 
 
 class Method:
-    """One call of a service. `kind` is the name of the functions of grpc for it, such as "unary_stream"."""
+    """A method of a service. `kind` says which sides stream messages, in the words of grpc, such as "unary_stream"."""
 
     def __init__(self, service, proto, descriptor):
         self.path = f"/{service}/{proto.name}"
