@@ -6,8 +6,8 @@
 #   tests/clean_root.sh tests/run.sh
 #
 # Needs root privileges, debootstrap and git. ALPA_ROOT names the folder for the new root. By default the folder is
-# temporary and is removed at the end. If ALPA_ROOT already contains a root, the command runs in that root, as in a
-# second run. Copies this machine's certificates, proxy settings and pip settings, which Debian and PyPI may require.
+# temporary and is removed at the end. If ALPA_ROOT already contains a root from an earlier run, the command runs in
+# that root. Copies this machine's certificates, proxy settings and pip settings, which Debian and PyPI may require.
 set -euo pipefail
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 (($#)) || { sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }

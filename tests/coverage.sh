@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the complete matrices of plans on daemons, and 300 random plans per model in the interpreter. Prints
+# Runs the complete test matrices of plans on daemons, and 300 random plans per model in the interpreter. Prints
 # docs/coverage.md. Takes about two hours on two cores. REQUIRES: a release build.
 #
 #   tests/coverage.sh > docs/coverage.md
@@ -40,7 +40,7 @@ matrix "bytes sent, compared with formulas" tests/e2e/test_traffic.py
 matrix "a run continues under another plan" tests/e2e/test_replan.py
 
 "$python" tests/e2e/export_jobs.py "$jobs" >/dev/null || failed=1
-# One process per core. Each job's output is in JOB.out next to the job.
+# Runs one process per core. The output of a job goes to JOB.out next to the job directory.
 find "$jobs" -mindepth 1 -maxdepth 1 -type d | sort | xargs -P "$(nproc)" -I{} sh -c \
   '"$ALPA_BIN/check_lowering" {} random=300,seed=1000 > {}.out 2>&1 || cat {}.out >&2
    echo "$(date +%T) $(basename {}): $(tail -1 {}.out)" >&2'

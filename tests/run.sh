@@ -2,10 +2,10 @@
 # Installs the dependencies, builds the project and runs all tests:
 #
 #   tests/run.sh            everything
-#   tests/run.sh --quick    all but the end-to-end tests
+#   tests/run.sh --quick    all tests except the end-to-end tests
 #   tests/run.sh --full     everything, with the complete matrix of plans against JAX (takes an hour)
 #
-# The last line is "N passed, N failed". Fails if a test fails or a test runner does not finish.
+# The last line is "N passed, N failed". The script fails if a test fails or a test runner does not finish.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"

@@ -29,8 +29,8 @@ int RankAlong(int device, const std::vector<int64_t>& mesh_shape, const std::vec
   return static_cast<int>(rank);
 }
 
-// In every call, each rank posts its input, waits for all ranks, reads the inputs of the others, and waits again until
-// all ranks have read.
+// In every collective, each rank posts its input, waits until all ranks have posted, reads the inputs of the other
+// ranks, and waits again until all ranks have read.
 class FakeFabric::Meeting {
  public:
   explicit Meeting(int size) : posts_(size), size_(size) {}
@@ -227,7 +227,7 @@ void FakeFabric::Abort(const absl::Status& cause) {
 
 std::shared_ptr<FakeFabric::Meeting> FakeFabric::MeetingFor(int device, const std::vector<int64_t>& axes, int& rank,
                                                             int& size) {
-  // There is one meeting per (axes, coordinates along all other axes).
+  // The key of a meeting consists of the axes and of the group's coordinates along all other axes.
   std::vector<int64_t> key = axes;
   key.push_back(-1);
   const std::vector<int64_t> coordinates = CoordinatesOf(device, mesh_shape_);

@@ -12,8 +12,8 @@
 
 namespace alpa::conformance {
 
-// The collective groups of one mesh. Device d, counted row-major in `mesh_shape`, uses Provider(d).
-// Threads: thread-safe. Each device of a group must call its collectives from its own thread.
+// Holds the collective groups of one mesh. Device `d`, counted row-major in `mesh_shape`, uses Provider(d).
+// Threads: thread-safe. Each device of a group must call its collectives from a separate thread.
 class FakeFabric {
  public:
   explicit FakeFabric(std::vector<int64_t> mesh_shape);
@@ -21,10 +21,10 @@ class FakeFabric {
 
   int device_count() const { return static_cast<int>(providers_.size()); }
   kernels::CollectiveProvider& Provider(int device);
-  // Fails the current call and all later calls of every group with `cause`.
+  // Makes the current collective and all later collectives of every group fail with `cause`.
   void Abort(const absl::Status& cause);
 
-  class Meeting;  // the rendezvous of one group
+  class Meeting;  // where the ranks of one group exchange their inputs
 
  private:
   class DeviceProvider;

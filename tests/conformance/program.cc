@@ -14,7 +14,7 @@
 namespace alpa::conformance {
 namespace {
 
-// Converts `values` to the type of `shape`. The evaluator does the conversion, so it also does the rounding.
+// Converts `values` to the type of `shape`. The evaluator converts and rounds them.
 Literal Converted(const Shape& shape, const std::vector<double>& values) {
   std::vector<std::byte> bytes(values.size() * sizeof(double));
   if (!values.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
@@ -67,7 +67,7 @@ Literal RandomLiteral(const Shape& shape, Random& random, double low, double hig
 
 Literal EdgeLiteral(const Shape& shape, Random& random) {
   if (graph::IsInteger(shape.dtype)) {
-    // Half of the elements are random bits, half are edge values.
+    // Half of the elements are random bits, and the other half are edge values.
     const int64_t size = SizeOf(shape.dtype);
     std::vector<std::byte> bytes(shape.bytes());
     for (int64_t i = 0; i < shape.elements(); ++i) {

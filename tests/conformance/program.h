@@ -25,9 +25,10 @@ using graph::Shape;
 using graph::ValueId;
 using Regions = std::vector<std::shared_ptr<const graph::Graph>>;
 
-// Limits the difference between a float and its expected value to `ulps` times the type's spacing at
-// max(|expected|, floor), plus `absolute`. `normwise` replaces |expected| by the largest finite |expected| of the
-// array. Infinities must be equal. -0 equals 0, and all NaNs are equal. Integers and pred must always be equal.
+// Limits the difference between a float and its expected value. The limit is `ulps` times a spacing, plus `absolute`.
+// The spacing is the distance between neighbouring numbers of the type at max(|expected|, floor). With `normwise`, the
+// largest finite |expected| of the array replaces |expected|. Infinities must be equal. -0 equals 0, and all NaNs are
+// equal. Integers and pred must always be equal.
 struct Tolerance {
   double ulps = 0;
   double floor = 0;
@@ -41,10 +42,10 @@ inline Tolerance Normwise(double ulps) { return {ulps, 0, true}; }
 struct Program {
   graph::Graph graph;
   std::vector<Literal> arguments;
-  std::vector<Tolerance> tolerances;  // by result
+  std::vector<Tolerance> tolerances;  // one entry per result
 };
 
-// Pseudo-random numbers that depend only on the seed (splitmix64).
+// Generates pseudo-random numbers that depend only on the seed (splitmix64).
 class Random {
  public:
   explicit Random(uint64_t seed) : state_(seed) {}
@@ -65,8 +66,7 @@ Literal EdgeLiteral(const Shape& shape, Random& random);
 // Returns an array of `values`, converted to `dtype`.
 Literal LiteralOf(DType dtype, std::vector<int64_t> dims, const std::vector<double>& values);
 
-// Builds one program. Ends the process if the shapes of an op do not fit, so only tests with fixed programs use this
-// class.
+// Builds one program. Ends the process if the shapes of an op do not fit, so a test must add only ops whose shapes fit.
 class Maker {
  public:
   explicit Maker(absl::string_view seed) : random_(seed) {}
@@ -85,7 +85,7 @@ class Maker {
   Random& random() { return random_; }
   const Shape& shape(ValueId id) { return builder_.shape(id); }
 
-  // Returns the program. All results have the same tolerance.
+  // Returns the program. `tolerance` applies to all results.
   Program Finish(std::vector<ValueId> results, Tolerance tolerance = {});
 
  private:
@@ -99,8 +99,8 @@ std::shared_ptr<const graph::Graph> Region(
     const std::vector<Shape>& parameters,
     const std::function<std::vector<ValueId>(GraphBuilder&, std::vector<ValueId>)>& body);
 
-// Returns OK, or kInternal. The message reports the number of wrong elements, the first wrong element and the largest
-// error. If the shapes differ, it reports the shapes.
+// Returns OK if the difference is allowed, otherwise kInternal. The message reports the number of wrong elements, the
+// first wrong element and the largest error. If the shapes differ, it reports the shapes.
 absl::Status Compare(const Literal& expected, const Literal& actual, const Tolerance& tolerance);
 absl::Status CompareAll(const std::vector<Literal>& expected, const std::vector<Literal>& actual,
                         const std::vector<Tolerance>& tolerances);

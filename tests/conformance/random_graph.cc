@@ -31,7 +31,7 @@ class Generator {
     for (int i = 0; i < 3; ++i) NewInput(RandomType(), RandomDims());
     NewInput(DType::kF32, RandomDims());
     for (int i = 0; i < options_.ops; ++i) Step();
-    // The results are the last four values and a random sixth of the others.
+    // The results are the last four values, and about one sixth of the other values, chosen at random.
     std::vector<ValueId> results;
     std::vector<Tolerance> tolerances;
     for (size_t i = 0; i < nodes_.size(); ++i) {
@@ -68,20 +68,21 @@ class Generator {
     return dims;
   }
 
-  // Returns the relative error that one op may add. The factor allows for less accurate versions of exp, tanh, ...
+  // Returns the relative error that one op may add. The factor 8 allows for less accurate versions of exp, tanh, ...
   double Unit(DType dtype) { return Epsilon(dtype) * (SizeOf(dtype) == 2 ? 1 : 8); }
 
   Node Push(ValueId id, double bound, double error, bool exact) {
     Node node{id, bound, error, exact};
     if (IsFloatNode(node) && bound > kLargest) {
-      // The value is too large: later ops could overflow. So the node is replaced by its tanh.
+      // Later ops could overflow if they read such a large value. The tanh of the value therefore replaces it.
       const DType dtype = type(node);
       node = {m_->Unary(Opcode::kTanh, id), 1, error + Unit(dtype), false};
     }
     nodes_.push_back(node);
     return node;
   }
-  // Adds the result of an op that rounds. `error`: the error of the result that the errors of the operands cause.
+  // Adds the result of an op that rounds. `error` is the part of the result's error that the errors of the operands
+  // cause.
   Node Rounded(ValueId id, double bound, double error) {
     return Push(id, bound, error + bound * Unit(m_.shape(id).dtype), false);
   }
@@ -93,7 +94,8 @@ class Generator {
     }
     return Push(m_.Input({dtype, dims}, low, high), std::max(std::fabs(low), std::fabs(high)), 0, true);
   }
-  // Returns a random node for which `accepts` is true. If there is none, adds an input of type `otherwise`.
+  // Returns a random node for which `accepts` is true. If no such node exists, adds and returns an input of type
+  // `otherwise`.
   template <typename F>
   Node Pick(F&& accepts, DType otherwise) {
     const size_t n = nodes_.size();
@@ -117,7 +119,8 @@ class Generator {
   Node PickAny() {
     return Pick([](const Node&) { return true; }, DType::kF32);
   }
-  // Returns a node of the same shape and type as x. If `exact`, the node is exact.
+  // Returns a node of the same shape and type as x. If `exact`, the bits of the node are the same in every
+  // implementation.
   Node Partner(const Node& x, bool exact = false) {
     if (random().OneIn(5)) {
       const Node scalar = NewInput(type(x), {});
@@ -328,7 +331,7 @@ class Generator {
     const DType floats[] = {DType::kF32, DType::kBF16, DType::kF16, DType::kF64};
     const DType to = floats[random().Below(4)];
     if (!IsFloatNode(x)) {
-      // Integers only become floats if every float type can hold them.
+      // An integer is converted to a float only if every float type can hold the integer.
       if (x.bound <= kLargest)
         Push(m_->Convert(x.id, to), x.bound, 0, true);
       else

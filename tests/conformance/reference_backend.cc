@@ -22,7 +22,7 @@ using graph::Opcode;
 using graph::Shape;
 using kernels::CollectiveGroup;
 
-constexpr size_t kAlignment = 64;  // of buffers, in bytes; kernels::Buffer requires at least 64
+constexpr size_t kAlignment = 64;  // alignment of buffers in bytes; kernels::Buffer requires at least 64
 
 class HostBuffer : public kernels::Buffer {
  public:

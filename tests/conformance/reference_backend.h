@@ -1,5 +1,5 @@
 // A backend that runs programs with the reference evaluator. It is the simplest implementation of kernels/backend.h. It
-// shows the requirements of the conformance suite, and that a backend can pass the suite.
+// shows what the conformance suite requires, and that a backend can pass the suite.
 //
 // The backend is slow. Its buffers are in host memory.
 #pragma once

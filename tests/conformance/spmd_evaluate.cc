@@ -32,7 +32,7 @@ absl::StatusOr<Literal> Compute(const Operands& arguments,
   return results[0];
 }
 
-// Returns block `index` of the `count` equal blocks of x along `dim`.
+// Cuts x along `dim` into `count` equal blocks, and returns block number `index`.
 absl::StatusOr<Literal> Block(const Literal& x, int64_t dim, int64_t index, int64_t count) {
   std::vector<int64_t> starts(x.shape().dims.size(), 0), limits = x.shape().dims;
   const int64_t size = limits[dim] / count;
@@ -58,7 +58,7 @@ absl::StatusOr<Literal> Reduced(const Operands& parts, graph::ReduceKind kind) {
   });
 }
 
-// Returns the results of the collective on rank `rank`. `all[r]` are the operands of rank r.
+// Returns the results that the collective has on rank `rank`. `all[r]` holds the operands of rank `r`.
 absl::StatusOr<Operands> ByDefinition(const Op& op, const std::vector<Operands>& all, int rank) {
   const auto& attrs = op.as<CollectiveAttrs>();
   const int64_t n = static_cast<int64_t>(all.size());
@@ -108,7 +108,8 @@ class Meeting {
   absl::StatusOr<Operands> Collective(int device, const Op& op, std::span<const Literal> operands) {
     ALPA_RETURN_IF_ERROR(Arrive([&] { posts_[device].assign(operands.begin(), operands.end()); }));
     const std::vector<int64_t>& axes = op.as<CollectiveAttrs>().mesh_axes;
-    // Collect the operands of the group by rank. The group's devices differ from this device only along the axes.
+    // Collect the operands of the group's devices, one entry per rank. The coordinates of these devices differ from
+    // those of this device only along the axes.
     int64_t size = 1;
     for (int64_t axis : axes) size *= mesh_shape_[axis];
     std::vector<Operands> all(size);

@@ -10,8 +10,9 @@
 
 namespace alpa::conformance {
 
-// Returns the results by device. arguments[d] and element d of the result belong to device d, counted row-major in
-// `mesh_shape`. Errors: those of the evaluator. REQUIRES: every device reaches the same collectives in the same order.
+// Returns one list of results per device. arguments[d] and element `d` of the returned vector belong to device `d`.
+// Devices are counted row-major in `mesh_shape`. Errors: those of the evaluator. REQUIRES: every device reaches the
+// same collectives in the same order.
 absl::StatusOr<std::vector<std::vector<graph::Literal>>> SpmdEvaluate(
     const graph::Graph& graph, const std::vector<int64_t>& mesh_shape,
     const std::vector<std::vector<graph::Literal>>& arguments);

@@ -80,7 +80,7 @@ def batches_of(name, count=3, batch=BATCH):
 def training(loss, params, optimizer, key=None, flatten=False):
     """Returns (step, state).
 
-    "adamw" is AdamW after gradient clipping. With `flatten`, each of its moments is one vector over all parameters.
+    "adamw" is AdamW after gradient clipping. With `flatten`, AdamW stores each moment of all parameters in one vector.
     "sgd" is plain SGD that returns the gradients as aux.
     """
     if optimizer == "adamw":

@@ -1,14 +1,15 @@
 """Checks that a run equals single-device jax.jit "up to rounding". The effect of rounding is measured.
 
 JAX runs the same steps once with the given inputs, and PERTURBED_RUNS times with perturbed inputs. A perturbed run
-changes every float input by about one rounding: by a relative 3e-7, or by 5e-4 if the model computes in 16 bits. The
-differences between these runs show how sensitive each result is to rounding. A running sum is hardly sensitive. An Adam
-update is very sensitive if the exact gradient is zero.
+changes every float input by about one rounding: by 3e-7 of its value, or by 5e-4 of its value if the model computes in
+16 bits. The differences between these runs show how sensitive each result is to rounding. For example, a running sum is
+hardly sensitive, and an Adam update is very sensitive if the exact gradient is zero.
 
 The comparison covers each leaf of the aux at each step, and the change of each state leaf from start to end. The
 largest difference between our run and the unperturbed JAX run may be at most
 
-    10 x the largest difference of a perturbed run + 1e-4 x the largest absolute value of the aux leaf or state change.
+    10 x the largest difference between a perturbed run and the unperturbed run
+    + 1e-4 x the largest absolute value of the aux leaf or of the state change.
 
 Leaves that are not floats must be equal. Read Reference first, then Reference.violations().
 
@@ -24,9 +25,9 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
-PERTURBED_RUNS = 3  # per reference
-ROUNDING_32 = 3e-7  # relative change of a float input of a perturbed run
-ROUNDING_16 = 5e-4  # relative change if the model computes in 16 bits
+PERTURBED_RUNS = 3  # number of perturbed runs per reference
+ROUNDING_32 = 3e-7  # relative change of each float input in a perturbed run
+ROUNDING_16 = 5e-4  # the same, if the model computes in 16 bits
 
 
 @dataclasses.dataclass
@@ -68,7 +69,7 @@ def trajectory(first, last, auxes):
 
 class Reference:
     """Runs `steps` steps with jax.jit on one device: once with the given inputs, and `perturbed_runs` times with
-    perturbed inputs. Each run uses the batches in turn."""
+    perturbed inputs. Each run uses the batches in turn, and starts again after the last batch."""
 
     def __init__(self, step, state, batches, steps, sixteen_bit=False, perturbed_runs=PERTURBED_RUNS):
         jitted = jax.jit(with_f32_sums(step) if sixteen_bit else step)
@@ -142,7 +143,7 @@ def run_ours(run, state, batches, steps):
 
 
 def same_bits(a, b):
-    """Returns whether two trajectories have bitwise equal last states and aux."""
+    """Returns whether the last states and the aux of two trajectories have the same bits."""
     def equal(x, y):
         return x.keys() == y.keys() and all(x[k].dtype == y[k].dtype and x[k].tobytes() == y[k].tobytes() for k in x)
 
@@ -162,7 +163,8 @@ def _is_float(x):
 
 
 def _change(run):
-    """Returns, for each state leaf, last minus first in f64, or the last value if the leaf is not a float."""
+    """Returns, for each float leaf of the state, the last value minus the first, in f64. For other leaves, returns the
+    last value."""
     out = {}
     for path, last in run.last.items():
         out[path] = last.astype(np.float64) - run.first[path].astype(np.float64) if _is_float(last) else last
@@ -170,7 +172,7 @@ def _change(run):
 
 
 def _perturb(tree, size, rng):
-    """Returns the tree with every float value changed by `size` relative, up or down at random.
+    """Returns the tree with every float value changed by `size` times the value, up or down at random.
 
     For 16-bit values, `size` is less than the distance to the neighbouring value. A 16-bit result is therefore rounded
     up or down at random, so that the expected change is `size`.

@@ -31,9 +31,10 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def cluster():
-    """Starts the cluster that all tests share. pair-0 and pair-1 have two devices each.
+    """Starts the cluster that all tests share.
 
-    single-0 and single-1 have one each."""
+    The workers pair-0 and pair-1 have two devices each, and single-0 and single-1 have one device each.
+    """
     connected = start_cluster({"pair-0": 2, "pair-1": 2, "single-0": 1, "single-1": 1})
     yield connected
     connected.close()
@@ -41,9 +42,10 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def wide():
-    """Starts a larger cluster for one module. quad-0 and quad-1 have four devices each.
+    """Starts a larger cluster for one module.
 
-    one-0 and one-1 have one each."""
+    The workers quad-0 and quad-1 have four devices each, and one-0 and one-1 have one device each.
+    """
     connected = start_cluster({"quad-0": 4, "quad-1": 4, "one-0": 1, "one-1": 1})
     yield connected
     connected.close()
@@ -51,7 +53,7 @@ def wide():
 
 @pytest.fixture
 def fresh_cluster():
-    """Returns a function that starts a new cluster. Tests that break their cluster use it."""
+    """Returns a function that starts a new cluster. A test that breaks its cluster uses this function."""
     started = []
 
     def start(workers, *flags):

@@ -7,9 +7,9 @@ from alpa.local import Daemons, find_binary
 
 
 def start_cluster(workers, *coordinator_flags):
-    """Starts a coordinator, and one worker for each item of `workers`, {name: number of devices}.
+    """Starts a coordinator, and one worker for each item of `workers`, which is {name: number of devices}.
 
-    Waits until all workers have registered. Returns a connected Cluster. Stops the daemons if a start fails.
+    Waits until all workers have registered. Returns a connected Cluster. If a start fails, stops all daemons.
     """
     daemons = Daemons()
     try:

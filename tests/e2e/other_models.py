@@ -15,7 +15,7 @@ import optax
 
 
 def init_scan_gpt(config, key):
-    """Returns the parameters of models.Gpt, with the parameters of its blocks stacked."""
+    """Returns the parameters of models.Gpt. Each parameter of the blocks is one leaf, stacked over all blocks."""
     params = models.init_gpt(config, key)
     params["blocks"] = jax.tree_util.tree_map(lambda *leaves: jnp.stack(leaves), *params["blocks"])
     return params
@@ -70,7 +70,7 @@ def bert_loss(config):
 
 
 def init_translator(config, key):
-    """Returns the parameters of an encoder and a decoder with config.layers layers each."""
+    """Returns the parameters of an encoder and a decoder. Each of them has config.layers layers."""
     first, second, third = jax.random.split(key, 3)
     params = {"encoder": models.init_gpt(config, first), "decoder": models.init_gpt(config, second)}
     for block, k in zip(params["decoder"]["blocks"], jax.random.split(third, config.layers)):

@@ -48,7 +48,8 @@ def part(array, i):
 def make_step(adam, bug=None):
     """Returns a step.
 
-    If `bug` is None, the step is not split. If `bug` is "none", the split is correct. Otherwise the split has this bug.
+    If `bug` is None, the step is not split. If `bug` is "none", the split is correct. Otherwise, the split has the bug
+    that `bug` names.
     """
 
     def step(state, batch):
@@ -80,7 +81,8 @@ def make_step(adam, bug=None):
 
 
 def split_gradients(bug, state, batch, keep):
-    """Returns (loss, gradients), computed from PARTS parts of the batch. Part d * K + m is microbatch m of device d."""
+    """Returns (loss, gradients), computed from PARTS parts of the batch. Part `d * K + m` is microbatch `m` of device
+    `d`."""
     x, y = batch["x"], batch["y"]
     found = []
     for i in range(PARTS):

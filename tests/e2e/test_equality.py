@@ -10,7 +10,7 @@ from compare import run_ours, same_bits
 
 KS = (1, 2, 4, 8)  # numbers of microbatches
 MATRIX = list(itertools.product((*NAMES, "vit_convolution"), OPTIMIZERS, LAYOUTS, KS))
-DEFAULT_SIZE = 26  # rows of the matrix that run without --full
+DEFAULT_SIZE = 26  # number of rows of the matrix that run without --full
 
 
 def pytest_generate_tests(metafunc):
@@ -23,8 +23,8 @@ def pytest_generate_tests(metafunc):
 
 
 def part_of_matrix(seed):
-    """Returns a seeded part of the matrix. It contains each model of NAMES with both optimizers, and each layout with
-    every k."""
+    """Returns a part of the matrix, which the seed selects. It contains each model of NAMES with both optimizers, and
+    each layout with every k."""
     rng = random.Random(seed)
     plans = list(itertools.product(LAYOUTS, KS))
     rng.shuffle(plans)

@@ -53,7 +53,8 @@ def traced():
 
 
 def submit(cluster, module, roles, timeout=30, **plan):
-    """Submits a job that the coordinator must refuse. Raises the AlpaError, or fails the test if the job runs."""
+    """Submits a job that the coordinator must refuse. Raises the AlpaError of the refusal, or fails the test if the job
+    runs."""
     request = pb.SubmitRequest(name="bad", program_hash=send_program(cluster, module), roles=roles,
                                plan=pb.PlanRequest(devices=1, **plan))
     job = None
@@ -219,7 +220,7 @@ def test_an_unreachable_coordinator_is_reported_in_time():
     assert time.monotonic() - begin < 5
 
 
-# ---- several jobs ----
+# ---- several jobs on one cluster ----
 
 
 def test_two_concurrent_jobs_equal_jit(cluster):
@@ -376,7 +377,8 @@ def test_a_killed_coordinator_restarts_with_everything_that_it_acknowledged(fres
 
 # ---- planners that crash or hang ----
 
-# The socket to the coordinator is descriptor 3. The job's id is at the start of the task, which stays in the socket.
+# The socket to the coordinator is descriptor 3. The script looks for the job's id at the start of the task that the
+# coordinator sends. The task stays in the socket.
 PLANNER = """#!{python} -SE
 import os, signal, socket, sys
 task = socket.socket(fileno=os.dup(3)).recv(4096, socket.MSG_PEEK)

@@ -1,7 +1,7 @@
 """Tests the measurements that workers report.
 
-Workers measure each machine once and cache the measurements. `alpa cluster` prints them. The measurements are enough to
-plan for the machine elsewhere.
+Workers measure each machine once and cache the measurements. `alpa cluster` prints them. With the measurements, another
+machine can make plans for the measured one.
 """
 
 import re
@@ -40,7 +40,7 @@ def profiles(cluster):
 
 
 def measuring_log(cluster, worker):
-    """Returns the lines of the worker's log that mention measurements. Fails the test if there is none."""
+    """Returns the lines of the worker's log that mention measurements. Fails the test if the log has no such line."""
     lines = [line for line in cluster._daemons.log(worker).splitlines() if "measure" in line]
     assert lines, cluster._daemons.log(worker)
     return lines
@@ -52,8 +52,8 @@ def test_the_first_start_measures_and_later_starts_read_the_cache(start, tmp_pat
     assert re.search(r"was measured in \d+\.\d+ s, kept in .*/cache/", measuring_log(first, "a")[0])
     kept = list((tmp_path / "cache").glob("measured-*.toml"))
     assert len(kept) == 1
-    # These workers read the cache: the machine and the threads per device are the same. Worker b has more devices than
-    # the measured worker, but the number of devices does not matter.
+    # These workers read the cache, because the machine and the threads per device are those of the measured worker.
+    # Worker b has more devices than the measured worker, but the number of devices does not matter.
     second = start({"a": 1, "b": 2})
     for worker in "ab":
         assert "measurements of this machine were read" in measuring_log(second, worker)[0]

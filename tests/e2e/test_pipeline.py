@@ -40,12 +40,12 @@ PLANS = {
 }
 SCHEDULES = ("1f1b", "gpipe", "zero-bubble")
 KS = (1, 4, 8)  # numbers of microbatches
-DEFAULT_SIZE = 17  # rows of the matrix that run without --full
+DEFAULT_SIZE = 17  # number of rows of the matrix that run without --full
 
 
 def matrix():
     """Returns every combination of model, optimizer, plan and k. BERT with SGD has a row for every schedule.
-    The other combinations use the schedules in turn."""
+    Each other combination has one row, and these rows use the schedules in turn."""
     rows = []
     models = enumerate(itertools.product(DEEP_NAMES, OPTIMIZERS))
     for (m, model), (p, plan), (q, k) in itertools.product(models, enumerate(PLANS), enumerate(KS)):
@@ -64,7 +64,7 @@ def pytest_generate_tests(metafunc):
 
 
 def part_of_matrix(seed):
-    """Returns a seeded part of the matrix, mostly with k > 1.
+    """Returns a part of the matrix, which the seed selects. It has few rows with k = 1.
 
     It contains every model with both optimizers, every schedule, and DEFAULT_SIZE different plans.
     """

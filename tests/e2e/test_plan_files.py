@@ -1,6 +1,7 @@
 """Tests plan files.
 
-The saved plan of one run gives another run the same bits. An invalid plan is refused before anything runs.
+A run with the saved plan of another run gives the same bits as that run. An invalid plan is refused before anything
+runs.
 """
 
 import json

@@ -32,7 +32,7 @@ PLACES = {
     "8_two_workers": (8, ("quad-0", "quad-1")),
 }
 MODELS = [(name, optimizer) for name in (*NAMES, "vit_convolution", *DEEP_NAMES) for optimizer in OPTIMIZERS]
-DEFAULT_SIZE = 8  # combinations of model, optimizer and place that run without --full
+DEFAULT_SIZE = 8  # number of combinations of model, optimizer and place that run without --full
 # SLOW describes slow devices with fast links. Even for a small model, computation takes longer than all overheads.
 SLOW = """
 [device.slow]
@@ -127,7 +127,7 @@ def test_stages_of_one_pipeline_can_have_different_axes(wide, tmp_path):
 
 def test_less_memory_gives_slower_plans_until_none_fits(wide, tmp_path):
     """Plans for less and less memory, until no plan fits. Every plan must fit into its memory, and must not be faster
-    than the plans for more memory. If no plan fits, the error must report how much memory a plan needs."""
+    than the plans for more memory. If no plan fits, the error must report the amount of memory that a plan needs."""
     step, state, batches, reference = case("gpt", "adamw", BATCH, STEPS)
     job = alpa.save_job(tmp_path / "job", step, state, batches)
     memory, seconds, plans = 1 << 30, 0.0, []

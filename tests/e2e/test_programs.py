@@ -197,7 +197,7 @@ def test_an_evaluation_step_may_return_its_state_unchanged(cluster):
 
 
 def test_rows_that_the_devices_do_not_divide_run_correctly_or_are_refused(cluster):
-    """With 30 rows on 4 devices, the last tile is short or the plan is refused. The result is never wrong."""
+    """With 30 rows on 4 devices, either the last tile is short, or the plan is refused. The result is never wrong."""
     step, state = cases.training(models.mlp_loss(cases.MLP), models.init_mlp(cases.MLP, jax.random.key(0)), "sgd")
     batches = cases.batches_of("mlp", batch=30)
     try:

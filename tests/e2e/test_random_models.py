@@ -1,7 +1,7 @@
 """Tests steps of random ops. An accepted step equals jax.jit, and each refusal has a valid reason.
 
-A seed selects a layout of the batch, (B, T, F) or (T, B, F), a chain of layers from LAYERS, a loss, an optimizer and a
-plan. `--full` runs more seeds.
+A seed selects a chain of layers from LAYERS, a loss, an optimizer and a plan. It also selects the layout of the batch:
+(B, T, F) or (T, B, F). `--full` runs more seeds.
 """
 
 import random
@@ -16,7 +16,7 @@ import pytest
 from compare import Reference, run_ours
 
 ROWS, TIME, FEATURES, STEPS = 16, 6, 8, 4
-QUICK, FULL = 12, 120  # number of seeds without and with --full
+QUICK, FULL = 12, 120  # number of seeds without --full, and with it
 
 
 class Maker:

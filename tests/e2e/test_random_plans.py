@@ -12,9 +12,9 @@ from compare import run_ours
 
 BATCH, STEPS, DEVICES = 24, 4, 8
 WORKERS = ("quad-0", "quad-1")
-PLANS_EACH = 5  # plans per model and optimizer with --full; without --full, there is one plan
+PLANS_EACH = 5  # number of plans per model and optimizer with --full; without --full: 1
 MODELS = list(itertools.product((*NAMES, *DEEP_NAMES), OPTIMIZERS))
-DEFAULT_SIZE = 6  # pairs of a model and an optimizer that run without --full
+DEFAULT_SIZE = 6  # number of pairs of a model and an optimizer that run without --full
 
 
 def pytest_generate_tests(metafunc):

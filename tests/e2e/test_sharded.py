@@ -24,12 +24,13 @@ PLANS = {
     "zero3_tensor2": (("pair-0", "pair-1"), lambda k: alpa.Zero(3, 4, microbatches=k, tp=2)),
 }
 KS = (1, 4, 8)  # numbers of microbatches
-DEEP_STEPS = 4  # steps of a run of a deep model
-DEFAULT_SIZE = 18  # rows of the matrix that run without --full
+DEEP_STEPS = 4  # number of steps in a run of a deep model
+DEFAULT_SIZE = 18  # number of rows of the matrix that run without --full
 
 
 def matrix():
-    """Returns every combination of model, optimizer and plan: small models with every k, deep models with one k."""
+    """Returns every combination of model, optimizer and plan. A small model has a row for every k, and a deep model has
+    a row for one k."""
     rows = list(itertools.product((*NAMES, "vit_convolution"), OPTIMIZERS, PLANS, KS))
     deep = enumerate(itertools.product(DEEP_NAMES, OPTIMIZERS))
     for (m, model), (p, plan) in itertools.product(deep, enumerate(PLANS)):
@@ -47,7 +48,8 @@ def pytest_generate_tests(metafunc):
 
 
 def part_of_matrix(seed):
-    """Returns a seeded part of the matrix. It contains every model except vit_convolution, and every plan."""
+    """Returns a part of the matrix, which the seed selects. It contains every model except vit_convolution, and every
+    plan."""
     rng = random.Random(seed)
     plans, models = list(PLANS), [(name, i) for i, name in enumerate((*NAMES, *DEEP_NAMES))]
     rng.shuffle(plans)

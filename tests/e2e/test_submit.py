@@ -1,4 +1,5 @@
-"""Tests the `alpa` command: its runs of job directories that the Python package wrote, its exit codes, its output."""
+"""Tests the `alpa` command: its exit codes, its output, and its runs of job directories that the Python package
+wrote."""
 
 import contextlib
 import functools
@@ -49,7 +50,8 @@ def running(cluster, *arguments):
 
 
 def wait_for(process, pattern, timeout=60):
-    """Reads stderr up to the first line that matches `pattern`. Returns the match. Fails the test if there is none."""
+    """Reads stderr up to the first line that matches `pattern`. Returns the match. Fails the test if no line
+    matches."""
     late = threading.Timer(timeout, process.kill)
     late.start()
     try:
@@ -104,7 +106,7 @@ def chained(batches, steps):
     return out
 
 
-# ---- results ----
+# ---- results of runs ----
 
 
 @pytest.mark.parametrize("name,devices,k", [("gpt_dropout", 2, 2), ("mlp", 1, 4)])

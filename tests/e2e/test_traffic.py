@@ -1,4 +1,4 @@
-"""Tests that devices send exactly as many bytes as the formulas below say, plus a few bytes for scalars.
+"""Tests that devices send the number of bytes that the formulas below give, plus at most a few bytes for scalars.
 
 The workers count the bytes that they send.
 """
@@ -42,7 +42,7 @@ def start():
 
 
 def sent_bytes(cluster, plan, workers, program=None):
-    """Returns the number of bytes that all devices together send in one step. `program`: (step, state, batch)."""
+    """Returns the number of bytes that all devices together send in one step. `program` is (step, state, batch)."""
     function, state, batch = program or (step, *start())
     with cluster.parallelize(function, plan, workers=workers, timeout=60) as run:
         for _ in range(2):
@@ -52,18 +52,18 @@ def sent_bytes(cluster, plan, workers, program=None):
             return json.load(reply)["last_step_sent_bytes"]
 
 
-# In one reduce-scatter of the gradients or one all-gather of the parameters, each of the n devices sends (n-1)/n of
-# PARAMETER_BYTES. All devices together send (n-1) * PARAMETER_BYTES.
+# In one reduce-scatter of the gradients or one all-gather of the parameters, each of the n devices sends `(n - 1) / n`
+# times PARAMETER_BYTES. All devices together send `(n - 1) * PARAMETER_BYTES`.
 def zero1(n, k):
-    return 2 * (n - 1) * PARAMETER_BYTES  # one reduce-scatter, one all-gather
+    return 2 * (n - 1) * PARAMETER_BYTES  # one reduce-scatter and one all-gather
 
 
 def zero2(n, k):
-    return (k + 1) * (n - 1) * PARAMETER_BYTES  # one reduce-scatter per microbatch, one all-gather
+    return (k + 1) * (n - 1) * PARAMETER_BYTES  # k reduce-scatters and one all-gather
 
 
 def zero3(n, k):
-    return 2 * k * (n - 1) * PARAMETER_BYTES  # one all-gather and one reduce-scatter per microbatch
+    return 2 * k * (n - 1) * PARAMETER_BYTES  # k all-gathers and k reduce-scatters
 
 
 @pytest.mark.parametrize("k", [1, 4])
@@ -71,7 +71,7 @@ def zero3(n, k):
 @pytest.mark.parametrize("stage,formula", [(1, zero1), (2, zero2), (3, zero3)])
 def test_zero_sends_the_bytes_of_its_formula(cluster, stage, formula, n, workers, k):
     sent = sent_bytes(cluster, alpa.Zero(stage, n, microbatches=k), workers)
-    scalars = 64 * n * n  # upper limit for the all-reduce of the loss, in bytes
+    scalars = 64 * n * n  # maximum number of bytes for the all-reduce of the loss
     assert formula(n, k) <= sent <= formula(n, k) + scalars
 
 
@@ -82,7 +82,7 @@ def test_data_parallel_reduces_gradients_once_per_step(cluster, k):
 
 
 def training(loss_of, batch, classes):
-    """Returns (step, state, batch): SGD on loss_of(w, batch), with a weight of WIDTH x classes."""
+    """Returns (step, state, batch): SGD on loss_of(w, batch), with a weight of shape (WIDTH, classes)."""
     def train(state, batch):
         import jax
         loss, grad = jax.value_and_grad(loss_of)(state["w"], batch)

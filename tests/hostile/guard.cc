@@ -17,10 +17,10 @@ extern "C" void __sanitizer_set_death_callback(void (*)()) __attribute__((weak))
 namespace alpa::testing {
 namespace {
 
-// Limit on the CPU seconds of a case. The limit is high because sanitizers are slow. It only has to detect a case that
-// takes exponential time.
+// Limit on the CPU seconds of a case. The limit is high because sanitizers are slow. The limit only has to detect a
+// case that takes exponential time.
 constexpr double kMaxSeconds = 20;
-// Limits in bytes: on one allocation, and on all allocations that are live at the same time.
+// kMaxAllocation limits the bytes of one allocation. kMaxLive limits the bytes that are allocated at the same time.
 constexpr size_t kMaxAllocation = size_t{256} << 20, kMaxLive = size_t{1} << 30;
 
 char current_case[256] = "no case";

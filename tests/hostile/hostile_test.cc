@@ -1,5 +1,5 @@
-// Programs, plans and executables are untrusted input. Reading a damaged input must end soon. The result must be an
-// error that names the fault, or an object that passes its verifier.
+// Tests untrusted input: programs, plans and executables. Reading a damaged input must not take long. The result must
+// be an error that names the fault, or an object that passes its verifier.
 
 #include <gtest/gtest.h>
 
@@ -36,14 +36,14 @@ void ExpectRefusal(const absl::Status& status, const std::string& name) {
   EXPECT_LT(status.message().size(), 7'000u) << name << ": " << status.message().substr(0, 200);
 }
 
-// Returns the number of cases to run: `n`, multiplied by the environment variable ALPA_HOSTILE_CASES if it is set.
-// Set this variable for a run overnight.
+// Returns the number of cases to run. This is `n`, multiplied by the environment variable ALPA_HOSTILE_CASES if the
+// variable is set. Set it for a run overnight.
 int Cases(int n) {
   const char* factor = std::getenv("ALPA_HOSTILE_CASES");
   return n * (factor == nullptr ? 1 : std::max(1, std::atoi(factor)));
 }
 
-// ---- Programs ----
+// ---- Damaged programs ----
 
 class HostileProgram : public ::testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(All, HostileProgram,
@@ -54,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(All, HostileProgram,
 // Imports, verifies and simplifies the program in `bytes`.
 void ReadProgram(const std::string& bytes, const std::string& name) {
   CaseGuard guard(name);
-  // The limit on unrolled ops also bounds the time of the case.
+  // The limit on unrolled ops bounds the time of the case.
   const absl::StatusOr<graph::Graph> graph = graph::ImportHlo(bytes, {.max_unrolled_ops = 20'000});
   if (!graph.ok()) return ExpectRefusal(graph.status(), name);
   EXPECT_EQ(graph::Verify(*graph), absl::OkStatus()) << name;
@@ -84,7 +84,7 @@ TEST_P(HostileProgram, DamagedFieldsAreRefusedOrGiveAVerifiedGraph) {
   }
 }
 
-// ---- Graphs, plans, executables ----
+// ---- Damaged graphs, plans and executables ----
 
 struct Job {
   graph::Graph program;
@@ -124,8 +124,8 @@ const Job& GoodJob() {
   return job;
 }
 
-// Damages `good` in Cases(cases) ways: every fourth time its bytes, otherwise its fields. Passes each result that still
-// parses to `read`, which must return OK or an error for bad input.
+// Makes Cases(cases) damaged copies of `good`. Every fourth copy has damaged bytes, and the others have damaged fields.
+// Passes each copy that parses to `read`, which must return OK or an error for bad input.
 template <typename M>
 void ForDamaged(const M& good, const char* name, int cases, const std::function<absl::Status(const M&)>& read) {
   for (int seed = 0; seed < Cases(cases); ++seed) {

@@ -60,7 +60,7 @@ void Damage::ChangeOne(google::protobuf::Message& root) {
   if (Below(8) == 0) {   // replaces a submessage by another one of its type
     const google::protobuf::Message& other = *all[Below(all.size())];
     if (&message != &root && message.GetDescriptor() == other.GetDescriptor()) {
-      std::unique_ptr<google::protobuf::Message> copy(other.New());   // because one message may contain the other
+      std::unique_ptr<google::protobuf::Message> copy(other.New());   // a copy, because one may contain the other
       copy->CopyFrom(other);
       message.CopyFrom(*copy);
       return;
@@ -68,7 +68,7 @@ void Damage::ChangeOne(google::protobuf::Message& root) {
   }
   const google::protobuf::Descriptor& type = *message.GetDescriptor();
   if (type.field_count() == 0) return;
-  std::vector<const FieldDescriptor*> fields;   // the fields that are set; most changes are to these
+  std::vector<const FieldDescriptor*> fields;   // the fields that are set; most changes affect these fields
   message.GetReflection()->ListFields(message, &fields);
   const FieldDescriptor& field = fields.empty() || Below(3) == 0
                                      ? *type.field(static_cast<int>(Below(static_cast<size_t>(type.field_count()))))

@@ -1,9 +1,9 @@
-// Damages a valid message at random, like a broken or hostile sender.
+// Damages a valid message at random, as a broken or hostile sender might do.
 //
-// Model: Bytes damages the serialised form. It flips bits, overwrites, repeats or erases runs of bytes, or cuts off the
-//        end. Message damages the parsed form, so the result still parses. It clears fields, or sets them to unusual
-//        values, such as the limits of their type. It removes, adds and swaps elements of repeated fields. It replaces
-//        submessages by others of their type. The same seed gives the same damage.
+// Model: Bytes() damages the serialised form. It flips bits, overwrites, repeats or erases runs of bytes, or cuts off
+//        the end. Message() damages the parsed form, so the result still parses. It clears fields, or sets them to
+//        unusual values, such as the limits of their type. It removes, adds and swaps elements of repeated fields. It
+//        replaces a submessage by another one of the same type. The same seed gives the same damage.
 #pragma once
 
 #include <google/protobuf/message.h>

@@ -1,6 +1,7 @@
-// Tests that every rule holds for every value. Random short programs compute with reductions of the batch. Their inputs
-// and constants include infinities, NaN, signed zeros, subnormals, the largest numbers and integers that wrap. For any
-// number of devices and microbatches, the lowered program must give the same results as the whole program.
+// Tests that every rule of the planner holds for every value. Random short programs compute with reductions of the
+// batch. Their inputs and constants include infinities, NaN, signed zeros, subnormals, the largest numbers and integers
+// that wrap. For any number of devices and microbatches, the lowered program must give the same results as the whole
+// program.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -227,7 +228,7 @@ std::string Text(const std::vector<Literal>& literals) {
   return text;
 }
 
-// Returns the least precise float type of the program's values. Rounding to this type may affect all results.
+// Returns the least precise float type among the program's values. Rounding to this type may affect all results.
 DType Coarsest(const graph::Graph& program) {
   DType coarsest = DType::kF32;
   for (const graph::Value& value : program.values()) {

@@ -23,7 +23,8 @@ using ::testing::HasSubstr;
 
 constexpr int kDevices = 8;
 
-// A plan without faults: a pipeline of two meshes, with data x tensor = 2 x 2 on each. Leaves: w0..w5, m0..m5, x, y.
+// A plan without faults: a pipeline of two meshes, each with data degree 2 and tensor degree 2. Leaves: w0..w5, m0..m5,
+// x, y.
 struct ValidCase {
   testing::Step step = testing::MakeDeepStep(6, false);
   Plan plan;
@@ -47,7 +48,7 @@ const ValidCase& Valid() {
 
 absl::Status Verdict(const Plan& plan) {
   return plan::Verify(plan, Valid().step.graph, Valid().step.roles,
-                      testing::ClusterOf(kDevices + 1));  // one device more than the plan uses
+                      testing::ClusterOf(kDevices + 1));  // has one device more than the plan uses
 }
 
 TEST(BrokenPlanTest, APlanWithoutFaultsIsAccepted) {
@@ -161,7 +162,7 @@ TEST(BrokenPlanTest, LoweringRefusesFaultsThatTheVerifierCannotSee) {
   }
 }
 
-// The plan alone shows some faults of value pins. Only lowering shows the others.
+// Some faults of value pins are visible in the plan. The others only show when the plan is lowered.
 TEST(BrokenPlanTest, ImpossibleValuePinsAreRefused) {
   using plan::AxisState;
   const testing::Step step = testing::MakeDeepStep(2, false);

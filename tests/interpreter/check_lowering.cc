@@ -6,8 +6,8 @@
 // A PLAN is a list of settings, separated by commas:
 //   data=2 tensor=2 zero=3 pipeline=2 interleave=2 schedule=gpipe k=4 remat=layer sequence=1 shard_from=16
 //                                Each setting pins the option of planner::PlanOptions with the same meaning.
-//   stages=1:4 ways=1:2          Pins the number of devices and the tensor degree of each mesh of a pipeline.
-//   axes=2 seed=7                Cuts the executable, which must have one stage, along two more random axes.
+//   stages=1:4 ways=1:2          For each mesh of a pipeline: pins the number of devices and the tensor degree.
+//   axes=2 seed=7                Cuts the executable along two more random axes. The plan must have one stage.
 //   print=1                      Prints the plan and the instruction lists. print=2 also prints the programs.
 //   random=300 seed=1 devices=8  Draws 300 random plans on at most 8 devices. Ignores all settings above.
 //   write=DIRECTORY              With `random`: writes the plans as plan files, and interprets nothing.
@@ -77,7 +77,7 @@ std::vector<Literal> Inputs(const graph::Graph& program) {
 // kOfLargest times the largest value of the result.
 constexpr double kMoves = 10;
 constexpr double kOfLargest = 1e-4;
-constexpr float kOneRounding = 3e-7f, kOneHalfRounding = 4e-3f;  // relative change of an f32, of a bf16
+constexpr float kOneRounding = 3e-7f, kOneHalfRounding = 4e-3f;  // relative changes of an f32 and of a bf16
 constexpr int kNudgedRuns = 3;
 
 // Returns the inputs with every float changed by one rounding, up or down at random.
@@ -103,7 +103,7 @@ std::vector<Literal> Nudged(const std::vector<Literal>& inputs, int seed) {
 }
 
 struct Difference {
-  double most = 0, largest = 0;  // difference of two arrays; absolute value in the first array
+  double most = 0, largest = 0;  // largest difference of two arrays; largest absolute value in the first array
 };
 Difference Between(const Literal& expected, const Literal& actual) {
   Difference found;
@@ -167,12 +167,12 @@ cluster::Cluster ClusterOf(int devices) {
   return cluster;
 }
 
-// The step of a job, and its expected results.
+// Holds the step of a job, its inputs and its expected results.
 struct Job {
   graph::Graph program;
   plan::Roles roles;
   std::vector<Literal> inputs, expected;  // empty if nothing is interpreted
-  std::vector<double> allowed;            // by result: the largest allowed error
+  std::vector<double> allowed;            // one entry per result: the largest allowed error
 };
 
 // Draws inputs for the job, and sets its expected results and their allowed errors.
@@ -190,8 +190,8 @@ absl::Status Expect(Job& job) {
   return absl::OkStatus();
 }
 
-// Verifies and interprets the executable, and compares its results. Returns the largest error as a multiple of the
-// allowed error, or kInternal if this multiple is more than 1.
+// Verifies and interprets the executable, and compares its results with the expected results. Returns the largest error
+// as a multiple of the allowed error, or kInternal if this multiple is more than 1.
 absl::StatusOr<double> Differs(const Job& job, const plan::Executable& executable) {
   ALPA_RETURN_IF_ERROR(plan::Verify(executable));
   std::vector<int32_t> state_inputs;
@@ -251,8 +251,8 @@ absl::Status WritePlan(const plan::Plan& plan, const std::string& path) {
   return out.flush() ? absl::OkStatus() : Internal("cannot write the plan file %s", path);
 }
 
-// Draws plans until the verifier has accepted the requested number. Compares the results of each accepted plan, or
-// writes the plan to a file.
+// Draws plans until the verifier has accepted the requested number of plans. Compares the results of each accepted
+// plan, or writes the plan to a file.
 absl::Status CheckRandom(const Job& job, const std::string& text) {
   const Pins pins = ParsePins(text);
   const int count = Number(pins, "random", 0), devices = Number(pins, "devices", 8), first = Number(pins, "seed", 0);

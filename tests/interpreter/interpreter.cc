@@ -24,13 +24,14 @@ using plan::SlotId;
 
 namespace {
 
-// A dense array of the elements of a box. `start` and `dims` are in the coordinates of the leaf or edge.
+// Describes a dense array that holds the elements of a box. `start` and `dims` are in the coordinates of the leaf or
+// edge.
 struct Window {
   std::vector<int64_t> start, dims;
 };
 
-// Copies the elements of `box` from one window to another. Both windows contain the box, and all three use the same
-// coordinates. `element`: bytes per element.
+// Copies the elements of `box` from one window to another. Both windows contain the box. The box and the windows use
+// the same coordinates. `element` is the number of bytes per element.
 void CopyBox(const Region& box, int64_t element, const Window& from, const std::byte* source, const Window& to,
              std::byte* destination) {
   const std::vector<int64_t> from_strides = graph::Strides(from.dims), to_strides = graph::Strides(to.dims);
@@ -58,8 +59,8 @@ Region LeafTile(const plan::RegionPlacement& placed, const cluster::Mesh& mesh, 
   return tile;
 }
 
-using Round = std::vector<std::vector<std::byte>>;  // the messages of one round of an edge, by transfer
-using Mail = std::vector<std::deque<Round>>;         // by edge: the rounds that are sent but not received, in order
+using Round = std::vector<std::vector<std::byte>>;  // sends an edge's array once; one message per transfer
+using Mail = std::vector<std::deque<Round>>;         // one entry per edge: the rounds sent but not received, in order
 
 class MeshInterpreter {
  public:
@@ -123,7 +124,7 @@ class MeshInterpreter {
     return absl::OkStatus();
   }
 
-  // Returns the window of the edge's array that a slot of this mesh holds on the device.
+  // Returns the part of the edge's array that a slot of this mesh holds on the device.
   Window TileWindow(const plan::Edge& edge, const plan::Sharding& sharding, int64_t device) const {
     return {plan::TileOf(edge.shape.dims, sharding, mesh_, device).start,
             plan::TileDims(edge.shape.dims, sharding, mesh_)};
@@ -217,7 +218,8 @@ class MeshInterpreter {
     return absl::OkStatus();
   }
 
-  // Returns the result of the collective on rank `rank`. `parts`: the operand of each device of the group, by rank.
+  // Returns the result of the collective on rank `rank`. `parts` holds the operands of the group's devices, one entry
+  // per rank.
   static absl::StatusOr<Literal> CollectiveResult(const Op& op, const std::vector<Literal>& parts, size_t rank) {
     const auto& attrs = op.as<graph::CollectiveAttrs>();
     const int64_t n = static_cast<int64_t>(parts.size());
@@ -267,7 +269,8 @@ class MeshInterpreter {
   size_t next_ = 0;
 };
 
-// Runs the meshes in turn, each mesh as far as possible, until no mesh makes progress. Sends are buffered.
+// Runs the meshes in turn until no mesh makes progress. In its turn, a mesh runs as far as possible. Sends are
+// buffered.
 absl::Status RunMeshes(std::vector<MeshInterpreter>& meshes, size_t edges) {
   Mail mail(edges);
   bool moved = true;
@@ -333,7 +336,7 @@ absl::StatusOr<std::vector<Literal>> Interpret(const plan::Executable& executabl
       const plan::RegionPlacement& placed = placement.regions[r];
       const cluster::Mesh& mesh = executable.meshes[placed.mesh.value()];
       const SlotId slot = slot_of(placed.mesh.value(), aux, leaf, r);
-      std::map<std::vector<int64_t>, Literal> seen;   // by the tile's start
+      std::map<std::vector<int64_t>, Literal> seen;   // key: the start of the tile
       for (int64_t d = 0; d < mesh.size(); ++d) {
         const Region tile = LeafTile(placed, mesh, d);
         if (tile.elements() == 0) continue;

@@ -1,6 +1,6 @@
-// Tests the exact choice along one axis. The cost of the choice equals the optimum that a brute-force search finds. The
-// executable that is lowered from the choice sends as many bytes as predicted. With any choices and any pins, the
-// executable computes the results of the program.
+// Tests the exact choice of rules along one mesh axis. The cost of the choice equals the optimum that a brute-force
+// search finds. The executable that is lowered from the choice sends as many bytes as predicted. With any choices and
+// any pins, the executable computes the results of the program.
 
 #include <gtest/gtest.h>
 
@@ -40,7 +40,7 @@ AxisRequest Axis(const plan::Executable& executable, int64_t n) {
   return request;
 }
 
-// Returns a cost model with random weights. Over many draws, every kind of choice is sometimes the best.
+// Returns a cost model with random weights. Over many draws, each kind of choice is the best choice for some weights.
 planner::intra_op::CostModel RandomCostModel(std::mt19937& random, const plan::Executable& executable, int64_t n) {
   planner::intra_op::CostModel model = planner::intra_op::FixedCostModel(executable.meshes[0], n);
   const double work = std::ldexp(1.0, -3 - static_cast<int>(random() % 12)),
@@ -107,7 +107,7 @@ class BruteForce {
 
   const Problem& problem_;
   std::vector<int> chosen_;
-  std::vector<std::vector<const Site*>> due_;  // by node: the sites that no later node produces or reads
+  std::vector<std::vector<const Site*>> due_;  // one entry per node: the sites that no later node produces or reads
   double best_ = kForbidden;
   int64_t visited_ = 0;
 };
@@ -123,7 +123,7 @@ absl::Status ComputesTheSame(const Step& step, const plan::Executable& executabl
   return testing::CheckClose(*actual, *expected, 1e-4);
 }
 
-constexpr int kPrograms = 200;  // random programs; one test per program and property
+constexpr int kPrograms = 200;  // number of random programs; one test per program and property
 
 class RandomProgramsTest : public ::testing::TestWithParam<int> {
  protected:
@@ -154,7 +154,8 @@ class RandomProgramsTest : public ::testing::TestWithParam<int> {
 
 TEST_P(RandomProgramsTest, TheSolverFindsTheOptimumOfBruteForce) {
   double limit = kForbidden, last = 0;
-  // Starts without a memory limit, then lowers the limit up to three times, or until no choices fit.
+  // The first iteration has no memory limit. Each later iteration lowers the limit, and the test ends if no choices
+  // fit.
   for (int tightness = 0; tightness < 4; ++tightness) {
     const Space space = MakeSpace(limit);
     BruteForce brute(space.problem);
@@ -185,7 +186,7 @@ TEST_P(RandomProgramsTest, TheSolverFindsTheOptimumOfBruteForce) {
     EXPECT_GE(best, last * (1 - 1e-9));
     last = best;
     // The next limit is slightly below the memory of these choices. A problem without a limit does not count memory, so
-    // the first round evaluates the choices with a limit that is far too high to matter.
+    // the first iteration evaluates the choices with a limit that is far too high to matter.
     limit = std::isinf(limit) ? planner::intra_op::Evaluate(MakeSpace(1e15).problem, solved->chosen).memory * 0.95
                               : solved->evaluation.memory * 0.9;
   }
@@ -220,7 +221,8 @@ TEST_P(RandomProgramsTest, RandomChoicesComputeTheResultsOfTheProgram) {
     const auto cut = planner::CutAlongAxis(space.executable, *request);
     ASSERT_TRUE(cut.ok()) << cut.status();
     EXPECT_TRUE(ComputesTheSame(step_, *cut).ok()) << ComputesTheSame(step_, *cut) << "\n" << plan::Print(*cut);
-    // The executable may send less than predicted: it can compute slices of a value from slices of the operands.
+    // The executable may send less than predicted, because it can compute slices of a value from slices of the
+    // operands.
     EXPECT_LE(planner::StepCostOf(*cut, MeshId(0)).sent_bytes,
               planner::intra_op::Evaluate(space.problem, chosen).sent_bytes * (1 + 1e-9));
   }
@@ -262,7 +264,8 @@ TEST_P(PinnedStepsTest, PinnedExecutablesComputeTheResultsOfTheProgram) {
   const auto cut = planner::CutAlongAxis(space->executable, *request);
   ASSERT_TRUE(cut.ok()) << cut.status();
   EXPECT_TRUE(ComputesTheSame(step, *cut).ok()) << ComputesTheSame(step, *cut) << "\n" << plan::Print(*cut);
-  // This request has only a few pins, without states of operands. Propagation determines all other states.
+  // This request has only a few pins, and none of them gives the states of operands. Propagation determines all other
+  // states.
   AxisRequest few = Axis(*executable, n);
   for (const plan::ValuePin& pin : request->pins) {
     if (random() % 8 == 0) few.pins.push_back({pin.program, pin.value, pin.state, {}});
@@ -274,7 +277,7 @@ TEST_P(PinnedStepsTest, PinnedExecutablesComputeTheResultsOfTheProgram) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, PinnedStepsTest, ::testing::Range(0, 150));
 
-// With fixed costs, the columns of the first weight and the rows of the second are split, as in Megatron.
+// With fixed costs, the columns of the first weight and the rows of the second weight are split, as in Megatron.
 TEST(ChooseAxisTest, APairOfProductsIsCutByColumnsThenRows) {
   const Step step = testing::MakeStep({});
   const auto executable = testing::PlanAndLower(step, 1, 2, plan::Statistics::kExact);

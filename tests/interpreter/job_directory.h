@@ -14,7 +14,7 @@ struct SavedStep {
   int imported_ops = 0;  // number of ops before simplification
 };
 
-// Errors: as graph::ImportHlo.
+// Errors: those of graph::ImportHlo.
 absl::StatusOr<SavedStep> ReadJobDirectory(const std::string& directory);
 
 }  // namespace alpa::testing

@@ -109,7 +109,7 @@ TEST_P(LocalStatisticsTest, LossAndGradientsAreTheMeansOverTheMicrobatches) {
   ASSERT_TRUE(executable.ok()) << executable.status();
   const auto actual = testing::Interpret(*executable, inputs, kStateInputs);
   ASSERT_TRUE(actual.ok()) << actual.status();
-  // The reference runs the step once per microbatch, on a batch that repeats this microbatch to the full size. The
+  // The reference runs the step once per microbatch, on a batch of full size that repeats this microbatch. The
   // statistics and the mean loss of such a batch are those of the microbatch.
   double loss = 0;
   std::vector<double> g1(kIn * kHidden), error;

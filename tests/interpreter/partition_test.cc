@@ -26,7 +26,7 @@ using testing::MakeStep;
 using testing::Step;
 using testing::StepOptions;
 
-// Counts the collectives of the stage programs named `program`, by opcode. Each operand counts.
+// Counts the collectives of the stage programs named `program`, by opcode. A collective counts once per operand.
 std::map<Opcode, int> CountCollectives(const plan::Executable& executable, const std::string& program) {
   std::map<Opcode, int> counts;
   for (const plan::StageProgram& p : executable.programs) {
@@ -100,7 +100,7 @@ TEST(PartitionTest, LargeGradientsAreReduceScattered) {
   EXPECT_EQ(counts.at(Opcode::kReduceScatter), 2) << graph::Print(cut->programs[0].graph);
 }
 
-// Plans with the pins of a user go through the planner, the verifiers and lowering.
+// Holds the pins of a user. Plans with these pins go through the planner, the verifiers and lowering.
 struct PinnedCase {
   std::string name;
   int data = 1, tensor = 1, zero = 0;

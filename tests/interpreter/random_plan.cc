@@ -95,7 +95,7 @@ class Drawing {
         if (tiles_[p][d] > 0 && (tiles_[p][d] % size == 0 || uncut)) possible.push_back(static_cast<int64_t>(d));
       }
       const int64_t dim = possible[Below(static_cast<int>(possible.size()))];
-      if (dim >= 0) tiles_[p][dim] = tiles_[p][dim] % size == 0 ? tiles_[p][dim] / size : 0;  // 0: not cut again
+      if (dim >= 0) tiles_[p][dim] = tiles_[p][dim] % size == 0 ? tiles_[p][dim] / size : 0;  // 0: cannot be cut
       axis.cuts.push_back({static_cast<int32_t>(p), dim, rank});
     }
   }
@@ -159,7 +159,7 @@ class Drawing {
   const graph::Graph& program_;
   const plan::Roles& roles_;
   const int devices_;
-  std::vector<std::vector<int64_t>> tiles_;  // by leaf: the dims of its tile on the mesh that is being drawn
+  std::vector<std::vector<int64_t>> tiles_;  // one entry per leaf: the dims of its tile on the mesh that is being drawn
   int tries_ = 0;
 };
 

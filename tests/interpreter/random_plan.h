@@ -11,8 +11,8 @@
 namespace alpa::testing {
 
 // Returns a plan on at most `devices` devices, which are numbered from 0.
-// Errors: kFailedPrecondition or kInvalidArgument if the drawn plan does not fit the program: it has too few ops for
-//         the number of stages, or a leaf is too short. The caller then draws again.
+// Errors: kFailedPrecondition or kInvalidArgument if the drawn plan does not fit the program: the program has too few
+//         ops for the number of stages, or a leaf is too short. The caller then draws again.
 absl::StatusOr<plan::Plan> RandomPlan(std::mt19937& random, const graph::Graph& program, const plan::Roles& roles,
                                       int devices);
 

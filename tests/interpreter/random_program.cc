@@ -15,7 +15,7 @@ using graph::Opcode;
 using graph::ReduceKind;
 using graph::ValueId;
 
-constexpr int kMostElements = 1 << 10;  // elements per value; larger values are dropped
+constexpr int kMostElements = 1 << 10;  // maximum number of elements per value; larger values are dropped
 
 class Drawing {
  public:

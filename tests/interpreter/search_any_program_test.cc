@@ -56,8 +56,8 @@ void CheckSearch(const Step& step, int devices, const planner::PlanOptions& opti
   EXPECT_TRUE(close.ok()) << close << "\n" << graph::Print(step.graph);
 }
 
-// Returns a step of SGD on mean(x @ w). The gradient does not depend on w, so at k > 1 the update is a program of few
-// ops.
+// Returns a step of SGD on mean(x @ w). The gradient does not depend on `w`, so for k > 1 the update is a program of
+// few ops.
 Step LinearStep() {
   GraphBuilder b;
   Step step;

@@ -1,5 +1,5 @@
-// Tests program costs, the simulation and the search. The predicted step time of the search's plan must be at most that
-// of every pinned plan.
+// Tests program costs, the simulation and the search. The search's plan must not have a longer predicted step time than
+// any pinned plan.
 
 #include <gtest/gtest.h>
 
@@ -124,7 +124,7 @@ TEST(ProgramCost, DivisionsReductionsAndRunsHaveTheirMeasuredCosts) {
   using graph::Opcode;
   EXPECT_NEAR(cost([](auto& b, auto x) { return b.Binary(Opcode::kAdd, x, x); }), 32e-9, 1e-12);
   EXPECT_NEAR(cost([](auto& b, auto x) { return b.Binary(Opcode::kDivide, x, x); }), 32e-7, 1e-12);
-  // The reduction adds 32 numbers in eight rows. A row costs as much as a run.
+  // The reduction adds 32 numbers in eight rows. Each row costs as much as one contiguous run of elements.
   EXPECT_NEAR(cost([](auto& b, auto x) { return b.Reduce(x, graph::ReduceKind::kSum, {1}); }), 32e-5 + 8e-3, 1e-9);
   EXPECT_NEAR(cost([](auto& b, auto x) { return b.Reduce(x, graph::ReduceKind::kSum, {0}); }), 32e-5, 1e-9);
   // The broadcast writes eight runs of four equal numbers.
@@ -178,7 +178,7 @@ TEST(Simulate, MoreMicrobatchesKeepAPipelineBusier) {
   EXPECT_GT(last, 0.55);
 }
 
-// Each message keeps both of its ends busy for twice the time of an empty message.
+// Each message keeps its sender and its receiver busy for twice the time of an empty message.
 TEST(Simulate, MessagesKeepBothEndsBusy) {
   const Step step = testing::MakeDeepStep(8, false);
   planner::PlanOptions options;
@@ -236,8 +236,8 @@ TEST(Simulate, RefusesAClusterThatIsNotMeasuredOrLacksADevice) {
   EXPECT_FALSE(planner::Simulate(*executable, Measured(1, 0)).ok());
 }
 
-// The grid has plans with all power-of-two degrees. None of these plans may have a lower predicted step time than the
-// search's plan. The search's plan must also compute the results of the program.
+// The grid contains the plans whose degrees are powers of two. None of them may have a lower predicted step time than
+// the search's plan. The search's plan must also compute the results of the program.
 TEST(Search, FindsAPlanAtLeastAsGoodAsTheGridOfDegrees) {
   const Step step = testing::MakeDeepStep(8, true);
   for (int n : {1, 2, 4}) {

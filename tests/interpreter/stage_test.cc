@@ -1,5 +1,6 @@
-// Tests that cutting a step into stages preserves its results, with any labels, meshes, axes and schedule. The last
-// tests check the quality of the chosen cuts: the meshes send little, and each mesh holds an equal share of the state.
+// Tests that cutting a step into stages preserves its results, with any labels (the stage of each op), meshes, axes and
+// schedule. The last tests check the quality of the chosen cuts: the meshes send little, and each mesh holds an equal
+// share of the state.
 
 #include <gtest/gtest.h>
 
@@ -48,7 +49,7 @@ absl::StatusOr<plan::Plan> PlanOf(const Step& step, int devices, const planner::
   return plan;
 }
 
-// ---- Random labels ----
+// ---- Random stage labels ----
 
 // Draws up to two axes with random cuts, and adds them to `mesh`.
 std::vector<plan::AxisCut> RandomAxes(std::mt19937& random, const Step& step, cluster::Mesh& mesh) {
@@ -132,8 +133,8 @@ TEST_P(RandomLabelsTest, ExecutableComputesTheResultsOfTheProgram) {
   if (random() % 2 == 0) request.remat = plan::Remat::kLayer;
   for (int& stage : labels->slot_stage) stage = static_cast<int>(random() % stages);
   const auto executable = planner::AssembleStages(*whole, *labels, request);
-  // One axis may split a leaf that it does not name. The tile may then be too short for a cut along the next axis. Such
-  // a request is refused.
+  // An axis may split a leaf that the axis does not name. This may make the leaf's tile too short for a cut along the
+  // next axis. Such a request is refused.
   if (absl::StrContains(executable.status().message(), "does not divide")) GTEST_SKIP() << executable.status();
   ASSERT_TRUE(executable.ok()) << executable.status();
   const absl::Status status = Check(step, *executable, options.dtype == DType::kBF16 ? 3e-2 : 1e-5);
@@ -220,9 +221,10 @@ TEST_P(RandomPlansTest, ExecutableComputesTheResultsOfTheProgram) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomPlansTest, ::testing::Range(0, 300));
 
-// ---- Quality of the cuts ----
+// ---- Quality of the chosen stage cuts ----
 
-// Counts the arrays that one mesh sends to another in each microbatch and once per step, by shape and direction.
+// Counts the arrays that the meshes send to each other. `each_microbatch` counts the arrays that are sent in each
+// microbatch. `once` counts those that are sent once per step. A key holds the shape of the arrays and the two meshes.
 struct Traffic {
   std::map<std::string, int> each_microbatch, once;
 };
@@ -234,7 +236,7 @@ void Count(const std::vector<plan::Instruction>& list, std::map<int, int>& sends
   }
 }
 
-// Returns the traffic of arrays. Scalars do not count.
+// Returns the traffic of the executable. Scalars do not count.
 Traffic TrafficOf(const plan::Executable& executable, int64_t k) {
   Traffic traffic;
   std::map<int, int> sends;

@@ -1,5 +1,5 @@
-// Builds training steps for tests of lowering. Their graphs contain an explicit backward. Also draws random inputs for
-// the steps, and compares results.
+// Builds training steps for tests of lowering. Their graphs contain an explicit backward. This file also draws random
+// inputs for the steps, and compares results.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@
 
 namespace alpa::testing {
 
-// Sizes of MakeStep: examples, input features, hidden features, output features.
+// Numbers of examples, input features, hidden features and output features in the steps of MakeStep().
 inline constexpr int64_t kBatch = 48, kIn = 5, kHidden = 6, kOut = 3;
 
 struct Step {
@@ -34,15 +34,16 @@ struct StepOptions {
 // Inputs: w1, w2, key (state), x, y (batch), and a mask (batch) if `masked`.
 // Results: w1, w2, key (state), the loss, the gradient of w1, and the error of each example (aux).
 Step MakeStep(const StepOptions& options);
-inline const std::vector<int32_t> kStateInputs = {0, 1, 2, -1, -1, -1};  // StateInputs of every step of MakeStep
+// The list that StateInputs() returns for every step of MakeStep().
+inline const std::vector<int32_t> kStateInputs = {0, 1, 2, -1, -1, -1};
 
 // Returns a step of `layers` residual layers of width `kWidth`, with squared loss, clipping by the global norm, and
 // momentum. Inputs: w0, .., m0, .. (state), x, y (batch). Results: w0, .., m0, .. (state), the loss (aux).
 // `tied`: the last layer multiplies its output by w0 transposed.
 inline constexpr int64_t kWidth = 8;
 Step MakeDeepStep(int layers, bool tied);
-// Returns, by result of the step, the graph parameter that the result replaces, or -1 for aux. Interpret() takes this
-// list.
+// Returns one entry per result of the step: the graph parameter that the result replaces, or -1 for aux. Interpret()
+// takes this list.
 std::vector<int32_t> StateInputs(const Step& step);
 
 // Returns random inputs of the step: normally distributed floats, random keys, and masks of 0 and 1.
@@ -54,7 +55,8 @@ cluster::Cluster ClusterOf(int n);
 // Plans and lowers the step with data degree `devices` and k microbatches. Verifies the plan and the executable.
 absl::StatusOr<plan::Executable> PlanAndLower(const Step& step, int devices, int64_t k, plan::Statistics statistics);
 
-// Returns OK, or kInternal that names the first result whose error exceeds `tolerance` x its largest expected value.
+// Returns OK, or a kInternal error that names the first result whose error exceeds `tolerance` times its largest
+// expected value.
 absl::Status CheckClose(const std::vector<graph::Literal>& actual, const std::vector<graph::Literal>& expected,
                         double tolerance);
 

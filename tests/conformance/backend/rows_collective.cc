@@ -28,8 +28,8 @@ struct Mesh {
   }
 };
 
-// Adds a row that runs the graph of `make(mesh)` twice on all devices of the mesh at the same time. Each device has its
-// own arguments.
+// Adds a row that runs the graph of `make(mesh)` on all devices of the mesh at the same time, and then runs it again.
+// Each device has different arguments.
 void AddSpmd(Rows& rows, const std::string& name, const Mesh& mesh, std::function<Program(const Mesh&)> make) {
   const std::string full = absl::StrCat("collective/", name, "/mesh=", absl::StrJoin(mesh.shape, "x"));
   rows.push_back({full, [=](kernels::Backend& backend) -> absl::Status {
@@ -85,7 +85,7 @@ ValueId Collective(Maker& m, Opcode opcode, ValueId x, CollectiveAttrs attrs, st
   return m.Add(opcode, {x}, std::move(attrs), {}, {Shape{m.shape(x).dtype, std::move(result_dims)}});
 }
 
-// Adds rows that test each collective alone, over `axes`.
+// Adds rows that test each collective alone. The collectives run over `axes`.
 void AddPlain(Rows& rows, const Mesh& mesh, const std::vector<int64_t>& axes) {
   const std::string over = absl::StrCat("/axes=", absl::StrJoin(axes, ","));
   const DType types[] = {DType::kF32, DType::kBF16, DType::kS32, DType::kF64, DType::kU8};
@@ -171,7 +171,8 @@ void AddPlain(Rows& rows, const Mesh& mesh, const std::vector<int64_t>& axes) {
 void AddMixed(Rows& rows, const Mesh& mesh) {
   const std::vector<int64_t> axes{0};
   AddSpmd(rows, "tensor-parallel-layer", mesh, [=](const Mesh&) {
-    // The layer is a column-parallel dot, an activation, a row-parallel dot, a sum over the devices, and the residual.
+    // The layer is a column-parallel dot, an activation, a row-parallel dot, a sum over the devices, and a residual
+    // addition.
     Maker m("mlp");
     const ValueId x = m.Input({DType::kF32, {6, 8}}), w1 = m.Input({DType::kF32, {8, 12}}),
                   w2 = m.Input({DType::kF32, {12, 8}});
@@ -181,7 +182,7 @@ void AddMixed(Rows& rows, const Mesh& mesh) {
     return m.Finish({m->Binary(Opcode::kAdd, x, sum), partial}, Normwise(64));
   });
   AddSpmd(rows, "operand-read-again", mesh, [=](const Mesh&) {
-    // An all-reduce may work in place only if no later op and no result reads its operand.
+    // An all-reduce may overwrite its operand only if no later op reads the operand and the operand is not a result.
     Maker m("again");
     const ValueId x = m.Input({DType::kS32, {40}}), y = m->Binary(Opcode::kAdd, x, x);
     const std::vector<ValueId> sums = m->AllReduce({y, x, y}, axes, ReduceKind::kSum);
@@ -225,8 +226,8 @@ void AddMixed(Rows& rows, const Mesh& mesh) {
   });
 }
 
-// A rank waits for a peer that never arrives. Aborting the group must make the rank fail. After Reset, the device must
-// work again.
+// One device waits in a collective for a peer that never arrives. Aborting the collective group must make the
+// collective fail. After Reset, the device must work again.
 absl::Status AbortedRow(kernels::Backend& backend) {
   Maker m("aborted");
   const ValueId x = m.Input({DType::kF32, {100}});

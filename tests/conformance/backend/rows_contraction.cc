@@ -81,7 +81,8 @@ void AddDots(Rows& rows) {
          m->Dot(m.EdgeInput({DType::kU8, {5, 9}}), m.EdgeInput({DType::kU8, {9, 4}}), {{}, {}, {1}, {0}}, DType::kU8)});
   });
   AddProgram(rows, "dot/transposed", [] {
-    // Transposes two products to every order of their dimensions. One product has a dimension of size 1.
+    // Transposes the results of two dots, with every permutation of their dimensions. One result has a dimension of
+    // size 1.
     Maker m("transposed");
     const ValueId a = m.Input({DType::kF32, {2, 3, 4, 7}}), b = m.Input({DType::kBF16, {2, 7, 5, 6}}),
                   c = m.Input({DType::kF32, {2, 7, 1, 6}});
@@ -96,7 +97,8 @@ void AddDots(Rows& rows) {
     return m.Finish(results, SumTolerance(DType::kF32));
   });
   AddProgram(rows, "dot/of-views", [] {
-    // The operands are values that a backend may read through a view: a transpose, a slice, a broadcast, a reverse.
+    // The operands of the dots are values that a backend may read through a view: a transpose, a slice, a broadcast, a
+    // reverse.
     Maker m("views");
     const ValueId a = m.Input({DType::kF32, {16, 12}}), b = m.Input({DType::kF32, {12, 16}});
     const DotAttrs matrix{{}, {}, {1}, {0}};
@@ -116,7 +118,8 @@ void AddDots(Rows& rows) {
   });
 }
 
-// Returns the attributes for input and output [batch, spatial..., feature] and kernel [spatial..., in, out].
+// Returns the attributes of a convolution. Its input and output have the layout [batch, spatial..., feature], and its
+// kernel has the layout [spatial..., in, out].
 ConvolutionAttrs FeatureLast(std::vector<WindowDim> window) {
   ConvolutionAttrs attrs;
   const int64_t n = static_cast<int64_t>(window.size());
@@ -184,7 +187,8 @@ void AddConvolutions(Rows& rows) {
   ConvolutionAttrs batched = FeatureLast({same, same});
   batched.batch_group_count = 2;
   AddConvolution(rows, "batch-groups", {6, 5, 6, 3}, {3, 3, 3, 4}, batched);
-  // The next two layouts are feature-first. The layout of a weight gradient also exchanges batch and features.
+  // In the next two layouts, the features precede the spatial dimensions. The second layout, which a weight gradient
+  // has, also exchanges batch and features.
   ConvolutionAttrs first;
   first.window = {same, same};
   first.input_spatial = {2, 3};

@@ -1,4 +1,5 @@
-// Rows for loops, branches and barriers, and for programs that return a parameter, or the same value twice.
+// Rows for loops, branches and barriers, for programs that return a parameter, and for programs that return a value
+// twice.
 #include "absl/strings/str_cat.h"
 #include "tests/conformance/backend/suite.h"
 
@@ -9,8 +10,7 @@ using graph::CompareDirection;
 
 const Shape kCount{DType::kS32, {}};
 
-// Adds a loop over (i, values...): for (i = from; i < limit; ++i) values = body(i, values). Returns i and the values
-// after the loop.
+// Adds the loop `for (i = from; i < limit; ++i) values = body(i, values)`. Returns i and the values after the loop.
 std::vector<ValueId> Loop(
     Maker& m, double from, double limit, std::vector<ValueId> values,
     const std::function<std::vector<ValueId>(GraphBuilder&, ValueId, std::vector<ValueId>)>& body) {

@@ -23,10 +23,10 @@ struct FloatOp {
   Opcode opcode;
   double low, high;  // range of the arguments
   double ulps;       // tolerance in f32 and f64; 0: exact
-  double floor = 0;  // as Tolerance::floor: near a zero of the op, an absolute error is allowed
+  double floor = 0;  // the Tolerance::floor, which allows an absolute error near a zero of the op
 };
 
-// A backend may compute 16-bit types in f32 and round the result, so 1 ulp is enough for them.
+// A backend may compute 16-bit types in f32 and round the result, so 1 ulp is allowed for them.
 Tolerance ToleranceOf(const FloatOp& op, DType dtype) {
   if (op.ulps == 0) return Exact();
   return Near(SizeOf(dtype) == 2 ? 1 : op.ulps, op.floor);
@@ -63,7 +63,7 @@ const FloatOp kFloatBinary[] = {
     {Opcode::kMinimum, -4, 4, 0}, {Opcode::kPower, 0.2, 4, 16},    {Opcode::kAtan2, -4, 4, 8},
 };
 
-// Adds two rows per float type: one program with all sizes, and one with edge values.
+// Adds two rows per float type: one for arrays of all sizes, and one for edge values.
 void AddFloatRows(Rows& rows, const FloatOp& op, int operands) {
   for (DType dtype : kFloats) {
     const std::string name = absl::StrCat("elementwise/", NameOf(op.opcode), "/", Name(dtype));
@@ -86,7 +86,7 @@ void AddFloatRows(Rows& rows, const FloatOp& op, int operands) {
   }
 }
 
-// Adds one row per type, with edge values in all sizes. The results must be exact.
+// Adds one row per type, for edge values in arrays of all sizes. The results must be exact.
 void AddBitRows(Rows& rows, Opcode opcode, int operands, const DType* begin, const DType* end) {
   for (const DType* dtype = begin; dtype != end; ++dtype) {
     const std::string name = absl::StrCat("elementwise/", NameOf(opcode), "/", Name(*dtype));
@@ -144,7 +144,7 @@ void AddConvertRows(Rows& rows) {
       const int64_t size = SizeOf(from);
       const ValueId a = m.EdgeInput({from, {6, 8}});
       for (DType to : kAll) {
-        // pred has only two valid bit patterns.
+        // Skips pred, because pred has only two valid bit patterns.
         if (to == DType::kPred || from == DType::kPred) continue;
         const int64_t to_size = SizeOf(to);
         std::vector<int64_t> dims{6, 8};

@@ -15,7 +15,7 @@
 namespace alpa::conformance {
 namespace {
 
-constexpr uint64_t kSeedsPerRow = 25;  // graphs that one test runs
+constexpr uint64_t kSeedsPerRow = 25;  // number of graphs that one test runs
 
 absl::Status RunSeed(kernels::Backend& backend, uint64_t seed) {
   const Program program = RandomProgram(seed, {.ops = static_cast<int>(10 + seed % 50)});

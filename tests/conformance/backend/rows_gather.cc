@@ -1,5 +1,5 @@
-// Rows for gather and scatter, in the forms to which JAX lowers take, indexing, embeddings, one-hot updates and batched
-// indexing.
+// Rows for gather and scatter, in the forms that JAX produces for `take`, indexing, embeddings, one-hot updates and
+// batched indexing.
 #include "absl/strings/str_cat.h"
 #include "tests/conformance/backend/suite.h"
 
@@ -21,7 +21,7 @@ ValueId Gather(Maker& m, ValueId operand, ValueId indices, const GatherAttrs& at
   return m.Add(Opcode::kGather, {operand, indices}, attrs);
 }
 
-// Returns a scatter region that replaces the element by the update.
+// Returns the region of a scatter that replaces an element by its update.
 std::shared_ptr<const graph::Graph> Second(DType dtype) {
   return Region({{dtype, {}}, {dtype, {}}}, [](GraphBuilder&, std::vector<ValueId> p) { return std::vector{p[1]}; });
 }
@@ -42,7 +42,7 @@ void AddGathers(Rows& rows) {
                                   .slice_sizes = {1, 5},
                                   .index_vector_dim = 2}));
       }
-      // The index vector dimension is implied.
+      // The indices have no dimension for the index vector, so each index is one number.
       results.push_back(Gather(m, table, Indices(m, {9}, 10),
                                {.offset_dims = {1},
                                 .collapsed_slice_dims = {0},
@@ -56,7 +56,8 @@ void AddGathers(Rows& rows) {
                                 .start_index_map = {1},
                                 .slice_sizes = {11, 1},
                                 .index_vector_dim = 1}));
-      // Gathers windows at positions in two dimensions. The index vector comes first, its components in reverse order.
+      // Gathers windows at positions in two dimensions. The index vector comes first, and its components are in reverse
+      // order.
       results.push_back(Gather(m, cube, Indices(m, {2, 8}, 5),
                                {.offset_dims = {0, 2},
                                 .collapsed_slice_dims = {0},
@@ -73,7 +74,7 @@ void AddGathers(Rows& rows) {
                                 .start_index_map = {0, 1, 2},
                                 .slice_sizes = {1, 1, 1},
                                 .index_vector_dim = 1}));
-      // Has a batching dimension: row b of the indices indexes row b of the operand (take_along_axis).
+      // Has a batching dimension: row `b` of the indices selects from row `b` of the operand, as in `take_along_axis`.
       results.push_back(Gather(m, cube, Indices(m, {4, 3, 1}, 5),
                                {.offset_dims = {2},
                                 .collapsed_slice_dims = {1},
@@ -82,7 +83,7 @@ void AddGathers(Rows& rows) {
                                 .start_indices_batching_dims = {0},
                                 .slice_sizes = {1, 1, 5},
                                 .index_vector_dim = 2}));
-      // Has two batching dimensions, in opposite orders in the operand and the indices.
+      // Has two batching dimensions. The operand and the indices have them in opposite orders.
       results.push_back(Gather(m, cube, Indices(m, {6, 4, 2, 1}, 4),
                                {.collapsed_slice_dims = {2},
                                 .start_index_map = {2},
@@ -116,7 +117,7 @@ void AddScatters(Rows& rows) {
       AddProgram(rows, name, [=] {
         Maker m(name);
         std::vector<ValueId> results;
-        // Integers: their sums are exact in any order.
+        // Returns an input that holds integers. Their sums are exact in any order.
         auto whole = [&](std::vector<int64_t> dims) {
           const ValueId x = m.Input({DType::kS32, std::move(dims)}, -4, 4);
           return dtype == DType::kS32 ? x : m->Convert(x, dtype);

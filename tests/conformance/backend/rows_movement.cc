@@ -12,7 +12,7 @@ namespace {
 
 using graph::DimsAttrs;
 
-// pred, and one type of each element size.
+// Contains pred, and one other type of each element size.
 const DType kWidths[] = {DType::kPred, DType::kS8, DType::kBF16, DType::kF32, DType::kF64};
 
 void AddBroadcastRows(Rows& rows) {
@@ -179,7 +179,8 @@ void AddDynamicRows(Rows& rows) {
     return m.Finish(results);
   });
   AddProgram(rows, "movement/dynamic-update-slice/overlapping-readers", [] {
-    // All arrays, before and after the updates, are results. The backend must therefore not update in place.
+    // The results contain the arrays before the updates and the arrays after them. The backend must therefore not
+    // update in place.
     Maker m("overlap");
     const ValueId a = m.Input({DType::kF32, {8, 8}}), i = m.Input(LiteralOf(DType::kS32, {}, {3}));
     const ValueId old = m->Binary(Opcode::kAdd, a, a);

@@ -10,7 +10,7 @@ namespace {
 
 using graph::ReduceKind;
 
-// Short names for common ops of a Maker's builder.
+// Defines short names for methods of `m` that add common ops.
 struct Math {
   Maker& m;
   ValueId operator()(Opcode op, ValueId a) { return m->Unary(op, a); }
@@ -20,7 +20,7 @@ struct Math {
   ValueId Mul(ValueId a, ValueId b) { return m->Binary(Opcode::kMultiply, a, b); }
   ValueId Div(ValueId a, ValueId b) { return m->Binary(Opcode::kDivide, a, b); }
   ValueId Full(ValueId like, double value) { return m->Full(m.shape(like), value); }
-  // Broadcasts a value that was reduced along its last dimension to the shape of `like`.
+  // Broadcasts `reduced` to the shape of `like`. `reduced` lacks the last dimension of this shape.
   ValueId Spread(ValueId reduced, ValueId like) {
     std::vector<int64_t> dims(m.shape(like).dims.size() - 1);
     for (size_t d = 0; d < dims.size(); ++d) dims[d] = static_cast<int64_t>(d);
@@ -41,7 +41,7 @@ struct Math {
     const ValueId normal = Mul(centered, Spread(inverse, x));
     return Add(Mul(normal, m->Broadcast(scale, m.shape(x).dims, {last})), m->Broadcast(bias, m.shape(x).dims, {last}));
   }
-  // Uses the tanh approximation.
+  // Uses the tanh approximation of GELU.
   ValueId Gelu(ValueId x) {
     const ValueId cube = Mul(x, Mul(x, x));
     const ValueId inner = Mul(Full(x, std::sqrt(2 / M_PI)), Add(x, Mul(Full(x, 0.044715), cube)));
@@ -93,7 +93,7 @@ void AddModelParts(Rows& rows) {
       const ValueId p = f.Softmax(masked);
       const ValueId out = m->Dot(p, part(2), {{0, 1}, {0, 2}, {3}, {1}}, dtype);  // [b, h, t, d]
       const ValueId y = m->Reshape(m->Transpose(out, {0, 2, 1, 3}), {b, t, h * d});
-      // Backward through the values and the softmax.
+      // Computes the backward of the product with the values and of the softmax.
       const ValueId g = m.Input({dtype, {b, h, t, d}}, -1, 1);
       const ValueId dp = m->Dot(g, part(2), {{0, 1}, {0, 2}, {3}, {3}}, dtype);
       const ValueId ds = f.Mul(p, f.Sub(dp, f.Spread(f.LastSum(f.Mul(dp, p)), dp)));
@@ -145,8 +145,8 @@ void AddModelParts(Rows& rows) {
   });
 }
 
-// Adds rows with JAX's counter-based random generator: 20 rounds of add, rotate and xor on pairs of words. One wrong
-// bit spreads to all bits.
+// Adds rows with JAX's counter-based random generator: 20 rounds of add, rotate and xor on pairs of words. An error in
+// one bit spreads to all bits of the results.
 void AddThreefry(Rows& rows) {
   for (int64_t n : {1, 7, 64, 1000}) {
     AddProgram(rows, absl::StrCat("pattern/threefry/", n), [n] {
@@ -188,7 +188,7 @@ void AddFusionTraps(Rows& rows) {
     const ValueId top = f(Opcode::kTanh, x);
     const ValueId left = f.Mul(top, top), right = f(Opcode::kExp, top);
     const ValueId join = f.Add(left, right);
-    // Computes the same sum through a transpose and back.
+    // Computes the same sum from transposed operands, and transposes it back.
     const ValueId around = m->Transpose(f.Add(m->Transpose(right, {1, 0}), m->Transpose(left, {1, 0})), {1, 0});
     return m.Finish({join, around, f.Sub(join, around)}, Near(16, 4));
   });
@@ -221,7 +221,7 @@ void AddFusionTraps(Rows& rows) {
     return m.Finish(results, Normwise(32));
   });
   AddProgram(rows, "pattern/chain-of-reduces", [] {
-    // Each reduction's result is broadcast and divides x. The next reduction is along the other dimension.
+    // Divides x by its sums along one dimension, then the quotient by its sums along the other dimension, and so on.
     Maker m("chain");
     Math f{m};
     ValueId x = m.Input({DType::kF32, {8, 12}}, 0.5, 1);

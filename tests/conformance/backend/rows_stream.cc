@@ -154,7 +154,7 @@ Program Step(int64_t n) {
   return m.Finish({v1, change, w1}, Normwise(64));
 }
 
-// Runs the program without and with `alias`, and compares both results with the evaluator.
+// Runs the program once without and once with `alias`, and compares the results of both runs with the evaluator.
 absl::Status CheckAliased(Backend& backend, const Program& program, const std::vector<int32_t>& alias) {
   ALPA_ASSIGN_OR_RETURN(const std::vector<Literal> expected, graph::Evaluate(program.graph, program.arguments));
   ALPA_ASSIGN_OR_RETURN(const std::vector<Literal> apart, RunOn(backend, 0, program));
@@ -189,8 +189,8 @@ void AddDonationRows(Rows& rows) {
                     return CheckAliased(backend, m.Finish({a, b}), {0, 1});
                   }});
   rows.push_back({"donation/donated-value-is-also-a-result", [](Backend& backend) {
-                    // The donated value is also a result. The buffer of this result differs from the buffer of the new
-                    // value.
+                    // The donated value is also a result. The new value overwrites the donated buffer, so this result
+                    // needs a different buffer.
                     Maker m("also");
                     const ValueId a = m.Input({DType::kF32, {65}}), doubled = m->Binary(Opcode::kAdd, a, a);
                     return CheckAliased(backend, m.Finish({doubled, a, doubled}), {0, -1, -1});
@@ -275,7 +275,7 @@ void AddDonationRows(Rows& rows) {
                   }});
 }
 
-// Runs different programs on all devices at the same time, with one thread per device, for several rounds.
+// Uses all devices at the same time, with one thread per device. Each thread runs several different programs.
 absl::Status ConcurrencyRow(Backend& backend) {
   const int devices = backend.device_count();
   std::vector<absl::Status> statuses(devices);
@@ -302,7 +302,7 @@ absl::Status ConcurrencyRow(Backend& backend) {
   return absl::OkStatus();
 }
 
-// Enqueues several programs on one device before it waits for any of them. Enqueues one program twice.
+// Enqueues several programs on one device before it waits for any of them. One of the programs is enqueued twice.
 absl::Status QueueRow(Backend& backend) {
   std::vector<Loaded> loaded;
   std::vector<std::vector<Literal>> expected;
@@ -322,7 +322,7 @@ absl::Status QueueRow(Backend& backend) {
   return absl::OkStatus();
 }
 
-// Checks that the same program and inputs give the same bits on every device and in every run.
+// Checks that a program with the same inputs gives the same bits on every device and in every run.
 absl::Status SameBitsRow(Backend& backend) {
   const Program program = Step(129);
   std::vector<Literal> first;

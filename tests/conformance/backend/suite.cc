@@ -10,7 +10,7 @@
 namespace alpa::conformance {
 namespace {
 
-// Returns the reason for a row that is in `list`, or null.
+// Returns the reason that `list` gives for the row, or null if the row is not in the list.
 const std::string* Listed(const std::map<std::string, std::string>& list, const std::string& row) {
   for (const auto& [pattern, reason] : list) {
     const bool prefix = !pattern.empty() && pattern.back() == '*';
@@ -19,7 +19,7 @@ const std::string* Listed(const std::map<std::string, std::string>& list, const 
   return nullptr;
 }
 
-// The backend that all rows of a subject share. Destroyed after the last test.
+// Holds the backend that all rows of a subject share. The backend is destroyed after the last test.
 class SharedBackend : public testing::Environment {
  public:
   explicit SharedBackend(BackendSubject subject) : subject_(std::move(subject)) {}

@@ -8,8 +8,8 @@
 //       .not_yet = {{"sort/f64", "comparators in f64 round through f32"}}});
 //
 // Rows:   Most rows run a program and compare its results with graph::Evaluate. The other rows test streams, aliases,
-//         collectives, and several devices at the same time. Tests are named SUBJECT.ROW.
-// Lists:  Both lists map a row to a reason. A key is the name of a row, or a prefix of names followed by "*".
+//         collectives, and several devices at the same time. A test is named BACKEND.ROW.
+// Lists:  Both lists map rows to reasons. A key is the name of a row, or a prefix of row names followed by "*".
 //         `never`: the backend does not support the row, and its Compile must return kUnimplemented. `not_yet`: the row
 //         has a known fault and must fail. Once the row passes, remove it from the list.
 #pragma once
@@ -26,7 +26,7 @@
 
 namespace alpa::conformance {
 
-inline constexpr int kSuiteDevices = 4;  // devices of the backend under test
+inline constexpr int kSuiteDevices = 4;  // number of devices of the backend under test
 
 struct BackendSubject {
   std::string name;
@@ -44,7 +44,7 @@ struct Row {
   std::function<absl::Status(kernels::Backend&)> run;
 };
 
-// ---- For the files that define rows ----
+// ---- Interface for the files that define rows ----
 
 using Rows = std::vector<Row>;
 void AddElementwiseRows(Rows& rows);
@@ -58,8 +58,8 @@ void AddCollectiveRows(Rows& rows);
 void AddStreamRows(Rows& rows);
 void AddFuzzRows(Rows& rows);
 
-// Adds a row that runs the program of `make` twice on device 0. The row compares the results with the evaluator. It
-// also checks that no input was overwritten, and that both runs give the same bits.
+// Adds a row that runs a program twice on device 0. `make` returns the program. The row compares the results with the
+// evaluator. It also checks that no input was overwritten, and that both runs give the same bits.
 void AddProgram(Rows& rows, std::string name, std::function<Program()> make);
 
 // Runs a program once and returns its results. First fills the outputs with a poison value. If alias[i] is not
