@@ -6,8 +6,8 @@
 
 namespace alpa::worker {
 namespace {
-// The largest number of boxes in the missing part of one leaf. Each put of a scattered piece can add a few boxes.
-// Without a limit, a hostile client could make the list grow without end.
+// The largest number of boxes in the missing part of one leaf. Each put of a small region can add a few boxes. Without
+// a limit, a hostile client could make the list grow without end.
 constexpr size_t kMaxBoxes = 20'000;
 }  // namespace
 

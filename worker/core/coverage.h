@@ -1,4 +1,4 @@
-// Tracks which parts of a leaf have been put on this worker. The record is exact: it consists of boxes.
+// Tracks which parts of a leaf have been put on this worker. The record is exact, because it is a list of boxes.
 //
 // Model:   `needed` is the part of the leaf that this worker's devices hold. A put makes its region missing when it
 //          begins, and covered when it completes. If a put does not complete, its region stays missing.
@@ -22,7 +22,7 @@ class Coverage {
   explicit Coverage(const std::vector<Region>& needed);
 
   // Begins a put of `region`. kUnavailable if another put is writing a part of `region`. kResourceExhausted if puts of
-  // small scattered pieces have cut the missing part into more than 20 000 boxes. An error changes nothing.
+  // small scattered regions have cut the missing part into more than 20 000 boxes. An error changes nothing.
   absl::Status Begin(const Region& region);
   // Ends a put of `region`. REQUIRES: Begin(region) was OK, and that put has not ended.
   void End(const Region& region, bool complete);

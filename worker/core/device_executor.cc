@@ -10,8 +10,8 @@
 namespace alpa::worker {
 namespace {
 
-// The tags of messages over edges have this bit set. The tags of collectives do not, because channels are below
-// kMaxChannels.
+// The tags of messages over edges have this bit set. In the tags of collectives it is clear, because their channels are
+// below kMaxChannels.
 constexpr uint32_t kEdgeTag = 0x80000000u;
 constexpr std::byte kZero[1] = {};
 
@@ -143,7 +143,7 @@ absl::Status DeviceExecutor::PrepareInstructions(const std::vector<plan::Instruc
                                            executable.edges[recv->edge].from_mesh.value());
     } else if (const auto* broadcast = std::get_if<plan::BroadcastInstruction>(&instruction.action)) {
       ALPA_ASSIGN_OR_RETURN(prepared_[at].group, parts_.groups->GroupFor(broadcast->mesh_axes));
-      // The group's root is the member whose coordinates on these axes are those of the root position.
+      // The group's root is the member whose coordinates on these axes are the same as those of the root position.
       const cluster::Mesh& mesh = executable.meshes[device().mesh.value()];
       const std::vector<int64_t> root = mesh.Coordinates(broadcast->root_position);
       const std::vector<int64_t> members = parts_.groups->Members(broadcast->mesh_axes);

@@ -8,7 +8,7 @@
 //            buffer of a SEND, the executor enqueues a wait for the SEND. Before work that reads or writes the buffer
 //            of a RECV, it enqueues a wait for the RECV. At the end of a step, it enqueues a wait for all messages of
 //            the step.
-// Ownership: all of Parts must outlive the executor. The executor must outlive the work that it enqueued.
+// Ownership: whatever Parts points to must outlive the executor. The executor must outlive the work that it enqueued.
 // Threads:   only one thread may call EnqueueStep. Any thread may call CurrentOp and use CancelCell.
 #pragma once
 
@@ -63,8 +63,8 @@ class DeviceExecutor {
   static absl::StatusOr<std::unique_ptr<DeviceExecutor>> Make(const Parts& parts);
 
   kernels::Buffer& state(plan::SlotId slot) { return *slots_[slot.value()]; }
-  // Enqueues one step. `io` has the buffers of input and aux slots, by slot; other entries are null. `times` must stay
-  // valid until the stream has passed the step.
+  // Enqueues one step. `io` has one entry per slot: the slot's buffer if it is an input or aux slot, otherwise null.
+  // `times` must stay valid until the stream has run the step.
   void EnqueueStep(const std::vector<kernels::Buffer*>& io, DeviceTimes* times);
   // Drops the messages of a failed step that are still in progress. REQUIRES: the endpoint was aborted, and no enqueued
   // work is left.
@@ -90,7 +90,7 @@ class DeviceExecutor {
     kernels::CollectiveGroup* group = nullptr;
     int root = -1;                       // BROADCAST: the root's rank in the group
     std::vector<std::byte> fill;         // ALLOC
-    std::vector<std::unique_ptr<comm::Request>> messages;  // SEND, RECV: in progress; stream's thread only
+    std::vector<std::unique_ptr<comm::Request>> messages;  // SEND, RECV: in progress; used by the stream's thread only
   };
   // This device's end of an edge.
   struct EdgeEnd {
@@ -110,9 +110,9 @@ class DeviceExecutor {
   struct Cursor {
     const std::vector<kernels::Buffer*>* io = nullptr;
     size_t prepared = 0;                 // index into prepared_
-    std::vector<Flight> flights;         // of the step
-    // Indices into `flights`, by the object that the flight uses: a slot's buffer, an EdgeEnd (for its staging memory)
-    // or a Prepared (for its messages).
+    std::vector<Flight> flights;         // all SENDs and RECVs of the step
+    // Key: an object that flights use, which is a slot's buffer, an EdgeEnd (for its staging memory) or a Prepared (for
+    // its messages). Value: the indices of these flights.
     std::map<const void*, std::vector<size_t>> used_by;
   };
   kernels::Buffer* BufferOf(plan::SlotId slot, const Cursor& cursor) const;
@@ -137,10 +137,10 @@ class DeviceExecutor {
   const Parts parts_;
   std::vector<std::unique_ptr<DeviceMemory::Allocation>> allocations_;
   std::vector<DeviceMemory::Share> shares_;
-  std::vector<kernels::Buffer*> slots_;  // state and temporaries, by slot
-  std::vector<std::unique_ptr<kernels::CompiledProgram>> programs_;  // by StageProgram; null if not of this mesh
-  std::vector<std::unique_ptr<EdgeEnd>> edges_;  // by edge; null if not of this mesh
-  std::vector<Prepared> prepared_;       // by instruction in walk order, each loop body once
+  std::vector<kernels::Buffer*> slots_;  // one entry per slot, for state and temporaries
+  std::vector<std::unique_ptr<kernels::CompiledProgram>> programs_;  // per StageProgram; null if not of this mesh
+  std::vector<std::unique_ptr<EdgeEnd>> edges_;  // one entry per edge; null if the edge does not touch this mesh
+  std::vector<Prepared> prepared_;       // one entry per instruction in walk order, each loop body once
   kernels::Buffer* loop_index_ = nullptr;
   std::vector<int32_t> loop_indices_;    // 0, 1, 2, ...; sources of the fills of loop_index_
   Bytes temporary_bytes_ = 0;

@@ -63,7 +63,7 @@ class DeviceMemory {
  private:
   kernels::Backend& backend_;
   const Bytes limit_;
-  std::vector<std::atomic<Bytes>> used_;  // by device
+  std::vector<std::atomic<Bytes>> used_;  // one entry per device
 };
 
 }  // namespace alpa::worker

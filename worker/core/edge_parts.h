@@ -1,4 +1,5 @@
-// The messages that one device sends or receives over an edge in one round, and their places in the device's tile.
+// The messages that one device sends or receives each time that the array of an edge is sent, and their places in the
+// device's tile.
 //
 // Threads: value types.
 #pragma once
@@ -19,7 +20,7 @@ struct EdgePart {
   // `offset` is an offset in the staging memory.
   bool direct = false;
   Bytes offset = 0;
-  plan::BoxWalk walk;     // the walk's stream is the message, and its tile is the buffer
+  plan::BoxWalk walk;     // in the terms of BoxWalk, the message is the stream and the buffer is the tile
 };
 
 struct EdgeParts {

@@ -198,7 +198,7 @@ void PutZeros(Workers& workers) {
   for (int leaf = 0; leaf < 3; ++leaf) workers.Put(leaf, {0, 0, 0, 0});
 }
 
-// Holds device 1 at its first program until Open, and counts the programs that device 0 begins.
+// Makes device 1 wait before its first program until Open is called, and counts the programs that device 0 begins.
 class HeldReceiver {
  public:
   explicit HeldReceiver(FakeBackend& backend) {

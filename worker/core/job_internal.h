@@ -10,8 +10,8 @@ namespace alpa::worker {
 struct JobRuntime::Step {
   int64_t step = 0;
   std::shared_ptr<BufferSet> aux;
-  std::vector<DeviceTimes> times;                            // by local device
-  std::vector<std::shared_ptr<kernels::Event>> events;       // by local device: the end of the step
+  std::vector<DeviceTimes> times;                            // one entry per local device
+  std::vector<std::shared_ptr<kernels::Event>> events;       // one entry per local device: the end of the step
   std::vector<InlineAux> scalars;
   size_t waiting_for = 0;                                    // devices yet to pass the step; under JobRuntime::mutex_
   absl::Status status;                                       // under JobRuntime::mutex_

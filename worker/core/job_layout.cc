@@ -8,7 +8,7 @@
 namespace alpa::worker {
 namespace {
 
-// Returns the tile that the mesh's device at `position` holds of a region, in the leaf's coordinates.
+// Returns the part of a region that the mesh's device at `position` holds, in the leaf's coordinates.
 Region LeafTile(const plan::RegionPlacement& placed, const cluster::Mesh& mesh, int64_t position) {
   Region tile = plan::TileOf(placed.region.size, placed.sharding, mesh, position);
   for (size_t d = 0; d < tile.start.size(); ++d) tile.start[d] += placed.region.start[d];

@@ -1,5 +1,5 @@
-// The part of a job that is on this worker: the positions of its devices in the meshes, and the tiles that these
-// devices hold of every leaf.
+// The part of a job that is on this worker: the positions of its devices in the meshes, and the tiles of every leaf
+// that these devices hold.
 //
 // Threads: value types.
 #pragma once
@@ -44,8 +44,8 @@ struct LeafLayout {
   graph::Shape shape;
   std::vector<Tile> tiles;       // of the local devices
   // Aux only: the local device (index in JobLayout::devices) that reports this leaf with the step's result. The value
-  // is -1 if the leaf is larger than kMaxInlineAux or split, or if a device of a lower rank on another worker reports
-  // it.
+  // is -1 if the leaf is split or larger than kMaxInlineAux, or if a device on another worker has a lower rank and
+  // reports the leaf.
   int reporter = -1;
 };
 
@@ -54,7 +54,7 @@ inline constexpr Bytes kMaxInlineAux = kKiB;
 
 struct JobLayout {
   std::vector<LocalDevice> devices;
-  std::vector<LeafLayout> inputs, outputs;   // by graph parameter and result
+  std::vector<LeafLayout> inputs, outputs;   // one entry per graph parameter, one per graph result
   std::vector<bool> input_is_state;
   std::vector<Rank> ranks;
 };

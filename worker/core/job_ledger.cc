@@ -87,7 +87,7 @@ absl::Status JobLedger::AcceptSteps(const StepRange& range) {
   }
   accepted_ += range.count;
   for (int64_t i = 0; i < used; ++i) {
-    // The last step of the range that uses this slot.
+    // Of the steps of the range that use this slot, `last` is the last one.
     const int64_t rounds = (range.count - 1 - i) / std::max(1, range.batch_slots);
     const int64_t last = range.first_step + i + rounds * std::max(1, range.batch_slots);
     BatchSlot& slot = slots_[range.first_batch_slot + i];

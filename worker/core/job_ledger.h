@@ -1,10 +1,10 @@
 // Tracks the state, batches and aux of a job, and decides which steps, puts and gets are allowed at the moment. It
 // holds no buffers and starts no work.
 //
-// Model:   steps count from 1. The version is the number of steps done. The steps after the version, up to the last
+// Model:   steps count from 1. The version is the number of steps done. Steps with larger numbers, up to the last
 //          accepted step, are queued or running. State may be put and read only if no step is queued or running. A
-//          batch slot may be put if no queued or running step reads it. A failure makes state and aux invalid for good,
-//          because a failed step can leave state half-updated.
+//          batch slot may be put if no queued or running step reads it. A failure makes state and aux invalid
+//          permanently, because a failed step can leave state half-updated.
 // Threads: thread-compatible; the owner locks.
 // Errors:  carry the reason word (worker/core/errors.h) that clients act on.
 #pragma once
@@ -21,14 +21,14 @@ namespace alpa::worker {
 // The largest number of batch slots of a job, and of steps in one StepRange. The coordinator has the same limits.
 inline constexpr int32_t kMaxBatchSlots = 1024;
 inline constexpr int64_t kMaxStepsPerCommand = 10'000'000;
-// The number of the latest steps whose aux is kept.
+// The aux outputs of this number of latest steps are kept.
 inline constexpr int64_t kKeptAuxSteps = 16;
 
 struct StepRange {
   int64_t first_step = 0;
   int64_t count = 0;
   int32_t first_batch_slot = 0;
-  int32_t batch_slots = 0;   // step i (from 0) of the range uses slot first_batch_slot + i % batch_slots
+  int32_t batch_slots = 0;   // step `i` (from 0) uses slot first_batch_slot + (cycle + i) % batch_slots
   int32_t cycle = 0;         // first_step's slot is first_batch_slot + cycle
   int32_t first_slot() const { return first_batch_slot + cycle; }
 };

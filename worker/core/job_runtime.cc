@@ -95,7 +95,7 @@ absl::Status JobRuntime::Prepare() {
   wanted_aux_.assign(layout_.outputs.size(), true);
 
   std::vector<comm::Transport::Peer> peers;
-  std::vector<int> local_ranks;  // in order of rank, as Open returns their endpoints
+  std::vector<int> local_ranks;  // in order of rank; Open returns the endpoints in the same order
   for (size_t r = 0; r < layout_.ranks.size(); ++r) {
     const bool local = layout_.ranks[r].local_device >= 0;
     peers.push_back({layout_.ranks[r].transport_address, local});

@@ -40,7 +40,7 @@ struct InlineAux {
 struct StepCost {
   double seconds = 0;      // of the slowest device
   int64_t sent_bytes = 0;  // by all devices of this worker, to other devices
-  Bytes device_bytes = 0;  // in use at the end of the step, on the device of this worker that uses most
+  Bytes device_bytes = 0;  // maximum that a device of this worker uses at the end of the step
 };
 
 // Receives the reports of jobs. The calls for one job come one at a time and in order. An implementation must not block
@@ -48,7 +48,8 @@ struct StepCost {
 class JobSink {
  public:
   virtual ~JobSink() = default;
-  // `seconds` is the time that preparing took, `temporary_bytes` the temporary memory of the device that needs most.
+  // `seconds` is the time that preparing took. `temporary_bytes` is the temporary memory of the device that needs the
+  // largest amount.
   virtual void OnPrepared(const std::string& job_id, uint64_t epoch, const absl::Status& status, double seconds,
                           Bytes temporary_bytes) = 0;
   virtual void OnStepDone(const std::string& job_id, uint64_t epoch, int64_t step, const absl::Status& status,
@@ -93,14 +94,14 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
 
   // Queues steps. A refusal is reported as the result of the range's first step.
   void RunSteps(const StepRange& range);
-  // Begins to abort running work and to free everything. OnReleased of the sink reports the end. If the job is already
-  // released, returns false, and the sink gets no call.
+  // Begins to abort running work and to free everything. The sink's OnReleased reports the end of the release. If the
+  // job is already released, returns false, and the sink gets no call.
   bool Release(const absl::Status& cause);
   bool releasing() const;
   bool released() const;
   // Waits until the job is released. Returns false if the deadline passes first.
   bool WaitReleased(MonotonicTime deadline);
-  // Drops accepted steps that are not enqueued yet, and waits for the enqueued ones. Returns false if the deadline
+  // Drops accepted steps that are not enqueued yet, and waits for the enqueued steps. Returns false if the deadline
   // passes first.
   bool WaitIdle(MonotonicTime deadline);
   // Returns nothing if no step is in flight or the job is being released.
@@ -108,10 +109,10 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
 
   class Transfer;
   // Begins a put of one region. The caller then writes the region's bytes in order. The region stays missing until
-  // Finish succeeds. `version` is the number of steps done (state) or the batch slot (batch).
+  // Finish succeeds. For state, `version` is the number of steps done. For a batch, it is the batch slot.
   absl::StatusOr<std::unique_ptr<Transfer>> BeginPut(LeafKind kind, int32_t leaf, int64_t version,
                                                      const Region& region);
-  // Begins a get of one region. `version` is the number of steps done (state) or the step (aux).
+  // Begins a get of one region. For state, `version` is the number of steps done. For aux, it is the step.
   absl::StatusOr<std::unique_ptr<Transfer>> BeginGet(LeafKind kind, int32_t leaf, int64_t version,
                                                      const Region& region);
 
@@ -162,7 +163,7 @@ class JobRuntime : public std::enable_shared_from_this<JobRuntime> {
   bool failure_reported_ ALPA_GUARDED_BY(mutex_) = false;
   absl::Status release_cause_ ALPA_GUARDED_BY(mutex_);
   JobLedger ledger_ ALPA_GUARDED_BY(mutex_);
-  std::deque<StepRange> queued_ ALPA_GUARDED_BY(mutex_);  // accepted but not enqueued; NextStep takes one step
+  std::deque<StepRange> queued_ ALPA_GUARDED_BY(mutex_);  // accepted, not enqueued; NextStep takes one step at a time
   std::deque<std::shared_ptr<Step>> in_flight_ ALPA_GUARDED_BY(mutex_);
   int state_accesses_ ALPA_GUARDED_BY(mutex_) = 0;        // copies of state that are in progress
   int other_accesses_ ALPA_GUARDED_BY(mutex_) = 0;

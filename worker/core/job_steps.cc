@@ -149,7 +149,7 @@ void JobRuntime::ReportFinishedSteps() {
     {
       MutexLock lock(mutex_);
       if (in_flight_.empty()) {
-        // No step is in flight. If there is a failure, a step could not be enqueued.
+        // No step is in flight. A failure that is not reported yet means that a step could not be enqueued.
         if (ledger_.failure().ok() || failure_reported_ || releasing_) return;
         failure_reported_ = true;
         status = ledger_.failure();

@@ -45,8 +45,8 @@ class WorkerCore {
   // steps were still running at the deadline, or if releasing the jobs took more than 5 s.
   bool Drain(MonotonicTime deadline);
 
-  // Returns the job that a tensor call names. Fails with kNotFound if there is none, and with kAborted if the epoch is
-  // old.
+  // Returns the job that a tensor call names. Fails with kNotFound if no such job exists, and with kAborted if the
+  // epoch is old.
   absl::StatusOr<std::shared_ptr<JobRuntime>> Find(const std::string& job_id, uint64_t epoch);
 
   std::vector<JobProgress> progress() const;

@@ -200,7 +200,7 @@ TEST_P(WorkerCoreTest, RefusesWrongVersionsAndPutsDuringSteps) {
   std::shared_future<void> open = gate.get_future().share();
   backend_.before_run = [open](int) { return open.wait(), absl::OkStatus(); };
   EXPECT_EQ(ReasonOf(Put("job", LeafKind::kState, 0, 1, Whole({4}), {1, 1, 1, 1})), "STALE_STATE");
-  Run("job", 2, 1);  // step 1 would be next
+  Run("job", 2, 1);  // fails, because step 1 is next
   EXPECT_EQ(ReasonOf(sink_->Step("job", 1).status), "STALE_STATE");
   Run("job", 1, 1);
   EXPECT_EQ(ReasonOf(Put("job", LeafKind::kState, 0, 0, Whole({4}), {1, 1, 1, 1})), "STALE_STATE");
@@ -306,7 +306,8 @@ TEST_P(WorkerCoreTest, AFailureOnOneDeviceEndsOnlyItsJobAndInvalidatesTheState) 
 TEST_P(WorkerCoreTest, AReleaseUnblocksACollective) {
   StartAddJob("job");
   StartAddJob("other", 2);
-  // The gate holds device 1 before the collective until after the release. Device 0 waits in the collective.
+  // The gate makes device 1 wait before the collective until Release has returned. Meanwhile, device 0 waits in the
+  // collective.
   std::promise<void> gate;
   std::shared_future<void> open = gate.get_future().share();
   backend_.before_run = [open](int device) { return device == 1 ? open.wait() : void(), absl::OkStatus(); };

@@ -95,7 +95,8 @@ Graph Broadcast(int64_t elements, int64_t run) {
   return b.Build();
 }
 
-// Returns a program of one fused kernel with kFunctions transcendental functions per round.
+// Returns a program of one fused kernel, which applies kFunctions transcendental functions to each element, `rounds`
+// times.
 Graph Functions(int64_t elements, int rounds) {
   GraphBuilder b;
   ValueId value = b.Parameter({DType::kF32, {elements}});
@@ -160,8 +161,8 @@ absl::StatusOr<double> SecondsOf(kernels::Backend& backend, const Graph& graph, 
   return probe->Fastest(patience);
 }
 
-// Returns the seconds that one part adds, if `parts` more parts raise the time from `fewer_seconds` to `more_seconds`.
-// The result is always positive.
+// Returns the seconds that one part of a program takes, if `parts` additional parts raise the program's time from
+// `fewer_seconds` to `more_seconds`. The result is always positive.
 double Slope(double fewer_seconds, double more_seconds, double parts) {
   return std::max(more_seconds - fewer_seconds, 1e-12) / parts;
 }
@@ -172,8 +173,8 @@ struct Overhead {
 };
 
 // Extents of matrix products. Every combination of extents in `first` is measured. Then, while there is time, the other
-// combinations of extents in both lists follow. `first` spans the full range. If time is short, the grid is therefore
-// coarser, but it covers the same range.
+// combinations of extents from both lists are measured. `first` spans the full range. If time is short, the grid is
+// therefore coarser, but it covers the same range.
 struct Extents {
   std::vector<int64_t> first, more;
 };
@@ -203,7 +204,8 @@ ProductSizes SizesOf(const Extents& extents) {
   return sizes;
 }
 
-// Returns the sizes that were measured, with their seconds. The list is empty if the backend does not multiply `dtype`.
+// Returns the sizes that were measured, with their seconds. The list is empty if the backend cannot multiply matrices
+// of `dtype`.
 absl::StatusOr<std::vector<cluster::ProductPoint>> MeasureProducts(kernels::Backend& backend, DType dtype,
                                                                    const Extents& extents, const Overhead& overhead,
                                                                    const TimeLimit& limit) {
@@ -266,8 +268,8 @@ absl::StatusOr<cluster::DeviceProfile> MeasureDevice(kernels::Backend& backend, 
                                      Opcode::kSelect};
   ALPA_ASSIGN_OR_RETURN(const double short_chain, SecondsOf(backend, Chain(kElements, cheap, 5)));
   ALPA_ASSIGN_OR_RETURN(const double long_chain, SecondsOf(backend, Chain(kElements, cheap, 25)));
-  // The long chain has 20 ops more than the short one. 4 of them are selects, which count twice, because each has its
-  // own comparison.
+  // The long chain has 20 ops more than the short one. 4 of them are selects, which count twice, because each needs a
+  // comparison before it.
   profile.element_seconds = Slope(short_chain, long_chain, 24.0 * kElements);
   const std::vector<Opcode> divisions = {Opcode::kDivide, Opcode::kSqrt};
   ALPA_ASSIGN_OR_RETURN(const double few_divisions, SecondsOf(backend, Chain(kElements, divisions, 2)));

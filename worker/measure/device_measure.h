@@ -2,11 +2,11 @@
 // can use memory at full speed at the same time.
 //
 // Model:   small programs run through the backend's own interface, as the programs of jobs do. cluster/profile.h
-//          defines each number. Memory is measured from small to large sizes, products from a coarse grid to a fine
-//          one. Sizes that would begin after the time limit are left out, except for the coarse grid of 32-bit
-//          products.
+//          defines each number. Memory is measured from small to large sizes. Matrix products are measured on a coarse
+//          grid of sizes first, and then on a fine grid. A size whose measurement would begin after the time limit is
+//          left out, unless it belongs to the coarse grid of 32-bit products.
 // Threads: the functions block. Nothing else should run on the backend.
-// Errors:  those of the backend. If the backend does not multiply 16-bit floats, `half_products` is empty.
+// Errors:  those of the backend. If the backend cannot multiply 16-bit floats, `half_products` is empty.
 #pragma once
 
 #include "absl/status/statusor.h"

@@ -13,7 +13,7 @@ namespace {
 // The version of the measurements, part of the cache key. Raise it if other numbers are measured, or if a number is
 // measured in another way.
 constexpr int kMethodVersion = 3;
-constexpr int kMostDevices = 8;  // most devices that are created for measuring
+constexpr int kMostDevices = 8;  // maximum number of devices created for measuring
 
 }  // namespace
 
@@ -23,8 +23,8 @@ cluster::NodeFacts FactsOf(const Machine& machine, const DeviceSettings& setting
   facts.host_name = machine.host_name;
   facts.cpus = machine.cpus;
   facts.cores = machine.cores;
-  // A device uses no more cores than the machine has. If it has more threads than cores, its measured times already
-  // include the wait for cores.
+  // A device uses no more cores than the machine has. If a device has more threads than the machine has cores, its
+  // measured times already include the wait for cores.
   facts.device_cores = std::min(static_cast<double>(settings.threads), machine.cores);
   facts.profile = std::move(profile);
   return facts;

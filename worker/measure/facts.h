@@ -28,8 +28,8 @@ std::string DeviceName(const Machine& machine, const DeviceSettings& settings);
 // Returns the key for ProfileCache: everything on which a measurement depends. `version` is the version of this build.
 std::string CacheKey(const Machine& machine, const DeviceSettings& settings, absl::string_view version);
 
-// Returns how many devices to create for measuring: as many as can compute at the same time without sharing cores, from
-// 1 to 8.
+// Returns the number of devices to create for measuring. It is the largest number, from 1 to 8, of devices that can
+// compute at the same time without sharing cores.
 int MeasuringDevices(const Machine& machine, const DeviceSettings& settings);
 
 }  // namespace alpa::worker

@@ -18,16 +18,16 @@ namespace alpa::worker {
 namespace {
 
 constexpr double kPatience = 5e-3;  // seconds that the measurement of one number may take
-// Seconds that an end is busy between two messages, as a device computes between messages. During this time, a thread
-// that waits for a message falls asleep, and the message must wake it.
+// For this number of seconds, an end is busy between two messages, because a device also computes between messages.
+// During this time, a thread that waits for a message falls asleep, and the message must wake it.
 constexpr double kBusy = 100e-6;
-constexpr int kExchanges = 6;    // most exchanges per round; an end can be ahead by one message, not by a round
-constexpr int kMaxRounds = 25;   // most rounds per measured number
+constexpr int kExchanges = 6;    // maximum number per round; an end can be ahead by one message, not by a round
+constexpr int kMaxRounds = 25;   // maximum number of rounds per measured number
 constexpr uint64_t kEpoch = 1;
 constexpr double kStuck = 5;  // seconds after the time limit until a link counts as broken
 constexpr size_t kSmallest = 64, kLargest = 16 << 20;  // sizes of a curve, in bytes
-// A curve reaches at least this size, in bytes, at which bandwidth dominates. Beyond the last point of a curve, the
-// time is assumed to grow in proportion to the bytes.
+// Every curve reaches at least this size in bytes. At this size, bandwidth dominates the time. Beyond the last point of
+// a curve, the time is assumed to grow in proportion to the bytes.
 constexpr size_t kAtLeast = 256 << 10;
 
 // The work of one end in one exchange.
@@ -79,7 +79,7 @@ class Pair {
   }
 
  private:
-  // Returns the seconds per exchange at the first end, by round.
+  // Returns one entry per round: the seconds per exchange at the first end.
   absl::StatusOr<std::vector<double>> Times(const Part& first, const Part& second, int exchanges, int rounds) {
     absl::Status other;
     std::thread thread([&] {
@@ -180,8 +180,8 @@ absl::StatusOr<cluster::LinkProfile> MeasureLink(comm::Endpoint& first, comm::En
         2 * kBusy));
     return there_and_back / 2;
   }));
-  // In a ring, each further device adds two messages to an all-reduce, and one to the other collectives. The larger
-  // number, two, is used for all of them.
+  // In a ring, each additional device adds two messages to an all-reduce, and one to the other collectives. The larger
+  // number, two, is used for all collectives.
   link.seconds_per_member = 2 * link.message.points.front().seconds;
   const std::pair<graph::Opcode, cluster::Curve*> collectives[] = {
       {graph::Opcode::kAllReduce, &link.all_reduce},

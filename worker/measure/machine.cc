@@ -15,7 +15,7 @@
 namespace alpa::worker {
 namespace {
 
-constexpr size_t kMaxFileBytes = 1 << 20;  // most bytes that are read from one system file
+constexpr size_t kMaxFileBytes = 1 << 20;  // maximum number of bytes read from one system file
 
 // Returns the text of a file, or an empty string if the file cannot be read.
 std::string ReadFile(const std::string& path) {
@@ -36,7 +36,7 @@ std::string CpuModel(const std::string& root) {
     const std::pair<absl::string_view, absl::string_view> entry = absl::StrSplit(line, absl::MaxSplits(':', 1));
     if (absl::StripAsciiWhitespace(entry.first) != "model name") continue;
     std::string model(absl::StripAsciiWhitespace(entry.second));
-    // Keep only printable characters, because names and comments in files contain the model.
+    // Keep only printable characters, because device names and comments in files contain the model.
     std::erase_if(model, [](char c) { return !absl::ascii_isprint(static_cast<unsigned char>(c)); });
     return model.substr(0, 128);
   }
@@ -53,7 +53,7 @@ double Quota(absl::string_view quota, absl::string_view period) {
   return most / every;
 }
 
-// Returns the smallest quota of a control group and of all groups above it.
+// Returns the smallest quota among a control group and all groups above it.
 template <typename F>
 double LeastUpwards(std::string group, const F& quota_of) {
   double least = 0;

@@ -19,13 +19,13 @@ struct Machine {
   // An id of the machine that stays the same after a reboot. Copies of one disk image may have the same id.
   std::string lasting_id;
   std::string cpu_model;
-  std::vector<int32_t> cpus;  // processors on which this process may run, increasing
-  // The number of cores that the process may use: one per processor in `cpus`, or fewer if its control group or a group
-  // above that has a quota. Always positive.
+  std::vector<int32_t> cpus;  // processors on which this process may run, in increasing order
+  // The number of cores that the process may use: one per processor in `cpus`, or fewer if the control group of the
+  // process, or a group above it, has a quota. Always positive.
   double cores = 0;
 };
 
-// Reads the facts from system files. `root` is a prefix for their paths, for tests.
+// Reads the facts from system files. `root` is put before each path; only tests need it.
 Machine ReadMachine(const std::string& root = "");
 
 // Returns the cores that quotas allow a process in these control groups, or 0 if there is no quota. `groups` is the

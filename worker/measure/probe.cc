@@ -11,8 +11,9 @@
 namespace alpa::worker {
 namespace {
 
-constexpr int kMaxRuns = 2000;      // most runs per round, because all runs of a round are enqueued at once
-// The intended seconds of a round: long compared with a reading of the clock, short compared with a time slice.
+constexpr int kMaxRuns = 2000;      // maximum number of runs per round; all runs of a round are enqueued at once
+// The intended seconds of a round. This time is long compared with a reading of the clock, and short compared with a
+// time slice of the system.
 constexpr double kRound = 200e-6;
 constexpr int kMinRounds = 3, kMaxRounds = 25;  // of one measurement
 

@@ -184,7 +184,7 @@ absl::StatusOr<Obtained> ObtainProfile(const ProfileCache& cache, bool always,
   if (!always) {
     if (auto kept = cache.Read(); kept.ok()) return finished(*std::move(kept));
   }
-  // Without the lock the worker still measures, although another worker may disturb the measurement.
+  // The worker measures even without the lock, although another worker may disturb the measurement.
   const auto lock = ProfileCache::Lock::Take(cache, kPatience);
   if (!lock.ok()) out.remarks.emplace_back(lock.status().message());
   if (!always) {

@@ -1,8 +1,9 @@
-// Keeps the measurements of this machine between starts.
+// Keeps the measurements of this machine between starts of its workers.
 //
-// Model:   the user's cache folder has one file per key. A file is a cluster of one device as TOML (docs/clusters.md),
-//          and its first line is the key. A file that cannot be read, or that has another key, counts as missing. If
-//          several workers start at the same time, one measures, and the others wait for its file.
+// Model:   the user's cache folder has one file per key. Each file describes a cluster of one device in TOML
+//          (docs/clusters.md). The first line of the file is the key. A file that cannot be read, or that has another
+//          key, counts as missing. If several workers start at the same time, one measures, and the others wait for its
+//          file.
 // Threads: thread-compatible. A file lock excludes other processes. The lock ends with the process that holds it.
 // Errors:  if the folder cannot be used, each start measures, and Obtained::remarks reports the error.
 // Start at: ObtainProfile.
@@ -25,7 +26,7 @@ std::string DefaultCacheFolder();
 
 class ProfileCache {
  public:
-  // `key` contains everything on which the numbers depend, on one line. If `folder` is empty, nothing is kept.
+  // `key` is one line, which contains everything on which the numbers depend. If `folder` is empty, nothing is kept.
   ProfileCache(std::string folder, std::string key);
 
   const std::string& path() const { return path_; }
@@ -62,8 +63,8 @@ struct Obtained {
   std::vector<std::string> remarks;  // for the operator
 };
 
-// Returns the profile in the cache. If there is none, or if `always` is set, calls `measure` and keeps its result.
-// Errors are those of `measure`.
+// Returns the profile in the cache. If the cache has no profile, or if `always` is set, calls `measure` and keeps its
+// result. Errors are those of `measure`.
 absl::StatusOr<Obtained> ObtainProfile(const ProfileCache& cache, bool always,
                                        const std::function<absl::StatusOr<Measured>()>& measure);
 

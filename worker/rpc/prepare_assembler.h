@@ -16,7 +16,7 @@ namespace alpa::worker {
 
 class PrepareAssembler {
  public:
-  // `name` is this worker's name. `device_ids` has the ids of its devices, by local index.
+  // `name` is this worker's name. `device_ids` has one entry per device of the worker: its id in the cluster.
   PrepareAssembler(std::string name, std::vector<int32_t> device_ids)
       : name_(std::move(name)), device_ids_(std::move(device_ids)) {}
 
@@ -30,7 +30,7 @@ class PrepareAssembler {
   };
   std::string name_;
   std::vector<int32_t> device_ids_;
-  std::map<std::string, Parts> parts_;  // by job
+  std::map<std::string, Parts> parts_;  // key: job id
   size_t collected_ = 0;                // bytes in parts_
 };
 

@@ -14,7 +14,7 @@
 namespace alpa::worker {
 namespace {
 
-constexpr int64_t kChunkBytes = kMiB;  // data per message of a get, in bytes
+constexpr int64_t kChunkBytes = kMiB;  // maximum data per message of a get, in bytes
 constexpr int kMaxRank = 64;           // largest rank of a region in a request
 
 absl::Status BadRequest(std::string message) {
