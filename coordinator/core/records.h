@@ -24,7 +24,7 @@ namespace alpa::coordinator {
 struct Limits {
   Duration heartbeat = std::chrono::seconds(1);           // time between two heartbeats of a worker
   Duration lease = std::chrono::seconds(10);              // a worker that is silent for longer is lost
-  Duration watchdog_floor = std::chrono::seconds(30);     // minimum; a step is stuck after 10 times the median step time
+  Duration watchdog_floor = std::chrono::seconds(30);     // minimum; a step is stuck after 10 x the median step time
   Duration idle_timeout = std::chrono::hours(1);          // a RUNNING job without steps and clients then stops
   Duration planning_timeout = std::chrono::minutes(10);   // from the start of planning to the plan
   Duration search_time = std::chrono::seconds(60);        // after this time, the search takes the best plan so far
