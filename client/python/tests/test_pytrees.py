@@ -1,5 +1,5 @@
 """State and batch can be any pytree that jax.jit takes. Every case runs two steps with parallelize() and with jit(),
-and save_job() writes it. The results must equal those of jax.jit."""
+and saves the step with save_job(). The results must equal those of jax.jit."""
 
 import dataclasses
 import json
