@@ -28,8 +28,8 @@ struct LogOptions {
   std::string component;        // appears in every line: "coordinator", "worker"
 };
 
-// Starts the log, or restarts it with other options. Returns kInvalidArgument for an unknown format or level, and then
-// leaves the log unchanged.
+// Starts the log, or restarts it with other options. Returns kInvalidArgument for an unknown format or level, and
+// leaves the log unchanged in this case.
 absl::Status StartLog(const LogOptions& options);
 // Writes the queued lines and ends the thread of the log. exit() also calls this function.
 void StopLog();
