@@ -34,7 +34,7 @@ struct Host {
   std::string name;
   double cores = 0;          // cores that its devices share; 0: no limit
   // The number of devices that can run a memory-bound kernel at full speed at the same time. If n devices run such
-  // kernels, each one takes max(1, n / memory_streams) times as long as alone. 0: no limit.
+  // kernels, each one takes max(1, n / memory_streams) times as long as it takes alone. 0: no limit.
   double memory_streams = 0;
   LinkProfile inside, between, outside;
   int outside_messages = 1;  // number of messages that the host can send to other hosts at full speed at the same time
@@ -48,8 +48,8 @@ struct Cluster {
   // Returns the device with this id, or null if there is none.
   const Device* Find(DeviceId id) const;
   bool operator==(const Cluster&) const = default;
-  // Returns whether there are devices and every device has a host and a profile. The planner needs this to compute the
-  // seconds of a plan.
+  // Returns whether the cluster has devices, and every device has a host and a profile. The planner needs this to
+  // compute the seconds of a plan.
   bool IsMeasured() const;
   // Returns the link between two devices. REQUIRES: IsMeasured(); `a` and `b` are different devices of this cluster.
   const LinkProfile& LinkOf(DeviceId a, DeviceId b) const;

@@ -1,8 +1,8 @@
 // Derives a device profile from the peak numbers of a data sheet.
 //
 // Model:   The size of a product [m, k] x [k, n] is the cube root of `m * n * k`. The product takes the longer of two
-//          times: that of its arithmetic and that of its memory traffic. Arithmetic runs at the fraction of the peak
-//          that products of this size reach. Memory traffic runs at `memory_efficiency` times the bandwidth.
+//          times: the time of its arithmetic and the time of its memory traffic. Arithmetic runs at the fraction of the
+//          peak that products of this size reach. Memory traffic runs at `memory_efficiency` times the bandwidth.
 // Threads: pure functions.
 #pragma once
 
