@@ -4,8 +4,8 @@
 // Model:   Every device of a mesh has the same numbered slots (buffers). A program reads slots and writes slots. State
 //          slots persist from step to step. Input slots are filled from a batch before a step. Aux slots are read after
 //          a step. A temporary slot holds a value from its ALLOC, RECV or RUN until its FREE. If a result of a program
-//          aliases a parameter, the program writes the result over the parameter. The RUN must then name the same slot
-//          for the result and the parameter.
+//          aliases a parameter, the program writes the result over the parameter. In this case, the RUN must name the
+//          same slot for the result and the parameter.
 // Order:   Each device executes the list of its mesh in order. A step is done when all lists are done.
 // Threads: value types.
 #pragma once

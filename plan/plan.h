@@ -37,7 +37,7 @@ struct Seed {
 // normalisation).
 enum class Statistics : uint8_t {
   kExact = 0,  // each microbatch uses the statistic of the whole batch; with k > 1 such a program is refused
-  kLocal = 1,  // each microbatch uses its own statistic, over all devices that hold a part of it, as in GPipe
+  kLocal = 1,  // each microbatch uses its own statistic, over all devices that hold a part of this microbatch (GPipe)
 };
 
 // Selects the forward values that the backward recomputes instead of saving them.
@@ -68,7 +68,7 @@ struct ValuePin {
   int32_t value = -1;
   AxisState state;
   // The states in which that op reads its operands. If empty, lowering chooses from the states with which the op can
-  // produce `state`. Lowering takes the states that change the operands least.
+  // produce `state`. Among these states, lowering takes those that change the operands least.
   std::vector<AxisState> operands;
   bool operator==(const ValuePin&) const = default;
 };

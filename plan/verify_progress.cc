@@ -29,7 +29,7 @@ struct AxisSet {
   std::vector<int64_t> arrived;      // one entry per group: the number of members that wait at the current event
 };
 
-// The events of a mesh, in order. All its devices go through the same events.
+// The events of a mesh, in order. All devices of the mesh go through the same events.
 struct Script {
   std::vector<Event> events;
   std::vector<AxisSet> axis_sets;
