@@ -14,6 +14,6 @@ struct OpCost {
 // Counts saturate at the largest int64_t. A `while` counts its condition and its body once, because its trip count is
 // unknown. A conditional counts as its most expensive branch.
 OpCost CostOf(const Graph& graph, const Op& op);
-OpCost CostOf(const Graph& graph);  // the sum over all ops
+OpCost CostOf(const Graph& graph);  // the sum of the costs of all ops
 
 }  // namespace alpa::graph

@@ -12,7 +12,7 @@ bool Contains(const Index& list, int64_t x) { return std::find(list.begin(), lis
 class IndexVectors {
  public:
   // Component k of an index vector is the start of the window along dimension `index_map[k]` of the array. Along
-  // dimension `batching[j]` of the array, the start is the index vector's own position along dimension
+  // dimension `batching[j]` of the array, the start is the position of the index vector along dimension
   // `indices_batching[j]` of the indices.
   IndexVectors(const Literal& indices, int64_t vector_dim, const Index& index_map, const Index& batching,
                const Index& indices_batching)

@@ -80,8 +80,8 @@ struct FloatBits<float> { using Bits = uint32_t; static constexpr int kMantissa 
 template <>
 struct FloatBits<double> { using Bits = uint64_t; static constexpr int kMantissa = 52, kExponent = 11; };
 
-// Rounds the mantissa to nearest even. Then, if the value is too large for the narrower exponent, rounds it to
-// infinity. If it is too small, rounds it to zero, because the narrow type has no denormals. NaN stays unchanged.
+// Rounds the mantissa to nearest even. Then rounds to infinity if the value is too large for the narrower exponent.
+// Rounds to zero if the value is too small, because the narrow type has no denormals. NaN stays unchanged.
 template <typename T>
 T ReducePrecision(T value, int exponent_bits, int mantissa_bits) {
   using Layout = FloatBits<T>;

@@ -207,7 +207,7 @@ class Importer {
     return *literal;
   }
 
-  // Adds an instruction that becomes one op of the same name.
+  // Adds an instruction as one op of the same name.
   absl::StatusOr<Leaves> EmitPlain(const Site& site) {
     const hlo::Instruction& proto = site.proto();
     const absl::StatusOr<Opcode> opcode = ParseOpcode(proto.opcode());

@@ -47,7 +47,7 @@ class Module {
   std::string Describe(const Computation& computation, const Instruction& instruction,
                        const std::string& location) const;
   // Returns a location such as "model.py:42 (jit(step)/attention)", or "" if unknown. `prefix`: op names of the
-  // enclosing calls. `caller`: the position of the innermost call, for an instruction without a position of its own.
+  // enclosing calls. `caller`: the position of the innermost call, for an instruction that has no position.
   std::string Location(const Instruction& instruction, const std::string& prefix = "",
                        const std::string& caller = "") const;
   std::string Position(const Instruction& instruction, const std::string& caller) const;  // such as "model.py:42"

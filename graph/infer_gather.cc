@@ -22,10 +22,10 @@ struct Addressing {
   const Shape& array;
   const Shape& indices;
   int64_t index_vector_dim;
-  const std::vector<int64_t>& removed;           // array dims that a window does not have
-  const std::vector<int64_t>& array_batching;    // batch dims of the array
-  const std::vector<int64_t>& indices_batching;  // for each entry of array_batching, the corresponding dim of indices
-  const std::vector<int64_t>& index_map;         // the array dim of each entry of an index vector
+  const std::vector<int64_t>& removed;           // array dimensions that a window does not have
+  const std::vector<int64_t>& array_batching;    // batching dimensions of `array`
+  const std::vector<int64_t>& indices_batching;  // one per entry of array_batching: a dimension of `indices`
+  const std::vector<int64_t>& index_map;         // one per entry of an index vector: a dimension of `array`
 };
 
 absl::Status CheckAddressing(const Addressing& a) {

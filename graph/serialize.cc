@@ -23,7 +23,7 @@ namespace {
 // few levels.
 constexpr int kMaxRegionDepth = 64;
 // Limits the ops of a graph. The ops of a region count once per use of the region. Without this limit, a small message
-// could describe a graph that takes forever to walk.
+// could describe a graph that takes too long to walk.
 constexpr int64_t kMaxExpandedOps = 50'000'000;
 
 class Writer {

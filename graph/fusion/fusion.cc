@@ -159,7 +159,8 @@ class Planner {
         const Role source = plan_.roles[definition];
         const bool same_size =
             g_.shape(op.operands[k]).elements() == n && !(role == Role::kReduce && (k > 0 || reordered));
-        // An op that reads a value as another element type reads it from memory, unless the same group computes it.
+        // An op that reads a value as another element type reads the value from memory, unless the same group computes
+        // it.
         const bool same_type = g_.shape(op.operands[k]).dtype == g_.values()[v].shape.dtype;
         if (tile && same_size && same_type && source == Role::kView) {
           users_[Root(g_.ops()[definition].operands[0])].push_back({i, false, false});
@@ -290,9 +291,9 @@ class Planner {
     unit.ops.assign(ops.rbegin(), ops.rend());
   }
 
-  // Returns the work, in additions, of recomputing `v` from values that stay in memory until unit `until` anyway.
-  // Appends `v` and the other recomputed values to `values`. A returned work of kNever or more means that `v` cannot be
-  // recomputed.
+  // Returns the work of recomputing `v`, in additions. The recomputation reads only values that stay in memory until
+  // unit `until` anyway. Appends `v` and the other recomputed values to `values`. A returned work of kNever or more
+  // means that `v` cannot be recomputed.
   int WorkToRecompute(int v, const std::vector<int>& unit_of, int until, std::vector<int>& values) const {
     values.push_back(v);
     const int definition = DefiningOp(v);

@@ -1,9 +1,9 @@
 // Places blocks with known lifetimes in one arena.
 //
 // Problem:  Dynamic storage allocation with known lifetimes, which is NP-hard.
-// Method:   Greedy by decreasing size. Each block goes into the smallest sufficient gap between the blocks that live at
-//           the same time. The time is quadratic in the number of blocks. If there are more than kMaxBySize blocks,
-//           they are placed in the order of their first step instead, with a best-fit free list.
+// Method:   Greedy by decreasing size. Each block goes into the smallest sufficient gap between the placed blocks that
+//           live at the same time as this block. The time is quadratic in the number of blocks. If there are more than
+//           kMaxBySize blocks, they are placed in the order of their first step instead, with a best-fit free list.
 #pragma once
 
 #include <cstdint>
