@@ -28,7 +28,7 @@ def pytest_generate_tests(metafunc):
 
 
 def draw(job, folder, count, seed):
-    """Draws `count` random plans that the verifier accepts. Returns their files."""
+    """Draws `count` random plans that the verifier accepts. Returns the plan files."""
     folder.mkdir()
     pins = f"random={count},seed={seed},devices={DEVICES},write={folder}"
     done = subprocess.run([find_binary("check_lowering"), job, pins], capture_output=True, text=True, timeout=120,

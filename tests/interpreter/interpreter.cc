@@ -269,8 +269,8 @@ class MeshInterpreter {
   size_t next_ = 0;
 };
 
-// Runs the meshes in turn until no mesh makes progress. In its turn, a mesh runs as far as possible. Sends are
-// buffered.
+// Runs the meshes in turn until no mesh makes progress. In its turn, a mesh runs as far as possible. A SEND does not
+// wait for its RECV.
 absl::Status RunMeshes(std::vector<MeshInterpreter>& meshes, size_t edges) {
   Mail mail(edges);
   bool moved = true;

@@ -135,7 +135,8 @@ class Drawing {
     return axis;
   }
 
-  // Draws stage cuts in the first third of the largest program. Ignores the number of live bytes at a cut.
+  // Draws stage cuts from the first third of the ops of the largest stage program. Ignores the number of live bytes at
+  // a cut.
   absl::Status DrawCuts(plan::Plan& plan) {
     ALPA_ASSIGN_OR_RETURN(const plan::Executable unstaged, planner::LowerInLoops(plan, program_, roles_));
     int largest = 0;

@@ -26,7 +26,7 @@ using testing::Step;
 constexpr double kRate = 1e9;  // FLOP/s and bytes/s
 
 // Returns a measured cluster of `n` devices on one host with `cores` cores. A device uses one core while it computes.
-// Products and memory run at kRate.
+// Matrix products and memory accesses run at kRate.
 Cluster Measured(int n, double cores, Bytes memory = 0) {
   Cluster cluster = testing::ClusterOf(n);
   cluster::DeviceProfile& profile = cluster.profiles.emplace_back();

@@ -26,7 +26,7 @@ struct StepOptions {
   bool masked = false;      // the loss is the mean over the examples that a mask selects
   bool batch_norm = false;  // subtracts the mean over the batch from the hidden layer
   bool noise = false;       // adds pseudo-random noise to the hidden layer; its key is a state leaf
-  bool time_major = false;  // x and y are [2, B, ..] and are flattened to [2 * B, ..]
+  bool time_major = false;  // x and y have shape [2, B, ..] and are flattened to [2 * B, ..]
   graph::DType dtype = graph::DType::kF32;
 };
 

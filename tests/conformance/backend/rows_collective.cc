@@ -1,5 +1,5 @@
-// Rows that run programs with collectives on 1, 2 and 4 devices at the same time. The collectives run within one
-// process (fake_collectives.h).
+// Conformance tests (rows) that run programs with collectives on 1, 2 and 4 devices at the same time. The collectives
+// run within one process (fake_collectives.h).
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"

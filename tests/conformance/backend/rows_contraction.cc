@@ -1,5 +1,5 @@
-// Rows for dots and convolutions. The evaluator accumulates in double. The tolerances allow a backend to accumulate
-// sums of these lengths in f32.
+// Conformance tests (rows) for dots and convolutions. The evaluator accumulates in double. The tolerances allow a
+// backend to accumulate sums of these lengths in f32.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"

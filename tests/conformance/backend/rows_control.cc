@@ -1,5 +1,5 @@
-// Rows for loops, branches and barriers, for programs that return a parameter, and for programs that return a value
-// twice.
+// Conformance tests (rows) for loops, branches and barriers, for programs that return a parameter, and for programs
+// that return a value twice.
 #include "absl/strings/str_cat.h"
 #include "tests/conformance/backend/suite.h"
 

@@ -1,5 +1,5 @@
-// Rows for elementwise ops. Each op runs with all its element types, and with edge values (EdgeLiteral). Some sizes are
-// multiples of a vector length, and some are not.
+// Conformance tests (rows) for elementwise ops. Each op runs with all its element types, and with edge values
+// (EdgeLiteral). Some sizes are multiples of a vector length, and some are not.
 #include <string>
 
 #include "absl/strings/str_cat.h"

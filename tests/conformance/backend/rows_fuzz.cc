@@ -1,5 +1,5 @@
-// Compares random graphs with the evaluator. ALPA_FUZZ_SEEDS=FIRST:COUNT replaces the default seeds, to run more seeds
-// or to repeat one.
+// Compares the results that a backend and the evaluator compute for random graphs. ALPA_FUZZ_SEEDS=FIRST:COUNT replaces
+// the default seeds, to run more seeds or to repeat one.
 #include <cstdlib>
 
 #include "absl/strings/numbers.h"

@@ -1,5 +1,5 @@
-// Rows for gather and scatter, in the forms that JAX produces for `take`, indexing, embeddings, one-hot updates and
-// batched indexing.
+// Conformance tests (rows) for gather and scatter, in the forms that JAX produces for `take`, indexing, embeddings,
+// one-hot updates and batched indexing.
 #include "absl/strings/str_cat.h"
 #include "tests/conformance/backend/suite.h"
 

@@ -1,5 +1,5 @@
-// Rows for ops that move elements: broadcasts over every set of dimensions, transposes by every permutation, odd sizes,
-// clamped start positions.
+// Conformance tests (rows) for ops that move elements: broadcasts over every set of dimensions, transposes by every
+// permutation, odd sizes, clamped start positions.
 #include <algorithm>
 #include <numeric>
 

@@ -1,5 +1,5 @@
-// Rows for parts of models, and for graphs that a compiler might fuse wrongly: diamonds, values with many readers,
-// reductions whose results are broadcast back, transposes that feed dots.
+// Conformance tests (rows) for parts of models, and for graphs that a compiler might fuse wrongly: diamonds, values
+// with many readers, reductions whose results are broadcast back, transposes that feed dots.
 #include <cmath>
 
 #include "absl/strings/str_cat.h"

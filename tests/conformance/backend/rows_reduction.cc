@@ -1,4 +1,4 @@
-// Rows for reductions over every set of dimensions, reductions over windows, and sorts.
+// Conformance tests (rows) for reductions over every set of dimensions, reductions over windows, and sorts.
 #include <limits>
 
 #include "absl/strings/str_cat.h"

@@ -1,4 +1,5 @@
-// Rows for buffers, streams, events and donation, and for several programs and devices at the same time.
+// Conformance tests (rows) for buffers, streams, events and donation, and for several programs and devices at the same
+// time.
 #include <atomic>
 #include <thread>
 

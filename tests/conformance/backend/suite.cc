@@ -19,7 +19,8 @@ const std::string* Listed(const std::map<std::string, std::string>& list, const 
   return nullptr;
 }
 
-// Holds the backend that all rows of a subject share. The backend is destroyed after the last test.
+// Holds the backend that all rows of a subject (a backend under test) share. The backend is destroyed after the last
+// test.
 class SharedBackend : public testing::Environment {
  public:
   explicit SharedBackend(BackendSubject subject) : subject_(std::move(subject)) {}
