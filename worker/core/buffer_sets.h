@@ -45,7 +45,7 @@ class BufferSetPool {
   void Close();
 
  private:
-  // Lives longer than the pool if sets are still in use.
+  // Outlives the pool if sets are in use when the pool is destroyed.
   struct Shared {
     Mutex mutex;
     bool closed ALPA_GUARDED_BY(mutex) = false;

@@ -101,7 +101,7 @@ class DeviceExecutor {
   // An enqueued SEND or RECV.
   struct Flight {
     size_t prepared = 0;
-    kernels::Buffer* buffer = nullptr;   // the slot's
+    kernels::Buffer* buffer = nullptr;   // the slot's buffer
     EdgeEnd* end = nullptr;
     bool receives = false;
     bool waited = false;                 // a wait for its messages is already enqueued

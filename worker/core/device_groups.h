@@ -1,5 +1,5 @@
-// The collective groups of one device in one job epoch. Each set of mesh axes that the executable names has a group and
-// a channel of its own. All members derive the same channel from the executable.
+// The collective groups of one device in one job epoch. Each set of mesh axes that the executable names has one group
+// and one channel. All members derive the same channel from the executable.
 //
 // Threads: thread-safe.
 #pragma once

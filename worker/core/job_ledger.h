@@ -47,7 +47,7 @@ class JobLedger {
   absl::Status AcceptSteps(const StepRange& range);
   // REQUIRES: step == version() + 1 <= accepted().
   void StepDone(int64_t step);
-  // Records that the job failed. The first cause stays, except that a primary cause replaces a secondary one.
+  // Records that the job failed. Keeps the first cause, but a primary cause replaces a secondary one.
   void Fail(const absl::Status& cause);
 
   // Begin or end a put. Begin fails if the put is not allowed at the moment, if `leaf` is not a graph parameter of the

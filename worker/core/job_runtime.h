@@ -6,7 +6,7 @@
 //            devices and makes the state invalid.
 // Ownership: everything in Environment must outlive the job. Uploads and downloads share ownership of the job.
 // Threads:   thread-safe. Only the destructor, WaitReleased and WaitIdle wait for steps or for other workers. A
-//            Transfer also waits for its copies, which queue behind steps if the host cannot address device memory.
+//            Transfer waits for its copies, too. They queue behind steps if the host cannot address device memory.
 // Errors:    carry the payloads of worker/core/errors.h.
 #pragma once
 
@@ -38,7 +38,7 @@ struct InlineAux {
 };
 
 struct StepCost {
-  double seconds = 0;      // of the slowest device
+  double seconds = 0;      // time of the slowest device
   int64_t sent_bytes = 0;  // by all devices of this worker, to other devices
   Bytes device_bytes = 0;  // maximum that a device of this worker uses at the end of the step
 };

@@ -121,7 +121,7 @@ absl::StatusOr<std::unique_ptr<JobRuntime::Transfer>> JobRuntime::BeginGet(LeafK
   return transfer;
 }
 
-// Begins a copy. Until Leave, the buffers stay allocated, and no step is enqueued that would touch the state.
+// Begins a copy. Until Leave is called, the buffers stay allocated, and no step that would touch the state is enqueued.
 absl::Status JobRuntime::Transfer::Enter() {
   MutexLock lock(job_->mutex_);
   ALPA_RETURN_IF_ERROR(job_->CheckReady());

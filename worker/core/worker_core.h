@@ -2,8 +2,8 @@
 // which job may use which device.
 //
 // Model:     A session's requests come in through Prepare, RunSteps and Release. Reports go out through the session's
-//            JobSink. A device serves one job at a time: a new job waits while an older job that is being released
-//            still holds one of its devices.
+//            JobSink. A device serves one job at a time. A new job waits while an older job, which is being released,
+//            holds a device that the new job needs.
 // Ownership: backend, transport and clock must outlive the core.
 // Threads:   thread-safe. Only Drain and the destructor wait.
 // Errors:    for each bad request of the coordinator, the sink of the session gets an error report.

@@ -29,7 +29,7 @@ constexpr double kWorkingSet = 3 << 20;
 // MeasureDevice.
 constexpr double kPatience = 4e-3;
 
-// Returns a program of `count` matrix products, each in memory of its own.
+// Returns a program of `count` matrix products, each of which uses separate memory.
 Graph Products(const cluster::ProductPoint& size, DType dtype, int64_t count) {
   GraphBuilder b;
   graph::DotAttrs attrs;
@@ -44,8 +44,8 @@ Graph Products(const cluster::ProductPoint& size, DType dtype, int64_t count) {
   return b.Build();
 }
 
-// Returns a program of `count` fused kernels. Each kernel reads two arrays and writes one (12 bytes per element), in
-// memory of its own.
+// Returns a program of `count` fused kernels. Each kernel reads two arrays and writes one (12 bytes per element). The
+// kernels share no memory.
 constexpr int64_t kBytesOfSum = 12;
 Graph Sums(int64_t elements, int64_t count) {
   GraphBuilder b;
@@ -137,7 +137,7 @@ Graph Tiny() {
   return b.Build();
 }
 
-// Returns a program that adds rows to a table, as the gradient of an embedding does.
+// Returns a program that adds rows to a table, like the gradient of an embedding.
 constexpr int64_t kTableRows = 256, kTableWidth = 64;
 Graph Scatter(int64_t rows) {
   GraphBuilder b;

@@ -1,10 +1,10 @@
 // Measures messages and collectives between two devices, over the endpoints and groups that jobs use.
 //
 // Model:   two threads, one at each end of the link. An exchange is one round trip or one collective. The time of a
-//          message is half of a round trip. Between exchanges, both ends compute for a moment, as devices do. The time
-//          of this computation is not counted. For each size, several rounds of several exchanges are measured, and the
-//          fastest round counts. The result includes the time to wake a sleeping thread. The result excludes
-//          disturbances by other programs.
+//          message is half of a round trip. Between exchanges, both ends compute for a moment, like devices in a step.
+//          The time of this computation is not counted. For each size, several rounds of several exchanges are
+//          measured, and the fastest round counts. The result includes the time to wake a sleeping thread. The result
+//          excludes disturbances by other programs.
 // Threads: the functions block, and start threads of their own.
 // Errors:  those of the endpoints.
 #pragma once

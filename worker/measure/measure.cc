@@ -36,7 +36,7 @@ absl::StatusOr<Measured> MeasureNode(const MeasureOptions& options) {
   Measured out;
   cluster::NodeProfile& profile = out.profile;
   profile.measured = true;
-  // Each part has its own share of the time, so that some time is left for the last part.
+  // Each part of the measurement gets a share of the time, so that some time is left for the last part.
   const double of_link = 0.4 * options.seconds / 3;
   {
     const std::unique_ptr<kernels::Backend> backend = options.backend(options.devices);

@@ -15,7 +15,7 @@ constexpr int kMaxRuns = 2000;      // maximum number of runs per round; all run
 // The intended seconds of a round. This time is long compared with a reading of the clock, and short compared with a
 // time slice of the system.
 constexpr double kRound = 200e-6;
-constexpr int kMinRounds = 3, kMaxRounds = 25;  // of one measurement
+constexpr int kMinRounds = 3, kMaxRounds = 25;  // per measurement
 
 // Returns the bytes of one element with the value 0.5.
 std::vector<std::byte> Half(graph::DType dtype) {

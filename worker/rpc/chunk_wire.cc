@@ -80,7 +80,7 @@ absl::StatusOr<PutChunkView> ParsePutChunk(std::span<const ByteSpan> message) {
     const uint64_t field = (key & 7) == kLength ? key >> 3 : 0;
     if (field == kRefField) {
       if (size > kMaxRefBytes) return InvalidArgument("the LeafRef has %d bytes; at most 65536 are allowed", size);
-      view.has_ref = true;  // repeated fields are merged, as protobuf does
+      view.has_ref = true;  // merges repeated fields, like protobuf
       reader.Bytes(size, [&](ByteSpan part) {
         view.ref.append(reinterpret_cast<const char*>(part.data()), part.size());
       });

@@ -77,7 +77,7 @@ class FakeCoordinator : public proto::WorkerService::Service {
     return changed_.wait_for(lock, kPatience, [&] { return sessions_ >= n && stream_ != nullptr; });
   }
   // Waits for a message for which `wanted` holds, and returns the first such message. Earlier messages count, too.
-  // Returns an empty message if there is none after kPatience.
+  // Returns an empty message if no such message has come after kPatience.
   template <typename Wanted>
   proto::FromWorker WaitFor(Wanted wanted) {
     std::unique_lock lock(mutex_);

@@ -15,7 +15,7 @@ namespace alpa::worker {
 namespace {
 
 constexpr int64_t kChunkBytes = kMiB;  // maximum data per message of a get, in bytes
-constexpr int kMaxRank = 64;           // largest rank of a region in a request
+constexpr int kMaxRank = 64;           // maximum rank of a region in a request
 
 absl::Status BadRequest(std::string message) {
   return WithReason(absl::InvalidArgumentError(message), "BAD_REQUEST");

@@ -35,7 +35,7 @@ class FakeStream : public kernels::Stream {
 
 class FakeBackend : public kernels::Backend {
  public:
-  // Without `host_addressable`, copies go through the stream, as on a GPU.
+  // Without `host_addressable`, copies go through the stream, like copies on a GPU.
   explicit FakeBackend(int devices, bool host_addressable = true);
 
   std::string kind() const override { return "fake"; }
