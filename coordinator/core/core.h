@@ -66,7 +66,8 @@ class Core {
   bool OnPlanning(const PlanTask& task, const std::string& progress);
   // Takes the answer to a PlanTask with devices. Drops a stale answer.
   void OnPlanned(const std::string& job_id, uint64_t epoch, absl::StatusOr<Planned> planned);
-  // Takes the answer to a PlanTask without devices. An error fails the job if it is still PENDING.
+  // Takes the answer to a PlanTask without devices. If `status` is an error and the job is still PENDING, the job
+  // fails.
   void OnChecked(const std::string& job_id, const absl::Status& status);
   // Returns whether the core still wants the answer to this task.
   bool Wants(const PlanTask& task) const;

@@ -18,8 +18,8 @@ using proto::Job;
 
 namespace {
 
-constexpr size_t kMaxReasonBytes = 4000;  // of a job's reason or failed op; longer text is cut
-constexpr size_t kMaxNameBytes = 200;     // of a job's name; a longer name is refused
+constexpr size_t kMaxReasonBytes = 4000;  // maximum size of a job's reason or failed op; longer text is cut
+constexpr size_t kMaxNameBytes = 200;     // maximum size of a job's name; a longer name is refused
 
 int64_t Millis(WallTime time) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();

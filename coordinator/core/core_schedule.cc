@@ -17,9 +17,9 @@ using proto::Job;
 
 namespace {
 
-constexpr size_t kPartBytes = 1 << 20;           // of an executable in one Prepare message (worker_service.proto)
-constexpr size_t kMaxPlanTextBytes = 256 << 10;  // of a job's plan text; longer text is cut
-constexpr size_t kMaxProgressBytes = 300;        // of the planner's progress text; longer text is cut
+constexpr size_t kPartBytes = 1 << 20;           // maximum part of an executable in one Prepare message
+constexpr size_t kMaxPlanTextBytes = 256 << 10;  // maximum size of a job's plan text; longer text is cut
+constexpr size_t kMaxProgressBytes = 300;        // maximum size of the planner's progress text; longer text is cut
 constexpr absl::string_view kBehind = "waits behind job ";
 
 std::string Plural(int64_t n, absl::string_view noun) { return absl::StrCat(n, " ", noun, n == 1 ? "" : "s"); }

@@ -23,7 +23,7 @@ namespace {
 constexpr int64_t kMaxCount = 10'000'000;  // steps per command; workers have the same limit (worker/core/job_ledger.h)
 constexpr int32_t kMaxBatchSlots = 1024;   // per job; workers have the same limit (worker/core/job_ledger.h)
 constexpr size_t kRecentSteps = 50;        // number of latest steps that give the median step time
-constexpr size_t kMaxScalarBytes = 1024;   // of one scalar aux; a larger one is dropped
+constexpr size_t kMaxScalarBytes = 1024;   // maximum size of one scalar aux; a larger one is dropped
 // Limits the bytes that one worker can report as sent or in use for one step. Larger values are clamped.
 constexpr int64_t kMaxBytes = int64_t{1} << 50;
 
@@ -111,7 +111,7 @@ void Core::OnStepDone(const WorkerRecord& worker, const proto::StepDone& message
   JobRecord& record = found->second;
   if (record.job.state() != Job::RUNNING || record.job.epoch() != message.epoch()) return;
   const auto reported = record.reported.find(worker.name);
-  if (reported == record.reported.end()) return;  // not a worker of the job, or no step was sent yet
+  if (reported == record.reported.end()) return;  // the worker does not belong to the job, or no step was sent yet
   if (message.error().code() != 0) {
     return OnWorkerError(record, worker, message.error(), absl::StrCat("step ", message.step()));
   }

@@ -18,9 +18,9 @@ using proto::Job;
 
 namespace {
 
-constexpr int kMaxDevices = 1024;              // per worker
-constexpr size_t kMaxAddressBytes = 64 << 10;  // of a transport address
-constexpr size_t kMaxTextBytes = 256;          // of a tensor address, device kind or incarnation
+constexpr int kMaxDevices = 1024;              // maximum number of devices per worker
+constexpr size_t kMaxAddressBytes = 64 << 10;  // maximum size of a transport address
+constexpr size_t kMaxTextBytes = 256;          // maximum size of a tensor address, device kind or incarnation
 
 double Seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 

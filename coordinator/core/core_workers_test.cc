@@ -87,7 +87,7 @@ TEST(CoreWorkersTest, TheInventoryHoldsTheWorkersThatAreUp) {
   inventory = world.core->Inventory();
   ASSERT_EQ(inventory.devices.size(), 2u);
   EXPECT_EQ(inventory.devices[0].id, DeviceId(2));
-  // A job is planned for the inventory of its own devices.
+  // Each job is planned for an inventory that contains only the job's devices.
   world.Submit("job", 1);
   const cluster::Cluster& given = world.TaskOf("job").cluster;
   ASSERT_EQ(given.devices.size(), 1u);

@@ -14,8 +14,8 @@
 namespace alpa::coordinator {
 
 // Receives the progress of planning as human-readable text: "planning: 12 plans evaluated, ...". Returns false if the
-// answer is no longer wanted. An empty text reports no progress: the caller only asks whether the answer is still
-// wanted.
+// answer is no longer wanted. An empty text reports no progress. With it, the caller only asks whether the answer is
+// still wanted.
 using PlanningProgress = std::function<bool(const std::string&)>;
 
 // Both functions call `progress` from time to time. If `progress` returns false, the function soon returns an error,

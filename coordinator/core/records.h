@@ -26,11 +26,11 @@ struct Limits {
   Duration lease = std::chrono::seconds(10);              // a worker that is silent for longer is lost
   Duration watchdog_floor = std::chrono::seconds(30);     // minimum; a step is stuck after 10 x the median step time
   Duration idle_timeout = std::chrono::hours(1);          // a RUNNING job without steps and clients then stops
-  Duration planning_timeout = std::chrono::minutes(10);   // from the start of planning to the plan
+  Duration planning_timeout = std::chrono::minutes(10);   // maximum time from the start of planning to the plan
   Duration search_time = std::chrono::seconds(60);        // after this time, the search takes the best plan so far
   Duration prepare_timeout = std::chrono::minutes(10);    // limit for compiling on all workers of a job
-  Duration primary_error_wait = std::chrono::seconds(1);  // how long a secondary error waits for its primary error
-  Duration lost_worker_listed = std::chrono::hours(1);    // how long a lost worker stays in the list of workers
+  Duration primary_error_wait = std::chrono::seconds(1);  // wait for the primary error after a secondary error
+  Duration lost_worker_listed = std::chrono::hours(1);    // for this time, a lost worker stays in the list
   // A job fails if the coordinator has ended this number of times while it planned the job, because the job's program
   // may be the cause. Orderly shutdowns do not count.
   int32_t planning_attempts = 3;

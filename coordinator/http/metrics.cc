@@ -13,7 +13,7 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr int64_t kEndedShownMillis = 3600 * 1000;  // how long an ended job stays in the metrics
+constexpr int64_t kEndedShownMillis = 3600 * 1000;  // for this time, an ended job stays in the metrics
 
 std::string Label(const char* name, const std::string& value) {
   return absl::StrFormat("%s=\"%s\"", name,

@@ -23,8 +23,8 @@ namespace {
 constexpr char kJson[] = "application/json";
 constexpr char kText[] = "text/plain; charset=utf-8";
 constexpr int kThreads = 4;                   // number of threads that answer requests
-constexpr int kTimeoutSeconds = 5;            // for a read from a connection, and for a write to it
-constexpr size_t kMaxRequestBytes = 1 << 16;  // size of a request's body
+constexpr int kTimeoutSeconds = 5;            // maximum time of one read or write of a connection
+constexpr size_t kMaxRequestBytes = 1 << 16;  // maximum size of a request's body
 
 class StatusServerImpl : public StatusServer {
  public:

@@ -6,7 +6,7 @@
 // Safe by default: the server answers only GET and HEAD, and only requests whose Host is a loopback name or one of
 // `allowed_hosts`. It sends a strict Content-Security-Policy and no CORS headers.
 //
-// Threads: the server runs its own threads. They take the coordinator's lock.
+// Threads: the server has several threads, which take the coordinator's lock.
 #pragma once
 
 #include <memory>

@@ -33,7 +33,7 @@ namespace {
 
 constexpr Duration kExitTime = std::chrono::seconds(2);  // maximum time from the socket's end to the process's end
 constexpr size_t kReadBytes = 256 << 10;                 // maximum size of one read
-constexpr size_t kMaxProgressBytes = 1000;               // of a progress text; longer text is cut
+constexpr size_t kMaxProgressBytes = 1000;               // maximum size of a progress text; longer text is cut
 
 absl::Status InternalFault(const std::string& message) {
   return WithReason(absl::InternalError(message), reason::kInternal);
@@ -74,8 +74,8 @@ class Process {
     siginfo_t info{};
     return waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid_;
   }
-  // Waits until the process ends or `limit` has passed. Afterwards, kills the process and all others of its process
-  // group, as far as they still run.
+  // Waits until the process ends or `limit` has passed. Afterwards, kills the process, if it still runs, and all others
+  // of its process group.
   End WaitFor(Duration limit) {
     const MonotonicTime until = Clock::Real().Now() + limit;
     while (!HasEnded() && Clock::Real().Now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(2));

@@ -16,9 +16,9 @@ namespace alpa::coordinator {
 namespace {
 
 constexpr size_t kHeaderBytes = 9;
-constexpr size_t kMaxMessageBytes = 64 << 10;  // of an error's message; longer text is cut
+constexpr size_t kMaxMessageBytes = 64 << 10;  // maximum size of an error's message; longer text is cut
 constexpr size_t kMaxWarnings = 100;           // maximum number of warnings per answer; the rest is dropped
-constexpr size_t kMaxWarningBytes = 1000;      // of one warning; longer text is cut
+constexpr size_t kMaxWarningBytes = 1000;      // maximum size of one warning; longer text is cut
 constexpr int kMaxRank = 64;                   // maximum rank of the loss
 
 // The reason words of a planner's errors.

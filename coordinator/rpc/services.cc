@@ -20,9 +20,9 @@
 namespace alpa::coordinator {
 namespace {
 
-constexpr int64_t kMaxChunk = 1 << 20;  // bytes of a program per ProgramChunk
-constexpr int kMaxMessage = 4 << 20;    // bytes per received gRPC message
-constexpr int kMaxThreads = 2500;       // threads of gRPC; each stream of a client or worker may hold two
+constexpr int64_t kMaxChunk = 1 << 20;  // maximum bytes of a program per ProgramChunk
+constexpr int kMaxMessage = 4 << 20;    // maximum bytes per received gRPC message
+constexpr int kMaxThreads = 2500;       // maximum number of gRPC's threads; each stream may hold two
 constexpr int kResultsAtOnce = 256;     // maximum number of step results copied while the lock is held
 // The minimum time between two messages that only report new steps. Also the longest time that a stream waits without a
 // wake-up.

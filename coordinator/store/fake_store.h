@@ -1,5 +1,5 @@
-// An in-memory Store for tests. A test can make the store fail. The store outlives the core that writes to it, as a
-// disk does.
+// An in-memory Store for tests. A test can make the store fail. Like a disk, the store outlives the core that writes to
+// it.
 #pragma once
 
 #include <algorithm>

@@ -44,7 +44,7 @@ class CoreWorld {
   RecordingActions actions;
   std::unique_ptr<Core> core;
 
-  // Replaces the core, as after `kill -9`: only the store is kept.
+  // Replaces the core and keeps only the store, as if the coordinator had restarted after `kill -9`.
   void Restart() {
     actions = {};
     core = std::make_unique<Core>(limits_, "1.0", clock, store, actions);
@@ -173,7 +173,7 @@ class CoreWorld {
     EXPECT_TRUE(job.ok()) << job.status();
     return job.ok() ? *job : proto::Job();
   }
-  // Returns the RunStep messages that a session was sent, as pairs (first step, number of steps).
+  // Returns one pair (first step, number of steps) for each RunStep message that was sent to a session.
   std::vector<std::pair<int64_t, int64_t>> SentSteps(uint64_t session) const {
     std::vector<std::pair<int64_t, int64_t>> runs;
     const auto sent = actions.sent.find(session);
