@@ -141,7 +141,7 @@ class LogsCommand : public JobCommand {
         steps = now.steps_done();
         last_line = time;
       }
-      // An error of ReadEvents is ignored here: if the coordinator does not answer, WatchJob reports that.
+      // An error of ReadEvents is ignored here. If the coordinator does not answer, WatchJob reports an error.
       if (now.changed_unix_ms() != changed) ReadEvents(coordinator).IgnoreError();
       changed = now.changed_unix_ms();
       return true;

@@ -46,8 +46,8 @@ def _is_callback(equation):
     return name in _DEBUG or name.endswith("callback")
 
 
-# A ClosedJaxpr holds a Jaxpr and its constants. JAX moves these classes between modules, so the functions
-# below recognise them by their members. In JAX 0.12, one class is both, and `jaxpr` of an object is the object itself.
+# A ClosedJaxpr holds a Jaxpr and its constants. JAX moves these classes between modules, so the functions below
+# recognise them by their members. In JAX 0.12, one class is both, and `jaxpr` of an object is the object itself.
 def _is_closed(value):
     return hasattr(value, "jaxpr") and hasattr(value, "consts") and value.jaxpr is not value
 

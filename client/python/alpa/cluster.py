@@ -51,8 +51,8 @@ class Cluster:
         workers: names of workers; the run uses only devices of these workers.
         name: the display name of the job (default: the name of the step).
         timeout: seconds to wait for free devices and for planning (None: no limit).
-        debug_callbacks: "refuse" or "drop". Only "drop" accepts a step with jax.debug.print or jax.debug.callback. It
-            leaves them out, with one warning. A step with other host callbacks is always refused.
+        debug_callbacks: "refuse" or "drop". Only "drop" accepts a step with jax.debug.print or jax.debug.callback, and
+            leaves these calls out with one warning. A step with other host callbacks is always refused.
         """
         signature = program_module.Signature.of_step(step)
         return self._run(signature, plan, batch_dims, local_statistics, devices, workers, name, timeout,

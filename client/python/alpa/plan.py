@@ -47,7 +47,8 @@ class Megatron:
     dp: the number of groups, of tp devices each, over which the batch is split.
     pp: the number of meshes (groups of devices). The program is cut into stages on these meshes. The meshes send each
         other activations and their gradients, and process different microbatches at the same time.
-    microbatches: the number of microbatches (0: the planner's choice). For a pipeline, use a multiple of pp.
+    microbatches: the number of microbatches (0: the planner's choice). For a pipeline, use a number that
+        is several times pp.
 
     schedule: the order in which a mesh runs forwards and backwards: "1f1b" (default), "gpipe" or "zero-bubble".
     interleave: the number of stages per mesh. More stages shorten the bubbles and send more data.
@@ -113,8 +114,7 @@ class Zero:
     """Data parallelism with sharded training state.
 
     stage: 1 shards the optimizer state. 2 shards the optimizer state and the gradients. 3 shards the optimizer state,
-        the gradients and the parameters. Sharded parameters are
-        all-gathered before an op uses them.
+        the gradients and the parameters. Sharded parameters are all-gathered before an op uses them.
     devices: the total number of devices.
 
     The other fields have the same meaning as in Megatron.

@@ -92,7 +92,7 @@ class Program:
         return [i for i, leaf in enumerate(self.inputs) if leaf.kind == "batch"]
 
     def flatten_arguments(self, args):
-        """Returns the values of all input leaves. If the structure, a shape or a dtype differs from that of the trace,
+        """Returns the values of all input leaves. If the structure, a shape or a dtype differs from the trace,
         raises an InputError that names the leaf."""
         if len(args) != len(self.argument_trees):
             raise errors.InputError(f"{self.signature.title()} was traced with {len(self.argument_trees)} arguments "

@@ -237,8 +237,8 @@ class _Job:
 
 
 def _without_layouts(text):
-    """Removes the layouts of parameters and results from a module. With the layout of a tuple, the CPU client of JAX
-    0.4.35 crashes."""
+    """Returns a module without the layouts of its parameters and results. The CPU client of JAX 0.4.35 crashes if it
+    gets the layout of a tuple."""
     with mlir.make_ir_context():
         module = ir.Module.parse(text)
         attributes = module.operation.attributes

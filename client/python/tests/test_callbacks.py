@@ -1,4 +1,4 @@
-"""A step with host callbacks is refused, and the error names the callback. Debug callbacks can be left out."""
+"""A step with host callbacks is refused. The error names the callback and its place. Debug callbacks can be dropped."""
 import re
 import warnings
 

@@ -147,8 +147,8 @@ def _interpreter(end):
 
 
 def _environment(end, interpreter):
-    """Returns the path of Python in the virtual environment for one end. If the requirements have changed, creates the
-    environment again."""
+    """Returns the path of Python in the virtual environment for one end. If the requirements have changed, rebuilds the
+    environment."""
     requirements = _requirements(end)
     stamp = f"{interpreter}\n{requirements.read_text()}"
     folder = CACHE / end
