@@ -4,9 +4,9 @@
 //   comm_bench latency|bandwidth|allreduce|all [--bytes N] [--runs N] [--spin-us N]
 //
 // latency:   round trip of a message of 8 bytes, in microseconds.
-// bandwidth: messages in one direction with a window of two, as in ucx_perftest's tag_bw, in MB/s (10^6 bytes).
-// allreduce: f32 sum over 2 ranks, in MB/s of the array: bytes / seconds ("algorithm bandwidth"). With 2 ranks, the bus
-//            bandwidth is the same number.
+// bandwidth: messages in one direction, two in progress, as in tag_bw of ucx_perftest. In MB/s (10^6 bytes).
+// allreduce: f32 sum over 2 ranks. In MB/s, as "algorithm bandwidth": bytes of the array / seconds. With 2 ranks, the
+//            bus bandwidth is the same number.
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>

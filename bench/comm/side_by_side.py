@@ -2,10 +2,11 @@
 
     bench/comm/side_by_side.py [--rounds 7] [--tls tcp,posix,...]
 
-The rounds are interleaved. The table shows the median of the bandwidths, and the median of the ratios per round.
-ucx_perftest runs twice: over plain endpoints, and with -e over endpoints that survive the loss of their peer, as all of
-Alpa's endpoints do. Over TCP with -e, UCX does not receive data directly into its destination (UCX issue 11929). So the
-two runs of ucx_perftest differ in speed over TCP.
+Each round measures Alpa once and ucx_perftest twice. One run of ucx_perftest uses plain endpoints. The other run, with
+-e, uses endpoints that survive the loss of their peer, as all of Alpa's endpoints do. The table shows the median
+bandwidths over all rounds. It also shows medians of the ratio between Alpa and ucx_perftest in one round. Over TCP with
+-e, UCX does not receive data directly into its destination (UCX issue 11929), so the two runs of ucx_perftest differ in
+speed over TCP.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import subprocess
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BENCH = pathlib.Path(os.environ.get("ALPA_BIN", ROOT / "build" / "release" / "bin")) / "comm_bench"
 SIZES = (1 << 20, 8 << 20, 64 << 20)
-# The value of UCX_TLS for each transport. Workers of one machine use shared memory, without CMA (see comm/ucx).
+# {transport: value of UCX_TLS}. Workers on one machine use shared memory without CMA (see comm/ucx).
 TRANSPORTS = {"shared memory": "^cma,tcp", "tcp": "tcp"}
 
 
@@ -46,7 +47,7 @@ def theirs(environment, size, runs, *flags):
                                  env=environment, capture_output=True, text=True, timeout=300)
             if out.returncode == 0:
                 break
-        return float(out.stdout.split()[-3]) * (1 << 20) / 1e6  # overall rate; ucx_perftest prints units of 2^20 bytes
+        return float(out.stdout.split()[-3]) * (1 << 20) / 1e6  # the overall rate, printed in 2^20 bytes/s
     finally:
         server.kill()
         server.wait()
@@ -60,7 +61,7 @@ def main():
     transports = {options.tls: options.tls} if options.tls else TRANSPORTS
     print("transport        size           Alpa   ucx_perftest -e   ratio      ucx_perftest   ratio")
     for name, tls in transports.items():
-        # Alpa sets UCX_MM_ERROR_HANDLING, too. Without it, -e cannot use shared memory.
+        # Without UCX_MM_ERROR_HANDLING, ucx_perftest -e cannot use shared memory. Alpa sets this variable, too.
         environment = {**os.environ, "UCX_TLS": tls, "UCX_MM_ERROR_HANDLING": "y"}
         for size in SIZES:
             runs = max(20, (512 << 20) // size)

@@ -1,4 +1,4 @@
-"""Helpers for the end-to-end benchmarks: they time functions in turn, and describe the machine."""
+"""Helpers for the end-to-end benchmarks. They measure the time of functions in turn, and describe the machine."""
 
 import platform
 import statistics
@@ -7,7 +7,7 @@ import time
 
 
 def interleave(subjects, rounds):
-    """Runs each function of `subjects` ({name: function}) once per round, in turn. Returns {name: sorted seconds}."""
+    """In each round, runs every function of `subjects` ({name: function}) once. Returns {name: sorted seconds}."""
     times = {name: [] for name in subjects}
     for function in subjects.values():
         function()  # warm-up

@@ -38,8 +38,8 @@ def main():
         for _ in range(20):
             state, aux = run(state, batch)
         alpa.block_until_ready(aux)
-        # First, Python submits the steps one by one, up to the limit of steps in flight. Then one message submits all
-        # steps.
+        # The first measurement submits the steps one by one, up to the limit of steps in flight. The second measurement
+        # submits all steps in one message.
         started = time.perf_counter()
         for _ in range(args.steps):
             state, aux = run(state, batch)

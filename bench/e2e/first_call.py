@@ -1,4 +1,4 @@
-"""Question: how long does the first call of a step with many leaves take, compared with jax.jit's own first call?
+"""Question: how long does the first call of a step with many leaves take, compared with the first call of jax.jit?
 
     .venv/bin/python bench/e2e/first_call.py [--leaves 1000] [--program independent|layers] [--plan auto|data]
 
@@ -29,7 +29,7 @@ def sgd(loss, state, batch):
 
 
 def independent(leaves):
-    """Returns a step in which every leaf has its own term of the loss, and a state."""
+    """Returns a step and a state. The loss is a sum with one term per leaf of the state."""
     def loss(state, x):
         return sum(jnp.mean((x * w) ** 2) for w in state.values())
 
@@ -37,7 +37,7 @@ def independent(leaves):
 
 
 def layers(leaves):
-    """Returns a step of a residual network with a weight and a bias per layer, and a state."""
+    """Returns a step and a state. The step trains a residual network with one weight and one bias per layer."""
     def loss(state, x):
         for w, b in state:
             x = x + jnp.tanh(x @ w + b)

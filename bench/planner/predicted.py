@@ -3,10 +3,10 @@
     .venv/bin/python bench/planner/predicted.py [--rounds 7] [--plans 50] [--seed 1000]
 
 The first part runs each model under several plans on at most 2 devices. It compares the predicted step time and memory
-with the measured values. The second part runs many random plans of one model on 4 and on 8 devices that share this
-machine's cores. This part prints the rank correlation (Spearman) of predicted and measured times. It also prints the
-ratio of the time of the planner's own choice to the time of the best measured plan. Steps run one at a time, and a
-plan's time is the median of its steps.
+with the measured values. The second part runs many random plans of one model on 4 devices and on 8 devices. These
+devices share the cores of this machine. This part prints the rank correlation (Spearman) of predicted and measured
+times. For the plan that the planner chooses, it prints the ratio of its measured time to that of the best measured
+plan. Steps run one at a time. The measured time of a plan is the median time of its steps.
 """
 
 import argparse
@@ -41,7 +41,7 @@ MODELS = {
     "vit": (models.Vit(size=32, width=128, layers=4), models.init_vit, models.vit_loss),
 }
 BATCH = 16
-# Plans on at most two devices. Each device is on a worker of its own.
+# Plans on at most two devices. Each device is on a separate worker.
 PLANS = {
     "one device": alpa.DataParallel(1),
     "one device, k=4": alpa.DataParallel(1, microbatches=4),
@@ -77,7 +77,7 @@ def job_of(name):
 
 
 def measure(cluster, job, plan, rounds, workers=None):
-    """Runs steps under a plan. Returns predicted and measured values, each (seconds, bytes), and the plan."""
+    """Runs steps under a plan. Returns the predicted (seconds, bytes), the measured (seconds, bytes), and the plan."""
     step, state, batch = job
     with cluster.parallelize(step, plan, workers=workers, timeout=300) as run:
         for _ in range(rounds + 2):
