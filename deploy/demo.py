@@ -19,11 +19,11 @@ import numpy as np
 import alpa
 import models
 
-# Long texts that every Debian system has.
+# Long text files that every Debian system has.
 DEFAULT_TEXTS = [pathlib.Path("/usr/share/common-licenses") / name
                  for name in ("GPL-3", "GPL-2", "LGPL-2.1", "GFDL-1.3", "MPL-2.0", "Apache-2.0")]
-COMPARED_STEPS = 8  # the first steps, whose losses are compared with those of jax.jit
-PINNED_STEPS, PINNED_MICROBATCHES = 6, 4  # steps and microbatches of the run with the pinned plan
+COMPARED_STEPS = 8  # number of first steps whose losses are compared with the losses of jax.jit
+PINNED_STEPS, PINNED_MICROBATCHES = 6, 4  # numbers of steps and microbatches in try_pinned()
 
 
 def parse():
@@ -110,7 +110,7 @@ def main():
 
 @dataclasses.dataclass
 class Measured:
-    """Holds the plan of a run, including its prediction, and the measured step time and memory."""
+    """Holds the plan of a run and its measured step time and memory. The plan includes the predicted values."""
 
     name: str
     plan: object
@@ -119,7 +119,7 @@ class Measured:
 
     @staticmethod
     def of(name, run):
-        steps = run.metrics[1:] or run.metrics  # skips the first step, which is slow because it touches new memory
+        steps = run.metrics[1:] or run.metrics  # without the first step, which touches new memory and is slow
         return Measured(name, run.plan, statistics.median(s["seconds"] for s in steps), steps[-1]["device_bytes"])
 
     def __str__(self):
@@ -131,7 +131,7 @@ class Measured:
 
 
 def try_pinned(cluster, step, state, data):
-    """Runs a plan that is pinned by hand: 2 pipeline stages on 2 data-parallel devices each."""
+    """Runs steps under a pinned plan with 2 pipeline stages. Each stage runs on 2 data-parallel devices."""
     plan = alpa.Megatron(dp=2, pp=2, microbatches=PINNED_MICROBATCHES)
     with cluster.parallelize(step, plan, name="demo-pinned") as run:
         for batch in data[:PINNED_STEPS]:
@@ -141,10 +141,11 @@ def try_pinned(cluster, step, state, data):
 
 
 def compare(step, state, data, losses):
-    """Runs the same steps with jax.jit on one device, and prints both losses. Returns whether they agree.
+    """Runs the same steps with jax.jit on one device, and prints both losses of each step. Returns whether they agree.
 
-    Rounding limits the agreement. To measure its effect, the steps run twice more from states in which every float is
-    changed by about one rounding error. The change of the loss sets the allowed difference.
+    Rounding limits the agreement. To measure the effect of rounding, the steps run two more times, from states in which
+    every float is changed by about one rounding error. The allowed difference depends on the resulting change of the
+    loss.
     """
     jitted = jax.jit(step)
     random = np.random.default_rng(1)

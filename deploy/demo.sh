@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds a bare checkout and trains a model across daemons:
+# Builds a checkout without build outputs, and trains a model across daemons:
 #
 #   deploy/demo.sh [--text FILE] [--steps N] [--devices N] [--microbatches K] [--keep]
 #
 # Installs the missing packages and builds the tree. Starts one coordinator and two workers on this machine. Each worker
-# has two CPU devices. Trains a byte-level GPT of 6 million parameters on the text, and compares its first losses with
-# those of plain jax.jit. The exit status is 0 only if the losses agree.
+# has two CPU devices. Trains a byte-level GPT with 6 million parameters on the text. Compares the losses of the first
+# steps with the losses of plain jax.jit. The exit status is 0 only if the losses agree.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
