@@ -1,6 +1,6 @@
 """Writes the job directory of a large GPT's training step.
 
-The directory holds shapes and no values, so a small machine can plan a model that it could not hold:
+The directory holds shapes and no values, so a small machine can plan a model that does not fit into its memory:
 
     python examples/export_gpt.py gpt-1.3b --batch 1024 job
     alpa plan make --job job --cluster examples/clusters/a100-80gb-8.toml --explain --output plan.json
@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import alpa
 import models
 
-# (width, layers, heads) as in the Alpa paper. All sizes have sequences of 1024 tokens and a vocabulary of 51200.
+# {name: (width, layers, heads)}, as in the Alpa paper. All models have a vocabulary of 51200, and sequences of 1024
+# tokens.
 SIZES = {
     "gpt-350m": (1024, 24, 16), "gpt-760m": (1536, 24, 16), "gpt-1.3b": (2048, 24, 32), "gpt-2.6b": (2560, 32, 32),
     "gpt-6.7b": (4096, 32, 32), "gpt-15b": (5120, 48, 40), "gpt-39b": (8192, 48, 64),

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-# ---- GPT: predicts the next byte of a text ----
+# ---- GPT, which predicts the next byte of a text ----
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ def gpt_masked_loss(config):
     return loss
 
 
-# ---- MLP: a regression ----
+# ---- MLP, which learns a regression ----
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Mlp:
     layers: int = 3
     outputs: int = 8
     batch_norm: bool = False
-    norm_groups: int = 1  # number of parts of the batch; each part has its own statistics
+    norm_groups: int = 1  # the batch is normalised in this number of groups of examples
     dtype: object = jnp.float32
 
 
@@ -138,7 +138,7 @@ def _batch_norm(config, layer, h):
     return ((parts - mean) * jax.lax.rsqrt(variance + 1e-5)).reshape(h.shape) * layer["scale"] + layer["shift"]
 
 
-# ---- ViT: classifies images ----
+# ---- ViT, which classifies images ----
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +209,7 @@ def vit_loss(config):
     return loss
 
 
-# ---- Parts that the models share ----
+# ---- Layers and losses that several models use ----
 
 
 def _init_norm(width):
@@ -258,7 +258,7 @@ def adamw(peak=1e-3, warmup=10, steps=1000):
 
 
 def start(params, optimizer=None, key=None):
-    """Returns the first state for the steps below. Only losses with dropout need a key."""
+    """Returns the initial state for the steps below. A key is needed only for a loss with dropout."""
     state = {"params": params}
     if optimizer is not None:
         state["opt"] = optimizer.init(params)
@@ -268,7 +268,7 @@ def start(params, optimizer=None, key=None):
 
 
 def train_step(loss, optimizer, report=True):
-    """Returns a step that updates the parameters with an optimizer. aux is {"loss": loss}, or None without `report`."""
+    """Returns a step that updates the parameters with an optimizer. aux is {"loss": loss}, or None if not `report`."""
 
     def step(state, batch):
         state = dict(state)
@@ -282,7 +282,7 @@ def train_step(loss, optimizer, report=True):
 
 
 def sgd_step(loss, rate=0.1):
-    """Returns a step of plain gradient descent. aux holds the loss, and the gradients for inspection."""
+    """Returns a step of plain gradient descent. aux holds the loss and the gradients."""
 
     def step(state, batch):
         state = dict(state)
@@ -295,7 +295,7 @@ def sgd_step(loss, rate=0.1):
 
 
 def flat_step(loss, optimizer):
-    """Returns the step of train_step in another common form: step(params, opt, x, y) -> (loss, params, opt)."""
+    """Like train_step(), but returns a step with the signature step(params, opt, x, y) -> (loss, params, opt)."""
 
     def step(params, opt, x, y):
         value, grads = jax.value_and_grad(loss)(params, {"x": x, "y": y})
@@ -306,7 +306,8 @@ def flat_step(loss, optimizer):
 
 
 def _next_key(state):
-    """Splits the state's key in two. Keeps one key in the state and returns the other. Returns None without a key."""
+    """Splits the key in the state into two keys. Keeps one of them in the state and returns the other one. If the state
+    has no key, returns None."""
     if "key" not in state:
         return None
     state["key"], key = jax.random.split(state["key"])

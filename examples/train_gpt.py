@@ -20,7 +20,7 @@ import models  # noqa: E402
 
 
 def batches_of(text, batch, length, seed=0):
-    """Yields batches of random windows of the text forever. y is x shifted by one byte."""
+    """Yields batches without end. A batch has random windows of the text. y is x shifted by one byte."""
     data = np.frombuffer(text, np.uint8)
     if len(data) < length + 2:
         sys.exit(f"the text has {len(data)} bytes; at least {length + 2} are required")
