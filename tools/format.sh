@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formats the C++ sources (.clang-format). With --check, it only lists the places that are not formatted.
+# Formats the C++ sources with the style in .clang-format. With --check, only lists the places that are not formatted.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 command -v clang-format >/dev/null || {
