@@ -171,7 +171,8 @@ struct Op {
   std::vector<ValueId> operands;
   std::vector<ValueId> results;
   Attributes attrs;
-  // Reduce, ReduceWindow, Scatter, Sort: {combiner or comparator}. SelectAndScatter: {select, scatter}.
+  // The regions per opcode. Reduce, ReduceWindow, Scatter, Sort: {combiner or comparator}. SelectAndScatter:
+  // {select, scatter}.
   // While: {condition, body}. The parameters of both are the carried values.
   // Conditional: one region per branch. Operand 0 is a predicate or an index; a true predicate selects region 0. Every
   // region takes the remaining operands as arguments.

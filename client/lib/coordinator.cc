@@ -14,7 +14,7 @@ namespace {
 
 constexpr double kCallSeconds = 30;       // deadline of short calls
 constexpr double kSubmitSeconds = 660;    // a submission may include planning, which takes at most 10 minutes
-constexpr double kUploadSeconds = 600;    // deadline of the upload of one program
+constexpr double kUploadSeconds = 600;    // deadline for uploading one program
 constexpr size_t kUploadChunk = 1 << 20;  // bytes per message; the protocol allows at most 1 MiB
 
 proto::JobRequest ForJob(const std::string& job_id) {

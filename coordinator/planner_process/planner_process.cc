@@ -74,8 +74,7 @@ class Process {
     siginfo_t info{};
     return waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid_;
   }
-  // Waits until the process ends or `limit` has passed. Afterwards, kills the process, if it still runs, and all others
-  // of its process group.
+  // Waits until the process ends or `limit` has passed. Then kills all processes that are left in its process group.
   End WaitFor(Duration limit) {
     const MonotonicTime until = Clock::Real().Now() + limit;
     while (!HasEnded() && Clock::Real().Now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(2));

@@ -294,7 +294,7 @@ class ProgramCostModel {
   const CollectiveCostFn& collective_;
   const double sharers_;
   const fusion::FusionPlan plan_;
-  std::vector<Work> work_;    // one entry per unit, in order; collectives have no entry
+  std::vector<Work> work_;    // one entry per unit other than collectives, in order
   ProgramCost cost_;
 };
 

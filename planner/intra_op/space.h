@@ -14,10 +14,10 @@
 //         each weight is stored sharded if a dimension allows it. Products use its stored tiles, so it is never
 //         gathered. This is tensor parallelism. Without this constraint, one more axis of data parallelism is often
 //         cheaper, but it keeps full weights on every device.
-// Memory: Counts all slots. Also counts values at up to three points in the step: for each of the (at most) three
-//         programs with the most live bytes, the values that are live at its fullest point. A value counts only if it
-//         is written to memory. A value that only fusible ops make and read is not written. Converted copies do not
-//         count.
+// Memory: Counts all slots. Also counts live values, at one point in each of three programs (or of all, if there are
+//         fewer). The programs are those with the most live bytes. The point is the op at which the program has the
+//         most live bytes. A value counts only if it is written to memory. A value that only fusible ops make and read
+//         is not written. Converted copies do not count.
 // Limits: A value is made in one state, and is written to temporary slots in that state. The space does not describe
 //         axes with the reduce-scatters of ZeRO or of sequence sharding, because these reduce-scatters decide some
 //         states themselves.

@@ -1,6 +1,6 @@
 // Lowers a plan to an executable: stage programs with their collectives, slots, and one instruction list per mesh.
 //
-// Lowering only decides one thing: stage cuts that the plan leaves open. Everything else follows from the plan. The
+// Lowering decides only one thing: stage cuts that the plan leaves open. Everything else follows from the plan. The
 // result passes plan::Verify(Executable).
 #pragma once
 

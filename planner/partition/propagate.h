@@ -32,8 +32,8 @@ struct PropagateOptions {
   // If a partial sum has at least this number of elements, its reduced value is split over the axis, provided that the
   // axis size divides one of the dimensions. 0: never.
   int64_t reduce_scatter_from = 0;
-  // If not null: the states of the program's values in another propagation. If a value is split there, its reduced
-  // value is split in the same way here, whatever its size.
+  // If not null: the states of the program's values in another propagation. If a value is partial here and split in the
+  // other propagation, its reduced value is split as in the other propagation, whatever its size.
   const std::vector<ValueState>* reduce_scatter_like = nullptr;
   // The pins of this program. REQUIRES: CheckPins accepts them.
   std::vector<plan::ValuePin> pins;

@@ -135,8 +135,8 @@ class Assembly {
 
   // ---- Slots of the meshes ----
 
-  // Returns the slot on `mesh` for slot `s` of the cells. If each microbatch has its own instance, returns the instance
-  // of microbatch `m`.
+  // Slots are numbered twice: for the cells, and for each mesh that holds them. Returns the number on `mesh` of the
+  // cells' slot `s`. If each microbatch has its own copy of the slot, returns the copy of microbatch `m`.
   SlotId SlotOn(int mesh, int s, int64_t m) {
     if (!in_ring_[s]) return Instance(mesh, s, 0);
     const auto key = std::tuple(mesh, s, m);

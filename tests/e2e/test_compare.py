@@ -1,8 +1,8 @@
 """Tests compare.py: it must accept the results of a correctly split step, and reject those of each lowering bug.
 
 The bugs are written in JAX. A step splits the batch by hand, over 2 devices and 2 microbatches, and makes one mistake.
-The end-to-end tests run every plan shape with AdamW after clipping, and with plain SGD that returns the gradients as
-aux. It is therefore enough if the comparison rejects a bug under one of the two optimizers.
+The end-to-end tests run every plan shape with AdamW after clipping, and with plain SGD in a step that returns the
+gradients as aux. It is therefore enough if the comparison rejects a bug under one of the two optimizers.
 """
 
 import functools

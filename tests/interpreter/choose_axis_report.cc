@@ -1,5 +1,6 @@
-// Compares the exact choice of a tensor axis (planner/intra_op) with the greedy choice
-// (planner/partition/choose_cuts.h), for the step of a job directory. Prints sizes, times and costs.
+// Compares two ways to shard a step along a tensor axis: the cheapest sharding, from an integer program
+// (planner/intra_op), and the greedy one (planner/partition/choose_cuts.h). The step comes from a job directory. Prints
+// sizes, times and costs.
 //
 //   choose_axis_report JOB_DIRECTORY WAYS [TIE_FROM [MICROBATCHES [PRINT]]]
 //

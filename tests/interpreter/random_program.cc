@@ -115,7 +115,7 @@ class Drawing {
     }
   }
 
-  // Joins, drops or adds blocks of elements along dimension `dim`.
+  // Concatenates, slices or pads along dimension `dim`.
   ValueId Blocks(ValueId a, ValueId b, int dim) {
     const std::vector<int64_t> dims = b_.shape(a).dims;
     std::vector<int64_t> others = b_.shape(b).dims, starts(dims.size()), limits = dims;

@@ -192,7 +192,7 @@ class Session::Connection {
                       *outbox_);
         return;
       case proto::ToWorker::kDrain: return Drain();
-      case proto::ToWorker::MESSAGE_NOT_SET: return;  // a message of a newer version; ignored
+      case proto::ToWorker::MESSAGE_NOT_SET: return;  // a message from a newer version; ignored
     }
   }
 
