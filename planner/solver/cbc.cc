@@ -1,6 +1,8 @@
 #include "planner/solver/cbc.h"
 
 #include <coin/Cbc_C_Interface.h>
+#include <setjmp.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <chrono>
@@ -23,6 +25,31 @@ constexpr double kLargestCost = 1e6;
 std::mutex& Only() {
   static std::mutex mutex;
   return mutex;
+}
+
+// The libraries of CBC check themselves with `assert`, and a failed check aborts the process. The trap is the place to
+// which an abort of the solving thread returns. An abort of any other thread ends the process as usual.
+thread_local sigjmp_buf* abort_trap = nullptr;
+
+void OnAbort(int) {
+  if (abort_trap != nullptr) siglongjmp(*abort_trap, 1);
+}
+
+// Solves the model. Returns false if CBC aborted; the model must then not be used any more, not even be deleted.
+bool SolveTrapped(Cbc_Model* model) {
+  struct sigaction trapped {}, before {};
+  trapped.sa_handler = OnAbort;
+  sigemptyset(&trapped.sa_mask);
+  sigaction(SIGABRT, &trapped, &before);
+  sigjmp_buf trap;
+  const bool aborted = sigsetjmp(trap, 1) != 0;
+  if (!aborted) {
+    abort_trap = &trap;
+    Cbc_solve(model);
+  }
+  abort_trap = nullptr;
+  sigaction(SIGABRT, &before, nullptr);
+  return !aborted;
 }
 
 struct Delete {
@@ -65,22 +92,12 @@ void Load(const IntegerProgram& program, double scale, Cbc_Model* model) {
   }
 }
 
-}  // namespace
-
-absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const SolveOptions& options) {
+// Returns kAborted if CBC aborted. `preprocess`: whether CBC may simplify the program first.
+absl::StatusOr<SolveOutcome> SolveOnce(const IntegerProgram& program, const SolveOptions& options, bool preprocess) {
   SolveOutcome outcome;
   outcome.bound = -IntegerProgram::kInfinity;
-  if (program.variables.empty()) {
-    outcome.termination = Termination::kOptimal;
-    for (const auto& row : program.rows) {
-      if (row.lower > 0 || row.upper < 0) outcome.termination = Termination::kInfeasible;
-    }
-    outcome.bound = 0;
-    return outcome;
-  }
-  const std::lock_guard<std::mutex> lock(Only());
   const MonotonicTime begin = Clock::Real().Now();
-  const std::unique_ptr<void, Delete> owner(Cbc_newModel());
+  std::unique_ptr<void, Delete> owner(Cbc_newModel());
   auto* model = static_cast<Cbc_Model*>(owner.get());
   if (model == nullptr) return Internal("CBC cannot allocate a model");
   const double scale = Scale(program);
@@ -89,6 +106,7 @@ absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const S
   Cbc_setParameter(model, "log", "0");
   Cbc_setParameter(model, "slog", "0");
   Cbc_setParameter(model, "timeMode", "elapsed");
+  if (!preprocess) Cbc_setParameter(model, "preprocess", "off");
   Cbc_setMaximumSeconds(model, options.seconds);
   Cbc_setAllowableFractionGap(model, kOptimalGap / 10);
   Cbc_setAllowableGap(model, 1e-9);
@@ -97,7 +115,10 @@ absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const S
     Cbc_setParameter(model, "feasibilityPump", "off");  // slow, and useful only if no solution is known
     Cbc_setCutoff(model, known - kOptimalGap / 2 * std::abs(known));
   }
-  Cbc_solve(model);
+  if (!SolveTrapped(model)) {
+    (void)owner.release();  // its memory is lost: CBC stopped in the middle of changing it
+    return absl::AbortedError("CBC failed one of its own checks");
+  }
   outcome.seconds = std::chrono::duration<double>(Clock::Real().Now() - begin).count();
 
   // Without integer variables, CBC does not branch, and its solution is the solution of the linear program.
@@ -119,6 +140,26 @@ absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const S
   } else {
     outcome.termination = Termination::kTimeOut;
   }
+  return outcome;
+}
+
+}  // namespace
+
+absl::StatusOr<SolveOutcome> SolveWithCbc(const IntegerProgram& program, const SolveOptions& options) {
+  if (program.variables.empty()) {
+    SolveOutcome outcome;
+    outcome.termination = Termination::kOptimal;
+    for (const auto& row : program.rows) {
+      if (row.lower > 0 || row.upper < 0) outcome.termination = Termination::kInfeasible;
+    }
+    outcome.bound = 0;
+    return outcome;
+  }
+  const std::lock_guard<std::mutex> lock(Only());
+  // The checks that were seen to fail are about programs that CBC has simplified. So CBC gets a second chance without.
+  absl::StatusOr<SolveOutcome> outcome = SolveOnce(program, options, /*preprocess=*/true);
+  if (absl::IsAborted(outcome.status())) outcome = SolveOnce(program, options, /*preprocess=*/false);
+  if (absl::IsAborted(outcome.status())) return Internal("%s, twice", outcome.status().message());
   return outcome;
 }
 
