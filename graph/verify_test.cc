@@ -292,7 +292,7 @@ TEST(VerifyTest, ResultsMustBeDefined) {
 TEST(VerifyTest, ParametersMustBeInOrder) {
   GraphBuilder b;
   b.AddOp(Opcode::kParameter, {}, {F32({})}, ParameterAttrs{1});
-  EXPECT_THAT(std::string(Verify(b.Build()).message()), HasSubstr("expected 0"));
+  EXPECT_THAT(std::string(Verify(b.Build()).message()), HasSubstr("must be parameter 0"));
 }
 
 TEST(VerifyTest, RegionsAreVerified) {
