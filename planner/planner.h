@@ -73,7 +73,7 @@ struct PlanOptions {
   int64_t shard_from = 1024;
 };
 
-// Returns a plan on the first of `devices`. The caller verifies it with plan::Verify.
+// Returns a plan. It uses the first `n` of `devices`, if it needs `n`. The caller verifies it with plan::Verify.
 // Errors: kInvalidArgument if pins contradict each other, or if a size is not divisible as pinned. kFailedPrecondition
 //         if the program cannot be split as pinned. The message names the op that couples the batch, its location, and
 //         a change that would work. kUnimplemented if the pins ask for a combination that is not supported yet.

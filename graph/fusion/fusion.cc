@@ -133,8 +133,8 @@ class Planner {
     bool same_type;  // whether the op reads the value in the value's element type
   };
 
-  // Records the ops that read each root (the first of the values with the same bytes), from memory or within a group. A
-  // read through a view counts as a read of the view's operand.
+  // Records the readers of each root, both those that read it from memory and those in its own group. A root is the
+  // first of several values with the same bytes. A read through a view counts as a read of the view's operand.
   void Users() {
     users_.resize(g_.values().size());
     stored_.assign(g_.size(), false);

@@ -76,8 +76,8 @@ absl::StatusOr<ChosenAxis> ChooseAxis(const plan::Executable& executable, const 
       chosen.rigid = rigid;
       chosen.fits = limited || space_options.memory_limit == kForbidden;
       if (chosen.outcome.chosen.empty()) {
-        // The next attempts would not keep the weights sharded. A timeout is no reason for these attempts, because it
-        // does not show that the weights cannot stay sharded.
+        // After this attempt, the weights need not stay rigid any more. A timeout is no reason to give that up, because
+        // it does not show that no choice with rigid weights exists.
         if (rigid && !limited && chosen.outcome.termination == Termination::kTimeOut) return fallen_back();
         continue;
       }

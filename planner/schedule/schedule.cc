@@ -83,7 +83,7 @@ class ScheduleBuilder {
     return next_[c] - done < stages_ - cell.stage;
   }
 
-  // The cell with the smallest urgency starts first.
+  // Returns the cell's place in the order of starting. The cell with the smallest result starts first.
   std::tuple<int, int64_t, int, int64_t> Urgency(int c) const {
     const ScheduledCell& cell = cells_[c];
     const int64_t m = next_[c];

@@ -87,7 +87,7 @@ class Pair {
       for (int i = 0; i < exchanges * rounds && other.ok(); ++i) other = second();
       if (!other.ok()) Abort(other);
     });
-    const PinnedThread here(/*last=*/false);  // pinned last, because a new thread would inherit the pin
+    const PinnedThread here(/*last=*/false);  // after the start of `thread`, which would inherit the pin
     std::vector<double> seconds;
     absl::Status status;
     for (int round = 0; round < rounds && status.ok(); ++round) {

@@ -54,8 +54,8 @@ def wheel():
 @pytest.fixture(scope="module")
 def results(wheel, tmp_path_factory):
     """Installs the wheel at each end of the ranges and runs the tests at both ends at the same time. Leaves out an end
-    without a Python. Returns {end: (packages before, packages after, place of alpa, (exit code, output) of the
-    tests)}."""
+    without a Python. Returns one tuple per end: the packages before the installation, the packages after it, the folder
+    of alpa, and the pair (exit code, output) of the tests."""
     found, running = {}, {}
     with contextlib.ExitStack() as stack:
         for end in ENDS:
