@@ -427,7 +427,12 @@ def restart_coordinator(daemons, *flags):
 
 
 def is_running(pid):
-    return os.path.exists(f"/proc/{pid}")
+    """Returns whether the process runs. A zombie, which only waits for its parent to read its exit code, does not."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_program_whose_planning_crashes_fails_its_job_alone(fresh_cluster, bad_planner):
@@ -485,7 +490,7 @@ def test_planning_that_the_end_of_the_coordinator_interrupts_is_not_repeated_for
         daemons.coordinator.send_signal(end)
         daemons.coordinator.wait(10)
         assert time.monotonic() - begin < 5
-        wait_until(lambda: not is_running(pids()[-1]), 2)  # the planner dies with the coordinator
+        wait_until(lambda: not is_running(pids()[-1]), 10)  # the planner dies with the coordinator
         restart_coordinator(daemons, "--planner", planner)
     again = cluster_module.Cluster(daemons.address, 30)
     try:

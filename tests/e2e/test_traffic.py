@@ -81,6 +81,9 @@ def test_data_parallel_reduces_gradients_once_per_step(cluster, k):
     assert 2 * PARAMETER_BYTES <= sent <= 2 * PARAMETER_BYTES + 256
 
 
+CLASSES = 128  # a gradient of WIDTH x CLASSES is large enough for the ring algorithm (docs/collectives.md)
+
+
 def training(loss_of, batch, classes):
     """Returns (step, state, batch): SGD on loss_of(w, batch), with a weight of shape (WIDTH, classes)."""
     def train(state, batch):
@@ -104,7 +107,7 @@ def indexed_rows():
         logp = jax.nn.log_softmax(batch["x"] @ w)
         return -logp[jnp.arange(BATCH), batch["y"]].mean()
 
-    return training(loss, {"x": rows(2, BATCH), "y": np.arange(BATCH, dtype=np.int32) % 10}, 10)
+    return training(loss, {"x": rows(2, BATCH), "y": np.arange(BATCH, dtype=np.int32) % 10}, CLASSES)
 
 
 def indexed_tokens():
@@ -115,7 +118,7 @@ def indexed_tokens():
         return -logp[jnp.arange(BATCH)[:, None], jnp.arange(4), batch["y"]].mean()
 
     labels = np.arange(4 * BATCH, dtype=np.int32).reshape(BATCH, 4) % 10
-    return training(loss, {"x": rows(3, BATCH, 4), "y": labels}, 10)
+    return training(loss, {"x": rows(3, BATCH, 4), "y": labels}, CLASSES)
 
 
 def two_views():
@@ -125,19 +128,19 @@ def two_views():
         z = jnp.tanh(jnp.concatenate([batch["a"], batch["b"]]) @ w)
         return ((z[:BATCH] - z[BATCH:]) ** 2).mean() + (z ** 2).mean()
 
-    return training(loss, {"a": rows(4, BATCH), "b": rows(5, BATCH)}, WIDTH)
+    return training(loss, {"a": rows(4, BATCH), "b": rows(5, BATCH)}, CLASSES)
 
 
 def depthwise_convolution():
     """One filter per channel. JAX computes the gradient of the filters with batch groups."""
     def loss(w, batch):
         import jax
-        kernel = w[:, :9].T.reshape(3, 3, 1, WIDTH)
+        kernel = w.T.reshape(9, 9, 1, WIDTH)
         y = jax.lax.conv_general_dilated(batch["x"], kernel, (1, 1), "SAME", feature_group_count=WIDTH,
                                          dimension_numbers=("NHWC", "HWIO", "NHWC"))
         return (y ** 2).mean()
 
-    return training(loss, {"x": rows(6, BATCH, 6, 6)}, 9)
+    return training(loss, {"x": rows(6, BATCH, 10, 10)}, 81)
 
 
 @pytest.mark.parametrize("k", [1, 2])
