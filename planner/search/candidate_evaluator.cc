@@ -139,10 +139,12 @@ void CandidateEvaluator::Make(EvaluatedCandidate& evaluated) {
       }
     }
     if (made.tensor && options.exact_tensor) candidate.note = NoteOn(*made.tensor);
-    // A plan that does not verify is a bug in the planner. The candidate of such a plan drops out, and the search goes
-    // on.
-    const absl::Status verified = plan::Verify(made.plan, program_, roles_, cluster_);
+    // A plan or an executable that does not verify is a bug in the planner. Its candidate drops out, and the search
+    // goes on.
+    absl::Status verified = plan::Verify(made.plan, program_, roles_, cluster_);
     if (!verified.ok()) return Internal("the plan does not verify: %s", verified.message());
+    verified = plan::Verify(made.executable);
+    if (!verified.ok()) return Internal("the executable does not verify: %s", verified.message());
     evaluated.plan = std::move(made.plan);
     return absl::OkStatus();
   };

@@ -8,7 +8,6 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "planner/cost/program_cost.h"
-#include "planner/lower/lower.h"
 #include "planner/search/candidate_evaluator.h"
 #include "planner/search/neighbours.h"
 
@@ -28,7 +27,7 @@ class Searcher {
  public:
   Searcher(const graph::Graph& program, const plan::Roles& roles, const cluster::Cluster& cluster,
            const PlanOptions& options, const SearchLimits& limits)
-      : program_(program), roles_(roles), cluster_(cluster), base_(options), pinned_(options), limits_(limits),
+      : program_(program), cluster_(cluster), base_(options), pinned_(options), limits_(limits),
         end_(Clock::Real().Now() +
              std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::duration<double>(limits.seconds))),
         evaluator_(program, roles, cluster) {
@@ -61,8 +60,6 @@ class Searcher {
     }
     TryExact();
     if (stopped_) return absl::CancelledError("the search was cancelled");
-    while (AnyPlan() && !VerifyLowered(found_[Best()])) {
-    }
     const std::vector<size_t> ranked = Ranked();
     if (!found_[ranked.front()].status.ok()) return found_.front().status;
     const Candidate& best = found_[ranked.front()];
@@ -132,17 +129,6 @@ class Searcher {
       if (!tried || found_[*tried].status.ok() || pinned_.microbatches || fewer < 1) return tried;
       options.microbatches = fewer;
     }
-  }
-
-  // Lowers the candidate's plan and verifies the executable. On failure, the status of the candidate becomes an error.
-  bool VerifyLowered(Candidate& candidate) {
-    const plan::Plan& plan = evaluator_.Evaluate(candidate.options).plan;
-    const absl::StatusOr<plan::Executable> lowered = Lower(plan, program_, roles_);
-    const absl::Status verified = lowered.ok() ? plan::Verify(*lowered) : lowered.status();
-    if (verified.ok()) return true;
-    candidate.status = Internal("the executable does not verify: %s", verified.message());
-    candidate.fits = false;
-    return false;
   }
 
   bool AnyFits() const {
@@ -285,7 +271,6 @@ class Searcher {
   }
 
   const graph::Graph& program_;
-  const plan::Roles& roles_;
   const cluster::Cluster& cluster_;
   PlanOptions base_;
   const PinnedOptions pinned_;
