@@ -35,27 +35,13 @@ constexpr DType kFloats[] = {DType::kF32, DType::kF64, DType::kBF16, DType::kF16
 constexpr DType kAll[] = {DType::kF32, DType::kF64, DType::kBF16, DType::kF16, DType::kS8, DType::kU8,
                           DType::kS32, DType::kU32, DType::kS64};
 
-template <typename T>
-void Store(std::vector<std::byte>& bytes, int64_t i, T value) {
-  std::memcpy(bytes.data() + i * sizeof(T), &value, sizeof(T));
-}
-
 Literal LiteralOf(DType dtype, const std::vector<int64_t>& dims, const std::vector<double>& values) {
-  const Shape shape{dtype, dims};
-  std::vector<std::byte> bytes(shape.bytes());
-  for (int64_t i = 0; i < shape.elements(); ++i) {
-    const double v = values[i];
-    switch (dtype) {
-      case DType::kF32: Store(bytes, i, static_cast<float>(v)); break;
-      case DType::kF64: Store(bytes, i, v); break;
-      case DType::kBF16: Store(bytes, i, graph::FloatToBf16(static_cast<float>(v))); break;
-      case DType::kF16: Store(bytes, i, graph::FloatToF16(static_cast<float>(v))); break;
-      case DType::kS8: case DType::kU8: Store(bytes, i, static_cast<uint8_t>(static_cast<int64_t>(v))); break;
-      case DType::kS32: case DType::kU32: Store(bytes, i, static_cast<uint32_t>(static_cast<int64_t>(v))); break;
-      default: Store(bytes, i, static_cast<int64_t>(v)); break;
-    }
+  std::vector<std::byte> bytes;
+  for (double value : values) {
+    const Literal scalar = graph::ScalarOf(dtype, value);
+    bytes.insert(bytes.end(), scalar.bytes().begin(), scalar.bytes().end());
   }
-  return Literal(shape, std::move(bytes));
+  return Literal({dtype, dims}, std::move(bytes));
 }
 
 double Largest(DType dtype) {
@@ -82,7 +68,10 @@ class Drawing {
 
   double AwkwardValue(DType dtype) {
     if (!graph::IsFloat(dtype)) {
-      const double values[] = {0, 1, 2, 3, 50, 100, -1, -50, Largest(dtype), graph::IsSigned(dtype) ? -127.0 : 200.0};
+      const bool is_signed = graph::IsSigned(dtype);
+      const double largest = Largest(dtype);  // of an unsigned type: the number to which -1 wraps
+      const double values[] = {0, 1, 2, 3, 50, 100, is_signed ? -1 : largest, is_signed ? -50 : largest - 49, largest,
+                               is_signed ? -127.0 : 200.0};
       return values[Below(std::size(values))];
     }
     constexpr double kInf = std::numeric_limits<double>::infinity();

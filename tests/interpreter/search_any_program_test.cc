@@ -24,25 +24,8 @@ using graph::ReduceKind;
 using graph::ValueId;
 using testing::Step;
 
-cluster::Cluster Measured(int n) {
-  constexpr double kRate = 1e9;  // FLOP/s and bytes/s
-  cluster::Cluster cluster = testing::ClusterOf(n);
-  cluster::DeviceProfile& profile = cluster.profiles.emplace_back();
-  profile.name = "test";
-  profile.products = {{64, 64, 64, 2.0 * 64 * 64 * 64 / kRate}};
-  profile.memory = cluster::Curve::Line(1e-9, kRate);
-  profile.element_seconds = profile.transcendental_seconds = profile.slow_element_seconds = 1 / kRate;
-  cluster::Host& host = cluster.hosts.emplace_back();
-  host.inside.message = cluster::Curve::Line(1e-9, 10 * kRate);
-  for (cluster::Device& device : cluster.devices) {
-    device.node = "node";
-    device.host = device.profile = 0;
-  }
-  return cluster;
-}
-
 void CheckSearch(const Step& step, int devices, const planner::PlanOptions& options = {}) {
-  const cluster::Cluster cluster = Measured(devices);
+  const cluster::Cluster cluster = testing::MeasuredCluster(devices, 0);
   const auto searched = planner::Search(step.graph, step.roles, cluster, options, {});
   ASSERT_TRUE(searched.ok()) << searched.status() << "\n" << graph::Print(step.graph);
   EXPECT_EQ(searched->bugs, std::vector<std::string>()) << graph::Print(step.graph);
@@ -130,7 +113,7 @@ TEST_P(AnyProgramTest, IsPlannedWithoutABug) {
   planner::PlanOptions options;
   if (random() % 3 == 0) options.microbatches = 2;
   options.tensor_seconds = 0.5;
-  const cluster::Cluster cluster = Measured(4);
+  const cluster::Cluster cluster = testing::MeasuredCluster(4, 0);
   const auto searched = planner::Search(step.graph, step.roles, cluster, options, {});
   if (absl::IsFailedPrecondition(searched.status()) || absl::IsInvalidArgument(searched.status())) {
     GTEST_SKIP() << searched.status();  // the pinned number of microbatches does not fit the program

@@ -21,30 +21,9 @@ namespace {
 
 using cluster::Cluster;
 using cluster::Curve;
+using testing::kRate;
+using testing::MeasuredCluster;
 using testing::Step;
-
-constexpr double kRate = 1e9;  // FLOP/s and bytes/s
-
-// Returns a measured cluster of `n` devices on one host with `cores` cores. A device uses one core while it computes.
-// Matrix products and memory accesses run at kRate.
-Cluster Measured(int n, double cores, Bytes memory = 0) {
-  Cluster cluster = testing::ClusterOf(n);
-  cluster::DeviceProfile& profile = cluster.profiles.emplace_back();
-  profile.name = "test";
-  profile.products = {{64, 64, 64, 2.0 * 64 * 64 * 64 / kRate}};
-  profile.memory = Curve::Line(1e-9, kRate);
-  profile.element_seconds = profile.transcendental_seconds = profile.slow_element_seconds = 1 / kRate;
-  cluster::Host& host = cluster.hosts.emplace_back();
-  host.cores = cores;
-  host.inside.message = Curve::Line(1e-7, 10 * kRate);
-  for (cluster::Device& device : cluster.devices) {
-    device.node = "node";
-    device.host = device.profile = 0;
-    device.cores = 1;
-    device.memory = memory;
-  }
-  return cluster;
-}
 
 // Plans and lowers the step on all devices of the cluster, and simulates the executable.
 planner::Simulation SimulationOf(const Step& step, const planner::PlanOptions& options, const Cluster& cluster) {
@@ -72,7 +51,7 @@ TEST(ProgramCost, AFusedGroupReadsAndWritesMemoryOnce) {
   const graph::Shape shape{graph::DType::kF32, {1 << 20}};
   const graph::ValueId x = b.Parameter(shape), y = b.Parameter(shape), z = b.Parameter(shape);
   b.SetResults({b.Binary(graph::Opcode::kAdd, b.Binary(graph::Opcode::kAdd, x, y), z)});
-  Cluster cluster = Measured(1, 0);
+  Cluster cluster = MeasuredCluster(1, 0);
   const planner::ProgramCost cost = planner::EstimateProgramCost(b.Build(), {}, cluster.profiles[0], nullptr);
   const double expected = (4.0 * 4 + 2) * (1 << 20) / kRate;
   EXPECT_NEAR(cost.compute_seconds, expected, 0.01 * expected);
@@ -94,7 +73,7 @@ graph::Graph Sums(const std::vector<int64_t>& sizes) {
 }
 
 TEST(ProgramCost, BytesThatWereTouchedLongAgoAreSlower) {
-  cluster::DeviceProfile profile = Measured(1, 0).profiles[0];
+  cluster::DeviceProfile profile = MeasuredCluster(1, 0).profiles[0];
   profile.element_seconds = 0;
   // Memory is a thousand times slower outside the caches.
   profile.memory = {{{1 << 10, 1e-9}, {1 << 20, 1e-6}, {1 << 30, 1}}};
@@ -109,7 +88,7 @@ TEST(ProgramCost, BytesThatWereTouchedLongAgoAreSlower) {
 }
 
 TEST(ProgramCost, DivisionsReductionsAndRunsHaveTheirMeasuredCosts) {
-  cluster::DeviceProfile profile = Measured(1, 0).profiles[0];
+  cluster::DeviceProfile profile = MeasuredCluster(1, 0).profiles[0];
   profile.memory.points.clear();
   profile.element_seconds = 1e-9;
   profile.division_seconds = 1e-7;
@@ -137,9 +116,9 @@ TEST(ProgramCost, DivisionsReductionsAndRunsHaveTheirMeasuredCosts) {
 
 TEST(Simulate, FourDevicesThatShareACoreTakeFourTimesAsLong) {
   const Step step = testing::MakeDeepStep(4, false);
-  const double one = SimulationOf(step, {.devices = 1}, Measured(1, 1)).step_seconds;
-  const double apart = SimulationOf(step, {.devices = 4}, Measured(4, 4)).step_seconds;
-  const planner::Simulation shared = SimulationOf(step, {.devices = 4}, Measured(4, 1));
+  const double one = SimulationOf(step, {.devices = 1}, MeasuredCluster(1, 1)).step_seconds;
+  const double apart = SimulationOf(step, {.devices = 4}, MeasuredCluster(4, 4)).step_seconds;
+  const planner::Simulation shared = SimulationOf(step, {.devices = 4}, MeasuredCluster(4, 1));
   EXPECT_LT(apart, one);
   const double delays = static_cast<double>(shared.collectives) * planner::kSchedulingDelay * 3 / 4;
   EXPECT_GT(delays, 0);
@@ -151,7 +130,7 @@ TEST(Simulate, FourDevicesThatShareACoreTakeFourTimesAsLong) {
 TEST(Simulate, DevicesThatShareMemoryBandwidthSlowDown) {
   const Step step = testing::MakeDeepStep(4, false);
   const auto with = [&](double streams) {
-    Cluster cluster = Measured(4, 4);
+    Cluster cluster = MeasuredCluster(4, 4);
     cluster.hosts[0].memory_streams = streams;
     return SimulationOf(step, {.devices = 4}, cluster).step_seconds;
   };
@@ -169,7 +148,7 @@ TEST(Simulate, MoreMicrobatchesKeepAPipelineBusier) {
   double last = 0;
   for (int64_t k : {1, 4}) {
     options.microbatches = k;
-    const planner::Simulation simulation = SimulationOf(step, options, Measured(2, 2));
+    const planner::Simulation simulation = SimulationOf(step, options, MeasuredCluster(2, 2));
     const double busy = (simulation.busy_seconds[0] + simulation.busy_seconds[1]) / (2 * simulation.step_seconds);
     EXPECT_LE(busy, 1 + 1e-9);
     EXPECT_GT(busy, last);
@@ -186,7 +165,7 @@ TEST(Simulate, MessagesKeepBothEndsBusy) {
   options.data_parallel = 1;
   options.microbatches = 4;
   const auto with = [&](double latency) {
-    Cluster cluster = Measured(2, 2);
+    Cluster cluster = MeasuredCluster(2, 2);
     cluster.hosts[0].inside.message = Curve::Line(latency, 10 * kRate);
     return SimulationOf(step, options, cluster);
   };
@@ -203,7 +182,7 @@ TEST(Simulate, MessagesKeepBothEndsBusy) {
 TEST(Simulate, WaitingInACollectiveNeedsNoCore) {
   const Step step = testing::MakeDeepStep(4, false);
   const auto with = [&](double cores, double latency) {
-    Cluster cluster = Measured(4, cores);
+    Cluster cluster = MeasuredCluster(4, cores);
     cluster.hosts[0].inside.message = Curve::Line(latency, 10 * kRate);
     return SimulationOf(step, {.devices = 4}, cluster);
   };
@@ -222,10 +201,10 @@ TEST(Simulate, MemoryCountsTheTilesOfState) {
       full += step.graph.shape(step.graph.parameters()[p]).bytes();
     }
   }
-  EXPECT_EQ(SimulationOf(step, {.devices = 1}, Measured(1, 0)).memory[0].state, full);
+  EXPECT_EQ(SimulationOf(step, {.devices = 1}, MeasuredCluster(1, 0)).memory[0].state, full);
   planner::PlanOptions zero{.devices = 2, .zero = 3};
   zero.shard_from = 1;
-  EXPECT_EQ(SimulationOf(step, zero, Measured(2, 0)).memory[0].state, full / 2);
+  EXPECT_EQ(SimulationOf(step, zero, MeasuredCluster(2, 0)).memory[0].state, full / 2);
 }
 
 TEST(Simulate, RefusesAClusterThatIsNotMeasuredOrLacksADevice) {
@@ -233,7 +212,7 @@ TEST(Simulate, RefusesAClusterThatIsNotMeasuredOrLacksADevice) {
   const auto executable = testing::PlanAndLower(step, 2, 1, plan::Statistics::kExact);
   ASSERT_TRUE(executable.ok());
   EXPECT_FALSE(planner::Simulate(*executable, testing::ClusterOf(2)).ok());
-  EXPECT_FALSE(planner::Simulate(*executable, Measured(1, 0)).ok());
+  EXPECT_FALSE(planner::Simulate(*executable, MeasuredCluster(1, 0)).ok());
 }
 
 // The grid contains the plans whose degrees are powers of two. None of them may have a lower predicted step time than
@@ -241,7 +220,7 @@ TEST(Simulate, RefusesAClusterThatIsNotMeasuredOrLacksADevice) {
 TEST(Search, FindsAPlanAtLeastAsGoodAsTheGridOfDegrees) {
   const Step step = testing::MakeDeepStep(8, true);
   for (int n : {1, 2, 4}) {
-    const Cluster cluster = Measured(n, n);
+    const Cluster cluster = MeasuredCluster(n, n);
     const auto searched = planner::Search(step.graph, step.roles, cluster, {}, {});
     ASSERT_TRUE(searched.ok()) << searched.status();
     EXPECT_TRUE(searched->complete);
@@ -271,7 +250,7 @@ TEST(Search, FindsAPlanAtLeastAsGoodAsTheGridOfDegrees) {
 
 TEST(Search, UsesFewerDevicesIfTheyShareACore) {
   const Step step = testing::MakeDeepStep(8, false);
-  Cluster cluster = Measured(4, 1);
+  Cluster cluster = MeasuredCluster(4, 1);
   cluster.hosts[0].inside.message = Curve::Line(1e-3, kRate);  // messages are slow, which also favours fewer devices
   const auto open = planner::Search(step.graph, step.roles, cluster, {}, {});
   ASSERT_TRUE(open.ok()) << open.status();
@@ -288,7 +267,7 @@ TEST(Search, EndsWhenProgressReturnsFalse) {
   const Step step = testing::MakeDeepStep(8, false);
   planner::SearchLimits limits;
   limits.progress = [](const planner::SearchProgress& progress) { return progress.evaluated < 2; };
-  EXPECT_TRUE(absl::IsCancelled(planner::Search(step.graph, step.roles, Measured(4, 4), {}, limits).status()));
+  EXPECT_TRUE(absl::IsCancelled(planner::Search(step.graph, step.roles, MeasuredCluster(4, 4), {}, limits).status()));
 }
 
 TEST(Search, FollowsPins) {
@@ -296,7 +275,7 @@ TEST(Search, FollowsPins) {
   planner::PlanOptions options;
   options.pipeline.meshes = 2;
   options.microbatches = 4;
-  const auto searched = planner::Search(step.graph, step.roles, Measured(4, 4), options, {});
+  const auto searched = planner::Search(step.graph, step.roles, MeasuredCluster(4, 4), options, {});
   ASSERT_TRUE(searched.ok()) << searched.status();
   EXPECT_EQ(searched->plan.meshes.size(), 2u);
   EXPECT_EQ(searched->plan.microbatches, 4);
@@ -305,7 +284,7 @@ TEST(Search, FollowsPins) {
 TEST(Search, FollowsDefaultsThatTheUserNames) {
   const Step step = testing::MakeDeepStep(8, false);
   const auto all = [&](const planner::PlanOptions& options, auto&& holds) {
-    const auto searched = planner::Search(step.graph, step.roles, Measured(4, 4, 1 << 14), options, {});
+    const auto searched = planner::Search(step.graph, step.roles, MeasuredCluster(4, 4, 1 << 14), options, {});
     std::vector<planner::Candidate> candidates;
     if (searched.ok()) candidates = searched->candidates;
     EXPECT_TRUE(searched.ok()) << searched.status();
@@ -329,14 +308,14 @@ TEST(Search, FollowsDefaultsThatTheUserNames) {
 // With less and less memory, the plans become slower. In the end no plan fits, and the error reports this.
 TEST(Search, PlansGetSlowerWithLessMemoryUntilNoneFits) {
   const Step step = testing::MakeDeepStep(8, false);
-  const auto free = planner::Search(step.graph, step.roles, Measured(4, 4), {}, {});
+  const auto free = planner::Search(step.graph, step.roles, MeasuredCluster(4, 4), {}, {});
   ASSERT_TRUE(free.ok());
   Bytes memory = free->plan.predicted.peak_device_memory;
   double seconds = free->plan.predicted.step_seconds;
   int plans = 0;
   while (true) {
     memory = memory * 3 / 4;
-    const auto tight = planner::Search(step.graph, step.roles, Measured(4, 4, memory), {}, {});
+    const auto tight = planner::Search(step.graph, step.roles, MeasuredCluster(4, 4, memory), {}, {});
     if (!tight.ok()) {
       EXPECT_TRUE(absl::StrContains(tight.status().message(), "no plan fits")) << tight.status();
       break;

@@ -199,6 +199,25 @@ cluster::Cluster ClusterOf(int n) {
   return cluster;
 }
 
+cluster::Cluster MeasuredCluster(int n, double cores, Bytes memory) {
+  cluster::Cluster cluster = ClusterOf(n);
+  cluster::DeviceProfile& profile = cluster.profiles.emplace_back();
+  profile.name = "test";
+  profile.products = {{64, 64, 64, 2.0 * 64 * 64 * 64 / kRate}};
+  profile.memory = cluster::Curve::Line(1e-9, kRate);
+  profile.element_seconds = profile.transcendental_seconds = profile.slow_element_seconds = 1 / kRate;
+  cluster::Host& host = cluster.hosts.emplace_back();
+  host.cores = cores;
+  host.inside.message = cluster::Curve::Line(1e-7, 10 * kRate);
+  for (cluster::Device& device : cluster.devices) {
+    device.node = "node";
+    device.host = device.profile = 0;
+    device.cores = 1;
+    device.memory = memory;
+  }
+  return cluster;
+}
+
 absl::Status CheckClose(const std::vector<Literal>& actual, const std::vector<Literal>& expected, double tolerance) {
   if (actual.size() != expected.size()) return Internal("got %d results, expected %d", actual.size(), expected.size());
   for (size_t r = 0; r < actual.size(); ++r) {

@@ -52,6 +52,11 @@ std::vector<graph::Literal> RandomInputs(const Step& step, int seed);
 std::vector<DeviceId> Devices(int n);
 cluster::Cluster ClusterOf(int n);
 
+inline constexpr double kRate = 1e9;  // FLOP/s and bytes/s of MeasuredCluster
+// Returns a measured cluster of `n` devices on one host with `cores` cores (0: no limit). A device uses one core while
+// it computes. Matrix products and memory accesses run at kRate.
+cluster::Cluster MeasuredCluster(int n, double cores, Bytes memory = 0);
+
 // Plans and lowers the step with data degree `devices` and k microbatches. Verifies the plan and the executable.
 absl::StatusOr<plan::Executable> PlanAndLower(const Step& step, int devices, int64_t k, plan::Statistics statistics);
 
